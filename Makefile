@@ -1,0 +1,72 @@
+# The Shared Memory Lab. `make help` lists what can be typed; each command is a thin face on pytest.
+#
+# LAB=05     one lab            CC=clang  another compiler       V=1  show everything
+# IN=folder  other programs     SAN=1     with sanitizers        TIER=host  without namespaces
+
+LAB ?=
+IN ?= labs
+SAN ?=
+V ?=
+TIER ?=
+
+WARN := -Wall -Wextra -Wpedantic -Wconversion -Wshadow
+CFLAGS := -std=c17 -O2 -g -pthread $(WARN) $(if $(SAN),-fsanitize=address$(comma)undefined -fno-omit-frame-pointer)
+comma := ,
+quiet := $(if $(V),,@)
+
+SOURCES := $(wildcard labs/[0-9][0-9]_*/*.c)
+PROGRAMS := $(SOURCES:%.c=build/%)
+NUMBERS := $(sort $(foreach folder,$(dir $(SOURCES)),$(firstword $(subst _, ,$(notdir $(patsubst %/,%,$(folder)))))))
+
+SETUP := harness/setup.sh
+OPTIONS = $(if $(LAB),--lab $(LAB)) --cc "$(CC)" $(if $(SAN),--san) $(if $(TIER),--tier $(TIER)) $(if $(V),-v)
+SHMLAB := PYTHONPATH=harness
+
+.PHONY: all $(NUMBERS) demo test check watch hint doctor bench clean-ipc clean help FORCE
+
+all: $(PROGRAMS) ## builds all labs (make 05: one of them) into build/labs/
+
+define lab_rule
+$(1): $(filter build/labs/$(1)_%,$(PROGRAMS))
+endef
+$(foreach number,$(NUMBERS),$(eval $(call lab_rule,$(number))))
+
+# Programs are built anew when the compiler or its options change.
+build/flags: FORCE
+	@mkdir -p build; echo '$(CC) $(CFLAGS)' | cmp -s - $@ || echo '$(CC) $(CFLAGS)' > $@
+
+build/%: %.c build/flags
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  $(CC)  $<")
+	$(quiet)$(CC) $(CFLAGS) $< -o $@ -lrt
+
+demo: ## installs what is missing, checks all the solutions, shows the score board
+	$(quiet)python=$$($(SETUP) check) && "$$python" -m pytest harness --submission solutions $(OPTIONS)
+
+test: ## installs what is missing, runs the project's own tests
+	$(quiet)python=$$($(SETUP) test) && "$$python" -m pytest harness/tests -n 2 $(if $(V),-v,-q) $(PYTEST)
+
+check: ## checks your work: LAB=05 one lab, IN=folder other programs
+	$(quiet)python=$$($(SETUP) check) && "$$python" -m pytest harness --submission "$(IN)" $(OPTIONS)
+
+watch: ## checks LAB=05 again each time you save
+	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab watch --lab "$(LAB)" --in "$(IN)" -- $(OPTIONS)
+
+hint: ## shows the next hint for LAB=05
+	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab hint --lab "$(LAB)"
+
+doctor: ## tells what this machine can do
+	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab doctor
+
+bench: ## measures the harness: start-up, the spy, each lab
+	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab bench
+
+clean-ipc: ## removes the segments and objects that the labs' programs left
+	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab clean-ipc
+
+clean: ## removes build/, everything that was made
+	$(quiet)rm -rf build
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1~\2/p' Makefile | awk -F'~' '{ printf "%-18s %s\n", $$1, $$2 }'
+	@echo '  options: LAB=05 IN=folder CC=clang SAN=1 V=1 TIER=host'

@@ -1,0 +1,116 @@
+"""Lab 03: a parent and its children share one anonymous mapping."""
+import errno
+
+from shmlab import Bench, points, require
+
+CHILDREN = 4
+
+
+def held_children(lab: Bench, where: str, children: int = CHILDREN):
+    """The program with all its children stopped, and the children's pids."""
+    program = lab.start("anonymous_fork", children, 1000, hold=(where, 1, "c"))
+    return program, program.held(children)
+
+
+def anonymous(program, pid):
+    return {mapping.inode: mapping for mapping in program.maps(pid) if mapping.anonymous}
+
+
+def common_mapping(program, pids):
+    """The shared anonymous mapping that all these processes have."""
+    maps = [anonymous(program, pid) for pid in pids]
+    common = set(maps[0]).intersection(*maps[1:])
+    shown = [f"process {pid}: " + (" ".join(m.line for m in found.values()) or "no shared anonymous mapping")
+             for pid, found in zip(pids, maps)]
+    require(common, "a line `rw-s … /dev/zero (deleted)` with the same inode in /proc/PID/maps of parent and children",
+            shown)
+    mapping = maps[0][min(common)]
+    require(mapping.flags.startswith("rw"), "a mapping to read and to write", mapping)
+    return mapping
+
+
+@points(1, read="handout, Steps")
+def test_usage(lab):
+    """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0."""
+    lab.run("anonymous_fork", 3, 10).require_success()
+    for words in [], [3], [3, 10, 1], [0, 10], [65, 10], ["x", 10], ["3x", 10], [3, "1e3"], [3, -1], [-3, 10], ["", 10]:
+        lab.run("anonymous_fork", *words).require_usage()
+    lab.run("anonymous_fork", 3, 1000000001).require_usage()
+
+
+@points(2, read="handout, Steps")
+def test_total(lab):
+    """The program prints the sum of 1 to M, for every N and M."""
+    for children, last in (1, 1), (2, 1000), (3, 1000), (7, 100), (5, 3), (4, 0), (64, 65), (2, 1000000):
+        run = lab.run("anonymous_fork", children, last).require_success()
+        total = last * (last + 1) // 2
+        require(run.stdout.split() == [b"%d" % total],
+                f"anonymous_fork {children} {last} prints {total}", "stdout:", run.stdout)
+
+
+@points(2, read="mmap(2), MAP_SHARED and MAP_ANONYMOUS; handout, Background")
+def test_all_share_one_mapping(lab):
+    """Parent and children map the same shared anonymous memory."""
+    program, children = held_children(lab, "fork", 3)
+    common_mapping(program, [program.pid, *children])
+
+
+@points(1, read="fork(2); handout, Steps")
+def test_children_run_side_by_side(lab):
+    """All N children are there at the same time."""
+    program, children = held_children(lab, "fork", 5)
+    program.resume(*children)
+    program.wait().require_success()
+
+
+@points(1, read="handout, Picture and Background")
+def test_results_are_in_shared_memory(lab):
+    """The children leave their sums in the shared memory."""
+    program, children = held_children(lab, "end")
+    mapping = common_mapping(program, [program.pid])
+    content = program.memory(mapping)
+    require(any(content), "bytes other than zero in the mapping when all children are about to end", mapping)
+    program.set_memory(mapping, bytes(len(content)))
+    program.resume(*children)
+    run = program.wait()
+    require(run.stdout.split() == [b"0"] or run.exit_status != 0,
+            "the program adds up what is in the shared memory once the children have ended (this check has set it to 0)",
+            "stdout:", run.stdout)
+
+
+@points(1, read="wait(2), WIFSIGNALED; handout, Steps")
+def test_killed_child(lab):
+    """A child that is killed makes the program fail."""
+    program, children = held_children(lab, "fork")
+    program.kill(children[1])
+    program.wait_blocked()
+    lab.poll(lambda: program.started.status is not None, 0.05)
+    require(program.started.status is None, "the program waits for the other children, too, which are still at work",
+            "it ended when one of them had been killed")
+    program.resume(*(child for child in children if child != children[1]))
+    run = program.wait()
+    require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when a child was killed", run.ending)
+    run.left_behind.require_nothing()
+
+
+@points(1, read="wait(2); handout, Steps")
+def test_children_are_reaped(lab):
+    """Every child has been waited for when the program ends."""
+    for fail in None, ("fork", 3, errno.EAGAIN):
+        program = lab.start("anonymous_fork", CHILDREN, 1000, hold="end", fail=fail)
+        program.held()
+        left = [process for process in lab.box.processes() if process.pid != program.pid]
+        require(not left, "no child is left, not even as a zombie, when the parent ends" +
+                (" because fork() failed" if fail else ""), left)
+        lab.fresh()
+
+
+@points(1, read="handout, Steps; err(3)")
+def test_failing_calls(lab):
+    """Whichever call fails, the program says so, exits with status 1 and leaves nothing behind."""
+    lab.each_call_fails(lambda **fault: lab.run("anonymous_fork", CHILDREN, 1000, **fault), "child", "children")
+    for nth in 1, 2, CHILDREN:
+        lab.fresh()
+        run = lab.run("anonymous_fork", CHILDREN, 1000, fail=("fork", nth, errno.EAGAIN))
+        run.require_failure("fork")
+        run.left_behind.require_nothing()

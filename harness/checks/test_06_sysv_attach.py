@@ -1,0 +1,108 @@
+"""Lab 06: an unrelated program finds a segment by its key and reads it."""
+from shmlab import Bench, points, require, require_bytes
+
+ID = ord("S")
+FILE = "meeting_place"
+
+
+def segment_with(lab: Bench, content: bytes, size: int = 0, mode: int = 0o600):
+    lab.file(FILE)
+    return lab.make_segment(lab.ftok(FILE, ID), content, size, mode)
+
+
+def attach(lab: Bench, **options):
+    return lab.run("sysv_attach", FILE, **options)
+
+
+@points(1, read="handout, Steps")
+def test_usage(lab):
+    """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0."""
+    segment_with(lab, b"hello\0")
+    attach(lab).require_success()
+    for words in [], [FILE, "x"]:
+        lab.run("sysv_attach", *words).require_usage()
+
+
+@points(2, read="shmget(2), shmat(2); handout, Steps")
+def test_prints_the_text(lab):
+    """The program prints the text that an unrelated process has left in the segment."""
+    for text in b"hello", b"", "Grüße! ".encode() * 1000, b"two\nlines":
+        segment_with(lab, text + b"\0", size=len(text) + 100)
+        run = attach(lab).require_success()
+        require_bytes(run.stdout, text + b"\n", "stdout is the text and a newline")
+        lab.fresh()
+
+
+@points(2, read="shmat(2), SHM_RDONLY; handout, Background")
+def test_attaches_read_only(lab):
+    """The segment is attached for reading only."""
+    segment = segment_with(lab, b"hello\0")
+    program = lab.start("sysv_attach", FILE, hold="shmat")
+    program.held()
+    mine = [mapping for mapping in program.maps() if mapping.key == segment.key]
+    require(mine, "the segment is mapped after shmat()", program.shared_maps())
+    require(all(mapping.flags == "r--s" for mapping in mine), "a line `r--s … /SYSV…` in /proc/PID/maps", mine)
+
+
+@points(1, read="shmget(2), IPC_CREAT and ENOENT; handout, Steps")
+def test_absent_segment(lab):
+    """Without a segment the program fails, and makes none."""
+    run = lab.run("sysv_attach", lab.file(FILE))
+    require(not run.left_behind.segments, "no segment is made", run.left_behind.segments)
+    run.require_failure("shmget", FILE)
+    require(run.stdout == b"", "nothing on stdout", run.stdout)
+
+
+@points(1, read="shmctl(2), IPC_STAT and shm_segsz; strnlen(3)")
+def test_text_without_zero_byte(lab):
+    """A text that fills the whole segment is printed to its last byte and no further."""
+    for size in 4096, 10, 1, 8192:
+        text = (b"abcdefghij" * 1000)[:size]
+        segment_with(lab, text)
+        run = attach(lab).require_success()
+        require_bytes(run.stdout, text + b"\n", f"stdout is all of a segment of {size} bytes, and a newline")
+        lab.fresh()
+
+
+@points(1, read="shmdt(2), shmctl(2); handout, Steps")
+def test_leaves_the_segment_alone(lab):
+    """Before the program ends it has detached the segment and left it as it was."""
+    old = segment_with(lab, b"hello\0")
+    program = lab.start("sysv_attach", FILE, hold="end")
+    program.held()
+    now = lab.segments()
+    require(len(now) == 1 and not now[0].removed, "the segment is still there", now)
+    require(now[0].nattch == 0, "nattch 0 just before the program ends", now)
+    require((now[0].mode, now[0].size, now[0].ctime) == (old.mode, old.size, old.ctime), "the segment as it was: " + old.line, now)
+    program.resume()
+    program.wait().require_success()
+    require_bytes(lab.segment_bytes(old), b"hello\0", "the segment keeps its bytes")
+
+
+@points(1, read="shmget(2), EACCES; sysvipc(7); handout, Steps")
+def test_permission(lab):
+    """A segment that may only be read is printed, one that may not be read is an error."""
+    segment_with(lab, b"read me\0", mode=0o400)
+    run = attach(lab)
+    require(run.exit_status == 0 and run.stdout == b"read me\n", "a segment with mode 0400 is printed", run.ending, run.stdout)
+    for mode in 0o200, 0:
+        lab.fresh()
+        segment_with(lab, b"secret\0", mode=mode)
+        attach(lab).require_failure("shmget", "shmat", "shmctl", FILE)
+
+
+@points(1, read="handout, Steps; err(3)")
+def test_failing_calls(lab):
+    """Whichever call fails, the program says so, exits with status 1 and leaves nothing behind."""
+
+    def scenario(**fault):
+        segment_with(lab, b"hello\0")
+        return attach(lab, **fault)
+
+    lab.each_call_fails(scenario, FILE)
+    lab.fresh()
+    lab.run("sysv_attach", "no_such_file").require_failure("ftok", "no_such_file")
+    lab.fresh()
+    segment_with(lab, b"hello\0")
+    run = lab.run("sysv_attach", FILE, stdout="/dev/full")
+    require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when stdout is full", run.ending)

@@ -1,0 +1,128 @@
+"""Lab 08: a POSIX object with its size, its memory reserved, and a text in it."""
+import os
+
+from shmlab import Bench, points, require, require_bytes
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+def create(lab: Bench, size=4096, text="hello", **options):
+    """Runs the program with a new name. Gives the run and the name."""
+    name = lab.name()
+    return lab.run("posix_create", name, size, text, **options), name
+
+
+@points(1, read="handout, Steps")
+def test_usage(lab):
+    """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0."""
+    create(lab)[0].require_success()
+    create(lab, size=6)[0].require_success()
+    name = lab.name()
+    for words in [], [name], [name, 10], [name, 10, "a", "b"]:
+        lab.run("posix_create", *words).require_usage()
+    for size in 5, 0, -1, "x", "10x", "", "0x100", 1 << 63, 1 << 64, (1 << 64) + 4096:
+        run = lab.run("posix_create", name, size, "hello").require_usage()
+        run.left_behind.require_nothing()
+
+
+@points(1, read="ftruncate(2); handout, Steps")
+def test_size(lab):
+    """The object is exactly SIZE bytes large."""
+    for size in 6, 100, PAGE, PAGE + 1, 1000003:
+        run, name = create(lab, size)
+        item = run.left_behind.one_object(name)
+        require(item.size == size, f"size {size}", item)
+        lab.fresh()
+
+
+@points(1, read="shm_open(3), umask(2); handout, Background")
+def test_mode(lab):
+    """The object's mode is 0640, less what the umask takes away."""
+    for umask, mode in (0o022, 0o640), (0o077, 0o600), (0o000, 0o640):
+        run, name = create(lab, umask=umask)
+        item = run.left_behind.one_object(name)
+        require(item.mode == mode, f"mode {mode:04o} under umask {umask:03o}", item)
+        lab.fresh()
+
+
+@points(2, read="mmap(2), memcpy(3); handout, Steps")
+def test_text(lab):
+    """An unrelated process finds TEXT in the object."""
+    for size, text in (4096, "hello"), (6, "hello"), (10000, "Grüße! " * 1000), (1, ""):
+        run, name = create(lab, size, text)
+        run.left_behind.one_object(name)
+        wanted = text.encode() + b"\0"
+        require_bytes(lab.object_bytes(name)[: len(wanted)], wanted, "the object begins with TEXT and a zero byte")
+        lab.fresh()
+
+
+@points(1, read="mmap(2), MAP_SHARED; handout, Steps")
+def test_shared_mapping(lab):
+    """The text is stored through a shared mapping of the object."""
+    name = lab.name()
+    program = lab.start("posix_create", name, 5000, "hello", hold="mmap")
+    program.held()
+    mine = [mapping for mapping in program.maps() if mapping.object == name]
+    require(mine, f"/dev/shm{name} is mapped after mmap()", program.shared_maps())
+    require(all(m.flags == "rw-s" for m in mine), f"a line `rw-s … /dev/shm{name}` in /proc/PID/maps", mine)
+    require(not any(lab.object_bytes(name)), "the bytes are not in the object before it is mapped", lab.object_bytes(name))
+
+
+@points(1, read="posix_fallocate(3); handout, Background")
+def test_memory_is_reserved(lab):
+    """All of the object's memory is reserved before the first store."""
+    size = 40 * PAGE + 1
+    run, name = create(lab, size)
+    item = run.left_behind.one_object(name)
+    require(item.reserved >= size, f"memory for all {size} bytes is behind the object", item)
+    if lab.own_kernel:
+        for leave in 0, PAGE, 4 * PAGE:
+            lab.fresh()
+            lab.fill_shared_memory(leave)
+            run, name = create(lab, size)
+            require(run.signal is None, "with /dev/shm full the program says so and is not killed", run.ending)
+            run.require_failure("posix_fallocate", "fallocate", "write", name)
+            run.left_behind.require_nothing()
+
+
+@points(1, read="munmap(2), shm_unlink(3); handout, Steps")
+def test_unmapped_and_still_there(lab):
+    """The mapping is gone before the program ends, and the object stays."""
+    name = lab.name()
+    program = lab.start("posix_create", name, 5000, "hello", hold="end")
+    program.held()
+    mine = [mapping for mapping in program.maps() if mapping.object == name]
+    require(not mine, f"/dev/shm{name} is not mapped any more just before the program ends", mine)
+    program.resume()
+    program.wait().require_success().left_behind.one_object(name)
+
+
+@points(1, read="shm_open(3), O_EXCL and EEXIST; handout, Steps")
+def test_taken_name(lab):
+    """An object that has the name already is left as it is, and the program fails."""
+    name = lab.name()
+    old = lab.make_object(name, b"somebody else's")
+    lab.run("posix_create", name, 4096, "hello").require_failure("shm_open", name)
+    now = lab.objects()
+    require(now == [old], "the old object is there as it was, and no other: " + old.line, now)
+    require_bytes(lab.object_bytes(name), b"somebody else's", "the old object keeps its bytes")
+    # The same when the creator of the old object was killed half-way.
+    lab.fresh()
+    name = lab.name()
+    killed = lab.start("posix_create", name, 4096, "hello", hold="shm_open")
+    killed.held()
+    killed.kill()
+    lab.box.wait(killed.started, 2)
+    lab.run("posix_create", name, 4096, "hello").require_failure("shm_open", name)
+    require([item.name for item in lab.objects()] == [name], "the object of the killed program is there, and no other",
+            lab.objects())
+
+
+@points(1, read="handout, Steps; err(3)")
+def test_failing_calls(lab):
+    """Whichever call fails, the program says so, exits with status 1 and leaves nothing behind."""
+    lab.each_call_fails(lambda **fault: create(lab, **fault)[0], "/shmlab")
+    lab.fresh()
+    run = lab.run("posix_create", "/no/such/name", 4096, "hello")
+    run.require_failure("shm_open", "/no/such/name")
+    run.left_behind.require_nothing()

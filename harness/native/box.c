@@ -1,0 +1,1024 @@
+/**
+ * @file
+ * @brief Starts programs in namespaces of their own and reports what they did and what they left.
+ *
+ * By hand, for one program:
+ *
+ *     box [OPTION]... -- PROGRAM [ARGUMENT]...
+ *
+ * The program's exit status is the box's; a report goes to stderr. For the harness:
+ *
+ *     box [OPTION]... --control FD
+ *
+ * where FD is one end of a SOCK_SEQPACKET pair. Then the box starts any number of programs, which all see
+ * the same processes, segments and objects, and share no ancestor but the box.
+ *
+ * Three processes stand in a row. The *keeper* stays outside, writes the id maps and waits. *Pid 1* is the
+ * first process inside: it mounts, starts, reaps, watches, and answers the harness. It keeps the
+ * capabilities of the namespaces' root and cannot be traced, read or killed by the programs, which have no
+ * capability at all. When pid 1 ends, for whatever reason, the kernel ends everything inside.
+ *
+ * With `--tier host` nothing is unshared: same commands, same report, on the machine's own IPC. Pid 1 is then
+ * an ordinary process that adopts orphans. See the harness's box.py for what that tier does not promise.
+ *
+ * Messages are fields that end in a zero byte; see handle_message() and the functions it calls.
+ * Sources: clone(2), user_namespaces(7), pid_namespaces(7), ipc_namespaces(7), mount_setattr(2).
+ */
+#define _GNU_SOURCE
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <inttypes.h>
+#include <linux/capability.h>
+#include <linux/mount.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/msg.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/sem.h>
+#include <sys/shm.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    REFUSED = 125,      /**< exit status: the box could not be set up */
+    MAX_PATHS = 32,     /**< paths that can be hidden */
+    MAX_PROGRAMS = 256, /**< programs started and not yet reaped */
+    MAX_FIELDS = 1024,  /**< fields of one message */
+    MESSAGE_SIZE = 256 * 1024,
+    WATCH_MS = 50, /**< how often the memory of all programs together is looked at */
+};
+
+/* ---- what was asked for on the command line ---------------------------------------------------------- */
+
+static struct {
+    bool namespaces;
+    int control;             /**< descriptor of the harness's socket, or -1 */
+    long slot;               /**< root only: programs run as uid and gid 60000 + slot */
+    long shm_mb, work_mb;    /**< sizes of /dev/shm and of the work folder */
+    long memory_mb;          /**< limit for all programs together */
+    const char *work, *run;  /**< work folder; folder of the spy's ring and of the socket for holds */
+    const char *hide[MAX_PATHS];
+    int hidden;
+} opt = {.namespaces = true, .control = -1, .shm_mb = 64, .work_mb = 256, .memory_mb = 768};
+
+/** Limits of one program; see getrlimit(2). */
+struct limits {
+    long wall_ms, cpu_s, address_mb, file_mb, processes;
+    unsigned umask;
+    const char *folder;
+};
+
+static const struct limits usual = {.wall_ms = 10000, .cpu_s = 10, .address_mb = 2048, .file_mb = 1024,
+                                    .processes = 128, .umask = 022, .folder = NULL};
+
+/* ---- who runs ---------------------------------------------------------------------------------------- */
+
+struct program {
+    pid_t pid;
+    int64_t started_us, deadline_us;
+    bool timed_out;
+};
+
+static struct program programs[MAX_PROGRAMS];
+static pid_t holding[MAX_PROGRAMS]; /**< announced that they are about to stop, and have not stopped yet */
+static uid_t program_uid;
+static gid_t program_gid;
+static int last_status;   /**< wait status of the last program that ended, for use by hand */
+static bool over_memory;
+
+static int64_t now_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+/* ---- telling the harness ----------------------------------------------------------------------------- */
+
+/** Sends one message, with a descriptor unless @p fd is -1. A harness that is gone is noticed by poll(2). */
+static void tell_fd(int fd, const char *format, va_list args)
+{
+    char text[1024];
+    int length = vsnprintf(text, sizeof text, format, args);
+    if (opt.control < 0 || length < 0)
+        return;
+    if ((size_t)length >= sizeof text)
+        length = sizeof text - 1;
+    struct iovec part = {text, (size_t)length};
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } ancillary;
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    if (fd >= 0) {
+        message.msg_control = ancillary.bytes;
+        message.msg_controllen = sizeof ancillary.bytes;
+        struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+        header->cmsg_level = SOL_SOCKET;
+        header->cmsg_type = SCM_RIGHTS;
+        header->cmsg_len = CMSG_LEN(sizeof(int));
+        memcpy(CMSG_DATA(header), &fd, sizeof fd);
+    }
+    while (sendmsg(opt.control, &message, MSG_NOSIGNAL) < 0 && errno == EINTR)
+        ;
+}
+
+__attribute__((format(printf, 1, 2))) static void tell(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    tell_fd(-1, format, args);
+    va_end(args);
+}
+
+__attribute__((format(printf, 2, 3))) static void tell_with(int fd, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    tell_fd(fd, format, args);
+    va_end(args);
+}
+
+/** Ends the set-up with a reason that the harness can show. */
+__attribute__((format(printf, 1, 2))) static _Noreturn void refuse(const char *format, ...)
+{
+    char what[512];
+    const int reason = errno;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(what, sizeof what, format, args);
+    va_end(args);
+    if (opt.control >= 0)
+        tell("refused %s: %s", what, strerror(reason));
+    else
+        fprintf(stderr, "box: %s: %s\n", what, strerror(reason));
+    _exit(REFUSED);
+}
+
+/* ---- small helpers ----------------------------------------------------------------------------------- */
+
+/** Writes a short text into a file of /proc. Gives 0, or -1 with errno set. */
+static int write_file(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    ssize_t done = write(fd, text, strlen(text));
+    const int reason = errno;
+    close(fd);
+    errno = reason;
+    return done < 0 ? -1 : 0;
+}
+
+static void must_write(const char *path, const char *text)
+{
+    if (write_file(path, text) < 0)
+        refuse("write %s", path);
+}
+
+/** State letter of a process ('R', 'S', 'T', 'Z' …) and its parent; 0 when there is no such process. */
+static char process_state(pid_t pid, pid_t *parent)
+{
+    char path[64], line[512];
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return 0;
+    size_t length = fread(line, 1, sizeof line - 1, file);
+    fclose(file);
+    line[length] = '\0';
+    /* The name in parentheses may hold anything, so look for the last one that closes. */
+    char *end = strrchr(line, ')');
+    char state = 0;
+    int found_parent = 0;
+    if (!end || sscanf(end + 1, " %c %d", &state, &found_parent) != 2)
+        return 0;
+    if (parent)
+        *parent = found_parent;
+    return state;
+}
+
+/** Calls @p visit for every process of this pid namespace but pid 1's own. */
+static void each_process(void (*visit)(pid_t pid, void *closure), void *closure)
+{
+    DIR *proc = opendir("/proc");
+    struct dirent *entry;
+    while (proc && (entry = readdir(proc))) {
+        char *end;
+        long pid = strtol(entry->d_name, &end, 10);
+        if (isdigit((unsigned char)entry->d_name[0]) && *end == '\0' && pid != getpid())
+            visit((pid_t)pid, closure);
+    }
+    if (proc)
+        closedir(proc);
+}
+
+/** Whether a process is ours to kill: all are in a namespace of our own, else those that descend from us. */
+static bool is_ours(pid_t pid)
+{
+    if (opt.namespaces)
+        return true;
+    for (int depth = 0; depth < 10000 && pid > 1; depth++) {
+        pid_t parent = 0;
+        if (!process_state(pid, &parent))
+            return false;
+        if (parent == getpid())
+            return true;
+        pid = parent;
+    }
+    return false;
+}
+
+/* ---- set-up, inside the namespaces ------------------------------------------------------------------- */
+
+static void mount_tmpfs(const char *path, long size_mb, long inodes, const char *mode)
+{
+    char options[128];
+    snprintf(options, sizeof options, "mode=%s,size=%ldm,nr_inodes=%ld", mode, size_mb, inodes);
+    if (mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV, options) < 0)
+        refuse("mount a tmpfs on %s", path);
+}
+
+static void make_folder(const char *path, mode_t mode)
+{
+    if (mkdir(path, mode) < 0 && errno != EEXIST)
+        refuse("mkdir %s", path);
+    if (chmod(path, mode) < 0)
+        refuse("chmod %s", path);
+}
+
+/** Makes the whole disk read-only, with small private folders where programs may write. */
+static void set_up_mounts(void)
+{
+    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        refuse("make the mounts private");
+    struct mount_attr read_only = {.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID};
+    if (syscall(SYS_mount_setattr, AT_FDCWD, "/", AT_RECURSIVE, &read_only, sizeof read_only) < 0)
+        refuse("make the disk read-only");
+
+    /* A folder below /tmp or /run is out of sight without further ado. */
+    for (int i = 0; i < opt.hidden; i++)
+        if (access(opt.hide[i], F_OK) == 0 && mount("tmpfs", opt.hide[i], "tmpfs", MS_RDONLY, "size=4k,mode=555") < 0)
+            refuse("hide %s", opt.hide[i]);
+    mount_tmpfs("/tmp", opt.work_mb, 16384, "1777");
+    mount_tmpfs("/run", 64, 256, "755");
+    mount_tmpfs("/dev/shm", opt.shm_mb, 4096, "1777");
+    /* Other terminals of the same user are none of the programs' business. */
+    if (access("/dev/pts", F_OK) == 0)
+        mount("tmpfs", "/dev/pts", "tmpfs", MS_RDONLY, "size=4k,mode=555");
+    if (mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
+        refuse("mount /proc");
+
+    opt.work = "/tmp/lab";
+    opt.run = "/run/shmlab";
+    make_folder(opt.work, 0777);
+    make_folder(opt.run, 0777);
+}
+
+static void set_up_namespaces(void)
+{
+    char text[64];
+    set_up_mounts();
+    if (sethostname("box", 3) < 0)
+        refuse("sethostname");
+    snprintf(text, sizeof text, "%ld", (opt.memory_mb << 20) / sysconf(_SC_PAGESIZE));
+    write_file("/proc/sys/kernel/shmall", text); /* older kernels do not allow it: the watch remains */
+    /* As root the programs need no namespace of users; otherwise start_program() makes one for each. */
+    if (program_uid != 0 && geteuid() == 0 && opt.slot >= 0)
+        must_write("/proc/sys/user/max_user_namespaces", "0");
+}
+
+/* ---- starting a program ------------------------------------------------------------------------------ */
+
+static void limit(int resource, rlim_t soft, rlim_t hard)
+{
+    struct rlimit value = {soft, hard};
+    if (syscall(SYS_prlimit64, 0, resource, &value, NULL) < 0) {
+        dprintf(STDERR_FILENO, "box: setrlimit %d: %s\n", resource, strerror(errno));
+        _exit(127);
+    }
+}
+
+static _Noreturn void cannot_start(const char *what)
+{
+    dprintf(STDERR_FILENO, "box: %s: %s\n", what, strerror(errno));
+    _exit(127);
+}
+
+/**
+ * Gives up every privilege. An ordinary user's programs get a user namespace below pid 1's, in which they have
+ * their own uid back and no capability; root's get an unused uid.
+ */
+static void drop_privileges(void)
+{
+    char text[64];
+    if (opt.slot < 0 && opt.namespaces) {
+        if (prctl(PR_SET_DUMPABLE, 1) < 0 || unshare(CLONE_NEWUSER) < 0)
+            cannot_start("unshare");
+        write_file("/proc/self/setgroups", "deny");
+        snprintf(text, sizeof text, "%u 0 1", program_uid);
+        if (write_file("/proc/self/uid_map", text) < 0)
+            cannot_start("uid_map");
+        snprintf(text, sizeof text, "%u 0 1", program_gid);
+        if (write_file("/proc/self/gid_map", text) < 0)
+            cannot_start("gid_map");
+        if (write_file("/proc/sys/user/max_user_namespaces", "0") < 0)
+            cannot_start("max_user_namespaces");
+    }
+    for (int capability = 0; capability < 64; capability++)
+        prctl(PR_CAPBSET_DROP, capability, 0, 0, 0);
+    if (opt.slot >= 0 &&
+        (setgroups(0, NULL) < 0 || setresgid(program_gid, program_gid, program_gid) < 0 ||
+         setresuid(program_uid, program_uid, program_uid) < 0))
+        cannot_start("setresuid");
+    struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+    struct __user_cap_data_struct none[2] = {{0}};
+    if (opt.namespaces && syscall(SYS_capset, &header, none) < 0)
+        cannot_start("capset");
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        cannot_start("no_new_privs");
+}
+
+/** Threads of this uid on the machine: RLIMIT_NPROC counts them all where there is no namespace. */
+static long threads_of_this_user(void)
+{
+    long count = 0;
+    DIR *proc = opendir("/proc");
+    struct dirent *entry;
+    while (proc && (entry = readdir(proc))) {
+        char path[300];
+        struct stat owner;
+        snprintf(path, sizeof path, "/proc/%s/task", entry->d_name);
+        if (isdigit((unsigned char)entry->d_name[0]) && stat(path, &owner) == 0 && owner.st_uid == program_uid)
+            count += (long)owner.st_nlink - 2;
+    }
+    if (proc)
+        closedir(proc);
+    return count;
+}
+
+/** Becomes the program. Only in a child of pid 1; never returns. */
+static _Noreturn void become(char *const argv[], char *const environment[], const int io[3],
+                             const struct limits *limits)
+{
+    const long processes = limits->processes + (opt.namespaces || opt.slot >= 0 ? 0 : threads_of_this_user());
+    setsid();
+    for (int i = 0; i < 3; i++)
+        if (io[i] != i && dup2(io[i], i) < 0)
+            _exit(127);
+    if (!opt.namespaces)
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    umask(limits->umask);
+    drop_privileges();
+    limit(RLIMIT_CORE, 0, 0);
+    limit(RLIMIT_CPU, (rlim_t)limits->cpu_s, (rlim_t)limits->cpu_s + 1);
+    limit(RLIMIT_FSIZE, (rlim_t)limits->file_mb << 20, (rlim_t)limits->file_mb << 20);
+    limit(RLIMIT_NOFILE, 256, 256);
+    limit(RLIMIT_MEMLOCK, 0, 0);
+    limit(RLIMIT_NPROC, (rlim_t)processes, (rlim_t)processes);
+    if (limits->address_mb)
+        limit(RLIMIT_AS, (rlim_t)limits->address_mb << 20, (rlim_t)limits->address_mb << 20);
+    if (limits->folder && chdir(limits->folder) < 0)
+        cannot_start(limits->folder);
+    close_range(3, ~0U, 0);
+    execvpe(argv[0], argv, environment);
+    cannot_start(argv[0]);
+}
+
+/** Starts a program. Gives its pid, or -1 with errno set. */
+static pid_t start_program(char *const argv[], char *const environment[], const int io[3],
+                           const struct limits *limits)
+{
+    struct program *slot = NULL;
+    for (int i = 0; i < MAX_PROGRAMS && !slot; i++)
+        if (programs[i].pid == 0)
+            slot = &programs[i];
+    if (!slot) {
+        errno = EAGAIN;
+        return -1;
+    }
+    pid_t pid = fork();
+    if (pid == 0)
+        become(argv, environment, io, limits);
+    if (pid > 0)
+        *slot = (struct program){pid, now_us(), now_us() + (int64_t)limits->wall_ms * 1000, false};
+    return pid;
+}
+
+/* ---- watching ---------------------------------------------------------------------------------------- */
+
+/** Takes in every child that has ended or stopped, and says so. */
+static void reap(void)
+{
+    int status;
+    struct rusage used;
+    pid_t pid;
+    while ((pid = wait4(-1, &status, WNOHANG | WUNTRACED, &used)) > 0) {
+        struct program *found = NULL;
+        for (int i = 0; i < MAX_PROGRAMS; i++)
+            if (programs[i].pid == pid)
+                found = &programs[i];
+        if (WIFSTOPPED(status)) {
+            tell("stopped %d %d", pid, WSTOPSIG(status));
+        } else if (!found) {
+            tell("orphan %d %d", pid, status);
+        } else {
+            tell("exited %d %d %lld %ld %lld %d %d", pid, status,
+                 (long long)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1000000 + used.ru_utime.tv_usec +
+                     used.ru_stime.tv_usec,
+                 used.ru_maxrss, (long long)(now_us() - found->started_us), found->timed_out, over_memory);
+            last_status = status;
+            found->pid = 0;
+        }
+    }
+}
+
+/** A program's spy has announced that it is about to stop. The kernel says who sent it. */
+static void hear_hold(int socket)
+{
+    char byte[64];
+    struct iovec part = {byte, sizeof byte};
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(sizeof(struct ucred))];
+    } ancillary;
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = ancillary.bytes,
+                             .msg_controllen = sizeof ancillary.bytes};
+    if (recvmsg(socket, &message, MSG_DONTWAIT) < 0)
+        return;
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    if (!header || header->cmsg_type != SCM_CREDENTIALS)
+        return;
+    struct ucred sender;
+    memcpy(&sender, CMSG_DATA(header), sizeof sender);
+    for (int i = 0; i < MAX_PROGRAMS; i++)
+        if (holding[i] == 0) {
+            holding[i] = sender.pid;
+            return;
+        }
+}
+
+/** Says which of those that announced a stop have stopped. Gives whether any is still on its way. */
+static bool confirm_holds(void)
+{
+    bool pending = false;
+    for (int i = 0; i < MAX_PROGRAMS; i++) {
+        if (holding[i] == 0)
+            continue;
+        char state = process_state(holding[i], NULL);
+        if (state == 'T' || state == 't')
+            tell("held %d", holding[i]);
+        if (state == 'T' || state == 't' || state == 'Z' || state == 'X' || state == 0)
+            holding[i] = 0;
+        else
+            pending = true;
+    }
+    return pending;
+}
+
+/** Adds the memory that a process alone holds: its private pages and the memfds that it has open. */
+static void add_memory(pid_t pid, void *closure)
+{
+    int64_t *bytes = closure;
+    char path[320];
+    long size, resident, shared;
+    if (!is_ours(pid))
+        return;
+    snprintf(path, sizeof path, "/proc/%d/statm", pid);
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return;
+    if (fscanf(file, "%ld %ld %ld", &size, &resident, &shared) == 3)
+        *bytes += (int64_t)(resident - shared) * sysconf(_SC_PAGESIZE);
+    fclose(file);
+
+    snprintf(path, sizeof path, "/proc/%d/fd", pid);
+    DIR *fds = opendir(path);
+    struct dirent *entry;
+    while (fds && (entry = readdir(fds))) {
+        char target[16] = "";
+        struct stat memfd;
+        snprintf(path, sizeof path, "/proc/%d/fd/%s", pid, entry->d_name);
+        if (readlink(path, target, sizeof target - 1) > 0 && strncmp(target, "/memfd:", 7) == 0 &&
+            stat(path, &memfd) == 0)
+            *bytes += (int64_t)memfd.st_blocks * 512;
+    }
+    if (fds)
+        closedir(fds);
+}
+
+static void kill_one(pid_t pid, void *closure)
+{
+    int *killed = closure;
+    if (is_ours(pid) && kill(pid, SIGKILL) == 0)
+        ++*killed;
+}
+
+/** Kills every program and all that they have started, and waits until they are gone. */
+static void sweep(void)
+{
+    for (int64_t end = now_us() + 5000000; now_us() < end;) {
+        int killed = 0;
+        each_process(kill_one, &killed);
+        while (wait4(-1, NULL, killed ? 0 : WNOHANG, NULL) > 0)
+            if (killed > 0)
+                killed--;
+        if (errno == ECHILD)
+            break;
+    }
+    memset(programs, 0, sizeof programs);
+    memset(holding, 0, sizeof holding);
+}
+
+static void watch_memory(void)
+{
+    int64_t bytes = 0;
+    int killed = 0;
+    each_process(add_memory, &bytes);
+    if (bytes <= (int64_t)opt.memory_mb << 20)
+        return;
+    over_memory = true;
+    each_process(kill_one, &killed);
+}
+
+/** Kills what has run for too long. Gives the milliseconds until the next such moment, -1 for none. */
+static int watch_time(void)
+{
+    int64_t now = now_us(), next = -1;
+    for (int i = 0; i < MAX_PROGRAMS; i++) {
+        struct program *program = &programs[i];
+        if (program->pid == 0)
+            continue;
+        if (now >= program->deadline_us && !program->timed_out) {
+            program->timed_out = true;
+            kill(-program->pid, SIGKILL); /* its whole session's group, itself included */
+            kill(program->pid, SIGKILL);
+        }
+        if (!program->timed_out && (next < 0 || program->deadline_us - now < next))
+            next = program->deadline_us - now;
+    }
+    return next < 0 ? -1 : (int)(next / 1000 + 1);
+}
+
+/* ---- the report -------------------------------------------------------------------------------------- */
+
+static void report_process(pid_t pid, void *closure)
+{
+    FILE *out = closure;
+    char path[64], name[64] = "";
+    pid_t parent = 0;
+    char state = process_state(pid, &parent);
+    if (state == 0 || !is_ours(pid))
+        return;
+    snprintf(path, sizeof path, "/proc/%d/comm", pid);
+    FILE *file = fopen(path, "re");
+    if (file) {
+        size_t length = fread(name, 1, sizeof name - 1, file);
+        fclose(file);
+        for (size_t i = 0; i < length; i++)
+            if (!isprint((unsigned char)name[i]))
+                name[i] = i + 1 == length ? '\0' : '?';
+    }
+    fprintf(out, "process %d %d %c %s\n", pid, parent, state, name);
+}
+
+static void report_lines(FILE *out, const char *what, const char *path)
+{
+    char line[512];
+    FILE *file = fopen(path, "re");
+    if (file && fgets(line, sizeof line, file)) /* the first line is the head of the table */
+        while (fgets(line, sizeof line, file))
+            fprintf(out, "%s %s", what, line);
+    if (file)
+        fclose(file);
+}
+
+/** Writes a line for each process, segment, semaphore set, queue and object that there is. */
+static void report(FILE *out)
+{
+    each_process(report_process, out);
+    report_lines(out, "segment", "/proc/sysvipc/shm");
+    report_lines(out, "semaphores", "/proc/sysvipc/sem");
+    report_lines(out, "queue", "/proc/sysvipc/msg");
+    DIR *shm = opendir("/dev/shm");
+    struct dirent *entry;
+    while (shm && (entry = readdir(shm))) {
+        struct stat object;
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+            fstatat(dirfd(shm), entry->d_name, &object, AT_SYMLINK_NOFOLLOW) < 0)
+            continue;
+        for (char *c = entry->d_name; *c; c++)
+            if (*c == '\n')
+                *c = '?';
+        fprintf(out, "object %o %lld %lld %u %s\n", object.st_mode, (long long)object.st_size,
+                (long long)object.st_blocks * 512, object.st_uid, entry->d_name);
+    }
+    if (shm)
+        closedir(shm);
+}
+
+/* ---- the harness's commands -------------------------------------------------------------------------- */
+
+/** A message, taken apart. */
+struct message {
+    char *field[MAX_FIELDS + 1];
+    int fields;
+    int fd[3];
+    int fds;
+};
+
+static void answer_errno(const char *what)
+{
+    tell("= failed %d %s: %s", errno, what, strerror(errno));
+}
+
+/** `start`, then fields that begin with `o` (option), `a` (argument) or `e` (environment); three descriptors. */
+static void command_start(struct message *message)
+{
+    static char *argv[MAX_FIELDS + 1], *environment[MAX_FIELDS + 1];
+    int arguments = 0, variables = 0;
+    struct limits limits = usual;
+    limits.folder = opt.work;
+    for (int i = 1; i < message->fields; i++) {
+        char *value = message->field[i] + 1, *equals = strchr(value, '=');
+        switch (message->field[i][0]) {
+        case 'a':
+            argv[arguments++] = value;
+            break;
+        case 'e':
+            environment[variables++] = value;
+            break;
+        case 'o':
+            if (!equals)
+                break;
+            *equals++ = '\0';
+            if (strcmp(value, "wall_ms") == 0)
+                limits.wall_ms = atol(equals);
+            else if (strcmp(value, "cpu_s") == 0)
+                limits.cpu_s = atol(equals);
+            else if (strcmp(value, "address_mb") == 0)
+                limits.address_mb = atol(equals);
+            else if (strcmp(value, "file_mb") == 0)
+                limits.file_mb = atol(equals);
+            else if (strcmp(value, "processes") == 0)
+                limits.processes = atol(equals);
+            else if (strcmp(value, "umask") == 0)
+                limits.umask = (unsigned)strtoul(equals, NULL, 8);
+            else if (strcmp(value, "folder") == 0)
+                limits.folder = equals;
+            break;
+        }
+    }
+    argv[arguments] = environment[variables] = NULL;
+    pid_t pid = -1;
+    errno = EINVAL;
+    if (arguments > 0 && message->fds == 3)
+        pid = start_program(argv, environment, message->fd, &limits);
+    if (pid < 0)
+        answer_errno("start");
+    else
+        tell("= ok %d", pid);
+}
+
+/** Answers with a descriptor of the file, as seen from in here. */
+static void command_open(const char *path, const char *mode)
+{
+    int fd = open(path, (strcmp(mode, "w") == 0 ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) {
+        answer_errno(path);
+        return;
+    }
+    tell_with(fd, "= ok");
+    close(fd);
+}
+
+static void command_report(void)
+{
+    int fd = memfd_create("report", MFD_CLOEXEC);
+    FILE *out = fd < 0 ? NULL : fdopen(dup(fd), "w");
+    if (!out) {
+        answer_errno("report");
+        return;
+    }
+    report(out);
+    fclose(out);
+    lseek(fd, 0, SEEK_SET);
+    tell_with(fd, "= ok");
+    close(fd);
+}
+
+static void handle_message(struct message *message)
+{
+    static const char *const empty = "";
+    const char *name = message->fields > 0 ? message->field[0] : empty;
+    const char *first = message->fields > 1 ? message->field[1] : empty;
+    const char *second = message->fields > 2 ? message->field[2] : empty;
+    int result = -1;
+    if (strcmp(name, "start") == 0) {
+        command_start(message);
+        return;
+    }
+    if (strcmp(name, "open") == 0) {
+        command_open(first, second);
+        return;
+    }
+    if (strcmp(name, "report") == 0) {
+        command_report();
+        return;
+    }
+    errno = EINVAL;
+    if (strcmp(name, "kill") == 0) {
+        /* Only what runs in here: without a pid namespace the number may be anybody's. */
+        const bool ours = is_ours(atoi(first));
+        errno = ESRCH;
+        result = ours ? kill(atoi(first), atoi(second)) : -1;
+    } else if (strcmp(name, "write") == 0) {
+        result = write_file(first, second);
+    } else if (strcmp(name, "remove") == 0 && strcmp(first, "segment") == 0) {
+        result = shmctl(atoi(second), IPC_RMID, NULL);
+    } else if (strcmp(name, "remove") == 0 && strcmp(first, "semaphores") == 0) {
+        result = semctl(atoi(second), 0, IPC_RMID);
+    } else if (strcmp(name, "remove") == 0 && strcmp(first, "queue") == 0) {
+        result = msgctl(atoi(second), IPC_RMID, NULL);
+    } else if (strcmp(name, "sweep") == 0) {
+        sweep();
+        result = 0;
+    }
+    if (result < 0)
+        answer_errno(name);
+    else
+        tell("= ok");
+}
+
+/** Reads one message from the harness and carries it out. Gives false when the harness is gone. */
+static bool hear_harness(void)
+{
+    static char text[MESSAGE_SIZE];
+    struct message message = {.fields = 0};
+    struct iovec part = {text, sizeof text - 1};
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(3 * sizeof(int))];
+    } ancillary;
+    struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = ancillary.bytes,
+                            .msg_controllen = sizeof ancillary.bytes};
+    ssize_t length = recvmsg(opt.control, &header, MSG_CMSG_CLOEXEC);
+    if (length <= 0)
+        return length < 0 && errno == EINTR;
+    text[length] = '\0';
+    struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
+    if (rights && rights->cmsg_type == SCM_RIGHTS) {
+        message.fds = (int)((rights->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+        memcpy(message.fd, CMSG_DATA(rights), (size_t)message.fds * sizeof(int));
+    }
+    for (char *field = text; field < text + length && message.fields < MAX_FIELDS; field += strlen(field) + 1)
+        message.field[message.fields++] = field;
+    handle_message(&message);
+    for (int i = 0; i < message.fds; i++)
+        close(message.fd[i]);
+    return true;
+}
+
+/* ---- pid 1 ------------------------------------------------------------------------------------------- */
+
+static bool any_program(void)
+{
+    for (int i = 0; i < MAX_PROGRAMS; i++)
+        if (programs[i].pid != 0)
+            return true;
+    return false;
+}
+
+/** Serves until the harness hangs up or, by hand, until the program has ended. */
+static void serve(int children)
+{
+    int holds = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    const int yes = 1;
+    if (opt.run) {
+        if (snprintf(address.sun_path, sizeof address.sun_path, "%s/holds", opt.run) >=
+            (int)sizeof address.sun_path) {
+            errno = ENAMETOOLONG;
+            refuse("%s", opt.run);
+        }
+        if (holds < 0 || setsockopt(holds, SOL_SOCKET, SO_PASSCRED, &yes, sizeof yes) < 0 ||
+            bind(holds, (struct sockaddr *)&address, sizeof address) < 0 ||
+            chmod(address.sun_path, 0777) < 0)
+            refuse("bind %s", address.sun_path);
+    }
+    tell("ready %s %s %s %u", opt.namespaces ? "namespaces" : "host", opt.work ? opt.work : "-",
+         opt.run ? opt.run : "-", program_uid);
+
+    struct pollfd on[3] = {{children, POLLIN, 0}, {opt.run ? holds : -1, POLLIN, 0}, {opt.control, POLLIN, 0}};
+    int64_t next_watch = 0;
+    int looks = 0;
+    for (;;) {
+        int wait_ms = watch_time();
+        if (any_program() && (wait_ms < 0 || wait_ms > WATCH_MS))
+            wait_ms = WATCH_MS;
+        /* Between the announcement and the stop lie a few instructions: look again at once, but let nobody
+         * who announces and never stops keep this process busy. */
+        looks = confirm_holds() ? looks + 1 : 0;
+        if (looks > 0)
+            wait_ms = looks < 500 ? 0 : 1;
+        if (poll(on, 3, wait_ms) < 0 && errno != EINTR)
+            break;
+        if (on[0].revents) {
+            struct signalfd_siginfo ignored;
+            while (read(children, &ignored, sizeof ignored) > 0)
+                ;
+        }
+        if (on[1].revents)
+            hear_hold(holds);
+        reap();
+        if (on[2].revents && !hear_harness())
+            break;
+        if (opt.control < 0 && !any_program())
+            break;
+        if (any_program() && now_us() >= next_watch) {
+            watch_memory();
+            next_watch = now_us() + WATCH_MS * 1000;
+        }
+    }
+}
+
+/** The first process inside. Gives the exit status of the box. */
+static int be_first(char *const argv[], char *const environment[])
+{
+    sigset_t watched;
+    sigemptyset(&watched);
+    sigaddset(&watched, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &watched, NULL);
+    int children = signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (children < 0)
+        refuse("signalfd");
+    umask(0);
+    if (opt.namespaces)
+        set_up_namespaces();
+    else if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
+        refuse("adopt orphans");
+    /* From now on no program can trace this process or read its memory, not even one of the same uid. */
+    prctl(PR_SET_DUMPABLE, 0);
+
+    if (opt.control >= 0) {
+        serve(children);
+        sweep();
+        return 0;
+    }
+    const int io[3] = {0, 1, 2};
+    if (start_program(argv, environment, io, &usual) < 0)
+        refuse("start %s", argv[0]);
+    int64_t started = now_us();
+    serve(children);
+    struct rusage used;
+    getrusage(RUSAGE_CHILDREN, &used);
+    fprintf(stderr, "box: %s %d, %.3f s, %ld KiB at most\n", WIFEXITED(last_status) ? "exit status" : "signal",
+            WIFEXITED(last_status) ? WEXITSTATUS(last_status) : WTERMSIG(last_status),
+            (double)(now_us() - started) / 1e6, used.ru_maxrss);
+    report(stderr);
+    sweep();
+    return WIFEXITED(last_status) ? WEXITSTATUS(last_status) : 128 + WTERMSIG(last_status);
+}
+
+/* ---- the keeper, outside ----------------------------------------------------------------------------- */
+
+/** Writes the id maps of the new user namespace: root inside is who we are, and a spare id where we may. */
+static void write_id_maps(pid_t child, uid_t uid, gid_t gid)
+{
+    char path[64], map[96];
+    snprintf(path, sizeof path, "/proc/%d/setgroups", child);
+    if (uid != 0)
+        must_write(path, "deny");
+    for (int group = 0; group < 2; group++) {
+        const unsigned id = group ? gid : uid, spare = group ? program_gid : program_uid;
+        snprintf(path, sizeof path, "/proc/%d/%s_map", child, group ? "gid" : "uid");
+        if (uid == 0)
+            snprintf(map, sizeof map, "0 0 1\n%u %u 1\n", spare, spare);
+        else
+            snprintf(map, sizeof map, "0 %u 1\n", id);
+        must_write(path, map);
+    }
+}
+
+static int run_in_namespaces(char *const argv[])
+{
+    int go[2];
+    const uid_t uid = getuid();
+    const gid_t gid = getgid();
+    if (pipe2(go, O_CLOEXEC) < 0)
+        refuse("pipe");
+    const unsigned long flags =
+        CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWUTS | SIGCHLD;
+    pid_t child = (pid_t)syscall(SYS_clone, flags, 0, 0, 0, 0);
+    if (child < 0)
+        refuse("make namespaces");
+    if (child == 0) {
+        char byte;
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        close(go[1]);
+        if (read(go[0], &byte, 1) != 1)
+            _exit(REFUSED);
+        close(go[0]);
+        /* The C library remembers nothing of who we were, so ids are asked anew. */
+        _exit(be_first(argv, environ));
+    }
+    write_id_maps(child, uid, gid);
+    close(go[0]);
+    if (write(go[1], "x", 1) != 1)
+        refuse("start pid 1");
+    close(go[1]);
+    if (opt.control >= 0)
+        close(opt.control);
+    int status;
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+        ;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static _Noreturn void usage(void)
+{
+    fputs("usage: box [--tier namespaces|host] [--hide PATH]... [--shm-mb N] [--work-mb N] [--memory-mb N]\n"
+          "           [--slot N] [--work DIR --run DIR] (--control FD | -- PROGRAM [ARGUMENT]...)\n",
+          stderr);
+    exit(2);
+}
+
+static long number(const char *text)
+{
+    char *end;
+    errno = 0;
+    long value = text ? strtol(text, &end, 10) : -1;
+    if (!text || end == text || *end || errno || value < 0)
+        usage();
+    return value;
+}
+
+int main(int argc, char *argv[])
+{
+    int i = 1;
+    for (; i < argc && strcmp(argv[i], "--") != 0; i += 2) {
+        const char *name = argv[i], *value = i + 1 < argc ? argv[i + 1] : NULL;
+        if (!value)
+            usage();
+        if (strcmp(name, "--tier") == 0 && strcmp(value, "host") == 0)
+            opt.namespaces = false;
+        else if (strcmp(name, "--tier") == 0 && strcmp(value, "namespaces") == 0)
+            opt.namespaces = true;
+        else if (strcmp(name, "--hide") == 0 && opt.hidden < MAX_PATHS)
+            opt.hide[opt.hidden++] = value;
+        else if (strcmp(name, "--shm-mb") == 0)
+            opt.shm_mb = number(value);
+        else if (strcmp(name, "--work-mb") == 0)
+            opt.work_mb = number(value);
+        else if (strcmp(name, "--memory-mb") == 0)
+            opt.memory_mb = number(value);
+        else if (strcmp(name, "--slot") == 0)
+            opt.slot = number(value);
+        else if (strcmp(name, "--work") == 0)
+            opt.work = value;
+        else if (strcmp(name, "--run") == 0)
+            opt.run = value;
+        else if (strcmp(name, "--control") == 0)
+            opt.control = (int)number(value);
+        else
+            usage();
+    }
+    if ((opt.control < 0) == (i >= argc - 1))
+        usage();
+    if (opt.control >= 0 && fcntl(opt.control, F_SETFD, FD_CLOEXEC) < 0)
+        refuse("descriptor %d", opt.control);
+
+    /* Real root's programs run as a uid that nobody has; everybody else's as themselves. */
+    if (getuid() == 0) {
+        program_uid = (uid_t)(60000 + opt.slot);
+        program_gid = (gid_t)(60000 + opt.slot);
+    } else {
+        opt.slot = -1;
+        program_uid = getuid();
+        program_gid = getgid();
+    }
+    return opt.namespaces ? run_in_namespaces(argv + i + 1) : be_first(argv + i + 1, environ);
+}

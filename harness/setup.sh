@@ -1,0 +1,94 @@
+#!/bin/sh
+# Usage: harness/setup.sh PURPOSE
+#
+# Installs what a command needs and this machine lacks, and prints the Python interpreter to use.
+# PURPOSE is check (a student's needs: C compiler, pytest) or test (the project's own tests).
+# Debian's packages as root or with sudo; where there is no apt, pytest goes into .venv; else one line says what to do.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+purpose=${1:-check}
+
+say() { echo "$*" >&2; }
+
+# The first interpreter that can import all the modules.
+find_python() {
+    for python in .venv/bin/python3 python3 /usr/bin/python3; do
+        path=$(command -v "$python" 2>/dev/null) || continue
+        if "$path" -c "import sys; assert sys.version_info >= (3, 9); import $1" 2>/dev/null; then
+            case $path in /*) ;; *) path=$PWD/$path ;; esac
+            echo "$path"
+            return 0
+        fi
+    done
+    return 1
+}
+
+sanitizes() { echo 'int main(void){return 0;}' | "$1" -x c -fsanitize=address,undefined -o /dev/null - 2>/dev/null; }
+
+modules=pytest
+missing=
+need() { command -v "$1" >/dev/null 2>&1 || missing="$missing $2"; }
+
+need cc gcc
+if [ ! -e /usr/include/stdio.h ] && ! echo '#include <stdio.h>' | cc -E - >/dev/null 2>&1; then
+    missing="$missing libc6-dev"
+fi
+if [ "$purpose" = test ]; then
+    modules=pytest,xdist
+    need gcc gcc
+    need clang clang
+    need musl-gcc musl-tools
+    need patch patch
+    need git git
+    if command -v clang >/dev/null 2>&1; then
+        sanitizes clang || missing="$missing libclang-rt-$(clang -dumpversion | cut -d. -f1)-dev"
+    elif command -v apt-cache >/dev/null 2>&1; then
+        late_clang_rt=yes
+    fi
+fi
+python=$(find_python "$modules") || {
+    missing="$missing python3 python3-pytest"
+    [ "$purpose" = test ] && missing="$missing python3-pytest-xdist"
+}
+
+if [ -n "$missing" ]; then
+    if command -v apt-get >/dev/null 2>&1; then
+        root=
+        if [ "$(id -u)" -ne 0 ]; then
+            if command -v sudo >/dev/null 2>&1 && { [ -t 0 ] || sudo -n true 2>/dev/null; }; then
+                root=sudo
+            else
+                say "missing here:$missing. Ask an administrator for: apt-get install$missing"
+                exit 1
+            fi
+        fi
+        say "installing$missing"
+        {
+            $root apt-get update
+            # shellcheck disable=SC2086
+            $root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing
+            if [ "${late_clang_rt:-}" = yes ]; then
+                $root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+                    "libclang-rt-$(clang -dumpversion | cut -d. -f1)-dev"
+            fi
+        } >build-setup.log 2>&1 </dev/null || {
+            say "apt-get could not install$missing: see build-setup.log"
+            exit 1
+        }
+        rm -f build-setup.log
+    elif command -v python3 >/dev/null 2>&1 && command -v cc >/dev/null 2>&1 && [ "$purpose" = check ]; then
+        say "installing pytest into .venv"
+        { python3 -m venv .venv && .venv/bin/python3 -m pip install --quiet pytest; } >&2 || {
+            say "could not install pytest: install it with your system's package manager"
+            exit 1
+        }
+    else
+        say "missing here:$missing. Install them with your system's package manager (these are Debian's names)"
+        exit 1
+    fi
+    python=$(find_python "$modules") || {
+        say "there is no Python 3.9 or later that can import $modules, not even after installing$missing"
+        exit 1
+    }
+fi
+echo "$python"

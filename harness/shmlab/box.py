@@ -1,0 +1,448 @@
+"""Starts programs in the box (native/box.c) and hears what became of them.
+
+Two tiers. `namespaces`: the programs have processes, segments, objects, disk and network of their own; all of it
+is gone when the box is closed. `host`: where the machine refuses namespaces. Then the programs run on the
+machine's own IPC, one box at a time, and what they leave is told apart by owner and creator and removed.
+"""
+from __future__ import annotations
+
+import array
+import fcntl
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Callable, Dict, List, Optional, Sequence, Set, Tuple
+
+from . import kernel, native
+from .labs import ROOT, UserError
+
+OUTPUT_LIMIT = 4 << 20  # bytes that a program may write to stdout or stderr, each
+
+HOST_TIER_LACKS = ("programs share this machine's segments, objects and files, and a program that means harm is "
+                   "not contained: run only code that you trust")
+
+
+class BoxRefused(Exception):
+    """The box could not be set up; the text says at which step and why."""
+
+
+@dataclass
+class Started:
+    """A program that the box has started. Times are in seconds, `status` is a wait status (None: still there)."""
+
+    pid: int
+    argv: List[str]
+    output: Dict[int, bytearray] = field(default_factory=lambda: {1: bytearray(), 2: bytearray()})
+    status: Optional[int] = None
+    cpu: float = 0.0
+    peak_kib: int = 0
+    wall: float = 0.0
+    timed_out: bool = False
+    over_memory: bool = False
+    flooded: bool = False
+    stdin: int = -1
+    pipes: Dict[int, int] = field(default_factory=dict)  # our end of the pipe -> 1 or 2
+
+
+def hidden_folders() -> List[str]:
+    """What the programs must not see: the project, and every home and scratch folder of the machine."""
+    folders = {str(ROOT), str(native.build_folder().resolve()), str(Path.home()), "/root", "/home", "/var/tmp",
+               "/mnt", "/media", "/srv"}
+    real = {os.path.realpath(folder) for folder in folders if os.path.isdir(folder)}
+    # What lies below another hidden folder, or below /tmp or /run, is out of sight with it.
+    return sorted(folder for folder in real if folder != "/" and not any(
+        folder.startswith(other + "/") for other in real | {"/tmp", "/run"} if other != folder))
+
+
+class _HostLock:
+    """One harness at a time on the machine's own IPC. A harness may open a second box, to compile for example."""
+
+    depth = 0
+    fd = -1
+
+    @classmethod
+    def take(cls) -> None:
+        if cls.depth == 0:
+            path = os.path.join(tempfile.gettempdir(), f"shmlab-{os.getuid()}.lock")
+            cls.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            fcntl.flock(cls.fd, fcntl.LOCK_EX)
+        cls.depth += 1
+
+    @classmethod
+    def drop(cls) -> None:
+        cls.depth -= 1
+        if cls.depth == 0:
+            os.close(cls.fd)
+
+
+class Box:
+    """A place to run programs in. Use as a context manager; nothing of it remains afterwards."""
+
+    def __init__(self, tier: str, shm_mb: int = 64, memory_mb: int = 768) -> None:
+        self.tier = tier
+        self.programs: Dict[int, Started] = {}
+        self.events: List[Tuple[str, ...]] = []
+        self.orphans: Set[int] = set()
+        self._scratch: Optional[str] = None
+        self._locked = False
+        self._before: Dict[str, Set[object]] = {}
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        for end in (ours, theirs):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 19)
+        self._socket = ours
+        command = [str(native.box_program()), "--tier", tier, "--shm-mb", str(shm_mb), "--memory-mb",
+                   str(memory_mb), "--slot", str(os.getpid() % 4000)]
+        if tier == "host":
+            command += self._prepare_host()
+        else:
+            for folder in hidden_folders():
+                command += ["--hide", folder]
+        with theirs:
+            self._keeper = subprocess.Popen(command + ["--control", str(theirs.fileno())], stdin=subprocess.DEVNULL,
+                                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                            pass_fds=[theirs.fileno()], cwd="/")
+        try:
+            first, _ = self._receive(10.0)
+            if first[0] != "ready":
+                raise BoxRefused(" ".join(first[1:]) if first[0] == "refused" else "it ended at once")
+        except BaseException:
+            self.close()
+            raise
+        self.work, self.run, self.uid = first[2], first[3], int(first[4])
+        self.work_fd, self.run_fd = self.open(self.work), self.open(self.run)
+        self.shm_fd = self.open("/dev/shm")
+        if tier == "host":
+            self._before = {"segments": {s.shmid for s in self._all_segments()},
+                            "objects": {(o.name, o.inode) for o in kernel.list_objects(self.shm_fd)},
+                            "semaphores": set(self._all_ids("sem")), "queues": set(self._all_ids("msg"))}
+        #: For the host tier: names of objects that the run has used, told by the spy. Set by program.py.
+        self.claimed: Callable[[], Set[str]] = set
+        self.claimed_pids: Callable[[], Set[int]] = set
+
+    # ---- the host tier's own arrangements
+
+    def _prepare_host(self) -> List[str]:
+        _HostLock.take()
+        self._locked = True
+        self._scratch = tempfile.mkdtemp(prefix="shmlab-")
+        os.chmod(self._scratch, 0o755)
+        folders = []
+        for option in ("work", "run"):
+            folder = os.path.join(self._scratch, option)
+            os.mkdir(folder)
+            os.chmod(folder, 0o777)
+            folders += ["--" + option, folder]
+        return folders
+
+    def __enter__(self) -> "Box":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends everything in the box and removes what it made."""
+        if getattr(self, "shm_fd", -1) >= 0:
+            if self.tier == "host":
+                try:
+                    self.clean()
+                except (BoxRefused, OSError):
+                    pass
+            for program in list(self.programs.values()):
+                self._forget(program)
+            for fd in (self.work_fd, self.run_fd, self.shm_fd):
+                os.close(fd)
+            self.shm_fd = -1
+        self._socket.close()
+        try:
+            self._keeper.wait(10)
+        except subprocess.TimeoutExpired:
+            self._keeper.kill()
+            self._keeper.wait()
+        if self._scratch:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+            self._scratch = None
+        if self._locked:
+            self._locked = False
+            _HostLock.drop()
+
+    # ---- messages
+
+    def _receive(self, timeout: float) -> Tuple[Tuple[str, ...], int]:
+        """One message of pid 1 and its descriptor (-1: none). A box that is gone is an error."""
+        self._socket.settimeout(timeout)
+        try:
+            raw, ancillary, _, _ = self._socket.recvmsg(4096, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC)
+        except socket.timeout:
+            raise BoxRefused(f"no answer for {timeout:.0f} s") from None
+        except OSError as error:
+            raise BoxRefused(str(error)) from None
+        if not raw:
+            raise BoxRefused("it ended")
+        fd = -1
+        for _, kind, data in ancillary:
+            if kind == socket.SCM_RIGHTS:
+                fd = array.array("i", data[:4])[0]
+        return tuple(raw.decode("utf-8", "replace").split(" ")), fd
+
+    def _handle(self, words: Tuple[str, ...]) -> None:
+        if words[0] == "exited":
+            program = self.programs.get(int(words[1]))
+            if program:
+                program.status = int(words[2])
+                program.cpu, program.peak_kib = int(words[3]) / 1e6, int(words[4])
+                program.wall = int(words[5]) / 1e6
+                program.timed_out, program.over_memory = words[6] == "1", words[7] == "1"
+        elif words[0] == "orphan":
+            self.orphans.add(int(words[1]))
+        self.events.append(words)
+
+    def _ask(self, *fields: object, fds: Sequence[int] = ()) -> Tuple[Tuple[str, ...], int]:
+        """Sends a command and gives pid 1's answer; events that come in between are kept."""
+        raw = b"".join(os.fsencode(str(part)) + b"\0" for part in fields)
+        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+        try:
+            self._socket.settimeout(10.0)
+            self._socket.sendmsg([raw], ancillary)
+        except OSError as error:
+            raise BoxRefused(f"it does not listen: {error}") from None
+        while True:
+            words, fd = self._receive(20.0)
+            if words[0] == "=":
+                if words[1] == "failed":
+                    raise OSError(int(words[2]), os.strerror(int(words[2])), str(fields[1]))
+                return words[2:], fd
+            self._handle(words)
+
+    # ---- looking
+
+    def open(self, path: str, mode: str = "r") -> int:
+        """A descriptor of a file or folder as the programs' world has it. Raises OSError like open(2)."""
+        return self._ask("open", path, mode)[1]
+
+    def read(self, path: str) -> bytes:
+        """The content of a file of that world, of /proc above all."""
+        with os.fdopen(self.open(path), "rb", buffering=0) as file:
+            return file.readall()
+
+    def _all_segments(self) -> List[kernel.Segment]:
+        return kernel.parse_segments(self.read("/proc/sysvipc/shm"))
+
+    def _all_ids(self, kind: str) -> List[int]:
+        return [number for number, uid in kernel.parse_ids(self.read(f"/proc/sysvipc/{kind}"))
+                if self.tier == "namespaces" or uid == self.uid]
+
+    def segments(self) -> List[kernel.Segment]:
+        """The segments that are there; in the host tier, those that came since the box was opened and are its own."""
+        found = self._all_segments()
+        if self.tier == "namespaces":
+            return found
+        pids = self.claimed_pids() | self.orphans | {process.pid for process in self.processes()} | set(self.programs)
+        return [s for s in found if s.shmid not in self._before["segments"] and s.uid == self.uid
+                and (os.getuid() == 0 or s.cpid in pids)]
+
+    def objects(self) -> List[kernel.Object]:
+        """The objects in /dev/shm; in the host tier, those that came since the box was opened and are its own."""
+        found = kernel.list_objects(self.shm_fd)
+        if self.tier == "namespaces":
+            return found
+        mine = self.claimed()
+        return [o for o in found if (o.name, o.inode) not in self._before["objects"] and o.uid in (self.uid, os.getuid())
+                and ((os.getuid() == 0 and o.uid == self.uid) or o.name in mine)]
+
+    def semaphores(self) -> List[int]:
+        """Ids of System V semaphore sets."""
+        return [i for i in self._all_ids("sem") if self.tier == "namespaces" or i not in self._before["semaphores"]]
+
+    def queues(self) -> List[int]:
+        """Ids of System V message queues."""
+        return [i for i in self._all_ids("msg") if self.tier == "namespaces" or i not in self._before["queues"]]
+
+    def processes(self) -> List[kernel.Process]:
+        """Every process in the box but pid 1, zombies too."""
+        _, fd = self._ask("report", "")
+        with os.fdopen(fd, "rb") as file:
+            lines = file.read().decode("utf-8", "replace").splitlines()
+        found = []
+        for line in lines:
+            words = line.split(" ", 4)
+            if words[0] == "process":
+                found.append(kernel.Process(int(words[1]), int(words[2]), words[3], words[4] if words[4:] else ""))
+        return found
+
+    # ---- acting
+
+    def start(self, argv: Sequence[str], environment: Optional[Dict[str, str]] = None, stdin: Optional[int] = None,
+              stdout: Optional[str] = None, **options: object) -> Started:
+        """Starts a program. Options are those of `struct limits` in box.c.
+
+        Without `stdin` the program reads an empty input; `stdin=-1` makes a pipe whose end is `Started.stdin`.
+        """
+        program = Started(0, list(argv))
+        theirs: List[int] = []
+        try:
+            if stdin == -1:
+                end, program.stdin = os.pipe()
+                theirs.append(end)
+            else:
+                theirs.append(os.open("/dev/null", os.O_RDONLY) if stdin is None else os.dup(stdin))
+            for number in (1, 2):
+                if number == 1 and stdout:
+                    theirs.append(os.open(stdout, os.O_WRONLY | os.O_CLOEXEC))
+                    continue
+                ours, end = os.pipe()
+                os.set_blocking(ours, False)
+                program.pipes[ours] = number
+                theirs.append(end)
+            variables = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LANG": "C.UTF-8", "HOME": self.work,
+                         "TMPDIR": self.work, **(environment or {})}
+            fields = ["start"] + [f"o{key}={value}" for key, value in options.items()]
+            fields += [f"a{word}" for word in argv] + [f"e{key}={value}" for key, value in variables.items()]
+            words, _ = self._ask(*fields, fds=theirs)
+        except BaseException:
+            self._forget(program)
+            raise
+        finally:
+            for fd in theirs:
+                os.close(fd)
+        program.pid = int(words[0])
+        self.programs[program.pid] = program
+        return program
+
+    def _forget(self, program: Started) -> None:
+        for fd in [*program.pipes, program.stdin]:
+            if fd >= 0:
+                os.close(fd)
+        program.pipes.clear()
+        program.stdin = -1
+        self.programs.pop(program.pid, None)
+
+    def close_stdin(self, program: Started) -> None:
+        if program.stdin >= 0:
+            os.close(program.stdin)
+            program.stdin = -1
+
+    def _drain(self, fd: int, program: Started) -> None:
+        number = program.pipes[fd]
+        try:
+            while True:
+                chunk = os.read(fd, 1 << 16)
+                if not chunk:
+                    os.close(fd)
+                    del program.pipes[fd]
+                    return
+                program.output[number] += chunk
+                if len(program.output[number]) > OUTPUT_LIMIT:
+                    del program.output[number][OUTPUT_LIMIT:]
+                    if not program.flooded and program.status is None:
+                        program.flooded = True
+                        self.kill(program.pid, signal.SIGKILL)
+        except BlockingIOError:
+            pass
+
+    def pump(self, until: Callable[[], bool], timeout: float) -> bool:
+        """Takes in events and output until a condition holds. Gives False when the time is over first."""
+        end = time.monotonic() + timeout
+        while not until():
+            left = end - time.monotonic()
+            if left <= 0:
+                return False
+            owner = {fd: program for program in self.programs.values() for fd in program.pipes}
+            ready, _, _ = select.select([self._socket.fileno(), *owner], [], [], left)
+            for fd in ready:
+                if fd in owner:
+                    self._drain(fd, owner[fd])
+            if self._socket.fileno() in ready:
+                self._handle(self._receive(1.0)[0])
+        return True
+
+    def wait(self, program: Started, timeout: float) -> bool:
+        """Waits until a program has ended, and takes in the rest of what it wrote. False: it still runs."""
+        if not self.pump(lambda: program.status is not None, timeout):
+            return False
+        # Somebody else may hold the pipe open: take what is there and do not wait for its end.
+        for fd in list(program.pipes):
+            self._drain(fd, program)
+        return True
+
+    def kill(self, pid: int, number: int) -> None:
+        """Sends a signal to a process of the box; one that is gone is no error."""
+        try:
+            self._ask("kill", pid, int(number))
+        except ProcessLookupError:
+            pass
+
+    def set_sysctl(self, name: str, value: int) -> None:
+        """Sets a limit of the box's own IPC, such as "kernel/shmmni". Only in the namespaces tier."""
+        self._ask("write", f"/proc/sys/{name}", value)
+
+    def put(self, name: str, content: bytes, mode: int = 0o644) -> str:
+        """Makes a file in the work folder. Gives its path as the programs see it."""
+        fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600,
+                     dir_fd=self.work_fd)
+        with os.fdopen(fd, "wb") as file:
+            file.write(content)
+            os.fchmod(file.fileno(), mode)
+        return f"{self.work}/{name}"
+
+    def get(self, name: str, limit: int) -> bytes:
+        """The content of a regular file in the work folder, not through a link, at most `limit` bytes."""
+        fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self.work_fd)
+        with os.fdopen(fd, "rb") as file:
+            return file.read(limit)
+
+    def clean(self) -> None:
+        """Ends every program, and removes every segment, object, semaphore set and queue of the box."""
+        objects, segments = self.objects(), self.segments()
+        semaphores, queues = self.semaphores(), self.queues()
+        self._ask("sweep", "")
+        for program in list(self.programs.values()):
+            self._forget(program)
+        for what, ids in (("segment", [s.shmid for s in segments]), ("semaphores", semaphores), ("queue", queues)):
+            for number in ids:
+                try:
+                    self._ask("remove", what, number)
+                except OSError:
+                    pass
+        for item in objects:
+            try:
+                os.unlink(item.name[1:], dir_fd=self.shm_fd)
+            except OSError:
+                pass
+        self.events.clear()
+
+
+@lru_cache(maxsize=None)
+def _probe() -> Tuple[str, str]:
+    """The best tier of this machine, and why it is not a better one."""
+    try:
+        with Box("namespaces"):
+            return "namespaces", ""
+    except BoxRefused as refusal:
+        return "host", str(refusal)
+
+
+def choose_tier(wanted: Optional[str]) -> str:
+    """The tier to use: the one asked for (option, or SHMLAB_TIER), else the best that the machine has."""
+    wanted = wanted or os.environ.get("SHMLAB_TIER") or "auto"
+    if wanted not in ("auto", "namespaces", "host"):
+        raise UserError(f"there is no tier '{wanted}': it is namespaces, host or auto")
+    if wanted == "namespaces" and _probe()[0] != "namespaces":
+        raise UserError(f"this machine refuses namespaces ({_probe()[1]}): use --tier host, or a machine that has them")
+    return _probe()[0] if wanted == "auto" else wanted
+
+
+def describe_tier(tier: str) -> str:
+    """One line for people: which tier, and what it does not promise."""
+    if tier == "namespaces":
+        return "box: each program runs in its own user, pid, ipc, mount, net and uts namespaces"
+    reason = f" ({_probe()[1]})" if _probe()[1] else " (asked for)"
+    return f"box: none{reason}; {HOST_TIER_LACKS}"

@@ -1,0 +1,138 @@
+"""Compiles a student's programs, in the box, and keeps the results by content in build/programs/."""
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import stat
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, List, Optional
+
+from . import native
+from .box import Box
+from .calls import WRAPPED
+from .labs import Lab, UserError, submitted_folder
+
+FLAGS = ["-std=c17", "-O2", "-g", "-pthread", "-Wall", "-Wextra"]
+SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
+SOURCE_LIMIT = 1 << 20  # bytes in one source file
+COMPILE_SECONDS = 20
+
+
+class BuildProblem(Exception):
+    """A program that cannot be built; the text is for the student."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """A program ready to run: the file, and what the compiler said about it."""
+
+    program: str
+    path: Path
+    warnings: str
+
+
+def read_source(path: Path) -> bytes:
+    """The text of one source file, taken without following a link. Raises BuildProblem for anything odd."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise BuildProblem(f"{path} is not there: put your program under this name") from None
+    except OSError as error:
+        if path.is_symlink():
+            raise BuildProblem(f"{path} is a symbolic link: put the file itself in its place") from None
+        raise BuildProblem(f"{path} cannot be read: {error.strerror}") from None
+    status = os.fstat(fd)
+    if stat.S_ISDIR(status.st_mode):
+        os.close(fd)
+        raise BuildProblem(f"{path} is not a file: put your program under this name")
+    with os.fdopen(fd, "rb") as file:
+        if not stat.S_ISREG(status.st_mode):
+            raise BuildProblem(f"{path} is not a file: put your program under this name")
+        if status.st_size > SOURCE_LIMIT:
+            raise BuildProblem(f"{path} has {status.st_size >> 20} MiB: a C source of this lab has some kilobytes")
+        content = file.read(SOURCE_LIMIT + 1)
+    if content.startswith(b"\x7fELF") or b"\0" in content:
+        raise BuildProblem(f"{path} is a binary file: hand in the C source")
+    return content
+
+
+def read_sources(lab: Lab, submission: Path) -> Dict[str, bytes]:
+    """All C sources and headers of one lab in a submission, by name."""
+    folder = submitted_folder(submission, lab)
+    if folder is None:
+        raise BuildProblem(f"{submission} has no folder {lab.name}")
+    names = {f"{program}.c" for program in lab.programs}
+    names |= {entry.name for entry in os.scandir(folder) if entry.name.endswith((".c", ".h"))}
+    if len(names) > 64:
+        raise BuildProblem(f"{folder} has {len(names)} C files: this lab needs {len(lab.programs)}")
+    sources = {}
+    for name in sorted(names):
+        try:
+            sources[name] = read_source(folder / name)
+        except BuildProblem:
+            if name[:-2] in lab.programs or name.endswith(".h"):
+                raise  # other stray files do no harm
+    return sources
+
+
+def compile_command(program: str, cc: str, san: bool) -> List[str]:
+    """How a program is built by hand: what the harness does, less the spy."""
+    return [*shlex.split(cc), *FLAGS, *(SANITIZE if san else []), f"{program}.c", "-o", program, "-lrt"]
+
+
+def build(lab: Lab, program: str, submission: Path, tier: str, cc: str = "cc", san: bool = False) -> Built:
+    """Compiles one program of a submission, or takes it from an earlier build of the same content."""
+    if san and "musl" in cc:
+        raise UserError("musl has no sanitizers: use SAN=1 with gcc or clang")
+    sources = read_sources(lab, submission)
+    spy = native.spy_object(cc).read_bytes()
+    wraps = "-Wl," + ",".join(f"--wrap={name}" for name in WRAPPED)
+    command = compile_command(program, cc, san)
+    command[command.index("-o"):command.index("-o")] = [".spy.o", wraps]
+    parts = [part for name, content in sources.items() for part in (name.encode(), content)]
+    key = native.fingerprint(native.find_compiler(cc).encode(), " ".join(command).encode(), spy, *parts)
+    target = native.build_folder() / "programs" / key
+    note = target / f"{program}.json"
+    if not note.exists():
+        _compile(program, command, sources, spy, tier, target)
+    said = json.loads(note.read_text(encoding="utf-8"))
+    if said["error"] is not None:
+        raise BuildProblem(said["error"])
+    return Built(program, target / program, said["warnings"])
+
+
+def _compile(program: str, command: List[str], sources: Dict[str, bytes], spy: bytes, tier: str, target: Path) -> None:
+    binary: Optional[bytes] = None
+    error: Optional[str] = None
+    with Box(tier) as box:
+        for name, content in {**sources, ".spy.o": spy}.items():
+            box.put(name, content)
+        run = box.start(command, address_mb=0, wall_ms=COMPILE_SECONDS * 1000, cpu_s=COMPILE_SECONDS)
+        box.wait(run, COMPILE_SECONDS + 5)
+        said = run.output[2].decode("utf-8", "replace").replace(box.work + "/", "")
+        if run.timed_out or run.status is None or (run.status & 0x7F):
+            error = f"the compiler did not finish {program}.c within {COMPILE_SECONDS} s or within its memory"
+        elif run.status != 0:
+            error = f"{program}.c does not compile:\n{said[:8000].rstrip()}"
+        else:
+            try:
+                binary = box.get(program, 64 << 20)
+            except OSError as problem:
+                error = f"the compiler made no program of {program}.c: {problem.strerror}"
+    target.mkdir(parents=True, exist_ok=True)
+    if binary is not None:
+        _write(target / program, binary, 0o755)
+    note = {"error": error, "warnings": said[:8000].rstrip() if error is None else ""}
+    _write(target / f"{program}.json", json.dumps(note).encode(), 0o644)
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
+    """Writes a file whole or not at all."""
+    handle, scratch = tempfile.mkstemp(dir=path.parent)
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+        os.fchmod(file.fileno(), mode)
+    os.replace(scratch, path)

@@ -1,0 +1,149 @@
+"""What a student sees: for each check its sentence, and for each failure what was expected, what the kernel
+showed, what was called, where to read on, and how to see it by hand. Never a traceback."""
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import sys
+import textwrap
+from typing import List, Optional, TextIO
+
+from .build import compile_command
+from .calls import Call
+from .labs import Lab
+from .program import Bench
+from .results import ERROR, FAILED, PASSED, Outcome
+
+_STYLES = {"green": "32", "red": "31", "yellow": "33", "bold": "1", "faint": "2"}
+_QUIET = ("start", "end")
+MOST_CALLS = 12
+
+
+class Page:
+    """Where the feedback is written: coloured on a terminal, plain text elsewhere."""
+
+    def __init__(self, stream: Optional[TextIO] = None) -> None:
+        self.stream = stream or sys.stdout
+        self.colour = bool(getattr(self.stream, "isatty", lambda: False)()) and "NO_COLOR" not in os.environ \
+            and os.environ.get("TERM") != "dumb"
+        self.width = max(60, min(shutil.get_terminal_size((110, 24)).columns, 120))
+
+    def style(self, text: str, *styles: str) -> str:
+        if not self.colour or not styles:
+            return text
+        return f"\x1b[{';'.join(_STYLES[s] for s in styles)}m{text}\x1b[0m"
+
+    def line(self, text: str = "") -> None:
+        encoding = getattr(self.stream, "encoding", None) or "utf-8"
+        self.stream.write(text.encode(encoding, "replace").decode(encoding) + "\n")
+        self.stream.flush()
+
+    def wrapped(self, label: str, text: str, *styles: str) -> None:
+        """A labelled text, its further lines below the first."""
+        indent = " " * 12
+        lines = textwrap.wrap(text, self.width - len(indent) - 10, break_long_words=False, break_on_hyphens=False)
+        for number, line in enumerate(lines or [""]):
+            head = f"{label:<9}" if number == 0 else " " * 9
+            self.line(indent + self.style(head, "faint") + " " + self.style(line, *styles))
+
+    def plain(self, label: str, lines: List[str]) -> None:
+        """Labelled lines that stay as they are."""
+        for number, line in enumerate(lines):
+            head = f"{label:<9}" if number == 0 else " " * 9
+            self.line(" " * 12 + self.style(head, "faint") + " " + line)
+
+
+def show_heading(page: Page, lab: Lab, warnings: List[str]) -> None:
+    page.line()
+    page.line(page.style(f"Lab {lab.number}  {lab.title}", "bold"))
+    if warnings:
+        page.plain("warning", [line for text in warnings for line in text.splitlines()][:12])
+
+
+def show_outcome(page: Page, outcome: Outcome, previous: Optional[Outcome]) -> None:
+    """One check. What is the same as for the check before is not said again."""
+    word, style = {PASSED: ("pass", "green"), FAILED: ("FAIL", "red"), ERROR: ("ERROR", "yellow")}[outcome.status]
+    score = f"{outcome.score}/{outcome.points}"
+    lines = textwrap.wrap(outcome.sentence, page.width - 13) or [""]
+    page.line(f"  {page.style(f'{word:<5}', style)}{score:>4} {lines[0]}")
+    for line in lines[1:]:
+        page.line(" " * 12 + line)
+    if outcome.status == PASSED:
+        return
+    same = previous is not None and (previous.expected, previous.saw) == (outcome.expected, outcome.saw)
+    if same:
+        page.plain("", [page.style("as above", "faint")])
+    else:
+        page.wrapped("expected", outcome.expected)
+        page.plain("but", outcome.saw[:16])
+        if outcome.calls:
+            page.plain("calls", outcome.calls)
+    if outcome.read and not same:
+        page.wrapped("read", outcome.read)
+    if outcome.by_hand and not same:
+        page.plain("by hand", [outcome.by_hand])
+
+
+def show_score(page: Page, lab: Lab, outcomes: List[Outcome]) -> None:
+    score, maximum = sum(o.score for o in outcomes), sum(o.points for o in outcomes)
+    style = "green" if score == maximum else "red" if score == 0 else "yellow"
+    page.line("  " + page.style(f"{score} of {maximum} points", "bold", style))
+    if score < maximum and lab.hints():
+        page.line("  " + page.style(f"stuck? `make hint LAB={lab.number}`; the handout is labs/{lab.name}/README.md",
+                                    "faint"))
+
+
+def show_board(page: Page, rows: List[List[str]], score: int, maximum: int) -> None:
+    """The score board of several labs: rows of number, title, score, maximum."""
+    page.line()
+    for number, title, got, most in rows:
+        bar = "#" * round(20 * int(got) / max(1, int(most)))
+        page.line(f"  {number}  {title:<48.48} {got:>3}/{most:<3} {page.style(f'{bar:<20}', 'green')}")
+    page.line("  " + page.style(f"{score} of {maximum} points", "bold"))
+
+
+# ---- collecting what there is to say about a failure --------------------------------------------------------
+
+
+def story_of_calls(bench: Bench) -> List[str]:
+    """The last calls of the last program of a check, each with its line in the source."""
+    if not bench.history:
+        return []
+    program = bench.history[-1]
+    if not program.calls:
+        program.calls = [call for call in bench.read_calls() if not bench.is_other(call.pid, program)]
+    calls = [call for call in program.calls if call.name not in _QUIET]
+    omitted = max(0, len(calls) - MOST_CALLS)
+    shown = bench.places(program, calls[omitted:])
+    several = len({call.pid for call in shown}) > 1
+    width = max((len(call.place) for call in shown), default=0)
+    lines = [f"(and {omitted} before)"] if omitted else []
+    return lines + [_call_line(call, width, several) for call in shown] or ["none that this lab is about"]
+
+
+def _call_line(call: Call, width: int, several: bool) -> str:
+    process = f"[{call.pid}] " if several else ""
+    return f"{call.place:<{width}}  {process}{call}" if width else f"{process}{call}"
+
+
+_BY_STRACE = {"shmget", "shmat", "shmdt", "shmctl", "ftruncate", "munmap", "mmap", "fork"}
+
+
+def way_by_hand(bench: Bench) -> str:
+    """Commands for the lab's folder that show the same."""
+    if not bench.history:
+        return ""
+    program = bench.history[-1]
+    command = " ".join(compile_command(program.name, bench.cc if bench.cc != "cc" else "gcc", bench.san))
+    steps = [f"cd labs/{bench.lab.name}", command, *(f"touch {name}" for name in sorted(bench.files)), program.by_hand]
+    rules = [rule.split(" ") for rule in program.rules]
+    if rules and rules[0][0] == "hold" and rules[0][1] != "end":
+        steps[-1] = f"gdb -ex 'break {rules[0][1]}' -ex run -ex finish --args {steps[-1]}"
+    elif rules and rules[0][0] == "fail" and rules[0][1] in _BY_STRACE:
+        name = {"mmap": "mmap", "fork": "clone"}.get(rules[0][1], rules[0][1])
+        steps[-1] = (f"strace -f -e trace={name} -e inject={name}:error={errno.errorcode[int(rules[0][3])]}"
+                     f":when={'last' if name == 'mmap' else rules[0][2]} {steps[-1]}").replace(":when=last", "")
+    made = {call.name for call in bench.read_calls() or program.calls}
+    steps += ["ipcs -m"] if "shmget" in made else ["ls -l /dev/shm"] if "shm_open" in made else []
+    return "; ".join(steps)

@@ -1,0 +1,59 @@
+"""The gallery: known wrong programs and unusual right ones, each a small patch on a solution."""
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, List, Tuple
+
+from .labs import MISTAKES, ROOT, VARIANTS, Lab, UserError, all_labs
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """One patch. A mistake says what it looks like and which checks catch it; a variant is caught by none."""
+
+    lab: Lab
+    name: str
+    path: Path
+    title: str
+    seen_as: str
+    caught_by: Tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.lab.name}/{self.name}"
+
+    def apply(self, folder: Path) -> Path:
+        """Writes the patched programs below a folder. Gives the submission to check."""
+        target = folder / "solutions" / self.lab.name
+        target.mkdir(parents=True)
+        for source in (ROOT / "solutions" / self.lab.name).iterdir():
+            (target / source.name).write_bytes(source.read_bytes())
+        done = subprocess.run(["patch", "-p1", "--quiet", "--fuzz=0", "--no-backup-if-mismatch", "-i", str(self.path)],
+                              cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise UserError(f"{self.path.relative_to(ROOT)} does not fit the solution: {done.stdout.strip()}")
+        return folder / "solutions"
+
+
+def _read(lab: Lab, path: Path) -> Exhibit:
+    head = path.read_text(encoding="utf-8").split("\n--- ", 1)[0]
+    field: Dict[str, str] = dict(re.findall(r"^([A-Z][a-z ]+): (.+)$", head, re.M))
+    title = field.get("Mistake") or field.get("Variant") or ""
+    caught = tuple(word for word in re.split(r"[,\s]+", field.get("Caught by", "")) if word)
+    return Exhibit(lab, path.stem, path, title, field.get("Seen as", ""), caught)
+
+
+def _all(folder: Path) -> List[Exhibit]:
+    return [_read(lab, path) for lab in all_labs() for path in sorted((folder / lab.name).glob("*.patch"))]
+
+
+def mistakes() -> List[Exhibit]:
+    """Every known wrong program, lab by lab."""
+    return _all(MISTAKES)
+
+
+def variants() -> List[Exhibit]:
+    """Every right program that is unlike the solution."""
+    return _all(VARIANTS)

@@ -1,0 +1,91 @@
+"""Finds the labs and reads what their folders say. No list of labs is kept anywhere: the folders are the list."""
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import List, Optional, Tuple
+
+ROOT = Path(__file__).resolve().parents[2]
+LABS = ROOT / "labs"
+SOLUTIONS = ROOT / "solutions"
+CHECKS = ROOT / "harness" / "checks"
+MISTAKES = ROOT / "harness" / "mistakes"
+VARIANTS = ROOT / "harness" / "variants"
+
+
+class UserError(Exception):
+    """Something the person at the keyboard can mend; its text is one line that says what and how."""
+
+
+@dataclass(frozen=True)
+class Lab:
+    """One lab: its number ("05"), its name ("05_sysv_create"), its title and its programs' names."""
+
+    number: str
+    name: str
+    title: str
+    programs: Tuple[str, ...]
+
+    @property
+    def folder(self) -> Path:
+        """The folder with the handout and the unfinished programs."""
+        return LABS / self.name
+
+    @property
+    def handout(self) -> str:
+        return (self.folder / "README.md").read_text(encoding="utf-8")
+
+    def section(self, heading: str) -> str:
+        """The text of one section of the handout, without its heading."""
+        found = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", self.handout, re.M | re.S)
+        return found.group(1).strip() if found else ""
+
+    def hints(self) -> List[Tuple[str, str]]:
+        """The ladder of hints: title and text of each."""
+        pattern = r"<details><summary>(.*?)</summary>\s*(.*?)\s*</details>"
+        return re.findall(pattern, self.section("Hints"), re.S)
+
+    def promised_checks(self) -> List[Tuple[int, str]]:
+        """Points and sentence of each line under "What is checked"."""
+        text = re.sub(r"\n  +", " ", self.section("What is checked"))
+        return [(int(p), s.strip()) for p, s in re.findall(r"^- \((\d+)\) (.*)$", text, re.M)]
+
+
+def _read(folder: Path) -> Optional[Lab]:
+    match = re.fullmatch(r"(\d\d)_\w+", folder.name)
+    if not match or not (folder / "README.md").is_file():
+        return None
+    with open(folder / "README.md", encoding="utf-8") as handout:
+        title = re.sub(r"^#\s*(Lab \d+: )?", "", handout.readline()).strip()
+    programs = tuple(sorted(path.stem for path in folder.glob("*.c")))
+    if (SOLUTIONS / folder.name).is_dir():
+        # A student may have deleted or added files in labs/; the solutions know what a lab consists of.
+        programs = tuple(sorted(path.stem for path in (SOLUTIONS / folder.name).glob("*.c")))
+    return Lab(match.group(1), folder.name, title, programs)
+
+
+def all_labs() -> List[Lab]:
+    """Every lab, in order."""
+    found = (_read(folder) for folder in sorted(LABS.iterdir()) if folder.is_dir())
+    return [lab for lab in found if lab]
+
+
+def find(word: str) -> Lab:
+    """The lab that a person means by "5", "05", "05_sysv_create", "sysv_create" or a path to its folder."""
+    wanted = word.rstrip("/").rsplit("/", 1)[-1]
+    labs = all_labs()
+    for lab in labs:
+        if wanted in (lab.number, lab.name, lab.name[3:]) or (wanted.isdigit() and wanted.zfill(2) == lab.number):
+            return lab
+    raise UserError(f"there is no lab '{word}': the labs are {' '.join(lab.number for lab in labs)}")
+
+
+def submitted_folder(submission: Path, lab: Lab) -> Optional[Path]:
+    """Where in a submission the files of one lab are: DIR/NN_name, DIR/labs/NN_name, or DIR itself."""
+    for folder in (submission / lab.name, submission / "labs" / lab.name):
+        if folder.is_dir():
+            return folder
+    if submission.name == lab.name or any((submission / f"{program}.c").exists() for program in lab.programs):
+        return submission
+    return None

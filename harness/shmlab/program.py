@@ -1,0 +1,710 @@
+"""What a check holds in its hand: a bench on which it runs the student's programs, stops them, and looks.
+
+    run = lab.run("sysv_create", lab.file("meeting place"), "hello")
+    held = lab.start("sysv_attach", file, hold="shmat")     # stopped right after its first shmat()
+    run = lab.run("posix_create", name, 4096, "x", fail=("mmap", 1, errno.ENOMEM))
+    peer = lab.reference("reader", name)                     # the finished program, as a stranger
+
+Whatever a check finds wrong it says with require(): what was expected, and what the kernel showed.
+"""
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shlex
+import signal
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Callable, Dict, List, Optional, Sequence, Set, Tuple, Union
+
+from . import build as building
+from . import kernel, native
+from .box import Box, Started
+from .build import Built
+from .calls import Call, Ring, with_places
+from .kernel import Mapping, Object, Process, Segment, show
+from .labs import SOLUTIONS, Lab
+
+Hold = Union[str, Tuple[str, int], Tuple[str, int, str]]
+Fail = Union[Tuple[str, int, int], Tuple[str, int, int, str]]
+
+WALL_SECONDS = 4.0  # for a program that should end by itself; the labs' programs need some milliseconds
+HOLD_SECONDS = 4.0
+
+
+class CheckFailed(AssertionError):
+    """A requirement that does not hold: what was expected, and what was seen instead, line by line."""
+
+    def __init__(self, expected: str, saw: Sequence[str]) -> None:
+        super().__init__(expected)
+        self.expected = expected
+        self.saw = list(saw)
+
+
+def _lines(item: object) -> List[str]:
+    """What a check saw, as lines: things of the kernel know their own line."""
+    if isinstance(item, (list, tuple)):
+        return [line for part in item for line in _lines(part)]
+    if isinstance(item, bytes):
+        return [show(item)]
+    return str(getattr(item, "line", item)).splitlines()
+
+
+def require(condition: object, expected: str, *saw: object) -> None:
+    """Fails the check unless the condition holds. `saw` may be text, bytes, or anything from kernel.py."""
+    if not condition:
+        raise CheckFailed(expected, [line for item in saw for line in _lines(item)] or ["there is nothing"])
+
+
+def require_bytes(got: bytes, wanted: bytes, what: str) -> None:
+    """Fails the check unless the bytes are the same; shows where they first differ."""
+    if got == wanted:
+        return
+    at = next((i for i, (a, b) in enumerate(zip(got, wanted)) if a != b), min(len(got), len(wanted)))
+    start = max(0, at - 20)
+    dots = "… " if start else ""
+    raise CheckFailed(f"{what}: {dots}{show(wanted[start:])} ({len(wanted)} bytes)",
+                      [f"{dots}{show(got[start:])} ({len(got)} bytes)", f"the first difference is at byte {at}"])
+
+
+@dataclass
+class LeftBehind:
+    """What there was when the program had ended and had not been there when it began."""
+
+    segments: List[Segment] = field(default_factory=list)
+    objects: List[Object] = field(default_factory=list)
+    processes: List[Process] = field(default_factory=list)
+    semaphores: List[int] = field(default_factory=list)
+    queues: List[int] = field(default_factory=list)
+
+    @property
+    def lines(self) -> List[str]:
+        return ([s.line for s in self.segments] + [o.line for o in self.objects] +
+                [p.line for p in self.processes] + [f"semaphore set {i}" for i in self.semaphores] +
+                [f"message queue {i}" for i in self.queues])
+
+    def one_segment(self) -> Segment:
+        """The only segment; anything else fails the check."""
+        require(len(self.segments) == 1, "one segment is there after the program has ended",
+                self.lines or "/proc/sysvipc/shm: no segment")
+        return self.segments[0]
+
+    def one_object(self, name: str) -> Object:
+        """The object of that name; the check fails when it is missing or not alone."""
+        require([o.name for o in self.objects] == [name],
+                f"the object {name}, and no other, is there after the program has ended",
+                self.lines or "/dev/shm: no object")
+        return self.objects[0]
+
+    def require_nothing(self) -> None:
+        require(not self.lines, "nothing is left when the program has ended", self.lines)
+
+
+@dataclass
+class Run:
+    """A program that has ended."""
+
+    name: str
+    command: str
+    status: int
+    stdout: bytes
+    stderr: str
+    cpu: float
+    wall: float
+    left_behind: LeftBehind
+    notes: List[str] = field(default_factory=list)
+
+    @property
+    def exit_status(self) -> Optional[int]:
+        """None when a signal ended it."""
+        return os.WEXITSTATUS(self.status) if os.WIFEXITED(self.status) else None
+
+    @property
+    def signal(self) -> Optional[str]:
+        """Such as "SIGSEGV"; None when it ended by itself."""
+        if not os.WIFSIGNALED(self.status):
+            return None
+        number = os.WTERMSIG(self.status)
+        return signal.Signals(number).name if number in list(signal.Signals) else f"signal {number}"
+
+    def says(self, words: Sequence[str]) -> bool:
+        """Whether one of the words is in the message on stderr, the program's own name in front left out."""
+        text = self.stderr.replace(f"{self.name}:", "").replace(f"./{self.name}", "")
+        return any(word in text for word in words)
+
+    @property
+    def ending(self) -> List[str]:
+        """How it ended and what it said, for people."""
+        how = f"{self.name} was killed by {self.signal}" if self.signal else f"{self.name}: exit status {self.exit_status}"
+        said = [f"stderr: {line}" for line in self.stderr.strip().splitlines()[-6:]]
+        return [how, *self.notes, *(said or (["stderr: (nothing)"] if self.status else []))]
+
+    def require_success(self) -> "Run":
+        require(self.exit_status == 0, "the program ends with exit status 0", self.ending)
+        return self
+
+    def require_failure(self, *words: str) -> "Run":
+        """Exit status 1, and a message on stderr that holds one of the words."""
+        require(self.exit_status == 1, "the program notices the failure and ends with exit status 1", self.ending)
+        require("TODO" not in self.stderr, "the program is finished", self.ending)
+        require(self.says(words),
+                "the message on stderr names the call or the object: " + " or ".join(words), self.ending)
+        return self
+
+    def require_usage(self) -> "Run":
+        require(self.exit_status == 2 and "usage:" in self.stderr.lower(),
+                'a line "usage: …" on stderr and exit status 2', f"{self.command}", self.ending)
+        return self
+
+
+class Program:
+    """A program of a check that has been started."""
+
+    def __init__(self, bench: "Bench", started: Started, name: str, command: str, by_hand: str,
+                 built: Optional[Built], rules: List[str], before: LeftBehind) -> None:
+        self.bench, self.started, self.name, self.command = bench, started, name, command
+        self.by_hand = by_hand
+        self.built, self.rules, self._before = built, rules, before
+        self.finished: Optional[Run] = None
+        self.calls: List[Call] = []
+        self._seen = len(bench.box.events)
+
+    @property
+    def pid(self) -> int:
+        return self.started.pid
+
+    # ---- holding
+
+    def held(self, count: int = 1, timeout: float = HOLD_SECONDS) -> List[int]:
+        """Waits until so many processes are held. Gives their pids, in the order in which they stopped."""
+        box = self.bench.box
+
+        def stopped() -> List[int]:
+            return [int(event[1]) for event in box.events[self._seen:] if event[0] == "held"]
+
+        box.pump(lambda: len(stopped()) >= count or self.started.status is not None, timeout)
+        found = stopped()
+        if len(found) < count:
+            what = " and ".join(rule.split(" ")[1] for rule in self.rules if rule.startswith("hold"))
+            point = "its end" if what == "end" else f"a call of {what}()"
+            if self.started.status is not None:
+                ending = self.wait().ending
+                raise CheckFailed(f"{self.name} comes to {point}" + (f" in {count} processes" if count > 1 else ""),
+                                  [f"it ended first, with {len(found)} of {count} there" if count > 1 else
+                                   "it ended first", *ending])
+            raise CheckFailed(f"{count} processes of {self.name} come to {point}" if count > 1 else
+                              f"{self.name} comes to {point}",
+                              [f"only {len(found)} did, within {timeout:.0f} s", *self.standing()])
+        del box.events[: self._seen]
+        self._seen = 0
+        box.events[:] = [event for event in box.events if event[0] != "held"]
+        return found
+
+    def resume(self, *pids: int) -> None:
+        """Lets held processes go on: these, or the program itself."""
+        for pid in pids or (self.pid,):
+            self.bench.box.kill(pid, signal.SIGCONT)
+
+    def kill(self, pid: Optional[int] = None, number: int = signal.SIGKILL) -> None:
+        self.bench.box.kill(pid or self.pid, number)
+
+    # ---- looking
+
+    def maps(self, pid: Optional[int] = None) -> List[Mapping]:
+        """The mappings of the program or of another process of it, the spy's ring left out."""
+        raw = self.bench.box.read(f"/proc/{pid or self.pid}/maps")
+        return [m for m in kernel.parse_maps(raw) if not m.name.startswith(self.bench.box.run)]
+
+    def shared_maps(self, pid: Optional[int] = None) -> List[Mapping]:
+        """Only what is mapped shared."""
+        return [mapping for mapping in self.maps(pid) if mapping.shared]
+
+    def memory(self, mapping: Mapping, pid: Optional[int] = None) -> bytes:
+        """The bytes of a mapping, read from outside."""
+        fd = self.bench.box.open(f"/proc/{pid or self.pid}/mem")
+        try:
+            return os.pread(fd, mapping.size, mapping.start)
+        finally:
+            os.close(fd)
+
+    def set_memory(self, mapping: Mapping, content: bytes, pid: Optional[int] = None) -> None:
+        """Overwrites the beginning of a mapping from outside."""
+        fd = self.bench.box.open(f"/proc/{pid or self.pid}/mem", "w")
+        try:
+            os.pwrite(fd, content, mapping.start)
+        finally:
+            os.close(fd)
+
+    def blocked(self, pid: Optional[int] = None) -> Optional[kernel.Blocked]:
+        """The system call that the program waits in; None while it runs."""
+        try:
+            return kernel.parse_blocked(self.bench.box.read(f"/proc/{pid or self.pid}/syscall"))
+        except OSError:
+            return None
+
+    def cpu_seconds(self, pid: Optional[int] = None) -> float:
+        """Processor time that a process has used so far."""
+        return int(self.bench.box.read(f"/proc/{pid or self.pid}/schedstat").split()[0]) / 1e9
+
+    def measure_cpu(self, window: float = 0.1) -> Tuple[float, float]:
+        """Watches the program for a while. Gives the seconds that passed and the processor seconds it used."""
+        began, used = time.monotonic(), self.cpu_seconds()
+        self.bench.box.pump(lambda: False, window)
+        return time.monotonic() - began, self.cpu_seconds() - used
+
+    def wait_blocked(self, ready: Callable[[kernel.Blocked], bool] = lambda call: True,
+                     timeout: float = HOLD_SECONDS) -> kernel.Blocked:
+        """Waits until the program waits in a system call that is `ready`, and gives that call."""
+        found: List[kernel.Blocked] = []
+
+        def look() -> bool:
+            call = self.blocked()
+            if call and ready(call):
+                found.append(call)
+            return bool(found) or self.started.status is not None
+
+        # There is no event for this state; each look is a question to the kernel, not a sleep.
+        self.bench.poll(look, timeout)
+        if not found:
+            ending = self.wait().ending if self.started.status is not None else self.standing()
+            raise CheckFailed(f"{self.name} waits, without using the processor", ending)
+        return found[0]
+
+    def standing(self) -> List[str]:
+        """Where the program's processes stand, for people."""
+        lines = []
+        for process in self.bench.box.processes():
+            if process.pid in self.bench.box.programs and process.pid != self.pid:
+                continue
+            call = self.blocked(process.pid)
+            doing = {"R": "runs", "T": "is stopped", "Z": "has ended and is not waited for"}.get(process.state, "waits")
+            if call and call.in_futex:
+                doing = "waits in futex(): for a semaphore, a mutex or a condition variable"
+            lines.append(f"process {process.pid} ({process.command}) {doing}")
+        return lines
+
+    # ---- input and end
+
+    def send(self, content: bytes) -> None:
+        """Writes to the program's standard input."""
+        _write_all(self.started.stdin, content)
+
+    def close_input(self) -> None:
+        self.bench.box.close_stdin(self.started)
+
+    @property
+    def output(self) -> bytes:
+        """What has come on stdout so far."""
+        return bytes(self.started.output[1])
+
+    def wait_output(self, length: int, timeout: float = HOLD_SECONDS) -> bytes:
+        """Waits until so many bytes have come on stdout."""
+        arrived = self.bench.box.pump(lambda: len(self.output) >= length or self.started.status is not None, timeout)
+        if len(self.output) < length:
+            where = self.wait().ending if arrived else self.standing()
+            raise CheckFailed(f"{self.name} writes {length} bytes to stdout", [show(self.output), *where])
+        return self.output
+
+    def wait(self, timeout: float = WALL_SECONDS) -> Run:
+        """Waits for the end. A program that does not end is killed, and the check fails."""
+        if self.finished:
+            return self.finished
+        box, started = self.bench.box, self.started
+        if not box.wait(started, timeout):
+            standing = self.standing()
+            self.kill()
+            box.wait(started, 5)
+            self.finished = self._finish()
+            raise CheckFailed(f"{self.name} ends", [f"after {timeout:.1f} s it had not ended", *standing])
+        self.finished = self._finish()
+        text = self.finished.stderr
+        if self.bench.san:
+            report = [line for line in text.splitlines() if "ERROR: " in line or "runtime error:" in line]
+            require(not report, "the sanitizers have nothing to report", report[:3])
+        return self.finished
+
+    def _finish(self) -> Run:
+        started = self.started
+        notes = []
+        if started.timed_out:
+            notes.append("it used up its time")
+        if started.over_memory:
+            notes.append("it used up the memory that a program may have here")
+        if started.flooded:
+            notes.append("it wrote more than 4 MiB")
+        self.calls = [call for call in self.bench.read_calls() if call.pid == self.pid or not self.bench.is_other(
+            call.pid, self)]
+        assert started.status is not None
+        return Run(self.name, self.command, started.status, bytes(started.output[1]),
+                   started.output[2].decode("utf-8", "replace"), started.cpu, started.wall,
+                   self.bench.left_since(self._before), notes)
+
+
+class Bench:
+    """What the `lab` fixture gives to a check. A new box for each check; nothing carries over."""
+
+    def __init__(self, lab: Lab, submission: Path, tier: str, cc: str, san: bool) -> None:
+        self.lab, self.submission, self.tier, self.cc, self.san = lab, submission, tier, cc, san
+        self.history: List[Program] = []
+        self.files: Set[str] = set()
+        self._box: Optional[Box] = None
+        self._ring: Optional[Ring] = None
+
+    # ---- the box
+
+    @property
+    def box(self) -> Box:
+        if self._box is None:
+            self._box = Box(self.tier, memory_mb=2048 if self.san else 768)
+            self._ring = Ring(self._box.run_fd)
+            self._box.claimed = self._claimed_names
+            self._box.claimed_pids = lambda: {call.pid for call in self.read_calls()}
+        return self._box
+
+    @property
+    def own_kernel(self) -> bool:
+        """Whether limits of the kernel can be set for the box alone: shmmni, and the size of /dev/shm."""
+        return self.tier == "namespaces"
+
+    def close(self) -> None:
+        if self._ring:
+            self._ring.close()
+        if self._box:
+            self._box.close()
+        self._box = self._ring = None
+
+    def fresh(self) -> None:
+        """Throws the box away: the next run starts in an empty world."""
+        self.close()
+        self.files.clear()
+
+    def poll(self, look: Callable[[], bool], timeout: float) -> bool:
+        """Asks again and again until the answer is yes; output and events are taken in between."""
+        end = time.monotonic() + timeout
+        while not look():
+            if time.monotonic() > end:
+                return False
+            self.box.pump(lambda: False, 0.0005)
+        return True
+
+    def read_calls(self) -> List[Call]:
+        """All that the spy has recorded in this box, oldest first."""
+        return self._ring.read()[0] if self._ring else []
+
+    def _claimed_names(self) -> Set[str]:
+        """Names in /dev/shm that this run's programs have used."""
+        names: Set[str] = set()
+        for call in self.read_calls():
+            text = "/" + call.text.lstrip("/")
+            if call.name in ("shm_open", "link", "linkat", "rename", "open"):
+                names.add(text.replace("/dev/shm/", "/", 1))
+            if call.name == "sem_open":
+                names.add("/sem." + text[1:])
+        return names | set(self._made)
+
+    _made: Tuple[str, ...] = ()
+
+    def is_other(self, pid: int, program: Program) -> bool:
+        """Whether a process belongs to another program of this check."""
+        return pid in self.box.programs and pid != program.pid
+
+    # ---- names
+
+    def file(self, name: str = "meeting_place", content: bytes = b"") -> str:
+        """Makes a file in the programs' folder. Gives the name to pass on the command line."""
+        self.box.put(name, content)
+        if not self.own_kernel:
+            self._avoid_taken_key(name, content)
+        self.files.add(name)
+        return name
+
+    def _avoid_taken_key(self, name: str, content: bytes) -> None:
+        """On the machine's own IPC somebody may have the key of our file: take another file (the key is its inode's)."""
+        taken = {segment.key & 0xFFFFFF for segment in kernel.parse_segments(self.box.read("/proc/sysvipc/shm"))}
+        taken -= {segment.key & 0xFFFFFF for segment in self.segments()}
+        for number in range(100):
+            if self.ftok(name, 0) not in taken:
+                return
+            os.rename(name, f".taken-{number}-{secrets.token_hex(4)}", src_dir_fd=self.box.work_fd, dst_dir_fd=self.box.work_fd)
+            self.box.put(name, content)
+
+    def ftok(self, name: str, project: int) -> int:
+        """The key of a file in the programs' folder, unsigned."""
+        return kernel.ftok(os.stat(name, dir_fd=self.box.work_fd), project)
+
+    def name(self) -> str:
+        """A name for an object that nobody uses yet."""
+        name = f"/shmlab-{secrets.token_hex(4)}"
+        self._made += (name,)
+        return name
+
+    # ---- running
+
+    def _built(self, program: str, reference: bool) -> Built:
+        source = SOLUTIONS if reference else self.submission
+        return building.build(self.lab, program, source, self.tier, self.cc, self.san)
+
+    def _start(self, built: Built, words: List[str], name: str, stdin: Optional[bytes], umask: int, rules: List[str],
+               spied: bool, stdout: Optional[str] = None) -> Program:
+        box = self.box
+        file = f"{'reference-' if not spied else ''}{built.program}"
+        if not _exists(file, box.work_fd):
+            box.put(file, built.path.read_bytes(), 0o755)
+        environment = {"ASAN_OPTIONS": "detect_leaks=0:hard_rss_limit_mb=1500:exitcode=99",
+                       "UBSAN_OPTIONS": "print_stacktrace=0:exitcode=99"}
+        if spied:
+            environment.update(SHMLAB_RING=f"{box.run}/ring", SHMLAB_HOLDS=f"{box.run}/holds",
+                               SHMLAB_RULES=";".join(rules))
+        before = self._now()
+        started = box.start([f"./{file}", *words], environment, stdin=None if stdin is None else -1, stdout=stdout,
+                            umask=f"{umask:o}", address_mb=0 if self.san else 2048)
+        if stdin:
+            _write_all(started.stdin, stdin)
+        by_hand = ""
+        if spied:
+            command = " ".join(shlex.quote(word) for word in [f"./{built.program}", *words])
+            command += f" > {stdout}" if stdout else ""
+            by_hand = f"(umask {umask:03o}; {command})" if umask != 0o022 else command
+        program = Program(self, started, name, " ".join([name, *words]), by_hand, built, rules, before)
+        if spied:
+            self.history.append(program)
+        return program
+
+    def start(self, program: str, *words: object, stdin: Optional[bytes] = None, umask: int = 0o022,
+              hold: Optional[Union[Hold, Sequence[Hold]]] = None, fail: Optional[Union[Fail, Sequence[Fail]]] = None,
+              stdout: Optional[str] = None) -> Program:
+        """Starts one of the student's programs.
+
+        @param stdin  bytes for a pipe that stays open until Program.close_input(); None: an empty input
+        @param hold   where to stop: "shmat", ("shmat", 2), or ("fork", 1, "c") for the children; or a list
+        @param fail   what to fail: ("mmap", 1, errno.ENOMEM), with "c" or "a" as fourth for children or all; or a list
+        @param stdout a file to write to, such as /dev/full, instead of what Run.stdout gives
+        """
+        rules = [_hold_rule(item) for item in _as_list(hold)] + [_fail_rule(item) for item in _as_list(fail)]
+        built = self._built(program, reference=False)
+        return self._start(built, [str(word) for word in words], program, stdin, umask, rules, True, stdout)
+
+    def run(self, program: str, *words: object, stdin: Optional[bytes] = None, timeout: float = WALL_SECONDS,
+            **options: object) -> Run:
+        """Starts one of the student's programs and waits for its end. Options as for start()."""
+        started = self.start(program, *words, stdin=stdin, **options)  # type: ignore[arg-type]
+        started.close_input()
+        return started.wait(timeout)
+
+    def reference(self, program: str, *words: object, stdin: Optional[bytes] = None) -> Program:
+        """Starts the finished program as an unrelated peer."""
+        built = self._built(program, reference=True)
+        return self._start(built, [str(word) for word in words], f"the reference {program}", stdin, 0o022, [], False)
+
+    def tool(self, *words: object, stdin: bytes = b"") -> bytes:
+        """Runs native/peer.c as an unrelated process; gives what it prints."""
+        peer = self.tool_start(*words, stdin=stdin)
+        self.box.close_stdin(peer)
+        self.box.wait(peer, 10)
+        if peer.status != 0:
+            raise CheckFailed("an unrelated process of the same user can use the segment",
+                              [peer.output[2].decode("utf-8", "replace").strip()])
+        return bytes(peer.output[1])
+
+    def tool_start(self, *words: object, stdin: bytes = b"") -> Started:
+        if not _exists("peer", self.box.work_fd):
+            self.box.put("peer", native.peer_program().read_bytes(), 0o755)
+        peer = self.box.start(["./peer", *(str(word) for word in words)], stdin=-1)
+        self.box.claimed_pids = (lambda before, pid: lambda: before() | {pid})(self.box.claimed_pids, peer.pid)
+        if stdin:
+            _write_all(peer.stdin, stdin)
+        return peer
+
+    # ---- the kernel's side
+
+    def segments(self) -> List[Segment]:
+        return self.box.segments()
+
+    def segment(self, key: int) -> Optional[Segment]:
+        return next((s for s in self.segments() if s.key == key), None)
+
+    def make_segment(self, key: int, content: bytes, size: int = 0, mode: int = 0o600) -> Segment:
+        """A segment made by an unrelated process, which is gone again."""
+        shmid = int(self.tool("make", key, size or len(content), mode, stdin=content))
+        return next(s for s in self.segments() if s.shmid == shmid)
+
+    def segment_bytes(self, segment: Segment) -> bytes:
+        """What an unrelated process reads in a segment, `segment.size` bytes."""
+        return self.tool("read", segment.shmid)
+
+    def objects(self) -> List[Object]:
+        return self.box.objects()
+
+    def object(self, name: str) -> Optional[Object]:
+        return next((o for o in self.objects() if o.name == name), None)
+
+    def make_object(self, name: str, content: bytes, mode: int = 0o600) -> Object:
+        """An object that no program of this check has made."""
+        fd = os.open(name[1:], os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=self.box.shm_fd)
+        with os.fdopen(fd, "wb") as file:
+            file.write(content)
+            if os.getuid() == 0:
+                os.fchown(file.fileno(), self.box.uid, self.box.uid)
+            os.fchmod(file.fileno(), mode)
+        self._made += (name,)
+        return next(o for o in kernel.list_objects(self.box.shm_fd) if o.name == name)
+
+    def object_bytes(self, name: str, limit: int = 64 << 20) -> bytes:
+        """The bytes of an object, read from outside."""
+        try:
+            fd = os.open(name[1:], os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self.box.shm_fd)
+        except OSError as error:
+            raise CheckFailed(f"an unrelated process of the same user can open {name}", [str(error.strerror)]) from None
+        with os.fdopen(fd, "rb") as file:
+            return file.read(limit)
+
+    def fill_shared_memory(self, leave: int = 0) -> None:
+        """Uses up /dev/shm, but for so many bytes. Only where own_kernel is true."""
+        free = os.fstatvfs(self.box.shm_fd)
+        fd = os.open("filler", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=self.box.shm_fd)
+        os.posix_fallocate(fd, 0, free.f_bavail * free.f_bsize - leave)
+        os.close(fd)
+
+    def _now(self) -> LeftBehind:
+        box = self.box
+        return LeftBehind(box.segments(), box.objects(), [], box.semaphores(), box.queues())
+
+    def left_since(self, before: LeftBehind) -> LeftBehind:
+        """What is there now and was not there before; programs of the check that still run do not count."""
+        now = self._now()
+        shmids, inodes = {s.shmid for s in before.segments}, {(o.name, o.inode) for o in before.objects}
+        living = {pid for pid, program in self.box.programs.items() if program.status is None}
+        processes = self.box.processes()
+        parents = {process.pid: process.parent for process in processes}
+
+        def belongs_to_living(pid: int) -> bool:
+            while pid in parents:
+                if pid in living:
+                    return True
+                pid = parents[pid]
+            return False
+
+        return LeftBehind([s for s in now.segments if s.shmid not in shmids],
+                          [o for o in now.objects if (o.name, o.inode) not in inodes],
+                          [p for p in processes if p.state != "Z" and not belongs_to_living(p.pid)],
+                          [i for i in now.semaphores if i not in before.semaphores],
+                          [i for i in now.queues if i not in before.queues])
+
+    # ---- every call fails once
+
+    def each_call_fails(self, scenario: Callable[..., Run], *names: str, skip: Sequence[str] = ()) -> None:
+        """Makes each call of the program fail, one after the other, each time in a new box.
+
+        @param scenario  runs the program; must pass its keyword arguments on to run() or start()
+        @param names     words besides the call's name that a message may contain, such as the object's name
+        @param skip      calls that may fail without harm
+        """
+        scenario().require_success()
+        program = self.history[-1]
+        made: List[Tuple[str, int]] = []
+        for call in program.calls:
+            if call.pid == program.pid and call.name in FAILURES and call.name not in skip:
+                made.append((call.name, 1 + sum(name == call.name for name, _ in made)))
+        require(made, "the program makes calls that can fail", "the spy has recorded none")
+        for name, nth in made:
+            self.fresh()
+            self.history.clear()
+            number = FAILURES[name]
+            run = scenario(fail=(name, nth, number))
+            calls = self.history[-1].calls
+            if not any(call.injected for call in calls):
+                continue
+            times = "" if nth == 1 else f" the {nth}{'nd' if nth == 2 else 'rd' if nth == 3 else 'th'} time"
+            story = f"{name}() failed{times} with {errno.errorcode[number]} (this check made it fail)"
+            require(run.exit_status == 1, "the program notices the failure and ends with exit status 1", story, run.ending)
+            require(run.says((name, *names)),
+                    f"a message on stderr that names the call ({name}) or what it was about", story, run.ending)
+            # What takes things back may itself have been the call that failed.
+            if name not in REMOVERS:
+                require(not run.left_behind.lines, "the program takes back what it had made before it gives up", story,
+                        run.left_behind.lines)
+
+    # ---- for the feedback
+
+    def places(self, program: Program, calls: List[Call]) -> List[Call]:
+        """The calls with "file.c:31" where the debug information tells."""
+        if not program.built or not calls:
+            return calls
+        wheres = sorted({call.where for call in calls})
+        base = 0
+        with open(program.built.path, "rb") as file:
+            if file.read(18)[16:18] == b"\x02\x00":  # ET_EXEC: not position-independent, usually at this address
+                base = 0x400000
+        try:
+            with Box(self.tier) as box:
+                box.put(program.built.program, program.built.path.read_bytes())
+                words = ["addr2line", "-s", "-e", program.built.program, *(hex(where + base - 1) for where in wheres)]
+                run = box.start(words, wall_ms=3000)
+                box.wait(run, 4)
+                lines = run.output[1].decode("utf-8", "replace").splitlines()
+        except Exception:  # the record is worth showing without places, too
+            return calls
+        known = {w: line.split(" ")[0] for w, line in zip(wheres, lines) if not line.startswith("?")}
+        return with_places(calls, known)
+
+
+# A plausible reason for each call that a check may make fail.
+FAILURES: Dict[str, int] = {
+    "ftok": errno.ENOENT, "shmget": errno.ENOSPC, "shmat": errno.ENOMEM, "shmdt": errno.EINVAL,
+    "shmctl": errno.EPERM, "shm_open": errno.EMFILE, "shm_unlink": errno.EACCES, "memfd_create": errno.EMFILE,
+    "ftruncate": errno.EFBIG, "posix_fallocate": errno.ENOSPC, "mmap": errno.ENOMEM, "munmap": errno.EINVAL,
+    "mprotect": errno.ENOMEM, "msync": errno.EIO, "sem_open": errno.EMFILE, "sem_close": errno.EINVAL,
+    "sem_unlink": errno.EACCES, "sem_init": errno.ENOSYS, "sem_destroy": errno.EINVAL, "sem_wait": errno.EINVAL,
+    "sem_timedwait": errno.EINVAL, "sem_post": errno.EOVERFLOW, "pthread_mutexattr_init": errno.ENOMEM,
+    "pthread_mutexattr_setpshared": errno.EINVAL, "pthread_mutexattr_setrobust": errno.EINVAL,
+    "pthread_mutex_init": errno.EAGAIN, "pthread_mutex_lock": errno.EINVAL, "pthread_mutex_unlock": errno.EPERM,
+    "pthread_mutex_consistent": errno.EINVAL, "pthread_mutex_destroy": errno.EBUSY,
+    "pthread_condattr_init": errno.ENOMEM, "pthread_condattr_setpshared": errno.EINVAL,
+    "pthread_condattr_setclock": errno.EINVAL, "pthread_cond_init": errno.EAGAIN, "pthread_cond_wait": errno.EPERM,
+    "pthread_cond_timedwait": errno.EPERM, "pthread_cond_signal": errno.EINVAL,
+    "pthread_cond_broadcast": errno.EINVAL, "pthread_cond_destroy": errno.EBUSY, "pthread_create": errno.EAGAIN,
+    "open": errno.EMFILE, "close": errno.EIO, "fstat": errno.EIO, "fcntl": errno.ENOLCK, "flock": errno.ENOLCK,
+    "link": errno.EMLINK, "linkat": errno.EMLINK, "rename": errno.EACCES, "unlink": errno.EACCES,
+    "socket": errno.EMFILE, "bind": errno.EACCES, "listen": errno.EOPNOTSUPP, "accept": errno.EMFILE,
+    "connect": errno.ECONNREFUSED, "sendmsg": errno.ECONNRESET, "recvmsg": errno.ECONNRESET,
+    "fork": errno.EAGAIN, "wait": errno.EINVAL, "waitpid": errno.EINVAL, "waitid": errno.EINVAL,
+    "execve": errno.EACCES, "execv": errno.EACCES, "execvp": errno.EACCES, "execl": errno.EACCES,
+    "execlp": errno.EACCES,
+}
+
+REMOVERS = ("shmctl", "shm_unlink", "sem_unlink", "unlink", "wait", "waitpid", "waitid")
+
+
+def _write_all(fd: int, content: bytes) -> None:
+    """Writes to a program's input. A program that has ended takes nothing; its exit status says why."""
+    try:
+        while content:
+            content = content[os.write(fd, content):]
+    except BrokenPipeError:
+        pass
+
+
+def _exists(name: str, folder: int) -> bool:
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+        return True
+    except FileNotFoundError:
+        return False
+
+
+def _as_list(item: object) -> List:
+    if item is None:
+        return []
+    return list(item) if isinstance(item, list) else [item]
+
+
+def _hold_rule(item: Hold) -> str:
+    name, nth, who = (item, 1, "p") if isinstance(item, str) else (*item, "p")[:3]
+    return f"hold {name} {nth} {who}"
+
+
+def _fail_rule(item: Fail) -> str:
+    name, nth, number, who = (*item, "p")[:4]
+    return f"fail {name} {nth} {number} {who}"

@@ -1,0 +1,236 @@
+"""The box: what is promised of it, each promise with an attempt to break it."""
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from shmlab import box as boxes
+from shmlab import labs, native
+from shmlab.box import Box, BoxRefused
+
+
+def run(box, *words, timeout=10, stdin=None, **options):
+    started = box.start(list(words), stdin=stdin, **options)
+    assert box.wait(started, timeout)
+    return started
+
+
+def shell(box, script, **options):
+    return run(box, "sh", "-c", script, **options)
+
+
+def out(started):
+    return bytes(started.output[1]).decode()
+
+
+@pytest.fixture
+def inside():
+    with Box("namespaces") as box:
+        yield box
+
+
+def test_six_namespaces_of_its_own(inside):
+    for kind in "user", "pid", "ipc", "mnt", "net", "uts":
+        assert out(shell(inside, f"readlink /proc/self/ns/{kind}")).strip() != os.readlink(f"/proc/self/ns/{kind}"), kind
+
+
+def test_no_privilege_and_the_right_uid(inside):
+    status = out(shell(inside, "cat /proc/self/status"))
+    for line in "CapPrm", "CapEff", "CapBnd", "CapInh", "CapAmb":
+        assert f"{line}:\t0000000000000000" in status
+    assert "NoNewPrivs:\t1" in status
+    uid = int(out(shell(inside, "id -u")))
+    assert uid == (os.getuid() or inside.uid) and uid != 0
+
+
+@pytest.mark.parametrize("attempt", [
+    "touch /x", "touch /etc/x", "touch /usr/x", "mount -t tmpfs none /mnt", "mount -o remount,rw /", "unshare -U true",
+    "echo 1 > /proc/sys/kernel/shmmni", "kill -9 1 && kill -0 $$ && false", "hostname x", "chroot / true",
+    "cat /proc/1/environ", "ls /proc/1/fd", "mknod /tmp/m b 8 0", f"cat {labs.ROOT}/README.md",
+    f"ls {labs.SOLUTIONS}/05_sysv_create", f"cat {labs.ROOT}/harness/conftest.py", "ls /run/systemd", "touch /run/x",
+])
+def test_refused(inside, attempt):
+    assert shell(inside, attempt).status != 0
+    assert out(shell(inside, "echo alive")) == "alive\n"
+
+
+def test_programs_see_only_each_other(inside):
+    assert out(shell(inside, "ls /dev/shm; ls -d /proc/[0-9]* | wc -l")).split() in (["3"], ["4"])
+    assert "lo" not in out(shell(inside, "grep -v : /proc/net/route; cat /proc/net/tcp | grep -c lo"))
+
+
+def test_no_descriptor_is_inherited(inside):
+    fd = os.open("/dev/null", os.O_RDONLY)
+    os.set_inheritable(fd, True)
+    try:
+        assert out(run(inside, "ls", "/proc/self/fd")).split() == ["0", "1", "2", "3"]  # 3: the folder being listed
+    finally:
+        os.close(fd)
+
+
+def test_shared_memory_is_private_and_has_a_size(inside):
+    name = f"shmlab-test-{os.getpid()}"
+    started = shell(inside, f"head -c 200000000 /dev/zero > /dev/shm/{name}")
+    assert started.status != 0 and b"No space left" in started.output[2]
+    assert inside.objects()[0].size <= 64 << 20
+    assert not os.path.exists(f"/dev/shm/{name}")
+
+
+def test_limits_of_the_kernel_can_be_set_for_the_box_alone(inside):
+    before = Path("/proc/sys/kernel/shmmni").read_text()
+    inside.set_sysctl("kernel/shmmni", 0)
+    inside.put("peer", native.peer_program().read_bytes(), 0o755)
+    started = run(inside, "./peer", "make", "7", "100", "0600")
+    assert b"No space left on device" in started.output[2]
+    assert Path("/proc/sys/kernel/shmmni").read_text() == before
+
+
+def test_reports_status_time_and_memory(tier):
+    with Box(tier) as box:
+        assert os.WEXITSTATUS(shell(box, "exit 3").status) == 3
+        assert os.WTERMSIG(shell(box, "kill -SEGV $$").status) == signal.SIGSEGV
+        busy = run(box, sys.executable, "-S", "-c", "x = bytearray(50 << 20)\nwhile __import__('time').process_time() < .2: pass")
+        assert busy.cpu >= 0.2 and busy.wall >= 0.2 and 50 << 10 < busy.peak_kib < 200 << 10
+
+
+def test_reports_what_is_left(tier):
+    with Box(tier) as box:
+        box.put("peer", native.peer_program().read_bytes(), 0o755)
+        name = f"shmlab-left-{os.getpid()}"
+        box.claimed = lambda: {"/" + name}
+        made = run(box, "./peer", "make", hex(0x53000000 + os.getpid()), "100", "0600")
+        shell(box, f"echo hello > /dev/shm/{name}; sleep 1000 & ")
+        (segment,) = box.segments()
+        assert segment.shmid == int(out(made)) and segment.size == 100
+        assert [item.name for item in box.objects()] == ["/" + name]
+        # The orphan may not have become `sleep` yet.
+        assert [process.command in ("sleep", "sh") for process in box.processes()] == [True]
+        if shutil.which("ipcmk"):
+            run(box, "ipcmk", "-S", "1", "-Q")
+            assert len(box.semaphores()) == 1 and len(box.queues()) == 1
+        box.clean()
+        assert (box.segments(), box.objects(), box.processes(), box.semaphores(), box.queues()) == ([], [], [], [], [])
+        assert out(shell(box, "echo goes on")) == "goes on\n"
+
+
+def test_host_tier_removes_only_what_the_run_made():
+    other = Path(f"/dev/shm/shmlab-other-{os.getpid()}")
+    with Box("host") as box:
+        mine = f"shmlab-mine-{os.getpid()}"
+        box.claimed = lambda: {"/" + mine}
+        shell(box, f"echo x > /dev/shm/{mine}; setsid sleep 1000 & setsid sleep 1001 &")
+        other.write_text("somebody else's, made while the box was open")
+        assert box.objects() and [item.name for item in box.objects()] == ["/" + mine]
+    assert other.read_text() and not os.path.exists(f"/dev/shm/{mine}")
+    other.unlink()
+    left = subprocess.run(["pgrep", "-f", "^sleep 100[01]$"], capture_output=True, text=True).stdout
+    assert left == ""
+
+
+def test_wall_time_is_limited(tier):
+    with Box(tier) as box:
+        began = time.monotonic()
+        started = shell(box, "sleep 100", wall_ms=200)
+        assert started.timed_out and os.WTERMSIG(started.status) == signal.SIGKILL and time.monotonic() - began < 3
+
+
+def test_processor_time_is_limited(tier):
+    with Box(tier) as box:
+        started = shell(box, "while :; do :; done", cpu_s=1)
+        assert os.WTERMSIG(started.status) in (signal.SIGXCPU, signal.SIGKILL) and started.cpu < 2.5
+
+
+@pytest.mark.parametrize("script, limit", [
+    ("import os\nwhile True: os.fork()", None),
+    ("import threading, time\nwhile True: threading.Thread(target=time.sleep, args=(100,)).start()", None),
+    ("x = []\nwhile True: x.append(b'x' * (1 << 24))", None),
+    ("import os\nf = os.memfd_create('x')\nwhile True: os.write(f, b'x' * (1 << 20))", None),
+    ("import os, sys\nwhile True: os.write(1, b'x' * 4096)", "flooded"),
+    ("f = open('big', 'wb')\nwhile True: f.write(b'x' * (1 << 20))", None),
+], ids=["forks", "threads", "malloc", "memfd", "output", "file"])
+def test_floods_are_contained(tier, script, limit):
+    if tier == "host" and script.startswith("f = open"):
+        pytest.skip("the host tier has no disk of its own: only the size of one file is limited there")
+    began = time.monotonic()
+    with Box(tier, memory_mb=256) as box:
+        started = run(box, sys.executable, "-S", "-c", script, timeout=20, wall_ms=3000, cpu_s=2)
+        assert started.status != 0 and (not limit or getattr(started, limit))
+    assert time.monotonic() - began < 15
+    left = subprocess.run(["pgrep", "-cf", script[:20]], capture_output=True, text=True).stdout.strip()
+    assert left in ("0", ""), left
+
+
+def test_killing_the_harness_ends_everything():
+    script = ("import sys; sys.path.insert(0, %r)\nfrom shmlab.box import Box\nimport time\nb = Box('namespaces')\n"
+              "b.start(['sleep', '4321'])\nprint('started', flush=True)\ntime.sleep(60)" % str(labs.ROOT / "harness"))
+    harness = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    assert harness.stdout.readline() == b"started\n"
+    harness.kill()
+    harness.wait()
+    end = time.monotonic() + 5
+    while subprocess.run(["pgrep", "-f", "^sleep 4321$"], capture_output=True).stdout:
+        assert time.monotonic() < end, "the program lives on"
+
+
+def test_a_held_program_cannot_keep_its_output_from_being_read(tier):
+    with Box(tier) as box:
+        started = shell(box, "echo hello; sleep 1000 &")  # the orphan holds stdout open
+        assert out(started) == "hello\n"
+
+
+def test_strange_arguments_arrive_unchanged(tier):
+    words = ["", " ", "a b", "ü", "\n", "-x", "*", "$(id)", "\udcff", "x" * 100000]
+    with Box(tier) as box:
+        started = run(box, sys.executable, "-S", "-c", "import sys; print(ascii(sys.argv[1:]))", *words)
+        assert out(started) == ascii(words) + "\n"
+
+
+def test_a_program_that_cannot_be_started(tier):
+    with Box(tier) as box:
+        started = run(box, "./not-there")
+        assert os.WEXITSTATUS(started.status) == 127 and b"not-there" in started.output[2]
+
+
+@pytest.mark.parametrize("words", [[], ["--tier"], ["--tier", "x", "--", "true"], ["--slot", "x", "--", "true"], ["--"]])
+def test_wrong_usage_of_the_box(words):
+    done = subprocess.run([native.box_program(), *words], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.startswith("usage: box")
+
+
+def test_by_hand():
+    done = subprocess.run([native.box_program(), "--", "sh", "-c", "echo out; exit 3"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (3, "out\n") and done.stderr.startswith("box: exit status 3")
+
+
+def test_a_refusal_names_the_step(monkeypatch):
+    monkeypatch.setattr(boxes, "hidden_folders", lambda: ["/proc/self/mountinfo"])
+    with pytest.raises(BoxRefused, match="hide /proc/self/mountinfo"):
+        Box("namespaces")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="as an ordinary user every other test here is this test")
+def test_as_an_ordinary_user(tmp_path):
+    """The same box by a user without any privilege."""
+    program = tmp_path / "box"
+    shutil.copy(native.box_program(), program)
+    for folder in [tmp_path, *tmp_path.parents]:
+        if folder.stat().st_uid == 0 and str(folder).startswith("/tmp/"):
+            folder.chmod(0o755)
+    nobody = pwd.getpwnam("nobody")
+
+    def become_nobody():
+        os.setgroups([])
+        os.setgid(nobody.pw_gid)
+        os.setuid(nobody.pw_uid)
+
+    script = "id -u; grep -c '^Cap...:.0000000000000000' /proc/self/status; touch /etc/x; echo 1 > /dev/shm/a; exit 4"
+    done = subprocess.run([program, "--", "sh", "-c", script], capture_output=True, text=True, cwd="/",
+                          preexec_fn=become_nobody)
+    assert done.returncode == 4 and done.stdout.split() == [str(nobody.pw_uid), "5"]
+    assert "object 100644 2 4096" in done.stderr and not os.path.exists("/dev/shm/a")

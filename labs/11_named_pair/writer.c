@@ -1,0 +1,130 @@
+/**
+ * @file
+ * @brief Lab 11: sends its standard input, piece by piece, to an unrelated process.
+ *
+ * Usage: `writer /NAME`
+ *
+ * The pieces go through the POSIX object NAME, which holds a struct pair; either side may come first.
+ * At the end of the input a piece of length 0 ends the conversation.
+ *
+ * See shm_open(3), fcntl(2), sem_init(3), sem_wait(3), sem_post(3), kill(2); POSIX.1-2008.
+ */
+#define _POSIX_C_SOURCE 200809L
+
+#include <err.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "pair.h"
+
+/**
+ * Removes the object's name, says what failed, and ends the program with exit status 1.
+ *
+ * @param name  the object
+ * @param what  the call that failed, or what else has happened; errno says why
+ */
+static _Noreturn void give_up(const char *name, const char *what)
+{
+    const int reason = errno;
+    /* TODO 7: Unlink the object. That it is gone already is no failure: a peer that fails does this too. */
+    warnx("TODO 7: unlink %s", name);
+    /* TODO 7 ends. */
+    errno = reason;
+    err(EXIT_FAILURE, "%s: %s", name, what);
+}
+
+/**
+ * Opens the object or makes it, sets it up if nobody has, and takes the writer's place in it.
+ *
+ * @param name  the object
+ * @return      the mapped object
+ */
+static struct pair *join(const char *name)
+{
+    int descriptor = -1;
+    /* TODO 1: Open the object for reading and writing; where there is none, make it, with mode 0600. */
+    errx(EXIT_FAILURE, "TODO 1: open or make %s", name);
+    /* TODO 1 ends. */
+
+    /* From here on one at a time. The kernel drops the lock with the descriptor or with the process. */
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    if (fcntl(descriptor, F_SETLKW, &whole) == -1)
+        give_up(name, "fcntl");
+
+    struct pair *pair = NULL;
+    /* TODO 2: Give the object the size of a struct pair, reserve its memory (lab 08), and map it. */
+    errx(EXIT_FAILURE, "TODO 2: give %s %zu bytes of memory and map it", name, sizeof *pair);
+    /* TODO 2 ends. */
+
+    if (!pair->ready) {
+        /* TODO 3: Set up both semaphores, for use by several processes: there is room, and no item. */
+        errx(EXIT_FAILURE, "TODO 3: set up both semaphores");
+        /* TODO 3 ends. */
+        pair->ready = 1; /* Last: if we are killed before, the next one sets up all of it anew. */
+    }
+
+    const pid_t other = atomic_load(&pair->writer);
+    if (other != 0)
+        errx(EXIT_FAILURE, "%s: already has a writer (pid %ld)", name, (long)other);
+    atomic_store(&pair->writer, getpid());
+
+    /* This drops the lock. The mapping needs no descriptor. */
+    if (close(descriptor) == -1)
+        give_up(name, "close");
+    return pair;
+}
+
+/**
+ * Waits until the slot is the writer's to fill. Ends the program if the reader has come and is gone.
+ *
+ * @param name  the object
+ * @param pair  the same, mapped
+ */
+static void wait_for_room(const char *name, struct pair *pair)
+{
+    for (;;) {
+        struct timespec until;
+        if (end_of_slice(&until) == -1)
+            give_up(name, "clock_gettime");
+
+        /* TODO 4: Wait for the semaphore `room` until then, and return when it is yours. After the
+           time-out, or when a signal interrupts the wait, go on; give up for any other failure. */
+        errno = ENOSYS;
+        give_up(name, "TODO 4: wait for the semaphore `room`");
+        /* TODO 4 ends. */
+
+        const pid_t reader = atomic_load(&pair->reader);
+        /* TODO 5: If the reader has come (pid not 0) and is gone (no such process), give up. */
+        errx(EXIT_FAILURE, "TODO 5: is the reader, process %ld, still there?", (long)reader);
+        /* TODO 5 ends. */
+    }
+}
+
+int main(int argc, char *argv[])
+{
+    if (argc != 2) {
+        fprintf(stderr, "usage: %s /NAME\n", argv[0]);
+        return 2;
+    }
+    const char *name = argv[1];
+    struct pair *pair = join(name);
+
+    ssize_t count = 0;
+    do {
+        wait_for_room(name, pair);
+
+        /* TODO 6: Read what standard input has into the slot (0 bytes: its end), set the length, and post
+           the semaphore that the reader waits for. */
+        errx(EXIT_FAILURE, "TODO 6: read up to %zu bytes and send them", sizeof pair->bytes);
+        /* TODO 6 ends. */
+    } while (count > 0);
+
+    if (munmap(pair, sizeof *pair) == -1)
+        give_up(name, "munmap");
+    return EXIT_SUCCESS;
+}
