@@ -102,6 +102,9 @@ def test_children_are_reaped(lab):
         left = [process for process in lab.box.processes() if process.pid != program.pid]
         require(not left, "no child is left, not even as a zombie, when the parent ends" +
                 (" because fork() failed" if fail else ""), left)
+        program.resume()
+        run = program.wait()
+        require(run.exit_status == (1 if fail else 0), f"exit status {1 if fail else 0}", run.ending)
         lab.fresh()
 
 

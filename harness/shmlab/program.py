@@ -369,10 +369,10 @@ class Bench:
         return self.tier == "namespaces"
 
     def close(self) -> None:
+        if self._box:
+            self._box.close()  # in the host tier it asks the ring what is ours to remove
         if self._ring:
             self._ring.close()
-        if self._box:
-            self._box.close()
         self._box = self._ring = None
 
     def fresh(self) -> None:

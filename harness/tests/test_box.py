@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from shmlab import box as boxes
-from shmlab import labs, native
+from shmlab import Bench, kernel, labs, native
 from shmlab.box import Box, BoxRefused
 
 
@@ -131,6 +131,22 @@ def test_host_tier_removes_only_what_the_run_made():
     other.unlink()
     left = subprocess.run(["pgrep", "-f", "^sleep 100[01]$"], capture_output=True, text=True).stdout
     assert left == ""
+
+
+def test_a_check_in_the_host_tier_leaves_nothing_on_the_machine():
+    bench = Bench(labs.find("08"), labs.SOLUTIONS, "host", "cc", False)
+    name, uid = bench.name(), bench.box.uid
+    bench.file()
+    segment = bench.make_segment(bench.ftok("meeting_place", 83), b"hello")
+    bench.make_object(bench.name(), b"hello")
+    bench.start("posix_create", name, 100, "x", hold="mmap").held()
+    assert os.path.exists("/dev/shm" + name) and bench.segments() == [segment]
+    scratch = bench.box.work
+    bench.close()
+    left = [segment for segment in kernel.parse_segments(Path("/proc/sysvipc/shm").read_bytes()) if segment.uid == uid]
+    assert not os.path.exists("/dev/shm" + name) and not os.path.exists(scratch)
+    assert os.getuid() != 0 or left == []
+    assert segment.shmid not in [item.shmid for item in left]
 
 
 def test_wall_time_is_limited(tier):
