@@ -74,7 +74,8 @@ def test_taken_key(lab):
     """A segment that has the key already is left as it is, and the program fails."""
     lab.file()
     old = lab.make_segment(lab.ftok("meeting_place", ID), b"somebody else's", size=64)
-    create(lab).require_failure("shmget", "meeting_place")
+    create(lab).require_failure("shmget", "meeting_place", because="before it began, another process had made a "
+                                "segment with the same key")
     now = lab.segments()
     require([s.shmid for s in now] == [old.shmid], "the old segment is there, and no other", now)
     require_bytes(lab.segment_bytes(now[0]).rstrip(b"\0"), b"somebody else's", "the old segment keeps its bytes")
@@ -84,7 +85,8 @@ def test_taken_key(lab):
     killed.held()
     killed.kill()
     lab.box.wait(killed.started, 2)
-    create(lab).require_failure("shmget", "meeting_place")
+    create(lab).require_failure("shmget", "meeting_place", because="an earlier run was killed right after shmget() "
+                                "and had left its segment")
     require(len(lab.segments()) == 1, "the segment of the killed program is there, and no other", lab.segments())
 
 
@@ -94,8 +96,8 @@ def test_failing_calls(lab):
     lab.each_call_fails(lambda **fault: create(lab, **fault), "meeting_place")
     lab.fresh()
     run = lab.run("sysv_create", "no_such_file", "hello")
-    run.require_failure("ftok", "no_such_file")
+    run.require_failure("ftok", "no_such_file", because="there is no file no_such_file")
     run.left_behind.require_nothing()
     if lab.own_kernel:
         lab.box.set_sysctl("kernel/shmmni", 0)
-        create(lab).require_failure("shmget", "meeting_place")
+        create(lab).require_failure("shmget", "meeting_place", because="the kernel had no shmid left (kernel.shmmni was 0)")

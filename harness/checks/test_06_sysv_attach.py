@@ -49,7 +49,7 @@ def test_absent_segment(lab):
     """Without a segment the program fails, and makes none."""
     run = lab.run("sysv_attach", lab.file(FILE))
     require(not run.left_behind.segments, "no segment is made", run.left_behind.segments)
-    run.require_failure("shmget", FILE)
+    run.require_failure("shmget", FILE, because="there is no segment with this key")
     require(run.stdout == b"", "nothing on stdout", run.stdout)
 
 
@@ -88,7 +88,7 @@ def test_permission(lab):
     for mode in 0o200, 0:
         lab.fresh()
         segment_with(lab, b"secret\0", mode=mode)
-        attach(lab).require_failure("shmget", "shmat", "shmctl", FILE)
+        attach(lab).require_failure("shmget", "shmat", "shmctl", FILE, because=f"the segment has mode {mode:04o}")
 
 
 @points(1, read="handout, Steps; err(3)")

@@ -81,7 +81,7 @@ def test_memory_is_reserved(lab):
             lab.fill_shared_memory(leave)
             run, name = create(lab, size)
             require(run.signal is None, "with /dev/shm full the program says so and is not killed", run.ending)
-            run.require_failure("posix_fallocate", "fallocate", "write", name)
+            run.require_failure("posix_fallocate", "fallocate", "write", name, because="/dev/shm is full")
             run.left_behind.require_nothing()
 
 
@@ -102,7 +102,8 @@ def test_taken_name(lab):
     """An object that has the name already is left as it is, and the program fails."""
     name = lab.name()
     old = lab.make_object(name, b"somebody else's")
-    lab.run("posix_create", name, 4096, "hello").require_failure("shm_open", name)
+    lab.run("posix_create", name, 4096, "hello").require_failure("shm_open", name, because="before it began, another "
+                                                                 "process had made an object of this name")
     now = lab.objects()
     require(now == [old], "the old object is there as it was, and no other: " + old.line, now)
     require_bytes(lab.object_bytes(name), b"somebody else's", "the old object keeps its bytes")
@@ -113,7 +114,8 @@ def test_taken_name(lab):
     killed.held()
     killed.kill()
     lab.box.wait(killed.started, 2)
-    lab.run("posix_create", name, 4096, "hello").require_failure("shm_open", name)
+    lab.run("posix_create", name, 4096, "hello").require_failure("shm_open", name, because="an earlier run was killed "
+                                                                 "right after shm_open() and had left its object")
     require([item.name for item in lab.objects()] == [name], "the object of the killed program is there, and no other",
             lab.objects())
 

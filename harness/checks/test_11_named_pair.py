@@ -167,4 +167,9 @@ def test_failing_calls(lab):
         lab.each_call_fails(lambda **fault: talk(program, **fault), "/shmlab")
         lab.fresh()
         lab.run(program, "/no/such/name").require_failure("shm_open", "/no/such/name")
+        if lab.own_kernel:
+            lab.fresh()
+            lab.fill_shared_memory()
+            run = lab.run(program, lab.name()).require_failure("posix_fallocate", "/shmlab", because="/dev/shm is full")
+            run.left_behind.require_nothing()
         lab.fresh()

@@ -11,7 +11,7 @@ from typing import List, Optional, TextIO
 
 from .build import compile_command
 from .calls import Call
-from .labs import Lab
+from .labs import Lab, submitted_folder
 from .program import Bench
 from .results import ERROR, FAILED, PASSED, Outcome
 
@@ -135,8 +135,14 @@ def way_by_hand(bench: Bench) -> str:
     if not bench.history:
         return ""
     program = bench.history[-1]
-    command = " ".join(compile_command(program.name, bench.cc if bench.cc != "cc" else "gcc", bench.san))
-    steps = [f"cd labs/{bench.lab.name}", command, *(f"touch {name}" for name in sorted(bench.files)), program.by_hand]
+    folder = submitted_folder(bench.submission, bench.lab)
+    if folder == bench.lab.folder and bench.cc == "cc" and not bench.san:
+        steps = [f"make {bench.lab.number}", f"cd build/labs/{bench.lab.name}"]
+    else:
+        steps = [f"cd {folder}", " ".join(compile_command(program.name, bench.cc, bench.san))]
+    # What the check had made is another process's work: no program of this lab makes it.
+    steps += [f": make {thing}" for thing in bench.made_by_check]
+    steps += [*(f"touch {name}" for name in sorted(bench.files)), program.by_hand]
     rules = [rule.split(" ") for rule in program.rules]
     if rules and rules[0][0] == "hold" and rules[0][1] != "end":
         steps[-1] = f"gdb -ex 'break {rules[0][1]}' -ex run -ex finish --args {steps[-1]}"

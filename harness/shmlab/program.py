@@ -145,12 +145,13 @@ class Run:
         require(self.exit_status == 0, "the program ends with exit status 0", self.ending)
         return self
 
-    def require_failure(self, *words: str) -> "Run":
-        """Exit status 1, and a message on stderr that holds one of the words."""
-        require(self.exit_status == 1, "the program notices the failure and ends with exit status 1", self.ending)
+    def require_failure(self, *words: str, because: str = "") -> "Run":
+        """Exit status 1, and a message on stderr that holds one of the words; `because` tells what was wrong."""
+        story = [because] if because else []
+        require(self.exit_status == 1, "the program notices the failure and ends with exit status 1", story, self.ending)
         require("TODO" not in self.stderr, "the program is finished", self.ending)
         require(self.says(words),
-                "the message on stderr names the call or the object: " + " or ".join(words), self.ending)
+                "the message on stderr names the call or the object: " + " or ".join(words), story, self.ending)
         return self
 
     def require_usage(self) -> "Run":
@@ -349,6 +350,7 @@ class Bench:
         self.lab, self.submission, self.tier, self.cc, self.san = lab, submission, tier, cc, san
         self.history: List[Program] = []
         self.files: Set[str] = set()
+        self.made_by_check: List[str] = []
         self._box: Optional[Box] = None
         self._ring: Optional[Ring] = None
 
@@ -379,6 +381,7 @@ class Bench:
         """Throws the box away: the next run starts in an empty world."""
         self.close()
         self.files.clear()
+        self.made_by_check.clear()
 
     def poll(self, look: Callable[[], bool], timeout: float) -> bool:
         """Asks again and again until the answer is yes; output and events are taken in between."""
@@ -464,7 +467,8 @@ class Bench:
             _write_all(started.stdin, stdin)
         by_hand = ""
         if spied:
-            command = " ".join(shlex.quote(word) for word in [f"./{built.program}", *words])
+            short = [word if len(word) <= 60 else word[:60] + "…" for word in words]
+            command = " ".join(shlex.quote(word) for word in [f"./{built.program}", *short])
             command += f" > {stdout}" if stdout else ""
             by_hand = f"(umask {umask:03o}; {command})" if umask != 0o022 else command
         program = Program(self, started, name, " ".join([name, *words]), by_hand, built, rules, before)
@@ -527,6 +531,7 @@ class Bench:
 
     def make_segment(self, key: int, content: bytes, size: int = 0, mode: int = 0o600) -> Segment:
         """A segment made by an unrelated process, which is gone again."""
+        self.made_by_check.append(f"a segment with key 0x{key:08x}, {size or len(content)} bytes, mode {mode:04o}")
         shmid = int(self.tool("make", key, size or len(content), mode, stdin=content))
         return next(s for s in self.segments() if s.shmid == shmid)
 
@@ -548,6 +553,7 @@ class Bench:
             if os.getuid() == 0:
                 os.fchown(file.fileno(), self.box.uid, self.box.uid)
             os.fchmod(file.fileno(), mode)
+        self.made_by_check.append(f"an object {name}, {len(content)} bytes, mode {mode:04o}")
         self._made += (name,)
         return next(o for o in kernel.list_objects(self.box.shm_fd) if o.name == name)
 
