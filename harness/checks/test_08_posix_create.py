@@ -1,4 +1,5 @@
 """Lab 08: a POSIX object with its size, its memory reserved, and a text in it."""
+import errno
 import os
 
 from shmlab import Bench, points, require, require_bytes
@@ -75,6 +76,12 @@ def test_memory_is_reserved(lab):
     run, name = create(lab, size)
     item = run.left_behind.one_object(name)
     require(item.reserved >= size, f"memory for all {size} bytes is behind the object", item)
+    lab.fresh()
+    program = lab.start("posix_create", lab.name(), size, "hello", fail=("posix_fallocate", 1, errno.ENOSPC))
+    run = program.wait()
+    if any(call.injected for call in program.calls):
+        run.require_failure("posix_fallocate", "/shmlab", because="posix_fallocate() failed with ENOSPC")
+        run.left_behind.require_nothing()
     if lab.own_kernel:
         for leave in 0, PAGE, 4 * PAGE:
             lab.fresh()

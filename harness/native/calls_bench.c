@@ -2,11 +2,12 @@
  * @file
  * @brief Times pairs of calls that the spy records: prints a name and nanoseconds a pair on each line.
  *
- * Usage: `calls_bench ROUNDS`
+ * Usage: `calls_bench ROUNDS FILE`, where FILE is the path of a file that is made, and removed, in each round
  */
 #define _GNU_SOURCE
 
 #include <err.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/shm.h>
 #include <time.h>
+#include <unistd.h>
 
 static double now(void)
 {
@@ -31,11 +33,44 @@ static double now(void)
         printf("%s %.1f\n", name, (now() - begin) / (double)rounds);                                            \
     } while (0)
 
+/** Sizes, reserves, maps, stores, unmaps and closes: what all memory with a descriptor has in common. */
+static void use(int fd)
+{
+    if (fd == -1 || ftruncate(fd, 4096) == -1 || posix_fallocate(fd, 0, 4096) != 0)
+        err(1, "make an object");
+    char *memory = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (memory == MAP_FAILED)
+        err(1, "mmap");
+    memory[0] = 1;
+    munmap(memory, 4096);
+    close(fd);
+}
+
+static void use_anonymous(void)
+{
+    char *memory = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED)
+        err(1, "mmap");
+    memory[0] = 1;
+    munmap(memory, 4096);
+}
+
+static void use_segment(void)
+{
+    int id = shmget(IPC_PRIVATE, 4096, IPC_CREAT | 0600);
+    char *memory = shmat(id, NULL, 0);
+    if (memory == (void *)-1)
+        err(1, "shmat");
+    memory[0] = 1;
+    shmdt(memory);
+    shmctl(id, IPC_RMID, NULL);
+}
+
 int main(int argc, char *argv[])
 {
     const long rounds = argc > 1 ? atol(argv[1]) : 0;
-    if (rounds <= 0) {
-        fputs("usage: calls_bench ROUNDS\n", stderr);
+    if (rounds <= 0 || argc != 3) {
+        fputs("usage: calls_bench ROUNDS FILE\n", stderr);
         return 2;
     }
     const int id = shmget(IPC_PRIVATE, 4096, IPC_CREAT | 0600);
@@ -48,5 +83,13 @@ int main(int argc, char *argv[])
     TIME("shmat+shmdt", shmdt(shmat(id, NULL, 0)));
     TIME("sem_post+sem_wait", sem_post(&sem); sem_wait(&sem));
     TIME("mutex_lock+unlock", pthread_mutex_lock(&mutex); pthread_mutex_unlock(&mutex));
+    /* What it costs to make a page of each kind of shared memory, store to it, and remove it again. */
+    char name[64];
+    snprintf(name, sizeof name, "/shmlab-bench-%ld", (long)getpid());
+    TIME("create:anonymous", use_anonymous());
+    TIME("create:memfd", use(memfd_create("bench", MFD_CLOEXEC)));
+    TIME("create:System_V", use_segment());
+    TIME("create:POSIX", use(shm_open(name, O_CREAT | O_EXCL | O_RDWR, 0600)); shm_unlink(name));
+    TIME("create:mapped_file", use(open(argv[2], O_CREAT | O_EXCL | O_RDWR, 0600)); unlink(argv[2]));
     return shmctl(id, IPC_RMID, NULL) == 0 ? 0 : 1;
 }

@@ -20,6 +20,7 @@ class Exhibit:
     title: str
     seen_as: str
     caught_by: Tuple[str, ...]
+    needs_own_kernel: bool = False  # only a /dev/shm that is really full, or the like, shows this mistake
 
     def __str__(self) -> str:
         return f"{self.lab.name}/{self.name}"
@@ -42,7 +43,7 @@ def _read(lab: Lab, path: Path) -> Exhibit:
     field: Dict[str, str] = dict(re.findall(r"^([A-Z][a-z ]+): (.+)$", head, re.M))
     title = field.get("Mistake") or field.get("Variant") or ""
     caught = tuple(word for word in re.split(r"[,\s]+", field.get("Caught by", "")) if word)
-    return Exhibit(lab, path.stem, path, title, field.get("Seen as", ""), caught)
+    return Exhibit(lab, path.stem, path, title, field.get("Seen as", ""), caught, "Needs" in field)
 
 
 def _all(folder: Path) -> List[Exhibit]:

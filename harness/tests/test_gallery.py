@@ -22,6 +22,12 @@ def test_mistake_is_caught_by_its_checks(mistake, tmp_path):
     assert "Traceback" not in checked.output and "harness" not in checked.output
 
 
+@pytest.mark.parametrize("mistake", [m for m in MISTAKES if not m.needs_own_kernel][::3], ids=str)
+def test_the_verdict_is_the_same_without_namespaces(mistake, tmp_path):
+    checked = course.check(mistake.lab.number, mistake.apply(tmp_path), tier="host")
+    assert set(checked.not_passed()) == set(mistake.caught_by), checked.output
+
+
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
 def test_variant_passes(variant, tmp_path):
     checked = course.check(variant.lab.number, variant.apply(tmp_path))
@@ -39,6 +45,9 @@ def test_exhibit_introduces_itself(exhibit):
     head = exhibit.path.read_text().splitlines()
     wanted = ["Mistake", "Seen as", "Caught by"] if exhibit in MISTAKES else ["Variant"]
     assert [line.split(":")[0] for line in head[: len(wanted)]] == wanted
+    if exhibit.needs_own_kernel:
+        wanted.append("Needs")
+        assert head[3] == "Needs: the namespaces tier."
     assert head[len(wanted)].startswith("--- a/solutions/")
     assert re.fullmatch(r"[a-z0-9_]+", exhibit.name) and exhibit.title.endswith(".")
     if exhibit in MISTAKES:
