@@ -79,6 +79,10 @@ def peer_program() -> Path:
     return _make("peer", host_compiler(), ("-std=gnu17", "-O2"), ("peer.c",))
 
 
+def bench_program(name: str) -> Path:
+    return _make(name, host_compiler(), ("-std=gnu17", "-O2", "-pthread"), (f"{name}.c",))
+
+
 def spy_object(cc: str) -> Path:
     """The spy that is linked into a program built by this compiler."""
     return _make("spy.o", cc, ("-std=gnu17", "-O2", "-c"), ("spy.c", "calls.def"))
