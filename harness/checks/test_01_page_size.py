@@ -1,0 +1,130 @@
+"""Lab 01: a mapping takes whole pages, and the size of a page is asked of the system."""
+import os
+
+from shmlab import Bench, points, require, require_bytes
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
+LENGTHS = [1, PAGE - 1, PAGE, PAGE + 1, 7 * PAGE, 1000003]
+IMPOSSIBLE = [0, 1 << 62, (1 << 64) - 1]
+
+# Stands before the C library where a program asks for the size of a page.
+OTHER_SYSCONF = b"""
+#include <stdlib.h>
+#include <unistd.h>
+long sysconf(int name) { return name == _SC_PAGESIZE ? atol(getenv("SHMLAB_PAGE")) : -1; }
+"""
+
+
+def answer(lengths, page: int = PAGE) -> bytes:
+    """The lines that a right program prints."""
+    rows = [(length, -(-length // page)) for length in lengths]
+    return b"".join(b"%d %d %d\n" % (length, pages, pages * page) for length, pages in rows)
+
+
+def mapped_in_turn(lab: Bench, lengths):
+    """Runs the program, stopped after each mmap(). Gives each length with the anonymous mappings of that moment."""
+    program = lab.start("page_size", *lengths, hold=[("mmap", 0), "end"])
+    seen = []
+    for length in lengths:
+        program.held()
+        seen.append((length, [mapping for mapping in program.maps() if mapping.anonymous]))
+        require(seen[-1][1], f"a shared anonymous mapping is there when {length} bytes have been mapped",
+                "/proc/PID/maps has no line `rw-s … /dev/zero (deleted)`", program.maps())
+        program.resume()
+    return program, seen
+
+
+@points(1, read="handout, Steps")
+def test_usage(lab):
+    """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0."""
+    lab.run("page_size", 1).require_success()
+    for words in [], [""], ["x"], ["10x"], ["0x10"], [" 10"], ["-1"], ["+1"], ["1e3"], [1 << 64], [(1 << 64) + 1], [5, "x"]:
+        run = lab.run("page_size", *words).require_usage()
+        require(run.stdout == b"", "nothing on stdout when an argument is wrong, even if others are right", run.stdout)
+
+
+@points(2, read="handout, Background and Steps")
+def test_lines(lab):
+    """For each N there is one line: N, the whole pages that hold N bytes, and the bytes of those pages."""
+    for lengths in LENGTHS, [PAGE], [5, 5, 3]:
+        run = lab.run("page_size", *lengths).require_success()
+        require_bytes(run.stdout, answer(lengths), f"stdout of page_size {' '.join(map(str, lengths))}")
+
+
+@points(2, read="mmap(2), proc_pid_maps(5); handout, Background")
+def test_length_of_the_mapping(lab):
+    """While N bytes are mapped, the line in `/proc/PID/maps` is as long as the program says."""
+    program, seen = mapped_in_turn(lab, LENGTHS)
+    program.held()
+    program.resume()
+    lines = program.wait().stdout.splitlines()
+    for (length, mappings), line in zip(seen, lines + [b""] * len(seen)):
+        sizes = [mapping.size for mapping in mappings]
+        words = line.split()
+        require(words[:1] == [b"%d" % length] and words[2:] == [b"%d" % size for size in sizes[:1]],
+                f"one line on stdout for {length} bytes, which ends with the length of the mapping, {sizes[0]}",
+                mappings, "stdout:", line)
+
+
+@points(1, read="mmap(2), MAP_SHARED, MAP_ANONYMOUS and PROT_READ; handout, Steps")
+def test_kind_of_mapping(lab):
+    """Each mapping is shared and anonymous, to read and to write."""
+    for length, mappings in mapped_in_turn(lab, LENGTHS)[1]:
+        require(mappings[0].flags == "rw-s", f"a line `rw-s … /dev/zero (deleted)` for {length} bytes", mappings)
+
+
+@points(1, read="munmap(2); handout, Steps")
+def test_one_at_a_time(lab):
+    """Each mapping is gone before the next is made, and the last before the program ends."""
+    program, seen = mapped_in_turn(lab, LENGTHS)
+    for length, mappings in seen:
+        require(len(mappings) == 1, f"one shared anonymous mapping while {length} bytes are mapped", mappings)
+    program.held()
+    left = [mapping for mapping in program.maps() if mapping.anonymous]
+    require(not left, "no shared anonymous mapping just before the program ends", left)
+
+
+@points(1, read="sysconf(3), _SC_PAGESIZE; handout, Background")
+def test_page_size_is_asked(lab):
+    """The page size is what `sysconf(_SC_PAGESIZE)` says, whatever it is."""
+    lab.run("page_size", 1).require_success()
+    if lab.san:
+        return  # the sanitizers ask sysconf() themselves, and do not expect this answer
+    box = lab.box
+    box.put("sysconf.c", OTHER_SYSCONF)
+    compiler = box.start([*lab.cc.split(), "-shared", "-fPIC", "sysconf.c", "-o", "sysconf.so"], address_mb=0)
+    require(box.wait(compiler, 20) and compiler.status == 0, "sysconf.c of this check compiles", bytes(compiler.output[2]))
+    for page in 1024, 512, -1:
+        lengths = [1, 1025, 5000]
+        program = box.start(["./page_size", *map(str, lengths)],
+                            {"LD_PRELOAD": f"{box.work}/sysconf.so", "SHMLAB_PAGE": str(page)})
+        require(box.wait(program, 4), f"the program ends where sysconf() gives {page}")
+        story = f"this check has put a sysconf() before the C library's that gives {page}"
+        said = bytes(program.output[2]).decode("utf-8", "replace").splitlines()
+        if page > 0:
+            wanted = answer(lengths, page).decode()
+            require(bytes(program.output[1]).decode("utf-8", "replace") == wanted,
+                    f"on a machine with pages of {page} bytes: " + wanted.replace("\n", "; "),
+                    story, "stdout:", bytes(program.output[1]).decode("utf-8", "replace"), said)
+        else:
+            require(os.WIFEXITED(program.status) and os.WEXITSTATUS(program.status) == 1 and said,
+                    "exit status 1 and a message when sysconf() fails", story, f"wait status {program.status}", said)
+
+
+@points(1, read="mmap(2), EINVAL and ENOMEM; handout, Steps")
+def test_impossible_lengths(lab):
+    """A length that cannot be mapped, such as 0, ends the program with exit status 1, after the lines before it."""
+    for length in IMPOSSIBLE:
+        run = lab.run("page_size", PAGE, length, 2 * PAGE)
+        run.require_failure("mmap", str(length))
+        require([line.split()[:1] for line in run.stdout.splitlines()] == [[b"%d" % PAGE]],
+                f"page_size {PAGE} {length} {2 * PAGE} prints the line of {PAGE}, and no other", "stdout:", run.stdout)
+
+
+@points(1, read="handout, Steps; err(3)")
+def test_failing_calls(lab):
+    """Whichever call fails, the program says so, exits with status 1 and leaves nothing behind."""
+    lab.each_call_fails(lambda **fault: lab.run("page_size", 7, PAGE + 1, **fault), "7", str(PAGE + 1))
+    lab.fresh()
+    run = lab.run("page_size", 1, stdout="/dev/full")
+    require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when stdout is full", run.ending)

@@ -1,0 +1,188 @@
+"""Lab 02: what a child changes in its copies stays with the child; what it changes in shared memory does not."""
+import signal
+import struct
+from dataclasses import replace
+
+from shmlab import Bench, points, require, require_bytes
+
+OLD, NEW = 0x1122334455667788, 0x99AABBCCDDEEFF01
+KINDS = ["global", "heap", "private", "shared"]
+PROGRAM = "fork_copies"
+
+
+def answer(*values: int) -> bytes:
+    return b"".join(b"%s %d\n" % (kind.encode(), value) for kind, value in zip(KINDS, values))
+
+
+def child_has_changed_all(lab: Bench):
+    """The program with its child held at its end, and the child's pid."""
+    program = lab.start(PROGRAM, OLD, NEW, hold=("end", 1, "c"))
+    return program, program.held()[0]
+
+
+def shared_by_both(program, child):
+    """The shared anonymous mapping that parent and child have."""
+    theirs = {mapping.inode: mapping for mapping in program.maps(child) if mapping.anonymous}
+    ours = [mapping for mapping in program.maps() if mapping.anonymous]
+    common = [mapping for mapping in ours if mapping.inode in theirs]
+    require(common, "a line `rw-s … /dev/zero (deleted)` with the same inode in /proc/PID/maps of parent and child",
+            [f"parent: {mapping.line}" for mapping in ours] or "parent: no shared anonymous mapping",
+            [f"child: {mapping.line}" for mapping in theirs.values()] or "child: no shared anonymous mapping")
+    require(common[0].flags == "rw-s", "the shared mapping can be read and written", common[0])
+    return common[0]
+
+
+def places(content: bytes, value: int):
+    """Where a word of this value stands in memory."""
+    word, at, found = struct.pack("=Q", value), 0, set()
+    while (at := content.find(word, at)) >= 0:
+        found.add(at)
+        at += 1
+    return found
+
+
+def copied_words(program, child):
+    """Where the parent has OLD and the child has NEW, in private memory: mapping and offset of each such place."""
+    found = []
+    for mapping in program.maps():
+        if mapping.flags != "rw-p" or mapping.name == "[stack]" or mapping.size > 1 << 26:
+            continue  # larger ones are the sanitizers' own
+        old = places(program.memory(mapping), OLD)
+        if old:
+            found += [(mapping, at) for at in sorted(old & places(program.memory(mapping, child), NEW))]
+    return found
+
+
+def in_image(mapping, maps) -> bool:
+    """Whether a mapping is the program's own data: named after its file, or the rest of it, right behind."""
+    own = [other for other in maps if other.name.endswith("/" + PROGRAM)]
+    return any(mapping.start == other.start or (mapping.start == other.end and not mapping.name) for other in own)
+
+
+@points(1, read="handout, Steps")
+def test_usage(lab):
+    """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0."""
+    lab.run(PROGRAM, 1, 2).require_success()
+    for words in [], [1], ["x", 2], [1, "x"], [1, "2x"], [-1, 2], [1, -2], [1, "+2"], ["", 2], [1, ""], [1 << 64, 2], [1, " 2"]:
+        lab.run(PROGRAM, *words).require_usage()
+
+
+@points(1, read="fork(2), mmap(2); handout, Background")
+def test_answers(lab):
+    """The parent sees OLD in the global, the heap and the private word, and NEW in the shared one."""
+    for old, new in (1, 2), (0, (1 << 64) - 1), (OLD, NEW), (NEW, OLD), (5, 5):
+        run = lab.run(PROGRAM, old, new).require_success()
+        require_bytes(run.stdout, answer(old, old, old, new), f"stdout of fork_copies {old} {new}")
+
+
+@points(1, read="mmap(2), MAP_SHARED and MAP_ANONYMOUS; handout, Background")
+def test_shared_word(lab):
+    """Parent and child map the same shared anonymous memory, and the child's NEW is in it."""
+    program, child = child_has_changed_all(lab)
+    mapping = shared_by_both(program, child)
+    require(places(program.memory(mapping), NEW), f"the parent's shared mapping holds {NEW} when the child is about to end",
+            mapping)
+
+
+@points(2, read="fork(2); handout, Background")
+def test_copied_words(lab):
+    """The child changes its own copies of the other three: at the same addresses the parent still has OLD."""
+    program, child = child_has_changed_all(lab)
+    maps, found = program.maps(), copied_words(program, child)
+    shown = [f"0x{mapping.start + at:x} in {mapping.line}" for mapping, at in found]
+    require(len(found) >= 3, f"three places in private memory where the child has stored NEW ({NEW}) and the parent has OLD ({OLD})",
+            [f"there are {len(found)}", *shown])
+    require(any(in_image(mapping, maps) for mapping, _ in found),
+            "one of them, the global word, is in the program's own data", shown)
+    require(any(not mapping.name and not in_image(mapping, maps) for mapping, _ in found),
+            "one of them, the private word, is in a mapping without a name: MAP_PRIVATE|MAP_ANONYMOUS", shown)
+
+
+@points(1, read="waitpid(2); handout, Steps")
+def test_parent_looks(lab):
+    """What the parent prints is what is in its memory when the child has ended."""
+    program, child = child_has_changed_all(lab)
+    mapping, values = shared_by_both(program, child), []
+    for where, at in copied_words(program, child):
+        values.append(1000 + len(values))
+        program.set_memory(replace(where, start=where.start + at), struct.pack("=Q", values[-1]))
+    at = min(places(program.memory(mapping), NEW), default=0)
+    program.set_memory(replace(mapping, start=mapping.start + at), struct.pack("=Q", 77))
+    program.resume(child)
+    run = program.wait().require_success()
+    story = "this check has stored other values in the parent's words while the child was held"
+    lines = [line.split(b" ") for line in run.stdout.splitlines()]
+    require([line[0].decode() for line in lines] == KINDS and lines[3][1:] == [b"77"],
+            "the parent prints the value that is in the shared mapping, 77", story, "stdout:", run.stdout)
+    seen = [line[1] for line in lines[:3]]
+    require(len(set(seen)) == 3 and set(seen) <= {b"%d" % value for value in values},
+            "the parent prints for the other words the values that are in them: three of " + ", ".join(map(str, values)),
+            story, "stdout:", run.stdout)
+
+
+@points(1, read="execve(2), execvp(3); handout, Background")
+def test_exec_drops_the_mappings(lab):
+    """A child that becomes PROGRAM has none of the parent's mappings left, and what it stored before stays."""
+    program = lab.start(PROGRAM, OLD, NEW, "cat", "-", stdin=b"")
+
+    def child_in_cat():
+        return [process.pid for process in lab.box.processes() if process.parent == program.pid
+                and process.command == "cat" and program.blocked(process.pid)]
+
+    ready = lab.poll(lambda: bool(child_in_cat()) or program.started.status is not None, 4)
+    children = child_in_cat()
+    require(ready and children, "fork_copies OLD NEW cat - has a child that has become cat, and waits for it",
+            program.standing() if program.started.status is None else program.wait().ending)
+    ours = [mapping for mapping in program.maps() if mapping.anonymous]
+    theirs = [mapping for mapping in program.maps(children[0]) if mapping.anonymous]
+    require(ours and not theirs, "the shared mapping is there in the parent, and not in the child after exec",
+            [f"parent: {mapping.line}" for mapping in ours] or "parent: no shared anonymous mapping",
+            [f"child: {mapping.line}" for mapping in theirs] or "child: no shared anonymous mapping")
+    program.send(b"a line\n")
+    program.close_input()
+    run = program.wait().require_success()
+    require_bytes(run.stdout, b"a line\n" + answer(OLD, OLD, OLD, NEW), "stdout is what cat prints, then the four words")
+    run = lab.run(PROGRAM, 1, 2, "echo", "a  b", "c").require_success()
+    require_bytes(run.stdout, b"a  b c\n" + answer(1, 1, 1, 2), "PROGRAM gets its arguments: stdout of echo 'a  b' c")
+
+
+@points(1, read="wait(2), WIFSIGNALED; handout, Steps")
+def test_child_fails(lab):
+    """A child that is killed or that fails makes the program fail, without an answer."""
+    program, child = child_has_changed_all(lab)
+    program.kill(child)
+    runs = [program.wait(), lab.run(PROGRAM, 1, 2, "./no-such-program"), lab.run(PROGRAM, 1, 2, "false")]
+    for run, what in zip(runs, ["the child was killed", "PROGRAM is not there", "PROGRAM has ended with exit status 1"]):
+        require(run.exit_status == 1 and run.stderr, f"exit status 1 and a message when {what}", run.ending)
+        require(run.stdout == b"", f"nothing on stdout when {what}", run.stdout)
+    require("no-such-program" in runs[1].stderr or "exec" in runs[1].stderr,
+            "the message names the program that cannot be executed", runs[1].ending)
+
+
+@points(1, read="waitpid(2), munmap(2); handout, Steps")
+def test_tidy(lab):
+    """When the program ends, it has waited for the child and unmapped both mappings."""
+    program = lab.start(PROGRAM, OLD, NEW, hold=[("end", 1, "c"), "end"])
+    child = program.held()[0]
+    maps = program.maps()
+    # The heap may be without a name, too; one of these words is the private mapping's, which must go.
+    nameless = [mapping.start + at for mapping, at in copied_words(program, child)
+                if not mapping.name and not in_image(mapping, maps)]
+    program.resume(child)
+    program.held()
+    now = program.maps()
+    left = [process for process in lab.box.processes() if process.pid != program.pid]
+    require(not left, "the child is gone, not even a zombie, just before the program ends", left)
+    require(not any(mapping.anonymous for mapping in now), "the shared mapping is gone just before the program ends",
+            [mapping for mapping in now if mapping.anonymous])
+    holders = [mapping for at in nameless for mapping in now if mapping.start <= at < mapping.end]
+    require(not nameless or len(holders) < len(nameless), "the private mapping is gone just before the program ends", holders)
+
+
+@points(1, read="handout, Steps; err(3)")
+def test_failing_calls(lab):
+    """Whichever call fails, the program says so, exits with status 1 and leaves nothing behind."""
+    lab.each_call_fails(lambda **fault: lab.run(PROGRAM, 1, 2, **fault), "child")
+    lab.fresh()
+    run = lab.run(PROGRAM, 1, 2, stdout="/dev/full")
+    require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when stdout is full", run.ending)

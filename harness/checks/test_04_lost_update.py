@@ -1,0 +1,248 @@
+"""Lab 04: many processes add to one counter; only an atomic one keeps every update."""
+import errno
+import os
+import re
+import signal
+import struct
+import time
+
+from shmlab import Bench, kernel, points, require
+
+PROGRAM = "lost_update"
+ENDLESS = 10**12  # nobody counts so far while a check looks
+
+# A child that takes such a lock for every increment is stopped while it has it: a gate takes it once or twice.
+LOCKS = [(name, 20, "c") for name in ("sem_wait", "pthread_mutex_lock", "flock", "fcntl")]
+
+# Numbers of nanosleep(2) and clock_nanosleep(2).
+SLEEPS = {"x86_64": (35, 230), "aarch64": (101, 115), "riscv64": (101, 115)}.get(os.uname().machine, ())
+
+
+def totals(run):
+    """What the program says: total and loss of the plain counter, then of the atomic one."""
+    match = re.fullmatch(rb"plain (\d+) lost (\d+)\natomic (\d+) lost (\d+)\n", run.stdout)
+    require(match, 'two lines on stdout, "plain TOTAL lost LOST" and "atomic TOTAL lost LOST"', "stdout:", run.stdout, run.ending)
+    return [int(number) for number in match.groups()]
+
+
+def children_of(program, count: int):
+    """The pids of the program's children, as soon as they are so many."""
+    box, found = program.bench.box, []
+
+    def look() -> bool:
+        found[:] = [process.pid for process in box.processes() if process.parent == program.pid and process.state != "Z"]
+        return len(found) >= count or program.started.status is not None
+
+    program.bench.poll(look, 4)
+    require(len(found) == count, f"{count} children are there at the same time",
+            [f"there are {len(found)}", *(program.standing() if program.started.status is None else program.wait().ending)])
+    return found
+
+
+class Counters:
+    """The two counters at the beginning of the shared mapping, looked at and changed from outside."""
+
+    def __init__(self, program, pids) -> None:
+        maps = [{m.inode: m for m in program.maps(pid) if m.anonymous} for pid in pids]
+        common = set(maps[0]).intersection(*maps[1:])
+        require(len(common) == 1, "one line `rw-s … /dev/zero (deleted)` with the same inode in /proc/PID/maps of parent and children",
+                [f"process {pid}: " + (" ".join(m.line for m in found.values()) or "no shared anonymous mapping")
+                 for pid, found in zip(pids, maps)])
+        self.mapping = maps[0][common.pop()]
+        self.memory = program.bench.box.open(f"/proc/{pids[0]}/mem", "w")
+
+    @property
+    def both(self):
+        """Plain and atomic."""
+        return struct.unpack("=QQ", os.pread(self.memory, 16, self.mapping.start))
+
+    @property
+    def atomic(self) -> int:
+        return self.both[1]
+
+    def set(self, *values: int, at: int = 0) -> None:
+        os.pwrite(self.memory, struct.pack(f"={len(values)}Q", *values), self.mapping.start + 8 * at)
+
+    def close(self) -> None:
+        os.close(self.memory)
+
+
+def counting(lab: Bench, children: int, **options):
+    """The program with children that are in the midst of counting; they go on until the box is closed."""
+    program = lab.start(PROGRAM, children, ENDLESS, **options)
+    pids = children_of(program, children)
+    counters = Counters(program, [program.pid, *pids])
+    lab.poll(lambda: counters.atomic > 0 or program.started.status is not None, 4)
+    plain, atomic = counters.both
+    require(0 < atomic < ENDLESS and program.started.status is None,
+            f"while {children} children count to {ENDLESS}, the atomic counter is on its way in the shared memory",
+            f"at its beginning is: plain {plain}, atomic {atomic}",
+            program.standing() if program.started.status is None else program.wait().ending)
+    return program, pids, counters
+
+
+def freeze(program, *pids: int) -> None:
+    """Stops processes wherever they are."""
+    box = program.bench.box
+    for pid in pids:
+        program.kill(pid, signal.SIGSTOP)
+    stopped = program.bench.poll(lambda: all(kernel.parse_stat(box.read(f"/proc/{pid}/stat")).state in "TtZ" for pid in pids), 4)
+    require(stopped, "a process that was sent SIGSTOP stops", program.standing())
+
+
+@points(1, read="handout, Steps")
+def test_usage(lab):
+    """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0."""
+    lab.run(PROGRAM, 2, 10).require_success()
+    for words in ([], [2], [2, 10, 1], [0, 10], [17, 10], [2, 0], [2, ENDLESS + 1], ["x", 10], [2, "10x"], ["2x", 10],
+                  [2, "1e3"], [-2, 10], [2, -10], ["+2", 10], ["", 10], [2, ""], [2, 1 << 64], [(1 << 64) + 2, 10]):
+        lab.run(PROGRAM, *words).require_usage()
+
+
+@points(1, read="handout, Steps")
+def test_totals(lab):
+    """The program prints both totals and what is missing from N·M in each, and with one child nothing is missing."""
+    for children, times in (1, 1), (1, 100000), (2, 1), (16, 100), (3, 20000):
+        run = lab.run(PROGRAM, children, times).require_success()
+        plain, plain_lost, atomic, atomic_lost = totals(run)
+        require(plain + plain_lost == atomic + atomic_lost == children * times and min(plain, atomic) > 0,
+                f"TOTAL and LOST add up to {children * times} in both lines of lost_update {children} {times}",
+                "stdout:", run.stdout)
+        require(children > 1 or plain_lost == atomic_lost == 0, "a child that counts alone loses nothing", "stdout:", run.stdout)
+
+
+@points(2, read="C17 7.17.7.5, atomic_fetch_add; handout, Background")
+def test_atomic_loses_nothing(lab):
+    """The atomic counter loses nothing: not in large runs, and not what this check stores in between."""
+    for _ in range(4):
+        run = lab.run(PROGRAM, 4, 50000).require_success()
+        require(totals(run)[2:] == [200000, 0], "the atomic counter comes to 200000 with lost_update 4 50000", "stdout:", run.stdout)
+    # From time to time this check stores a large number in the atomic counter while the children count. Whoever
+    # loads, adds and stores puts an older number back; that happens at once where they truly run at the same time.
+    program, _, counters = counting(lab, 3)
+    stores, at_once, stored, end = 0, 0, 0, time.monotonic() + 2
+    while at_once < 300 and time.monotonic() < end:
+        stores += 1
+        stored = stores << 32
+        counters.set(stored, at=1)
+        found, looks = counters.atomic, 0
+        while found == stored and time.monotonic() < end:
+            os.sched_yield()
+            found, looks = counters.atomic, looks + 1
+        require(found >> 32 == stores, "the atomic counter goes up from the number that this check has stored in it",
+                f"stored: {stored}, found a moment later: {found}", "somebody has put an older number back: an update is lost")
+        at_once += looks == 0
+    counters.close()
+
+
+@points(1, read="mmap(2), MAP_SHARED and MAP_ANONYMOUS; handout, Steps")
+def test_counters_are_shared(lab):
+    """Parent and children have the counters in one shared anonymous mapping, and what is there in the end is printed."""
+    program = lab.start(PROGRAM, 3, 1000, hold=("end", 1, "c"))
+    children = program.held(3)
+    counters = Counters(program, [program.pid, *children])
+    plain, atomic = counters.both
+    require(0 < plain <= 3000 and 0 < atomic <= 3000,
+            "the mapping begins with the plain and the atomic counter, which are at most 3000 now",
+            f"plain {plain}, atomic {atomic}", counters.mapping)
+    counters.set(1234, 2999)
+    counters.close()
+    program.resume(*children)
+    run = program.wait()
+    require(run.stdout == b"plain 1234 lost 1766\natomic 2999 lost 1\n" or run.exit_status != 0,
+            "the program prints what is in the mapping once all children have ended (this check has set it to 1234 and 2999)",
+            "stdout:", run.stdout)
+
+
+@points(1, read="sem_init(3), sem_wait(3); handout, Background and Steps")
+def test_gate(lab):
+    """No child counts before all N are there; those that wait do so in the kernel, neither spinning nor sleeping for a time."""
+    program = lab.start(PROGRAM, 4, 1000, hold=("fork", 3))
+    program.held()
+    early = children_of(program, 3)
+
+    def waiting():
+        return [call for call in map(program.blocked, early) if call and call.number >= 0]
+
+    lab.poll(lambda: len(waiting()) == 3 or any(
+        kernel.parse_stat(lab.box.read(f"/proc/{pid}/stat")).state == "Z" for pid in early), 4)
+    calls = waiting()
+    require(len(calls) == 3, "while the fourth child is missing, the three that are there wait in the kernel", program.standing())
+    require(not any(call.number in SLEEPS for call in calls), "the children wait until they are woken, and do not sleep for a time",
+            "nanosleep() or clock_nanosleep() in /proc/PID/syscall of a child")
+    counters = Counters(program, [program.pid, *early])
+    require(counters.both == (0, 0), "both counters are 0 while the fourth child is missing", "plain %d, atomic %d" % counters.both)
+    counters.close()
+    program.resume()
+    require(totals(program.wait().require_success())[2] > 0, "the children count when the fourth is there")
+
+
+@points(1, read="handout, Background and Steps")
+def test_side_by_side(lab):
+    """All children count at the same time, and none waits for another: each goes on while the others are stopped."""
+    program, children, counters = counting(lab, 3, hold=LOCKS)
+    freeze(program, *children)
+    for child in children:
+        before = counters.atomic
+        program.resume(child)
+        goes_on = lab.poll(lambda: counters.atomic > before + 1000, 4)
+        where = program.standing()
+        freeze(program, child)
+        require(goes_on, f"while the other children are stopped, child {child} goes on counting",
+                f"in 4 s the atomic counter went from {before} to {counters.atomic}", where)
+        call = program.blocked(child)
+        require(not call or call.number not in SLEEPS, "a child that counts does not sleep",
+                f"process {child} is in nanosleep() or clock_nanosleep(), says /proc/{child}/syscall")
+    counters.close()
+
+
+@points(1, read="handout, Background and Steps")
+def test_one_by_one(lab):
+    """A child adds to both counters in turn, in the shared memory, and one at a time."""
+    program, (child,), counters = counting(lab, 1)
+    before = 0
+    for _ in range(3):
+        lab.poll(lambda: counters.atomic > before + 100, 4)
+        freeze(program, child)
+        plain, atomic = counters.both
+        require(abs(plain - atomic) <= 1, "plain and atomic go up together, as each is increased once in every round",
+                f"plain {plain}, atomic {atomic}")
+        require(atomic > before, "the counters go up", f"the atomic counter was {before} and is {atomic}")
+        before = atomic
+        program.resume(child)
+    counters.close()
+
+
+@points(1, read="waitpid(2), WIFSIGNALED; handout, Steps")
+def test_children_are_waited_for(lab):
+    """The parent waits for its children without spinning; one that is killed makes it fail, and none is left when it ends."""
+    program = lab.start(PROGRAM, 3, 1000, hold=("end", 1, "c"))
+    children = program.held(3)
+    require(program.wait_blocked().number not in SLEEPS, "the parent waits until it is woken, and does not sleep for a time",
+            "nanosleep() or clock_nanosleep() in /proc/PID/syscall of the parent")
+    program.kill(children[1])
+    program.resume(children[0], children[2])
+    run = program.wait()
+    require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when a child was killed", run.ending)
+    require(run.stdout == b"", "nothing on stdout when a child was killed", run.stdout)
+    run.left_behind.require_nothing()
+    program = lab.start(PROGRAM, 3, 1000, hold="end")
+    program.held()
+    left = [process for process in lab.box.processes() if process.pid != program.pid]
+    require(not left, "no child is left, not even as a zombie, when the parent ends", left)
+
+
+@points(1, read="handout, Steps; err(3)")
+def test_failing_calls(lab):
+    """Whichever call fails, the program says so, exits with status 1 and leaves nothing behind."""
+    lab.each_call_fails(lambda **fault: lab.run(PROGRAM, 2, 100, **fault), "child")
+    for fault in ("fork", 3, errno.EAGAIN), ("sem_wait", 1, errno.EINVAL, "c"):
+        lab.fresh()
+        program = lab.start(PROGRAM, 3, 100, fail=fault)
+        run = program.wait()
+        if any(call.injected for call in lab.read_calls()):
+            require(run.exit_status == 1 and run.stderr, f"exit status 1 and a message when {fault[0]}() fails", run.ending)
+            run.left_behind.require_nothing()
+    lab.fresh()
+    run = lab.run(PROGRAM, 2, 10, stdout="/dev/full")
+    require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when stdout is full", run.ending)

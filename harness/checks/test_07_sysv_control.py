@@ -1,0 +1,223 @@
+"""Lab 07: what the kernel knows of a segment, its mode, and its end."""
+import os
+
+from shmlab import Bench, native, points, require, require_bytes
+from shmlab.kernel import parse_maps
+
+ID = ord("S")
+FILE = "meeting_place"
+TEXT = b"keep me"
+LINES = ("key", "shmid", "size", "mode", "nattch", "cpid", "lpid", "atime", "dtime", "ctime")
+
+
+def control(lab: Bench, *words, **options):
+    return lab.run("sysv_control", FILE, *words, **options)
+
+
+def segment_with(lab: Bench, mode: int = 0o600, size: int = 100):
+    """A segment of the key, with TEXT in it, made by an unrelated process that is gone."""
+    lab.file(FILE)
+    return lab.make_segment(lab.ftok(FILE, ID), TEXT, size, mode)
+
+
+def row(lab: Bench, shmid: int):
+    """A segment's line in /proc/sysvipc/shm, by the names in its head; None where there is no line."""
+    head, *lines = lab.box.read("/proc/sysvipc/shm").decode().splitlines()
+    rows = [dict(zip(head.split()[:14], line.split())) for line in lines]  # the rest is about pages: not ours to keep
+    return next((found for found in rows if int(found["shmid"]) == shmid), None)
+
+
+def shown(found):
+    if not found:
+        return "/proc/sysvipc/shm: no such segment"
+    found = dict(found, key=f"0x{int(found['key']) & 0xFFFFFFFF:08x}")
+    return "/proc/sysvipc/shm: " + "  ".join(f"{name} {value}" for name, value in found.items())
+
+
+def holder(lab: Bench, shmid: int):
+    """An unrelated process that has the segment attached until its input ends."""
+    started = lab.tool_start("hold", shmid)
+    lab.poll(lambda: started.status is not None or bool(started.output[1]), 4)
+    require(started.status is None, "an unrelated process can attach the segment", shown(row(lab, shmid)))
+    return started
+
+
+def let_go(lab: Bench, started):
+    lab.box.close_stdin(started)
+    lab.box.wait(started, 4)
+
+
+def attached(lab: Bench, started):
+    """The mappings of a segment that an unrelated process has; none while it is still being started."""
+    try:
+        return [mapping for mapping in parse_maps(lab.box.read(f"/proc/{started.pid}/maps")) if mapping.key is not None]
+    except PermissionError:
+        return []
+
+
+def held_bytes(lab: Bench, started) -> bytes:
+    """The beginning of the segment as its holder has it mapped."""
+    fd = lab.box.open(f"/proc/{started.pid}/mem")
+    try:
+        return os.pread(fd, len(TEXT), attached(lab, started)[0].start)
+    finally:
+        os.close(fd)
+
+
+def require_refused(lab: Bench, shmid: int):
+    """An unrelated process of the same user cannot attach the segment for reading."""
+    started = lab.tool_start("read", shmid)
+    let_go(lab, started)
+    said = started.output[2].decode("utf-8", "replace").strip()
+    require("Permission denied" in said, "shmat() of an unrelated process is refused with EACCES",
+            said or "it has attached the segment", shown(row(lab, shmid)))
+
+
+def require_true_answer(lab: Bench, shmid: int):
+    """Runs `stat`: it prints what the kernel says, and the kernel says the same before and after."""
+    before = row(lab, shmid)
+    run = control(lab, "stat").require_success()
+    after = row(lab, shmid)
+    require(after == before, "`stat` leaves the segment as it was: " + shown(before), shown(after))
+    values = dict(before, key=f"0x{int(before['key']) & 0xFFFFFFFF:08x}", mode=f"{int(before['perms'], 8) & 0o777:04o}")
+    wanted = "".join(f"{name} {values[name]}\n" for name in LINES)
+    require_bytes(run.stdout, wanted.encode(), "stdout of `stat`")
+
+
+@points(1, read="handout, Steps")
+def test_usage(lab):
+    """Wrong arguments end with "usage: …" on stderr and exit status 2 and change nothing, right ones with status 0."""
+    segment = segment_with(lab)
+    control(lab, "stat").require_success()
+    before = row(lab, segment.shmid)
+    lab.run("sysv_control").require_usage()
+    for words in [], [""], ["ls"], ["0640"], ["stat", "0640"], ["mode"], ["mode", "0640", "x"], ["remove", "x"]:
+        control(lab, *words).require_usage()
+    for mode in "", "8", "0648", "01000", "-1", "+600", " 600", "600 ", "0x180", "u=rw", "7" * 30:
+        control(lab, "mode", mode).require_usage()
+    after = row(lab, segment.shmid)
+    require(after == before, "the segment as it was: " + shown(before), shown(after))
+
+
+@points(2, read="shmctl(2), IPC_STAT; sysvipc(7); handout, Steps and Background")
+def test_stat(lab):
+    """`stat` prints what the kernel knows of the segment, and leaves it as it was."""
+    # Never attached: its maker could not, for want of address space. Most of what there is to know is 0.
+    lab.box.put("peer", native.peer_program().read_bytes(), 0o755)
+    key = lab.ftok(lab.file(FILE), ID)
+    maker = lab.box.start(["./peer", "make", str(key), str(64 << 20), "0"], address_mb=32)
+    lab.box.wait(maker, 4)
+    require_true_answer(lab, lab.segment(key).shmid)
+    lab.fresh()
+    # In use: by its maker, which is still at it and has never detached, and by another one.
+    key = lab.ftok(lab.file(FILE), ID)
+    maker = lab.tool_start("make", key, 5000, 0o640, stdin=TEXT)
+    # shmat() counts its segment twice until it is done.
+    lab.poll(lambda: bool(attached(lab, maker)) and lab.segment(key).nattch == 1, 4)
+    shmid = lab.segment(key).shmid
+    other = holder(lab, shmid)
+    require_true_answer(lab, shmid)
+    # And after that: detached by the one, with another mode.
+    let_go(lab, maker)
+    require_true_answer(lab, shmid)
+    let_go(lab, other)
+    require_true_answer(lab, shmid)
+
+
+@points(1, read="shmctl(2), IPC_SET; handout, Steps and Background")
+def test_mode(lab):
+    """`mode` gives the segment the permission bits of MODE, and whom they refuse is refused."""
+    segment = segment_with(lab)
+    for mode, umask in ("0640", 0o022), ("444", 0o077), ("0777", 0o077), ("400", 0o022), ("0600", 0o777), ("000400", 0):
+        control(lab, "mode", mode, umask=umask).require_success()
+        now = lab.segments()
+        require([s.mode for s in now] == [int(mode, 8)], f"mode {int(mode, 8):04o} under umask {umask:03o}", now)
+    require_bytes(lab.segment_bytes(segment)[: len(TEXT)], TEXT, "with mode 0400 an unrelated process can read")
+    for mode in "0200", "0":
+        lab.fresh()
+        segment = segment_with(lab)
+        control(lab, "mode", mode).require_success()
+        require_refused(lab, segment.shmid)
+
+
+@points(1, read="shmctl(2), IPC_SET; handout, Background")
+def test_mode_changes_nothing_else(lab):
+    """`mode` changes nothing else: not the owner, not the times of attaching, not what a process has attached."""
+    segment = segment_with(lab)
+    other = holder(lab, segment.shmid)
+    before = row(lab, segment.shmid)
+    control(lab, "mode", "0").require_success()
+    after = row(lab, segment.shmid)
+    require(after and dict(after, perms="", ctime="") == dict(before, perms="", ctime=""),
+            "but for perms and ctime still " + shown(before), shown(after))
+    require_bytes(held_bytes(lab, other), TEXT, "who has the segment attached keeps its bytes")
+
+
+@points(1, read="shmctl(2), EACCES; handout, Background")
+def test_unreadable(lab):
+    """A segment that its owner may not read: `stat` and `mode` fail and change nothing, `remove` works."""
+    segment = segment_with(lab, mode=0o200)
+    before = row(lab, segment.shmid)
+    for words in ["stat"], ["mode", "0600"]:
+        control(lab, *words).require_failure("shmctl", FILE)
+        after = row(lab, segment.shmid)
+        require(after == before, "the segment as it was: " + shown(before), shown(after))
+    control(lab, "remove").require_success()
+    require(not lab.segments(), "the segment is gone", lab.segments())
+
+
+@points(1, read="shmctl(2), IPC_RMID; handout, Background")
+def test_remove(lab):
+    """`remove` removes the segment, and no other."""
+    lab.file("elsewhere")
+    other = lab.make_segment(lab.ftok("elsewhere", ID), TEXT)
+    segment_with(lab, mode=0o400)
+    control(lab, "remove").require_success()
+    require(lab.segments() == [other], "only the segment of another key is there: " + other.line, lab.segments())
+
+
+@points(1, read="shmctl(2), IPC_RMID and SHM_DEST; handout, Background")
+def test_remove_while_attached(lab):
+    """A segment that is removed while it is attached has no key, keeps its bytes, and goes with the last detach."""
+    segment = segment_with(lab)
+    other = holder(lab, segment.shmid)
+    control(lab, "remove").require_success()
+    now = row(lab, segment.shmid)
+    require(now and int(now["perms"], 8) & 0o1000 and int(now["key"]) == 0 and now["nattch"] == "1",
+            "the segment with the flag `dest` (01000 in perms), key 0 and nattch 1", shown(now))
+    require_bytes(held_bytes(lab, other), TEXT, "who has the segment attached keeps its bytes")
+    control(lab, "stat").require_failure("shmget", FILE)
+    let_go(lab, other)
+    require(not lab.segments(), "no segment is there after the last detach", lab.segments())
+
+
+@points(1, read="shmget(2), IPC_CREAT and ENOENT; handout, Steps")
+def test_absent_segment(lab):
+    """Where no segment has the key, each command fails and makes none."""
+    for words in ["stat"], ["mode", "0600"], ["remove"]:
+        run = lab.run("sysv_control", lab.file(FILE), *words)
+        require(not run.left_behind.segments, "no segment is made", run.left_behind.segments)
+        run.require_failure("shmget", FILE)
+        require(run.stdout == b"", "nothing on stdout", run.stdout)
+
+
+@points(1, read="handout, Steps; err(3)")
+def test_failing_calls(lab):
+    """Whichever call fails, the program says so, exits with status 1 and leaves the segment as it was."""
+
+    def scenario(*words, **fault):
+        segment = segment_with(lab)
+        before = row(lab, segment.shmid)
+        run = control(lab, *words, **fault)
+        after = row(lab, segment.shmid)
+        require(not fault or after == before, "the segment as it was: " + shown(before), shown(after), run.ending)
+        return run
+
+    for words in ["stat"], ["mode", "0640"], ["remove"]:
+        lab.each_call_fails(lambda **fault: scenario(*words, **fault), FILE)
+        lab.fresh()
+        lab.run("sysv_control", "no_such_file", *words).require_failure("ftok", "no_such_file")
+        lab.fresh()
+    segment_with(lab)
+    run = control(lab, "stat", stdout="/dev/full")
+    require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when stdout is full", run.ending)

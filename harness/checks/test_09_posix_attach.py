@@ -1,0 +1,167 @@
+"""Lab 09: an unrelated program finds an object by its name and prints all its bytes."""
+import os
+import random
+
+from shmlab import Bench, points, require, require_bytes
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
+TEXT = b"hello\0"
+LONG_AGO = 1000000000  # 2001-09-09
+
+
+def some_bytes(size: int) -> bytes:
+    """Bytes of every value, the same each time; zero bytes at both ends."""
+    content = bytearray(random.Random(size).randbytes(size))
+    content[:1] = content[-1:] = b"\0"
+    return bytes(content[:size])
+
+
+def attach(lab: Bench, content: bytes = TEXT, mode: int = 0o600, **options):
+    """Runs the program on a new object."""
+    name = lab.name()
+    lab.make_object(name, content, mode)
+    return lab.run("posix_attach", name, **options)
+
+
+def open_files(lab: Bench, program):
+    """What the descriptors of a held program refer to."""
+    folder = lab.box.open(f"/proc/{program.pid}/fd")
+    try:
+        return [os.readlink(entry, dir_fd=folder) for entry in os.listdir(folder)]
+    finally:
+        os.close(folder)
+
+
+@points(1, read="handout, Steps")
+def test_usage(lab):
+    """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0."""
+    attach(lab).require_success()
+    name = lab.name()
+    lab.make_object(name, TEXT)
+    for words in [], [name, "x"], [name, name]:
+        lab.run("posix_attach", *words).require_usage()
+
+
+@points(2, read="fstat(2), mmap(2), fwrite(3); handout, Steps")
+def test_prints_all_bytes(lab):
+    """The program prints all bytes of the object, exactly, whatever they are and however many."""
+    for content in TEXT, b"%s%n\n", some_bytes(1), some_bytes(PAGE - 1), some_bytes(PAGE), some_bytes(PAGE + 1), \
+            some_bytes(3 * PAGE + 7), bytes(2 * PAGE), some_bytes(1000003):
+        run = attach(lab, content).require_success()
+        require_bytes(run.stdout, content, f"stdout is all of an object of {len(content)} bytes")
+
+
+@points(1, read="mmap(2), EINVAL; handout, Background")
+def test_empty_object(lab):
+    """Of an object of size 0 nothing is printed, and that is no failure."""
+    run = attach(lab, b"").require_success()
+    require(run.stdout == b"", "nothing on stdout", run.stdout)
+
+
+@points(1, read="shm_open(3), O_RDONLY; mmap(2), PROT_READ and MAP_SHARED; handout, Background")
+def test_mapped_for_reading(lab):
+    """The object is mapped shared, from its first byte to its last, and for reading only."""
+    for size in 6, 5 * PAGE + 1:
+        name = lab.name()
+        lab.make_object(name, some_bytes(size))
+        program = lab.start("posix_attach", name, hold="mmap")
+        program.held()
+        mine = [mapping for mapping in program.maps() if mapping.object == name]
+        require(mine, f"/dev/shm{name} is mapped after mmap()", program.shared_maps())
+        require(all(m.flags == "r--s" for m in mine), f"a line `r--s … /dev/shm{name}` in /proc/PID/maps", mine)
+        whole = -(-size // PAGE) * PAGE
+        require(any(m.offset == 0 and m.size == whole for m in mine),
+                f"{whole} bytes mapped from offset 0 for an object of {size} bytes", mine)
+        # The bytes are printed as they are in the object then, not as they were when it was opened.
+        with os.fdopen(os.open(name[1:], os.O_WRONLY, dir_fd=lab.box.shm_fd), "wb") as file:
+            file.write(b"Z" * size)
+        program.resume()
+        run = program.wait().require_success()
+        require_bytes(run.stdout, b"Z" * size, "stdout is what another process has stored before the mapping is read")
+
+
+@points(1, read="munmap(2), close(2); handout, Steps")
+def test_unmapped_and_closed(lab):
+    """Before the program ends the object is neither mapped nor open."""
+    for content in TEXT, b"":
+        name = lab.name()
+        lab.make_object(name, content)
+        program = lab.start("posix_attach", name, hold="end")
+        program.held()
+        mine = [mapping for mapping in program.maps() if mapping.object == name]
+        require(not mine, f"/dev/shm{name} is not mapped any more just before the program ends", mine)
+        files = [file for file in open_files(lab, program) if name in file]
+        require(not files, f"/dev/shm{name} is not open any more just before the program ends",
+                [f"a descriptor of /proc/{program.pid}/fd refers to {file}" for file in files])
+        program.resume()
+        program.wait().require_success()
+
+
+@points(1, read="shm_open(3), ftruncate(2), shm_unlink(3); handout, Steps")
+def test_leaves_the_object_alone(lab):
+    """The object stays as it was: its name, bytes, size, mode and times, and no other comes to it."""
+    for content, mode in (some_bytes(PAGE + 1), 0o640), (b"", 0o600), (some_bytes(5), 0o666):
+        name = lab.name()
+        old = lab.make_object(name, content, mode)
+        # A time long ago: whatever writes to the object, or sets its size, makes it now.
+        os.utime(name[1:], (LONG_AGO, LONG_AGO), dir_fd=lab.box.shm_fd)
+        objects = lab.objects()
+        lab.run("posix_attach", name).require_success()
+        require(lab.objects() == objects, "the object is there as it was, and no other: " + old.line, lab.objects())
+        require_bytes(lab.object_bytes(name), content, "the object keeps its bytes")
+        changed = os.stat(name[1:], dir_fd=lab.box.shm_fd).st_mtime
+        require(changed == LONG_AGO, "nobody has written to the object or set its size, not even to what they were",
+                f"the time of its last change, {changed - LONG_AGO:.0f} s after that of its making")
+
+
+@points(1, read="shm_open(3), O_CREAT and ENOENT; handout, Steps")
+def test_absent_object(lab):
+    """Without an object the program fails, and makes none."""
+    name = lab.name()
+    run = lab.run("posix_attach", name)
+    require(not run.left_behind.objects, "no object is made", run.left_behind.objects)
+    run.require_failure("shm_open", name)
+    require(run.stdout == b"", "nothing on stdout", run.stdout)
+
+
+@points(1, read="shm_open(3), EACCES; inode(7), S_ISREG; handout, Background")
+def test_what_may_be_read(lab):
+    """An object that may only be read is printed; one that may not be read, or what is no object, is an error."""
+    run = attach(lab, mode=0o400)
+    require(run.exit_status == 0 and run.stdout == TEXT, "an object with mode 0400 is printed", run.ending, run.stdout)
+    for mode in 0o200, 0:
+        attach(lab, mode=mode).require_failure("shm_open", "/shmlab")
+    shm = lab.box.shm_fd
+    target, link, folder, pipe = (lab.name() for _ in range(4))
+    lab.make_object(target, TEXT)
+    ends = []
+    try:
+        os.symlink(target[1:], link[1:], dir_fd=shm)
+        os.mkdir(folder[1:], 0o755, dir_fd=shm)
+        os.mkfifo(pipe[1:], 0o644, dir_fd=shm)
+        os.chmod(pipe[1:], 0o644, dir_fd=shm)
+        # While somebody has it open for reading and writing, nobody waits for the other end of a named pipe.
+        ends.append(os.open(pipe[1:], os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=shm))
+        for name, kind in (link, "symbolic link"), (folder, "folder"), (pipe, "named pipe"):
+            run = lab.run("posix_attach", name)
+            require(run.exit_status == 1 and run.stderr and not run.stdout, "exit status 1, a message and nothing "
+                    f"on stdout when /dev/shm{name} is a {kind}", run.ending, run.stdout)
+    finally:
+        for end in ends:
+            os.close(end)
+        for remove, name in (os.unlink, pipe), (os.rmdir, folder), (os.unlink, link):
+            try:
+                remove(name[1:], dir_fd=shm)
+            except FileNotFoundError:
+                pass
+
+
+@points(1, read="handout, Steps; err(3)")
+def test_failing_calls(lab):
+    """Whichever call fails, the program says so and exits with status 1."""
+    lab.each_call_fails(lambda **fault: attach(lab, **fault), "/shmlab")
+    lab.fresh()
+    lab.run("posix_attach", "/no/such/name").require_failure("shm_open", "/no/such/name")
+    for content in TEXT, some_bytes(100000):
+        run = attach(lab, content, stdout="/dev/full")
+        require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when stdout is full", run.ending)

@@ -1,0 +1,282 @@
+"""Lab 10: what becomes of a mapping when its descriptor, its name, itself or the bytes behind it go away."""
+import os
+import signal
+
+from shmlab import Bench, points, require, require_bytes
+from shmlab.program import FAILURES, REMOVERS
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
+SIZE, KEPT = 2 * PAGE, 100
+SEGV, BUS = signal.SIGSEGV, signal.SIGBUS
+ENDS = {"close": 0, "unlink": 0, "munmap": SEGV, "last page": 0, "next page": BUS}
+LABELS = list(ENDS)
+
+
+def require_line(run, label: str, outcome: str, story: str):
+    """The line of one experiment; the others are the business of other checks."""
+    lines = run.stdout.decode("utf-8", "replace").splitlines()
+    require([line for line in lines if line.startswith(label + ":")] == [f"{label}: {outcome}"],
+            f"the line \"{label}: {outcome}\", as {story}", [f"stdout: {line}" for line in lines], run.ending)
+
+
+def next_held(program) -> int:
+    """The child that is held now: there is only one at a time."""
+    children = program.held()
+    require(len(children) == 1, "one child at a time: the one before has been waited for",
+            [f"process {child} is another child" for child in children])
+    return children[0]
+
+
+def stop_at(lab: Bench, label: str, call: str):
+    """Holds one experiment's child right after a call. Gives the object's name, the program, and the child."""
+    name = lab.name()
+    program = lab.start("posix_lifetime", name, hold=[("fork", 1, "c"), (call, 1, "c")])
+    children, wanted = [], LABELS.index(label) + 1
+    while True:
+        child = next_held(program)
+        if child not in children:
+            children.append(child)
+        elif len(children) == wanted:
+            return name, program, child
+        require(len(children) <= wanted, f"the child of the experiment \"{label}\" comes to {call}()", "it ended first")
+        program.resume(child)
+
+
+def go_on(lab: Bench, program):
+    """Lets everything that is held go on, until the program has ended."""
+    program.resume(*(process.pid for process in lab.box.processes() if process.state == "T"))
+
+    def ended():
+        held = [int(event[1]) for event in lab.box.events if event[0] == "held"]
+        lab.box.events[:] = [event for event in lab.box.events if event[0] != "held"]
+        if held:
+            program.resume(*held)
+        return program.started.status is not None
+
+    lab.poll(ended, 4)
+    return program.wait()
+
+
+def state_of(lab: Bench, pid: int) -> str:
+    return next((process.state for process in lab.box.processes() if process.pid == pid), "X")
+
+
+def real_end(lab: Bench, program, child: int) -> int:
+    """Lets a held child end while its parent is stopped and cannot wait for it. Gives the kernel's wait status."""
+    program.kill(program.pid, signal.SIGSTOP)
+    lab.poll(lambda: state_of(lab, program.pid) in "TX", 4)
+    program.resume(child)
+    lab.poll(lambda: state_of(lab, child) in "ZX", 4)
+    require(state_of(lab, child) == "Z", "the child ends", program.standing())
+    # See proc_pid_stat(5): exit_code is the 52nd field, and the second is in parentheses.
+    fields = lab.box.read(f"/proc/{child}/stat").rpartition(b")")[2].split()
+    program.resume()
+    return int(fields[52 - 3]) & 0xFF7F
+
+
+def ending(status: int) -> str:
+    number = status & 0x7F
+    return f"killed by {signal.Signals(number).name}" if number else f"exit status {status >> 8}"
+
+
+def mine(program, name: str, pid: int):
+    return [mapping for mapping in program.maps(pid) if mapping.object == name]
+
+
+def open_files(lab: Bench, pid: int):
+    folder = lab.box.open(f"/proc/{pid}/fd")
+    try:
+        return [os.readlink(entry, dir_fd=folder) for entry in os.listdir(folder)]
+    finally:
+        os.close(folder)
+
+
+def mapped_whole(program, name: str, child: int):
+    """The child's mapping of the object, which has to be there."""
+    found = mine(program, name, child)
+    require(found and all(m.flags == "rw-s" and m.size == SIZE for m in found),
+            f"two pages of /dev/shm{name}, `rw-s`, in /proc/PID/maps of the child", found or program.maps(child)[-1:])
+    return found[0]
+
+
+def set_object(lab: Bench, name: str, size: int, at: int, content: bytes):
+    """Another process sets the object's size and stores something in it."""
+    fd = os.open(name[1:], os.O_RDWR | os.O_CLOEXEC, dir_fd=lab.box.shm_fd)
+    try:
+        os.ftruncate(fd, size)
+        os.pwrite(fd, content, at)
+    finally:
+        os.close(fd)
+
+
+def require_size(lab: Bench, name: str, size: int):
+    item = lab.object(name)
+    require(item and item.size == size, f"the object has {size} bytes after ftruncate()", item or lab.objects())
+
+
+@points(1, read="handout, Steps")
+def test_usage(lab):
+    """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0."""
+    name = lab.name()
+    lab.run("posix_lifetime", name).require_success()
+    for words in [], [name, "x"]:
+        lab.run("posix_lifetime", *words).require_usage().left_behind.require_nothing()
+
+
+@points(1, read="waitpid(2), WIFSIGNALED; signal(7); handout, Steps")
+def test_each_child_ends_as_its_line_says(lab):
+    """Each experiment has a child of its own, one at a time, which really ends as the line says; nothing is left."""
+    program = lab.start("posix_lifetime", lab.name(), hold=("fork", 1, "c"))
+    for label, end in ENDS.items():
+        child = next_held(program)
+        others = [process for process in lab.box.processes() if process.pid not in (program.pid, child)]
+        require(not others, "the child before has been waited for, before the next one is forked", others)
+        status = real_end(lab, program, child)
+        require(status == end, f"the child of the experiment \"{label}\": {ending(end)}", ending(status))
+    run = go_on(lab, program).require_success()
+    wanted = "".join(f"{label}: {signal.Signals(end).name if end else 'read ok'}\n" for label, end in ENDS.items())
+    require_bytes(run.stdout, wanted.encode(), "stdout")
+    run.left_behind.require_nothing()
+
+
+@points(1, read="close(2), mmap(2); handout, Background")
+def test_close(lab):
+    """After `close` the child has the mapping without a descriptor, and the line depends on what it reads there."""
+    for at in 0, SIZE - 1:
+        name, program, child = stop_at(lab, "close", "close")
+        mapped_whole(program, name, child)
+        files = [file for file in open_files(lab, child) if name in file]
+        require(not files, f"no descriptor of the child refers to /dev/shm{name} after close()", files)
+        set_object(lab, name, SIZE, at, b"Z")
+        run = go_on(lab, program).require_success()
+        require_line(run, "close", "wrong bytes", f"another process has changed byte {at} after close()")
+
+
+@points(1, read="shm_unlink(3); handout, Background")
+def test_unlink(lab):
+    """After `shm_unlink` the name is gone and the mapping is not; a new object of the name is another one."""
+    for at in 0, SIZE - 1:
+        name, program, child = stop_at(lab, "unlink", "shm_unlink")
+        mapping = mapped_whole(program, name, child)
+        require(mapping.name.endswith(" (deleted)") and not lab.object(name),
+                f"/dev/shm{name} is gone, and `(deleted)` in /proc/PID/maps of the child", lab.objects(), mapping)
+        content = bytearray(program.memory(mapping, child))
+        require_bytes(bytes(content), b"x" * SIZE, "the bytes of the unlinked object")
+        content[at:at + 1] = b"Z"
+        program.set_memory(mapping, bytes(content), child)
+        run = go_on(lab, program).require_success()
+        require_line(run, "unlink", "wrong bytes", f"another process has changed byte {at} after shm_unlink()")
+    name, program, child = stop_at(lab, "unlink", "end")
+    mapping, item = mapped_whole(program, name, child), lab.object(name)
+    require(item and item.inode != mapping.inode, f"another object has the name {name} when the child ends",
+            item or f"there is no /dev/shm{name}", mapping)
+    require_bytes(lab.object_bytes(name), b"y", "the bytes of the new object")
+    require_bytes(program.memory(mapping, child), b"x" * SIZE, "the bytes of the old object")
+    go_on(lab, program).require_success()
+
+
+@points(1, read="munmap(2); signal(7), SIGSEGV; handout, Background")
+def test_munmap(lab):
+    """After `munmap` the child has no mapping, its parent still has one, and the next read kills the child."""
+    name, program, child = stop_at(lab, "munmap", "munmap")
+    found = mine(program, name, child)
+    require(not found, f"no line for /dev/shm{name} in /proc/PID/maps of the child after munmap()", found)
+    require(mine(program, name, program.pid), f"a line for /dev/shm{name} in /proc/PID/maps of the parent",
+            program.shared_maps())
+    status = real_end(lab, program, child)
+    require(status == SEGV, "the child is killed by SIGSEGV", ending(status))
+    go_on(lab, program).require_success()
+
+
+@points(1, read="ftruncate(2), mmap(2); handout, Background")
+def test_last_page(lab):
+    """In the last page of an object that was made smaller, the child reads zero bytes past the object's end."""
+    for at in KEPT, PAGE - 1:
+        name, program, child = stop_at(lab, "last page", "ftruncate")
+        mapped_whole(program, name, child)
+        require_size(lab, name, KEPT)
+        require_bytes(lab.object_bytes(name), b"x" * KEPT, "the bytes that are left of the object")
+        set_object(lab, name, PAGE, at, b"Z")
+        run = go_on(lab, program).require_success()
+        require_line(run, "last page", "wrong bytes", f"another process has put a byte at {at} after ftruncate()")
+
+
+@points(1, read="ftruncate(2), mmap(2); signal(7), SIGBUS; handout, Background")
+def test_next_page(lab):
+    """In the page after it SIGBUS kills the child, unless the object has become large enough again."""
+    name, program, child = stop_at(lab, "next page", "ftruncate")
+    mapped_whole(program, name, child)
+    require_size(lab, name, KEPT)
+    status = real_end(lab, program, child)
+    require(status == BUS, "the child is killed by SIGBUS", ending(status))
+    go_on(lab, program).require_success()
+    for content, outcome in (b"", "read ok"), (b"Z", "wrong bytes"):
+        name, program, child = stop_at(lab, "next page", "ftruncate")
+        set_object(lab, name, SIZE, PAGE, content)
+        run = go_on(lab, program).require_success()
+        require_line(run, "next page", outcome, "another process has given the object its second page back" +
+                     (", with a byte in it" if content else ""))
+
+
+@points(1, read="waitpid(2), WTERMSIG; handout, Steps")
+def test_killed_otherwise(lab):
+    """A child that something else kills gives another line, and the object is taken back all the same."""
+    for label, call, number, outcome in (
+            ("close", "close", signal.SIGKILL, "signal 9"), ("unlink", "shm_open", SEGV, "SIGSEGV"),
+            ("munmap", "munmap", BUS, "SIGBUS"), ("last page", "ftruncate", signal.SIGTERM, "signal 15"),
+            ("next page", "ftruncate", SEGV, "SIGSEGV")):
+        _, program, child = stop_at(lab, label, call)
+        program.kill(child, number)
+        run = go_on(lab, program).require_success()
+        require_line(run, label, outcome, f"its child was killed by {number.name} after {call}()")
+        run.left_behind.require_nothing()
+
+
+@points(1, read="shm_open(3), O_EXCL and EEXIST; handout, Steps")
+def test_taken_name(lab):
+    """An object that has the name already is left as it is, and the program fails."""
+    lab.run("posix_lifetime", lab.name()).require_success()
+    name = lab.name()
+    old = lab.make_object(name, b"somebody else's")
+    run = lab.run("posix_lifetime", name)
+    run.require_failure("shm_open", name)
+    require(lab.objects() == [old], "the old object is there as it was, and no other: " + old.line, lab.objects())
+    require_bytes(lab.object_bytes(name), b"somebody else's", "the old object keeps its bytes")
+    require(run.stdout == b"", "nothing on stdout", run.stdout)
+
+
+@points(1, read="handout, Steps; err(3), _exit(2)")
+def test_failing_calls(lab):
+    """Whichever call fails, in parent or child, the program says so, exits with status 1 and leaves nothing behind."""
+    lab.run("posix_lifetime", lab.name()).require_success()
+    program = lab.history[-1]
+    faults = set()
+    for who in "p", "c":
+        counts = {}
+        for call in program.calls:
+            if (call.pid == program.pid) == (who == "p") and call.name in FAILURES:
+                counts[call.name] = counts.get(call.name, 0) + 1
+        # In the parent the first and the last of a name; in the children the first that each of them makes.
+        faults |= {(call, nth, who) for call, most in counts.items() for nth in ((1, most) if who == "p" else (1,))}
+    for call, nth, who in sorted(faults):
+        lab.fresh()
+        run = lab.run("posix_lifetime", lab.name(), fail=(call, nth, FAILURES[call], who))
+        program = lab.history[-1]
+        hit = [made.pid for made in program.calls if made.injected]
+        if not hit:
+            continue
+        story = f"{call}() failed in {'the parent' if who == 'p' else 'a child'} (this check made it fail)"
+        require(run.exit_status == 1, "the program notices the failure and ends with exit status 1", story, run.ending)
+        require(call in run.stderr or "/shmlab" in run.stderr, f"a message on stderr that names {call} or the object",
+                story, run.ending)
+        children = list(dict.fromkeys(made.pid for made in program.calls if made.pid != program.pid))
+        most = LABELS[: children.index(hit[0])] if who == "c" else LABELS
+        labels = [line.split(":")[0] for line in run.stdout.decode("utf-8", "replace").splitlines()]
+        require(labels == most[: len(labels)], "each line once, and none for an experiment that was not made", story,
+                [f"stdout: {line}" for line in run.stdout.decode("utf-8", "replace").splitlines()])
+        if who == "c" or call not in REMOVERS:
+            require(not run.left_behind.lines, "the program takes back what it had made", story, run.left_behind.lines)
+    lab.fresh()
+    run = lab.run("posix_lifetime", lab.name(), stdout="/dev/full")
+    require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when stdout is full", run.ending)
+    run.left_behind.require_nothing()

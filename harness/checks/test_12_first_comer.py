@@ -1,0 +1,277 @@
+"""Lab 12: many start at once, exactly one sets the object up, and none sees it half done."""
+import errno
+import re
+import struct
+import time
+
+from shmlab import Bench, kernel, points, require
+
+DESKS = 2
+LAYOUT = struct.Struct(f"<II{DESKS}I{DESKS}I")  # setups, tickets, number[], visits[]
+QUIET = ("start", "end", "exit", "_exit", "abort")
+SPIN = 0.25  # seconds of the processor; a comer needs some thousandths
+
+
+def come(lab: Bench, name, n, hold=None):
+    """One more comer."""
+    return lab.start("first_comer", name, n, hold=hold)
+
+
+def place(program):
+    """Where a comer stands: "ended", "held", "waits" or "runs"."""
+    try:
+        state = kernel.parse_stat(program.bench.box.read(f"/proc/{program.pid}/stat")).state
+    except OSError:
+        state = "X"
+    if program.started.status is not None or state in "ZX":
+        return "ended"
+    return "held" if state in "Tt" else "waits" if state == "S" else "runs"
+
+
+def cpu_seconds(program):
+    """What a comer has used of the processor; 0 when it has ended."""
+    try:
+        return program.cpu_seconds()
+    except OSError:
+        return 0.0
+
+
+def watch(bench: Bench, look):
+    """Looks until the answer is yes, again at each event and each millisecond."""
+    end = time.monotonic() + 4
+    while not look() and time.monotonic() < end:
+        heard = len(bench.box.events)
+        bench.box.pump(lambda: len(bench.box.events) > heard, 0.001)
+
+
+def settle(program):
+    """Waits until a comer has ended, is held, or waits for another. Says which."""
+    looks = []
+
+    def look():
+        looks.append(place(program))
+        if looks[-1] == "runs" and len(looks) % 50 == 0:
+            used = cpu_seconds(program)
+            require(used < SPIN, "a comer that waits does not use the processor",
+                    f"it has used {used:.2f} s of the processor and goes on", program.standing())
+        return looks[-1] in ("ended", "held") or looks[-4:] == ["waits"] * 4
+
+    watch(program.bench, look)
+    return looks[-1]
+
+
+def finish(programs, story):
+    """Lets all comers go on, as often as they are held, to their end. Gives their runs."""
+    bench, left = programs[0].bench, list(programs)
+
+    def look():
+        for program in list(left):
+            where = place(program)
+            if where == "held":
+                program.resume()
+            if where == "ended":
+                left.remove(program)
+        return not left
+
+    watch(bench, look)
+    require(not left, f"every comer gets its ticket, {story}", [p.standing() for p in left[:1]],
+            office(bench, programs[0].command.split()[1])[0])
+    return [program.wait() for program in programs]
+
+
+def calls_of(lab: Bench, comers=1):
+    """The calls of the first comer, or of the last of several, in their order: (name, n-th of this name)."""
+    name = lab.name()
+    for n in range(1, comers + 1):
+        program = come(lab, name, n)
+        program.wait().require_success()
+    names = [call.name for call in program.calls if call.name not in QUIET]
+    require(names, "the program makes calls that can be watched", "the spy has recorded none")
+    return [(name, 1 + names[:i].count(name)) for i, name in enumerate(names)]
+
+
+def office(lab: Bench, name):
+    """What is in place under the name: for people, and as numbers (None: it is no whole office)."""
+    item = lab.object(name)
+    raw = lab.object_bytes(name, LAYOUT.size) if item else b""
+    if len(raw) < LAYOUT.size:
+        return [item or f"/dev/shm: no {name[1:]}"], None
+    values = LAYOUT.unpack(raw)
+    now = {"setups": values[0], "tickets": values[1], "number": values[2:2 + DESKS], "visits": values[2 + DESKS:]}
+    return [item, ", ".join(f"{key} {value}" for key, value in now.items())], now
+
+
+def require_office(lab: Bench, name, numbers):
+    """One comer with one of these N has set the office up. Gives what is in it."""
+    saw, now = office(lab, name)
+    require(now, f"a struct office is in place under {name}", saw)
+    require(now["setups"] == 1, "the office has been set up exactly once: setups 1", saw)
+    first = now["number"][0]
+    require(first in numbers and now["number"] == tuple(range(first, first + DESKS)),
+            f"the desks' numbers are N to N + {DESKS - 1}, where N is {' or '.join(map(str, numbers))}", saw)
+    return now
+
+
+def require_served(lab: Bench, name, runs, numbers, leftover=False):
+    """All these comers have been served in one office that one comer has set up, and no other name is left."""
+    answers = []
+    for run in runs:
+        run.require_success()
+        match = re.fullmatch(rb"ticket (\d{1,9}) number (\d{1,10})\n", run.stdout)
+        require(match, "a comer prints one line, `ticket T number M`", "stdout:", run.stdout)
+        answers.append((int(match.group(1)), int(match.group(2))))
+    now = require_office(lab, name, numbers)
+    saw = office(lab, name)[0] + ["printed: " + ", ".join(f"ticket {t} number {m}" for t, m in answers)]
+    count, first = len(runs), now["number"][0]
+    require(sorted(t for t, _ in answers) == list(range(count)) and now["tickets"] == count,
+            f"{count} comers have the tickets 0 to {count - 1}, each another: tickets {count}", saw)
+    require(all(m == first + t % DESKS for t, m in answers),
+            f"ticket T goes to the desk with the number {first} + T modulo {DESKS}", saw)
+    visits = tuple(len(range(d, count, DESKS)) for d in range(DESKS))
+    require(now["visits"] == visits, f"every visit is counted: visits {visits}", saw)
+    used = {program.command.split()[1] for program in lab.history}
+    others = [o for o in lab.objects() if o.name not in used and not (leftover and o.name.rsplit(".", 1)[0] in used)]
+    require(not others, f"{name} is the only name that is left", others)
+
+
+@points(1, read="handout, Steps")
+def test_usage(lab):
+    """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0."""
+    for n in 1, 1000000000:
+        lab.run("first_comer", lab.name(), n).require_success()
+    name = lab.name()
+    for words in [], [name], [name, 1, 2], [name[1:], 1]:
+        lab.run("first_comer", *words).require_usage()
+    for n in 0, -1, "+1", "1x", "", " 1", "0x10", 1000000001, 1 << 32, (1 << 64) + 1:
+        run = lab.run("first_comer", name, n).require_usage()
+        run.left_behind.require_nothing()
+
+
+@points(2, read="shm_open(3), sem_init(3); handout, Background and Steps")
+def test_one_after_the_other(lab):
+    """The first comer sets the office up with its N, mode 0600, and later ones take it as it is, whatever their N."""
+    for umask, later in (0o000, [70]), (0o022, [1000, 70, 3, 1000000000, 69]):
+        name, runs = lab.name(), []
+        for n in [70, *later]:
+            runs.append(lab.run("first_comer", name, n, umask=umask))
+            require_served(lab, name, runs, [70])
+        require(lab.object(name).mode == 0o600, f"mode 0600 under umask {umask:03o}", lab.object(name))
+
+
+@points(1, read="sem_init(3), pshared; sem_wait(3); handout, Steps")
+def test_one_at_a_desk(lab):
+    """A comer whose desk is taken waits, without using the processor, until the other has left it."""
+    name = lab.name()
+    slow = come(lab, name, 10, hold=["sem_wait", "sem_trywait", "sem_timedwait"])
+    slow.held()
+    runs = [come(lab, name, 20).wait() for _ in range(DESKS - 1)]
+    last = come(lab, name, 30)
+    call = last.wait_blocked(lambda call: call.in_futex)
+    require(not call.private_futex, "it waits for a semaphore that other processes can post",
+            f"/proc/{last.pid}/syscall: futex(…, {call.arguments[1]:#x}, …) has FUTEX_PRIVATE_FLAG (0x80): "
+            "only threads of the same process can wake it")
+    settle(last)
+    require(office(lab, name)[1]["visits"][0] == 0, "nobody counts a visit to a desk that another is at", office(lab, name)[0])
+    runs += finish([slow, last], "when the one at its desk has left it")
+    require_served(lab, name, runs, [10])
+
+
+def half_way(lab: Bench):
+    """For each call of a comer's start: what has happened, a new name, and a comer to it that is held after that call."""
+    for call, nth in calls_of(lab):
+        name = lab.name()
+        program = come(lab, name, 10, hold=(call, nth))
+        settle(program)
+        now = office(lab, name)[1]
+        if now and now["tickets"]:
+            break  # its start is over
+        yield f"after its call of {call}() no. {nth}", name, program
+
+
+def take_turns(programs, late):
+    """Lets comers that are held after each call go on, one call each in turn, every one `late` turns behind the last."""
+    for program in programs:
+        settle(program)
+    turn, going = 0, True
+    while going and turn < 200:
+        going = False
+        for i, program in enumerate(programs):
+            if place(program) == "held":
+                going = True
+                if turn >= i * late:
+                    program.resume()
+                    settle(program)
+        turn += 1
+
+
+@points(3, read="link(2), EEXIST; handout, Background")
+def test_start_race(lab):
+    """However the starts of many comers fall together, exactly one sets the office up, and none sees it half done."""
+    calls = calls_of(lab)
+    each = [(call, 0) for call in dict.fromkeys(call for call, _ in calls)][:15]
+    for late in 0, 1:
+        name, numbers = lab.name(), [100, 200, 300]
+        programs = [come(lab, name, n, hold=each) for n in numbers]
+        take_turns(programs, late)
+        require_served(lab, name, finish(programs, "when they take turns, one call each"), numbers)
+    for where, name, slow in half_way(lab):
+        quick = come(lab, name, 20)
+        settle(quick)
+        runs = finish([slow, quick], f"when another was held {where}")
+        require_served(lab, name, runs, [10, 20])
+    for count in 4, 8, 12:
+        name, numbers = lab.name(), [1000 * n for n in range(1, count + 1)]
+        programs = [come(lab, name, n, hold=calls[0]) for n in numbers]
+        for program in programs:
+            settle(program)
+        require_served(lab, name, finish(programs, f"when {count} of them go on at once after their first call"), numbers)
+
+
+@points(2, read="handout, Background")
+def test_dead_comer(lab):
+    """A comer that is killed at any point of its start is in nobody's way."""
+    for where, name, victim in half_way(lab):
+        early = come(lab, name, 20)
+        settle(early)
+        victim.kill()
+        runs = finish([early, come(lab, name, 30)], f"when another was killed {where}")
+        require_served(lab, name, runs, [10, 20, 30], leftover=True)
+
+
+@points(1, read="handout, Steps; err(3)")
+def test_failing_calls(lab):
+    """Whichever call fails, the program says so, exits with status 1, and leaves nothing behind that is in the way of others."""
+
+    def scenario(**fault):
+        name = lab.name()
+        mine = lab.start("first_comer", name, 20, **fault)
+        run = mine.wait()
+        run.left_behind.objects = [o for o in run.left_behind.objects if o.name != name]
+        follower = come(lab, name, 30).wait().require_success()
+        now = require_office(lab, name, [20, 30])
+        require(follower.stdout.startswith(b"ticket %d " % (now["tickets"] - 1)),
+                "the next comer gets the next ticket", "stdout:", follower.stdout, office(lab, name)[0])
+        lab.history.remove(mine)
+        lab.history.append(mine)  # the last is the one that each_call_fails() looks at
+        return run
+
+    lab.each_call_fails(scenario, "/shmlab")
+    lab.fresh()
+    # One that fails as a later comer leaves the office to the others.
+    for call, nth in calls_of(lab, 2):
+        name = lab.name()
+        come(lab, name, 10).wait().require_success()
+        run = lab.run("first_comer", name, 20, fail=(call, nth, errno.EIO))
+        require(run.exit_status == 1 and run.stderr,
+                "the program notices the failure and ends with exit status 1", f"{call}() failed", run.ending)
+        require_office(lab, name, [10])
+    lab.run("first_comer", "/no/such/name", 10).require_failure("shm_open", "/no/such/name")
+    lab.fresh()
+    run = lab.run("first_comer", lab.name(), 10, stdout="/dev/full")
+    require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when stdout is full", run.ending)
+    if lab.own_kernel:
+        lab.fresh()
+        lab.fill_shared_memory()
+        run = lab.run("first_comer", lab.name(), 10)
+        require(run.signal is None, "with /dev/shm full the program says so and is not killed", run.ending)
+        run.require_failure("posix_fallocate", "fallocate", "write", "/shmlab")

@@ -1,0 +1,349 @@
+"""Lab 13: producers and consumers at one bounded buffer, with a mutex and condition variables that processes share."""
+import errno
+import re
+import signal
+import struct
+import time
+
+from shmlab import Bench, kernel, points, require, require_bytes
+
+SLOTS = 8
+LAYOUT = struct.Struct(f"<III{2 * SLOTS}I")  # ready, first, count, slot[] of producer and number
+LOCKS = ["pthread_mutex_lock", "pthread_mutex_trylock", "pthread_mutex_timedlock"]
+PEER = {"producer": "consumer", "consumer": "producer"}
+MANY = {"producer": [7, 20], "consumer": [20]}  # more than there are slots
+ONE = {"producer": [7, 1], "consumer": [1]}  # the words that let a program put in, or take out, one item
+
+
+def new_buffer(lab: Bench):
+    """A name whose buffer finished programs have set up and used; it is empty."""
+    name = lab.name()
+    lab.reference("producer", name, 99, 1).wait().require_success()
+    lab.reference("consumer", name, 1).wait().require_success()
+    return name
+
+
+def items(lab: Bench, name):
+    """The items in the buffer, oldest first (None: it is no buffer), and the same for people."""
+    item = lab.object(name)
+    raw = lab.object_bytes(name, LAYOUT.size) if item else b""
+    if len(raw) < LAYOUT.size:
+        return None, [item or f"/dev/shm: no {name[1:]}"]
+    _, first, count, *slot = LAYOUT.unpack(raw)
+    found = [(slot[2 * i], slot[2 * i + 1]) for i in ((first + n) % SLOTS for n in range(min(count, 2 * SLOTS)))]
+    return found, [item, f"first {first}, count {count}: {' '.join(f'({p}, {n})' for p, n in found) or 'no item'}"]
+
+
+def require_items(lab: Bench, name, wanted, when):
+    """The buffer holds these items. One that is being put in or taken out may be on its way."""
+    lab.poll(lambda: items(lab, name)[0] == wanted, 2)
+    found, saw = items(lab, name)
+    require(found == wanted, f"the buffer holds {' '.join(map(str, wanted)) or 'no item'}, {when}", saw)
+
+
+def numbers(producer, first, last):
+    """The items first to last of a producer."""
+    return [(producer, number) for number in range(first, last + 1)]
+
+
+def lines(*wanted):
+    """What a consumer prints for these items."""
+    return b"".join(b"%d %d\n" % item for item in wanted)
+
+
+def place(program):
+    """Where a program stands: "ended", "held", "waits" or "runs"."""
+    try:
+        state = kernel.parse_stat(program.bench.box.read(f"/proc/{program.pid}/stat")).state
+    except OSError:
+        state = "X"
+    if program.started.status is not None or state in "ZX":
+        return "ended"
+    return "held" if state in "Tt" else "waits" if state == "S" else "runs"
+
+
+def settle(*programs):
+    """Waits until each has ended, is held, or waits for another. Says where the last one stands."""
+    for program in programs:
+        looks, box, end = [], program.bench.box, time.monotonic() + 4
+        while time.monotonic() < end:
+            looks.append(place(program))
+            if looks[-1] in ("ended", "held") or looks[-4:] == ["waits"] * 4:
+                break
+            heard = len(box.events)
+            box.pump(lambda: len(box.events) > heard, 0.001)
+    return looks[-1]
+
+
+def stop(*programs):
+    """Stops programs wherever they are."""
+    for program in programs:
+        program.kill(number=signal.SIGSTOP)
+    settle(*programs)
+
+
+def finish(name, story, *programs, seconds=4):
+    """All end, with success. Gives what they have printed."""
+    lab = programs[0].bench
+    lab.box.pump(lambda: all(program.started.status is not None for program in programs), seconds)
+    stuck = [program for program in programs if program.started.status is None]
+    require(not stuck, f"every program does its work and ends, {story}", [p.standing() for p in stuck], items(lab, name)[1])
+    return [program.wait().require_success().stdout for program in programs]
+
+
+def require_all(outputs, producers, count, story):
+    """The consumers have printed every item once, and each of them those of one producer in their order."""
+    every = []
+    for output in outputs:
+        require(re.fullmatch(rb"(\d{1,7} \d{1,7}\n)*", output), "a consumer prints lines `ID NUMBER`", output)
+        printed = [tuple(map(int, line.split())) for line in output.splitlines()]
+        for producer in producers:
+            mine = [item for item in printed if item[0] == producer]
+            require(mine == sorted(mine), f"each consumer prints the items of one producer in their order, {story}",
+                    next(f"{a} before {b}" for a, b in zip(mine, mine[1:]) if b < a) if mine != sorted(mine) else "")
+        every += printed
+    wanted = [item for producer in producers for item in numbers(producer, 1, count)]
+    lost, more = set(wanted) - set(every), len(every) - len(set(every))
+    require(sorted(every) == sorted(wanted), f"the consumers print each of the {len(wanted)} items once, {story}",
+            f"{len(every)} lines; {len(lost)} items are missing, {more} are there twice, "
+            f"{len(set(every) - set(wanted))} were never put in")
+
+
+def no_private_futex(call, program, what):
+    require(not call.private_futex, f"it waits for {what} that other processes can use",
+            f"/proc/{program.pid}/syscall: futex(…, {call.arguments[1]:#x}, …) has FUTEX_PRIVATE_FLAG (0x80): "
+            "only threads of the same process can wake it")
+
+
+@points(1, read="handout, Steps")
+def test_usage(lab):
+    """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0; the name stays."""
+    name = lab.name()
+    lab.run("producer", name, 1000000, 1).require_success()
+    run = lab.run("consumer", name, 1).require_success()
+    require_bytes(run.stdout, b"1000000 1\n", "your consumer prints what your producer has put in")
+    require([item.name for item in lab.objects()] == [name], f"{name} is there afterwards, and no other", lab.objects())
+    for words in [], [name], [name, 1], [name, 1, 1, 1]:
+        lab.run("producer", *words).require_usage()
+    for words in [], [name], [name, 1, 1]:
+        lab.run("consumer", *words).require_usage()
+    for wrong in 0, -1, "+1", "1x", "", " 1", "0x10", 1000001, 1 << 32, (1 << 64) + 1:
+        lab.run("producer", name, wrong, 1).require_usage()
+        lab.run("producer", name, 1, wrong).require_usage()
+        lab.run("consumer", name, wrong).require_usage()
+
+
+@points(1, read="pthread_cond_wait(3), pthread_cond_signal(3); handout, Background and Steps")
+def test_producer_to_reference(lab):
+    """What the producer puts in comes out at an unrelated consumer, in order, whichever of the two starts first."""
+    for first in PEER:
+        name = new_buffer(lab)
+        both = {}
+        for program in first, PEER[first]:
+            both[program] = (lab.start("producer", name, 7, 20) if program == "producer" else
+                             lab.reference("consumer", name, 20))
+            settle(both[program])
+        printed = finish(name, f"when the {first} is first", both["producer"], both["consumer"])[1]
+        require_bytes(printed, lines(*numbers(7, 1, 20)), f"all comes out in order when the {first} is first")
+
+
+@points(1, read="pthread_cond_wait(3), pthread_cond_signal(3); handout, Background and Steps")
+def test_consumer_from_reference(lab):
+    """What an unrelated producer puts in, the consumer prints in order, whichever of the two starts first."""
+    for first in PEER:
+        name = new_buffer(lab)
+        both = {}
+        for program in first, PEER[first]:
+            both[program] = (lab.start("consumer", name, 20) if program == "consumer" else
+                             lab.reference("producer", name, 7, 20))
+            settle(both[program])
+        printed = finish(name, f"when the {first} is first", both["producer"], both["consumer"])[1]
+        require_bytes(printed, lines(*numbers(7, 1, 20)), f"all is printed in order when the {first} is first")
+
+
+@points(1, read="handout, Background and Steps")
+def test_bound(lab):
+    """A producer that finds all 8 slots taken waits until one is free."""
+    name = new_buffer(lab)
+    producer = lab.start("producer", name, 7, 20)
+    settle(producer)
+    require_items(lab, name, numbers(7, 1, SLOTS), "when nobody takes any out")
+    require(place(producer) != "ended", "the producer waits when all slots are taken", producer.standing())
+    first = finish(name, "when one item is taken out", lab.reference("consumer", name, 1))[0]
+    require_items(lab, name, numbers(7, 2, SLOTS + 1), "when one has been taken out")
+    rest = finish(name, "when all are taken out", lab.reference("consumer", name, 19), producer)[0]
+    require_bytes(first + rest, lines(*numbers(7, 1, 20)), "all comes out in order")
+    require_items(lab, name, [], "at the end")
+
+
+@points(2, read="pthread_mutexattr_setpshared(3), pthread_condattr_setpshared(3); futex(2), FUTEX_PRIVATE_FLAG; "
+                "handout, Background")
+def test_woken_by_the_peer(lab):
+    """A process that has to wait, for the mutex or for either condition, is woken by an unrelated one."""
+    for program in PEER:
+        name = lab.name()
+        mine = lab.start(program, name, *ONE[program], hold=LOCKS)
+        mine.held()
+        peer = lab.reference(PEER[program], name, *ONE[PEER[program]])
+        no_private_futex(peer.wait_blocked(lambda call: call.in_futex), peer, f"a mutex (set up by your {program})")
+        mine.resume()
+        finish(name, "when one had to wait for the mutex", mine, peer)
+
+        name = lab.name()
+        mine = lab.start(program, name, *MANY[program])
+        call = mine.wait_blocked(lambda call: call.in_futex)
+        no_private_futex(call, mine, f"a condition variable (set up by your {program})")
+        peer = lab.reference(PEER[program], name, *MANY[PEER[program]])
+        finish(name, f"when the {program} had to wait for the other", mine, peer)
+
+
+@points(1, read="pthread_cond_wait(3); handout, Background")
+def test_waits_without_cpu(lab):
+    """A process that waits, for the mutex or for either condition, uses no processor time."""
+    waiting = [("all slots are taken", lab.start("producer", new_buffer(lab), *MANY["producer"])),
+               ("there is no item", lab.start("consumer", new_buffer(lab), 1))]
+    for program in PEER:
+        name = new_buffer(lab)
+        lab.start(PEER[program], name, *ONE[PEER[program]], hold=LOCKS).held()
+        waiting.append(("another holds the mutex", lab.start(program, name, *ONE[program])))
+    for _, program in waiting:
+        program.wait_blocked(lambda call: call.in_futex)
+        settle(program)
+    before, began = [program.cpu_seconds() for _, program in waiting], time.monotonic()
+    lab.box.pump(lambda: False, 0.1)
+    seconds = time.monotonic() - began
+    for (why, program), then in zip(waiting, before):
+        used = program.cpu_seconds() - then
+        require(used < 0.02 * seconds, f"next to no processor time while {why}",
+                f"in {seconds * 1000:.0f} ms the {program.name} used {used * 1000:.1f} ms of the processor")
+
+
+@points(2, read="pthread_cond_wait(3); handout, Background and Pitfalls")
+def test_several(lab):
+    """With several producers and several consumers nothing is lost, doubled or taken out of order, and nobody is left waiting."""
+    story = "when another producer comes as soon as it has unlocked the mutex"
+    name = new_buffer(lab)
+    finish(name, "when there is room", lab.reference("producer", name, 7, SLOTS))
+    mine = lab.start("consumer", name, SLOTS + 1, hold="pthread_mutex_unlock")
+    settle(mine)
+    other = lab.reference("producer", name, 8, 1)
+    settle(other)
+    mine.resume()
+    require_bytes(finish(name, story, mine, other)[0], lines(*numbers(7, 1, SLOTS), (8, 1)), f"a consumer prints what it took, {story}")
+
+    story = "when a consumer comes as soon as it has unlocked the mutex"
+    name = new_buffer(lab)
+    mine = lab.start("producer", name, 7, 1, hold="pthread_mutex_unlock")
+    settle(mine)
+    other = lab.reference("consumer", name, 1)
+    settle(other)
+    mine.resume()
+    require_bytes(finish(name, story, mine, other)[1], lines((7, 1)), f"the item is complete, {story}")
+
+    # A wake-up that comes too late: somebody else has taken the item, or the slot.
+    story = "when another has taken the item for which it was woken"
+    name = new_buffer(lab)
+    mine = lab.start("consumer", name, 1)
+    settle(mine)
+    stop(mine)
+    finish(name, "when there is room", lab.reference("producer", name, 7, 1))
+    finish(name, "when there is an item", lab.reference("consumer", name, 1))
+    mine.resume()
+    require(settle(mine) == "waits", f"a consumer waits again {story}", mine.standing(), items(lab, name)[1], mine.output)
+    require_bytes(finish(name, story, mine, lab.reference("producer", name, 8, 1))[0], lines((8, 1)), f"the next item, {story}")
+
+    story = "when another has taken the slot for which it was woken"
+    name = new_buffer(lab)
+    mine = lab.start("producer", name, 7, SLOTS + 1)
+    settle(mine)
+    stop(mine)
+    finish(name, "when there is an item", lab.reference("consumer", name, 1))
+    finish(name, "when there is room", lab.reference("producer", name, 8, 1))
+    mine.resume()
+    settle(mine)
+    wanted = [*numbers(7, 2, SLOTS), (8, 1)]
+    require_items(lab, name, wanted, story)
+    printed = finish(name, story, mine, lab.reference("consumer", name, SLOTS + 1))[1]
+    require_bytes(printed, lines(*wanted, (7, SLOTS + 1)), f"nothing is lost {story}")
+
+    # Two items for two that wait, before either of them has moved; and two slots.
+    name = new_buffer(lab)
+    pair = [lab.reference("consumer", name, 1) for _ in range(2)]
+    settle(*pair)
+    stop(*pair)
+    finish(name, "when there is room", lab.start("producer", name, 7, 2))
+    for program in pair:
+        program.resume()
+    printed = finish(name, "when two consumers wait and two items are put in", *pair)
+    require(sorted(printed) == [lines(item) for item in numbers(7, 1, 2)], "each of them gets one", *printed)
+
+    name = new_buffer(lab)
+    finish(name, "when there is room", lab.reference("producer", name, 7, SLOTS))
+    pair = [lab.reference("producer", name, n, 1) for n in (8, 9)]
+    settle(*pair)
+    stop(*pair)
+    finish(name, "when there are items", lab.start("consumer", name, 2))
+    for program in pair:
+        program.resume()
+    finish(name, "when two producers wait and two items are taken out", *pair)
+
+    # All of them at once: your consumers, your producers, and both.
+    for mine in ["consumer"], ["producer"], ["producer", "consumer"]:
+        name, count = new_buffer(lab), 100
+        role = {"producer": [], "consumer": []}
+        for program in sorted(PEER, key=lambda program: program in mine):
+            for n in 1, 2:
+                words = [n, count] if program == "producer" else [count]
+                start = lab.start if program in mine else lab.reference
+                role[program].append(start(program, name, *words))
+            if program not in mine:
+                settle(*role[program])
+        story = "with two producers and two consumers"
+        printed = finish(name, story, *role["producer"], *role["consumer"], seconds=8)
+        require_all(printed[2:], [1, 2], count, story)
+        require_items(lab, name, [], "at the end")
+
+
+@points(1, read="handout, Steps; err(3)")
+def test_failing_calls(lab):
+    """Whichever call fails, the program says so, exits with status 1, and does not leave the mutex locked."""
+    given = ("shm_open", "fcntl", "ftruncate", "posix_fallocate", "mmap")
+
+    def after(name):
+        """The buffer still works for others."""
+        finish(name, "when another has failed before", lab.reference("producer", name, 8, 1))
+        finish(name, "when another has failed before", lab.reference("consumer", name, len(items(lab, name)[0])))
+
+    def scenario(program, **fault):
+        name = lab.name()
+        mine = lab.start(program, name, *ONE[program], **fault)
+        if settle(mine) != "ended":
+            finish(name, "when there is room", lab.reference("producer", name, 7, 1))
+        run = mine.wait()
+        run.left_behind.objects.clear()  # the name stays, whatever happens
+        if fault.get("fail", [""])[0] != "pthread_mutex_unlock":
+            after(name)
+        return run
+
+    for program in PEER:
+        lab.each_call_fails(lambda **fault: scenario(program, **fault), "/shmlab", skip=given if program == "consumer" else ())
+        lab.fresh()
+        # The same for a wait that fails, in a buffer that others have set up.
+        name = new_buffer(lab)
+        waits = [(call, 1, errno.EPERM) for call in ("pthread_cond_wait", "pthread_cond_timedwait")]
+        mine = lab.start(program, name, *MANY[program], fail=waits)
+        if settle(mine) != "ended":
+            finish(name, "when it has a peer", lab.reference(PEER[program], name, *MANY[PEER[program]]))
+        run = mine.wait()
+        if any(call.injected for call in mine.calls):
+            run.require_failure("pthread_cond_wait", "pthread_cond_timedwait", "/shmlab")
+        if items(lab, name)[0]:
+            finish(name, "when another has failed before", lab.reference("consumer", name, len(items(lab, name)[0])))
+        after(name)
+        lab.fresh()
+    name = new_buffer(lab)
+    lab.reference("producer", name, 7, 1).wait().require_success()
+    run = lab.run("consumer", name, 1, stdout="/dev/full")
+    require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when stdout is full", run.ending)
+    for program in PEER:
+        lab.run(program, "/no/such/name", *ONE[program]).require_failure("shm_open", "/no/such/name")

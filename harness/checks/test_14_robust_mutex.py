@@ -1,0 +1,277 @@
+"""Lab 14: a robust mutex outlives its owner, and whoever comes next undoes what the owner left half done."""
+import os
+import struct
+from dataclasses import dataclass, replace
+
+from shmlab import Bench, points, require, require_bytes
+
+TOTAL = 1000
+LOCKS = ("pthread_mutex_lock", "pthread_mutex_timedlock", "pthread_mutex_trylock")
+FIELDS = struct.Struct("=7q")  # what struct bank begins with: ready, account, under_way, before, repairs
+
+
+@dataclass(frozen=True)
+class Bank:
+    """The object but for the mutex, as it stands in /dev/shm."""
+
+    account: tuple
+    under_way: int = 0
+    before: tuple = (TOTAL, 0)
+    repairs: int = 0
+    ready: int = 1
+
+    @property
+    def line(self) -> str:
+        return (f"ready {self.ready}  account {self.account[0]} {self.account[1]}  under_way {self.under_way}  "
+                f"before {self.before[0]} {self.before[1]}  repairs {self.repairs}")
+
+    @property
+    def answer(self) -> bytes:
+        """What a program prints that leaves the bank like this."""
+        return f"{self.account[0]} {self.account[1]} {self.repairs}\n".encode()
+
+
+def look(lab: Bench, name: str) -> Bank:
+    raw = lab.object_bytes(name)
+    require(len(raw) > FIELDS.size, f"{name} holds a struct bank", f"it has {len(raw)} bytes", lab.objects())
+    ready, first, second, under_way, old_first, old_second, repairs = FIELDS.unpack(raw[: FIELDS.size])
+    return Bank((first, second), under_way, (old_first, old_second), repairs, ready)
+
+
+def set_bank(lab: Bench, name: str, bank: Bank) -> None:
+    """Puts the bank into a state, its mutex as it is."""
+    fd = os.open(name[1:], os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=lab.box.shm_fd)
+    os.pwrite(fd, FIELDS.pack(bank.ready, *bank.account, bank.under_way, *bank.before, bank.repairs), 0)
+    os.close(fd)
+
+
+def work(lab: Bench, name: str, *words: object, **options):
+    """Runs the student's program to its end."""
+    return lab.run("robust_mutex", name, *words, **options)
+
+
+def stranger(lab: Bench, name: str, *words: object):
+    """Runs the finished program to its end, as a process that knows nothing of the student's."""
+    return lab.reference("robust_mutex", name, *words).wait()
+
+
+def points_from_lock(lab: Bench, name: str, *words: object):
+    """Runs the program once. Gives its calls from the lock to the unlock, as hold points."""
+    work(lab, name, *words).require_success()
+    counts, found, inside = {}, [], False
+    for call in lab.history[-1].calls:
+        counts[call.name] = counts.get(call.name, 0) + 1
+        if call.name in LOCKS and call.result not in (16, 110):  # neither EBUSY nor ETIMEDOUT
+            inside, found = True, []
+        if inside:
+            found.append((call.name, counts[call.name]))
+        if call.name == "pthread_mutex_unlock":
+            inside = False
+    require(found, "the program locks the mutex", "no such call was recorded")
+    return found[:20]
+
+
+def kill_at(lab: Bench, name: str, point, *words: object, state=None) -> Bank:
+    """Kills the student's program right after a call. Gives the bank at that moment."""
+    owner = lab.start("robust_mutex", name, *words, hold=point)
+    owner.held()
+    if state:
+        set_bank(lab, name, state)
+    bank = look(lab, name)
+    owner.kill()
+    owner.wait()
+    return bank
+
+
+def dead_owner(lab: Bench, bank: Bank, first=None) -> str:
+    """A bank in this state whose owner has been killed. Gives its name."""
+    name = lab.name()
+    first = first or points_from_lock(lab, lab.name(), "transfer", 1)[0]
+    kill_at(lab, name, first, "transfer", 1, state=bank)
+    return name
+
+
+HALF_DONE = Bank((600, 200), under_way=1, before=(800, 200), repairs=3)
+
+
+@points(1, read="handout, Steps")
+def test_usage(lab):
+    """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0."""
+    name = lab.name()
+    for words in ["show"], ["transfer", 1], ["transfer", 999]:
+        work(lab, name, *words).require_success()
+    name = lab.name()
+    wrong = [[], ["show"], [name], [name, "transfer"], [name, "show", 1], [name, "transfer", 1, 2], [name, "x"], [name, "x", 1]]
+    for words in wrong + [[name, "transfer", n] for n in (0, -1, 1001, "", "x", "1x", " 1", "+1", "0x1", "1.5", 1 << 64)]:
+        lab.run("robust_mutex", *words).require_usage().left_behind.require_nothing()
+
+
+@points(1, read="handout, Steps")
+def test_transfer(lab):
+    """A transfer moves AMOUNT from the first account to the second if it is there, and what is printed is what the bank holds."""
+    name = lab.name()
+    for words, account in (["show"], (1000, 0)), (["transfer", 300], (700, 300)), (["transfer", 700], (0, 1000)), (["show"], (0, 1000)):
+        run = work(lab, name, *words).require_success()
+        bank = look(lab, name)
+        require(bank.account == account and not bank.under_way, f"account {account[0]} {account[1]} after {' '.join(map(str, words))}", bank)
+        require_bytes(run.stdout, Bank(account).answer, "stdout is what the two accounts hold, and the number of repairs")
+    set_bank(lab, name, Bank((400, 600)))
+    work(lab, name, "transfer", 401).require_failure(name)
+    stranger(lab, name, "transfer", 400).require_success()
+    bank = look(lab, name)
+    require(bank.account == (0, 1000), "account 0 1000 after a transfer of 401 that must be refused, and one of 400", bank)
+    require(bank.repairs == 0, "repairs 0: every process has unlocked the mutex before it ended", bank)
+
+
+@points(1, read="pthread_mutexattr_setpshared(3), futex(2); handout, Background")
+def test_waits_its_turn(lab):
+    """While one process owns the mutex, another waits asleep, and goes on when it is unlocked."""
+    first = points_from_lock(lab, lab.name(), "transfer", 1)[0]
+    name = lab.name()
+    owner = lab.start("robust_mutex", name, "transfer", 100, hold=first)
+    owner.held()
+    # Whether the mutex is process-shared the kernel does not show: glibc's robust mutexes wake everybody.
+    shared = [call for call in lab.read_calls() if call.name == "pthread_mutexattr_setpshared" and call.pid == owner.pid]
+    require(any(call.arguments[1] == 1 and not call.failed for call in shared),
+            "the mutex is made for several processes: PTHREAD_PROCESS_SHARED", [str(call) for call in shared])
+    other = lab.start("robust_mutex", name, "transfer", 10)
+    call = other.wait_blocked(lambda call: call.in_futex)
+    require(not call.private_futex, "the mutex can be handed over from one process to another",
+            f"/proc/{other.pid}/syscall: futex(…, {call.arguments[1]:#x}, …) has FUTEX_PRIVATE_FLAG (0x80)")
+    owner.resume()
+    require_bytes(owner.wait().require_success().stdout, Bank((900, 100)).answer, "the owner does its transfer alone")
+    require_bytes(other.wait().require_success().stdout, Bank((890, 110)).answer, "the other's comes after it")
+
+
+@points(1, read="msync(2); handout, Background and Steps")
+def test_steps_are_settled(lab):
+    """The steps of a transfer are done in their order, and each is settled before the next."""
+    name = lab.name()
+    work(lab, name, "transfer", 1).require_success()  # so that `before` holds something old
+    old, seen = Bank((999, 1)), []
+    for point in points_from_lock(lab, name, "transfer", 100):
+        set_bank(lab, name, old)
+        seen.append((point, kill_at(lab, name, point, "transfer", 100)))
+        stranger(lab, name, "show").require_success()
+    steps = [("nothing has changed yet", old), ("step 1: `before` holds both accounts", replace(old, before=(999, 1))),
+             ("step 2: a transfer is under way", replace(old, before=(999, 1), under_way=1)),
+             ("step 3: the first account is less", Bank((899, 1), 1, (999, 1))),
+             ("step 4: the second account is more", Bank((899, 101), 1, (999, 1))),
+             ("step 5: no transfer is under way", Bank((899, 101), 0, (999, 1)))]
+    shown = [f"after {name}() number {nth}: {bank.line}" for (name, nth), bank in seen]
+    rest = iter(seen)
+    for text, wanted in steps:
+        require(any(bank == wanted for _, bank in rest),
+                f"after some call inside the critical section: {text}: {wanted.line}", shown)
+
+
+@points(1, read="handout, Background and Steps")
+def test_owner_is_killed(lab):
+    """Wherever the owner is killed, whoever comes next finds its transfer done as a whole or not at all."""
+    for point in points_from_lock(lab, lab.name(), "transfer", 100):
+        name = lab.name()
+        then = kill_at(lab, name, point, "transfer", 100)
+        run = stranger(lab, name, "show")
+        story = f"killed after {point[0]}() number {point[1]}, with {then.line}"
+        require(run.exit_status == 0, "the next process can go on", story, run.ending)
+        bank = look(lab, name)
+        require(bank.account in ((1000, 0), (900, 100)), "account 1000 0 or 900 100", story, f"the next process makes of it: {bank.line}")
+        if point[0] != "pthread_mutex_unlock":
+            require(bank.repairs == 1, "the mutex tells the next process that its owner has died", story, bank)
+
+
+@points(2, read="pthread_mutex_lock(3p), EOWNERDEAD; handout, Steps")
+def test_survivor_repairs(lab):
+    """Whoever gets the mutex of a dead owner undoes a transfer that was under way, counts the repair, and does its own work."""
+    first = points_from_lock(lab, lab.name(), "transfer", 1)[0]
+    for what, bank, account in (
+            ("half-way, taken from the first account", HALF_DONE, (800, 200)),
+            ("half-way, added to the second account", Bank((800, 400), 1, (800, 200)), (800, 200)),
+            ("with both accounts changed", Bank((600, 400), 1, (800, 200)), (800, 200)),
+            ("before it changed an account", Bank((800, 200), 1, (800, 200)), (800, 200)),
+            ("when its transfer was done", Bank((600, 400), 0, (800, 200), 1), (600, 400))):
+        for words, moved in ((["show"], 0), (["transfer", 50], 50))[bank != HALF_DONE:]:
+            name = dead_owner(lab, bank, first)
+            run = work(lab, name, *words)
+            story = f"the owner was killed {what}: {bank.line}"
+            require(run.exit_status == 0, "the next process goes on", story, run.ending)
+            wanted = Bank((account[0] - moved, account[1] + moved), repairs=bank.repairs + 1)
+            now = look(lab, name)
+            require((now.account, now.under_way, now.repairs) == (wanted.account, 0, wanted.repairs),
+                    f"after {' '.join(map(str, words))}: account {wanted.account[0]} {wanted.account[1]}  under_way 0  "
+                    f"repairs {wanted.repairs}", story, f"the next process makes of it: {now.line}")
+            require_bytes(run.stdout, wanted.answer, "it prints the repaired accounts and the number of repairs")
+
+
+@points(1, read="pthread_mutex_consistent(3), ENOTRECOVERABLE; handout, Background")
+def test_third_process(lab):
+    """After the repair the mutex is as good as new: a third process, and a fourth, can lock it."""
+    name = dead_owner(lab, HALF_DONE)
+    for ordinal, words, account in ("first", ["transfer", 50], (750, 250)), ("second", ["show"], (750, 250)), ("third", ["transfer", 1], (749, 251)):
+        run = work(lab, name, *words)
+        require(run.exit_status == 0, f"the {ordinal} process after the dead owner can lock the mutex", run.ending)
+        bank = look(lab, name)
+        require(bank.account == account, f"account {account[0]} {account[1]} after the {ordinal} process", bank)
+    require(bank.repairs == 4, "repairs 4: three from before, and one by the first process", bank)
+
+
+@points(1, read="pthread_mutexattr_setrobust(3), pthread_mutex_consistent(3); handout, Background")
+def test_others_die_too(lab):
+    """A process that waits already when the owner is killed goes on, and one that is killed in its repair leaves it to the next."""
+    first = points_from_lock(lab, lab.name(), "transfer", 1)[0]
+    name = lab.name()
+    owner = lab.start("robust_mutex", name, "transfer", 1, hold=first)
+    owner.held()
+    set_bank(lab, name, HALF_DONE)
+    other = lab.start("robust_mutex", name, "transfer", 50)
+    other.wait_blocked(lambda call: call.in_futex)
+    owner.kill()
+    owner.wait()
+    require_bytes(other.wait().require_success().stdout, Bank((750, 250), repairs=4).answer, "the one that waited repairs the bank, and goes on")
+
+    for point in points_from_lock(lab, dead_owner(lab, HALF_DONE, first), "show"):
+        if point[0] == "pthread_mutex_unlock":
+            break
+        name = dead_owner(lab, HALF_DONE, first)
+        then = kill_at(lab, name, point, "show")
+        run = stranger(lab, name, "show")
+        story = f"the one that repaired was killed after {point[0]}() number {point[1]}, with {then.line}"
+        require(run.exit_status == 0, "the next process can go on", story, run.ending)
+        bank = look(lab, name)
+        require(bank.account == (800, 200), "account 800 200", story, f"the next process makes of it: {bank.line}")
+
+
+@points(1, read="handout, Steps; err(3)")
+def test_failing_calls(lab):
+    """Whichever call fails, the program says so, exits with status 1 and leaves the bank whole, or none at all."""
+
+    def whole(name, run, *accounts):
+        left = [item for item in run.left_behind.objects if item.name != name or not look(lab, name).ready]
+        run.left_behind.objects = left  # a bank that is set up may stay
+        after = stranger(lab, name, "show")
+        require(after.exit_status == 0, "after the failure another process can use the bank", run.ending, after.ending)
+        bank = look(lab, name)
+        require(bank.account in accounts, "after the failure another process finds the transfer done as a whole or not at all", bank, run.ending)
+        return run
+
+    def transfer(**fault):
+        name = lab.name()
+        return whole(name, work(lab, name, "transfer", 100, **fault), (1000, 0), (900, 100))
+
+    def repair(**fault):
+        name = dead_owner(lab, HALF_DONE, first)
+        run = work(lab, name, "show", **fault)
+        return whole(name, run, (800, 200)) if fault else run
+
+    first = points_from_lock(lab, lab.name(), "transfer", 1)[0]
+    lab.each_call_fails(transfer, "/shmlab")
+    lab.fresh()
+    # Of a process that repairs, only what it does beyond the others.
+    inside = {name for name, _ in points_from_lock(lab, dead_owner(lab, HALF_DONE, first), "show")[1:]}
+    made = {call.name for call in lab.history[-1].calls}
+    lab.each_call_fails(repair, "/shmlab", skip=sorted(made - inside))
+    lab.fresh()
+    work(lab, "/no/such/name", "show").require_failure("shm_open", "/no/such/name")
+    name = lab.name()
+    run = work(lab, name, "show", stdout="/dev/full")
+    require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when stdout is full", run.ending)

@@ -1,0 +1,330 @@
+"""Lab 15: memory without a name goes from one stranger to another, sealed; neither trusts the other."""
+import errno
+import fcntl
+import mmap
+import os
+import select
+import socket
+from contextlib import contextmanager
+
+from shmlab import Bench, points, require, require_bytes
+from shmlab.kernel import show
+
+SOCKET = "meeting"
+SEALS = {1: "F_SEAL_SEAL", 2: "F_SEAL_SHRINK", 4: "F_SEAL_GROW", 16: "F_SEAL_FUTURE_WRITE"}
+ADD_SEALS, GET_SEALS = 1033, 1034  # Python has these names from 3.8 on, and the last seal from 3.13 on
+PATIENCE = 4.0
+
+
+def names(seals: int) -> str:
+    return " | ".join(name for bit, name in SEALS.items() if seals & bit) or "no seal"
+
+
+def exists(lab: Bench) -> bool:
+    return SOCKET in os.listdir(lab.box.work_fd)
+
+
+def address(lab: Bench) -> str:
+    """The socket as a process outside of the box can reach it."""
+    return f"/proc/self/fd/{lab.box.work_fd}/{SOCKET}"
+
+
+# ---- this check as a receiver
+
+
+@contextmanager
+def connected(lab: Bench, sender):
+    """Connects to the student's sender as soon as it listens. Gives None if it ends first."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(PATIENCE)
+
+        def connects() -> bool:
+            if sender.started.status is not None:
+                return True
+            try:
+                connection.connect(address(lab))
+                found.append(connection)
+            except (FileNotFoundError, ConnectionRefusedError):
+                pass
+            return bool(found)
+
+        found = []
+        require(lab.poll(connects, PATIENCE), "the sender waits at the socket", sender.standing())
+        yield found[0] if found else None
+
+
+@contextmanager
+def taken(lab: Bench, sender):
+    """Takes what the student's sender sends. Gives the descriptors."""
+    found = []
+    with connected(lab, sender) as connection:
+        try:
+            if connection:
+                found += socket.recv_fds(connection, 16, 8, socket.MSG_CMSG_CLOEXEC)[1]
+        except ConnectionResetError:
+            pass
+        except socket.timeout:
+            require(False, "the sender sends its message to whoever connects", sender.standing())
+        try:
+            yield found
+        finally:
+            for descriptor in found:
+                os.close(descriptor)
+
+
+def one_memory(sender, descriptors) -> int:
+    """The descriptor that a sender has sent, if it is the only one and a memfd."""
+    if not descriptors:
+        sender.bench.poll(lambda: sender.started.status is not None, PATIENCE)
+    ending = sender.wait().ending if sender.started.status is not None else []
+    require(len(descriptors) == 1, "the sender sends one descriptor", f"it sent {len(descriptors)}", ending)
+    target = os.readlink(f"/proc/self/fd/{descriptors[0]}")
+    require(target.startswith("/memfd:"), "the descriptor is that of a memfd", f"it is that of {target}")
+    return descriptors[0]
+
+
+# ---- this check as a sender
+
+
+def sealed(content: bytes, seals: int = sum(SEALS)) -> int:
+    """A memfd with these bytes and seals."""
+    descriptor = os.memfd_create("check", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
+    os.write(descriptor, content)
+    fcntl.fcntl(descriptor, ADD_SEALS, seals)
+    return descriptor
+
+
+@contextmanager
+def sending(lab: Bench, descriptors, data: bytes = b"\0", **options):
+    """Starts the student's receiver and sends it this, without data nothing; then hangs up. Closes the descriptors."""
+    if exists(lab):
+        os.unlink(SOCKET, dir_fd=lab.box.work_fd)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(address(lab))
+        os.chmod(SOCKET, 0o777, dir_fd=lab.box.work_fd)
+        listener.listen(1)
+        try:
+            receiver = lab.start("receiver", SOCKET, **options)
+
+            def comes() -> bool:
+                return bool(select.select([listener], [], [], 0)[0]) or receiver.started.status is not None
+
+            require(lab.poll(comes, PATIENCE), "the receiver connects to the socket", receiver.standing())
+            if select.select([listener], [], [], 0)[0]:
+                with listener.accept()[0] as connection:
+                    try:
+                        if data:
+                            socket.send_fds(connection, [data], descriptors)
+                    except (BrokenPipeError, ConnectionResetError):
+                        pass  # it has hung up: its ending tells why
+            yield receiver
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+
+def prints(lab: Bench, content: bytes, wanted: bytes) -> None:
+    with sending(lab, [sealed(content)]) as receiver:
+        run = receiver.wait()
+    require(run.exit_status == 0, "the receiver takes a memfd that is sealed as it should be", run.ending)
+    require_bytes(run.stdout, wanted, "stdout is the text and a newline")
+
+
+def refused(lab: Bench, what: str, descriptors, data: bytes = b"\0") -> None:
+    """The receiver must say no to this, and print nothing."""
+    with sending(lab, descriptors, data) as receiver:
+        run = receiver.wait()
+    require(run.exit_status == 1 and run.stderr and "TODO" not in run.stderr,
+            "a message and exit status 1", f"the sender {what}", run.ending)
+    require(run.stdout == b"", "nothing on stdout", f"the sender {what}", f"stdout: {show(run.stdout)}")
+
+
+# ---- the checks
+
+
+@points(1, read="handout, Steps")
+def test_usage(lab):
+    """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0."""
+    sender = lab.start("sender", SOCKET, "hello", hold="listen")
+    sender.held()
+    sender.resume()
+    run = lab.run("receiver", SOCKET).require_success()
+    sender.wait().require_success()
+    require_bytes(run.stdout, b"hello\n", "your receiver prints what your sender sends")
+    for program, *words in ["sender"], ["sender", SOCKET], ["sender", SOCKET, "a", "b"], ["receiver"], ["receiver", SOCKET, "x"]:
+        lab.run(program, *words).require_usage()
+
+
+@points(1, read="ftruncate(2), mmap(2); handout, Steps")
+def test_sender_hands_over_the_text(lab):
+    """What the sender hands over is exactly as large as TEXT with its closing zero byte, holds it, and outlives the sender."""
+    for text in "hello", "", "Grüße! " * 2000:
+        wanted = text.encode() + b"\0"
+        sender = lab.start("sender", SOCKET, text)
+        with taken(lab, sender) as descriptors:
+            descriptor = one_memory(sender, descriptors)
+            sender.wait().require_success()
+            size = os.fstat(descriptor).st_size
+            require(size == len(wanted), f"a memfd of {len(wanted)} bytes", f"it has {size} bytes")
+            require_bytes(os.pread(descriptor, size, 0), wanted, "the memory holds TEXT and a zero byte when the sender is gone")
+        lab.fresh()
+
+
+@points(1, read="fcntl(2), File Sealing; memfd_create(2); handout, Background")
+def test_sender_seals(lab):
+    """What the sender hands over cannot be shrunk, grown, or written by who gets it, and that cannot be changed."""
+    sender = lab.start("sender", SOCKET, "hello")
+    with taken(lab, sender) as descriptors:
+        descriptor = one_memory(sender, descriptors)
+        sender.wait().require_success()
+        seals = fcntl.fcntl(descriptor, GET_SEALS)
+        missing = sum(bit for bit in SEALS if not seals & bit)
+        require(not missing, f"the seals {names(sum(SEALS))}", f"F_GET_SEALS: {names(seals)}", f"missing: {names(missing)}")
+        for what, attempt in (
+                ("ftruncate to 0", lambda: os.ftruncate(descriptor, 0)),
+                ("ftruncate to 8192", lambda: os.ftruncate(descriptor, 8192)),
+                ("write", lambda: os.pwrite(descriptor, b"X", 0)),
+                ("mmap for writing", lambda: mmap.mmap(descriptor, 1, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)),
+                ("adding a seal", lambda: fcntl.fcntl(descriptor, ADD_SEALS, 8))):
+            try:
+                attempt()
+                number = 0
+            except OSError as error:
+                number = error.errno
+            require(number == errno.EPERM, f"{what}, by the receiver, fails with EPERM",
+                    errno.errorcode.get(number, "it succeeds"))
+
+
+@points(1, read="mmap(2), strnlen(3); handout, Steps")
+def test_receiver_prints_the_text(lab):
+    """The receiver prints the text that a stranger has sent, up to its zero byte or to the end of the memory."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    for content, wanted in ((b"hello\0", b"hello\n"), (b"\0", b"\n"), (b"one\0two\0", b"one\n"), (b"x" * page, b"x" * page + b"\n"),
+                            ("Grüße! ".encode() * 20000 + b"\0", "Grüße! ".encode() * 20000 + b"\n")):
+        prints(lab, content, wanted)
+
+
+@points(1, read="proc(5), /proc/PID/maps; memfd_create(2); handout, Background")
+def test_one_memory_without_a_name(lab):
+    """Both programs map the same memory, the sender to write and the receiver only to read, and it has no name."""
+    sender = lab.start("sender", SOCKET, "hello", hold="sendmsg")
+    with taken(lab, sender) as descriptors:
+        inode = os.fstat(one_memory(sender, descriptors)).st_ino
+        sender.held()
+        mine = [mapping for mapping in sender.maps() if mapping.memfd is not None]
+        require([(m.flags, m.inode) for m in mine] == [("rw-s", inode)],
+                f"in the sender, when it has sent the descriptor, a line `rw-s … {inode} /memfd:…` in /proc/PID/maps",
+                mine or sender.shared_maps())
+        require(not lab.objects(), "nothing in /dev/shm", lab.objects())
+        sender.resume()
+        sender.wait().require_success()
+    descriptor = sealed(b"hello\0")
+    inode = os.fstat(descriptor).st_ino
+    with sending(lab, [descriptor], hold="mmap") as receiver:
+        receiver.held()
+        mine = [mapping for mapping in receiver.maps() if mapping.memfd is not None]
+        require([(m.flags, m.inode) for m in mine] == [("r--s", inode)],
+                f"in the receiver, after mmap(), a line `r--s … {inode} /memfd:…` in /proc/PID/maps", mine or receiver.shared_maps())
+        receiver.resume()
+        receiver.wait().require_success()
+
+
+@points(1, read="cmsg(3), recvmsg(2) and MSG_CTRUNC; handout, Background")
+def test_receiver_wants_one_descriptor(lab):
+    """The receiver refuses a message that does not bring exactly one descriptor."""
+    prints(lab, b"hello\0", b"hello\n")
+    for count in 0, 2, 3:
+        refused(lab, f"sends a message with {count} descriptors", [sealed(b"hello\0") for _ in range(count)])
+
+
+@points(1, read="fcntl(2), F_GET_SEALS; handout, Background")
+def test_receiver_wants_seals(lab):
+    """The receiver refuses what is no memfd, and a memfd that lacks one of the seals."""
+    prints(lab, b"hello\0", b"hello\n")
+    for bit, name in SEALS.items():
+        refused(lab, f"sends a memfd without {name}", [sealed(b"hello\0", sum(SEALS) - bit)])
+    lab.file("file", b"hello\0")
+    refused(lab, "sends a plain file", [os.open("file", os.O_RDWR | os.O_CLOEXEC, dir_fd=lab.box.work_fd)])
+    name = lab.name()
+    lab.make_object(name, b"hello\0")
+    refused(lab, "sends a POSIX object", [os.open(name[1:], os.O_RDWR | os.O_CLOEXEC, dir_fd=lab.box.shm_fd)])
+
+
+@points(1, read="send(2), MSG_NOSIGNAL and EPIPE; recvmsg(2); handout, Steps")
+def test_peer_is_not_there(lab):
+    """A peer that hangs up or is not there is an error: a message, exit status 1, no signal."""
+    prints(lab, b"hello\0", b"hello\n")
+    refused(lab, "hangs up without a message", [], b"")
+    run = lab.run("receiver", SOCKET)  # the check's socket is still there, and nobody waits at it any more
+    run.require_failure("connect", SOCKET)
+    os.unlink(SOCKET, dir_fd=lab.box.work_fd)
+    lab.run("receiver", SOCKET).require_failure("connect", SOCKET)
+
+    sender = lab.start("sender", SOCKET, "hello", hold="listen")
+    sender.held()
+    with connected(lab, sender):
+        pass
+    sender.resume()
+    run = sender.wait()
+    require(run.signal is None, "the sender is not killed when its receiver has hung up", run.ending)
+    run.require_failure("send", SOCKET)
+
+
+@points(1, read="bind(2), unlink(2), unix(7); handout, Steps")
+def test_socket_is_removed(lab):
+    """The sender removes its socket, and leaves alone what is there already under that name."""
+    for fault in [], [("sendmsg", 1, errno.ECONNRESET)]:
+        sender = lab.start("sender", SOCKET, "hello", fail=fault)
+        with taken(lab, sender):
+            run = sender.wait()
+        require(run.exit_status == len(fault), f"exit status {len(fault)}", run.ending)
+        require(not exists(lab), f"{SOCKET} is gone when the sender has ended", f"{SOCKET} is still there", run.ending)
+
+    def left_alone(what):
+        """A sender that finds something under its name."""
+        before = os.stat(SOCKET, dir_fd=lab.box.work_fd)
+        sender = lab.start("sender", SOCKET, "hello")
+
+        def same() -> bool:
+            try:
+                return os.path.samestat(before, os.stat(SOCKET, dir_fd=lab.box.work_fd))
+            except FileNotFoundError:
+                return False
+
+        lab.poll(lambda: sender.started.status is not None or not same(), PATIENCE)
+        require(same(), f"{what} is left as it was", f"{SOCKET} is " + ("another one now" if exists(lab) else "gone"))
+        sender.wait().require_failure("bind", SOCKET)
+
+    lab.file(SOCKET, b"somebody else's")
+    left_alone("a file of the socket's name")
+    require_bytes(lab.box.get(SOCKET, 100), b"somebody else's", "a file of the socket's name keeps its bytes")
+    os.unlink(SOCKET, dir_fd=lab.box.work_fd)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
+        other.bind(address(lab))
+        other.listen(1)
+        left_alone("another sender's socket")
+
+
+@points(1, read="handout, Steps; err(3)")
+def test_failing_calls(lab):
+    """Whichever call fails, the program says so, exits with status 1 and leaves nothing behind."""
+
+    def send(**fault):
+        sender = lab.start("sender", SOCKET, "hello", **fault)
+        with taken(lab, sender):
+            run = sender.wait()
+        removed = not exists(lab) or fault.get("fail", [""])[0] == "unlink"
+        require(removed, f"{SOCKET} is gone when the sender has failed", f"{SOCKET} is still there", run.ending)
+        return run
+
+    def receive(**fault):
+        with sending(lab, [sealed(b"hello\0")], **fault) as receiver:
+            return receiver.wait()
+
+    lab.each_call_fails(send, SOCKET)
+    lab.fresh()
+    lab.each_call_fails(receive, SOCKET)
+    lab.fresh()
+    with sending(lab, [sealed(b"hello\0")], stdout="/dev/full") as receiver:
+        run = receiver.wait()
+    require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when stdout is full", run.ending)

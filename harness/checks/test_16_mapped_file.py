@@ -1,0 +1,248 @@
+"""Lab 16: a file as shared memory, and a private mapping that leaves it as it is."""
+import errno
+import os
+
+from shmlab import Bench, points, require, require_bytes
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
+FILE = "notes"
+LINE = b"0123456789abcdef\n"  # 17 bytes: no two pages are alike
+HOLE = 64 << 20
+MS_SYNC = 4
+BEFORE_THE_COPY = ("open", "fstat", "ftruncate", "posix_fallocate", "mmap")
+
+# Size of the file, OFFSET and TEXT, each within the file: inside a page, at its edges, across, several pages.
+PLACES = [(20, 7, "WORLD"), (1, 0, "x"), (PAGE, PAGE - 1, "z"), (3 * PAGE, PAGE - 4, "edge"),
+          (3 * PAGE + 5, PAGE, "next"), (3 * PAGE + 5, 2 * PAGE - 3, "Grüße"), (3 * PAGE + 5, 3 * PAGE + 2, "end"),
+          (5 * PAGE, 2 * PAGE - 1, "x" * (PAGE + 2))]
+# The same where the file ends before TEXT does: within its last page, at its end, pages behind it.
+GROWTHS = [(0, 0, "hello"), (10, 8, "hello"), (10, 10, "!"), (PAGE, PAGE, "next"), (PAGE - 1, 20, "x" * PAGE),
+           (PAGE + 1, 5 * PAGE + 123, "far"), (0, 3 * PAGE - 2, "across")]
+
+
+def content(size: int) -> bytes:
+    return (LINE * (size // len(LINE) + 1))[:size]
+
+
+def changed(old: bytes, offset: int, text: str) -> bytes:
+    """What the file holds when TEXT has been stored."""
+    new = text.encode()
+    return old[:offset].ljust(offset, b"\0") + new + old[offset + len(new):]
+
+
+def make(lab: Bench, size: int, mode: int = 0o666) -> bytes:
+    """Makes FILE anew, with so many bytes. Gives them."""
+    if FILE in os.listdir(lab.box.work_fd):
+        os.unlink(FILE, dir_fd=lab.box.work_fd)
+    lab.box.put(FILE, content(size), mode)
+    lab.made_by_check[:] = [f"a file {FILE}, {size} bytes, mode {mode:04o}"]
+    return content(size)
+
+
+def make_hole(lab: Bench) -> None:
+    """Makes FILE anew: large, and nothing behind it."""
+    make(lab, 0)
+    fd = os.open(FILE, os.O_RDWR | os.O_CLOEXEC, dir_fd=lab.box.work_fd)
+    os.ftruncate(fd, HOLE)
+    os.close(fd)
+    lab.made_by_check[:] = [f"a file {FILE}, {HOLE} bytes with nothing behind them: truncate -s {HOLE} {FILE}"]
+
+
+def stored(lab: Bench) -> bytes:
+    """What an unrelated process reads in the file."""
+    return lab.box.get(FILE, 64 << 20)
+
+
+def status(lab: Bench) -> os.stat_result:
+    return os.stat(FILE, dir_fd=lab.box.work_fd)
+
+
+def store(lab: Bench, offset: int, text: str, *words: str, **options):
+    return lab.run("mapped_file", FILE, offset, text, *words, **options)
+
+
+def mapped(program):
+    """The program's mappings of the file."""
+    return [mapping for mapping in program.maps() if os.path.basename(mapping.name) == FILE]
+
+
+def require_window(program, offset: int, text: str, flags: str) -> int:
+    """The file is mapped with these flags, as far as TEXT reaches. Gives the address at which TEXT lies."""
+    first = offset // PAGE * PAGE
+    after = -(-(offset + len(text.encode())) // PAGE) * PAGE
+    lines = mapped(program)
+    require(lines, f"{FILE} is mapped", program.shared_maps())
+    require(all(line.flags == flags for line in lines), f"a line `{flags} … {FILE}` in /proc/PID/maps", lines)
+    require(sum(line.size for line in lines) == after - first and min(line.offset for line in lines) == first,
+            f"{after - first:#x} bytes of {FILE} from {first:#x} on are mapped: the pages that TEXT lies in", lines)
+    return min(line.start for line in lines) + offset - first
+
+
+@points(1, read="handout, Steps")
+def test_usage(lab):
+    """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0."""
+    old = make(lab, 100)
+    store(lab, 7, "WORLD", "preview").require_success()
+    for words in [], [FILE], [FILE, 7], [FILE, 7, "x", "Preview"], [FILE, 7, "x", "preview", "y"], [FILE, 7, ""]:
+        lab.run("mapped_file", *words).require_usage()
+    for offset in -1, "+1", "1x", "", " 1", "0x10", (1 << 62) + 1, 1 << 63, (1 << 64) + 7:
+        store(lab, offset, "x").require_usage()
+    require_bytes(stored(lab), old, "the file is as it was")
+
+
+@points(1, read="mmap(2), memcpy(3); handout, Steps 5 and 6")
+def test_text(lab):
+    """TEXT is in the file at OFFSET, and every other byte is as it was."""
+    for size, offset, text in PLACES:
+        old = make(lab, size)
+        store(lab, offset, text).require_success()
+        require_bytes(stored(lab), changed(old, offset, text), f"the file with TEXT at {offset}")
+
+
+@points(1, read="ftruncate(2); handout, Background and Step 2")
+def test_growth(lab):
+    """A file that ends too early is made to end where TEXT ends, with zero bytes in between."""
+    for size, offset, text in GROWTHS:
+        old = make(lab, size)
+        store(lab, offset, text).require_success()
+        require_bytes(stored(lab), changed(old, offset, text), f"{size} bytes with TEXT at {offset}")
+
+
+@points(1, read="posix_fallocate(3), stat(2) and st_blocks; handout, Background and Step 3")
+def test_room(lab):
+    """Room for TEXT is reserved before TEXT is stored, and for nothing else: a hole stays a hole."""
+    text = "room " * PAGE
+    for offset in HOLE // 2 + 123, HOLE + 3 * PAGE:
+        make_hole(lab)
+        program = lab.start("mapped_file", FILE, offset, text, hold="posix_fallocate")
+        program.held()
+        now = status(lab)
+        require(now.st_blocks * 512 >= len(text), f"room for {len(text)} bytes behind the hole",
+                f"{FILE}: size {now.st_size}, {now.st_blocks * 512} bytes behind it")
+        fd = os.open(FILE, os.O_RDONLY | os.O_CLOEXEC, dir_fd=lab.box.work_fd)
+        require(not any(os.pread(fd, len(text), offset)), "TEXT is not stored yet", os.pread(fd, 60, offset))
+        program.resume()
+        program.wait().require_success()
+        require_bytes(os.pread(fd, len(text) + 1, offset).rstrip(b"\0"), text.encode(), "TEXT in the hole")
+        os.close(fd)
+        now = status(lab)
+        require(now.st_size == max(HOLE, offset + len(text)) and now.st_blocks * 512 < 1 << 20,
+                f"{max(HOLE, offset + len(text))} bytes, with far less than 1 MiB behind them",
+                f"{FILE}: size {now.st_size}, {now.st_blocks * 512} bytes behind it")
+    run = store(lab, HOLE // 2, text, fail=("posix_fallocate", 1, errno.ENOSPC))
+    run.require_failure("posix_fallocate", FILE)
+    if lab.own_kernel:
+        name = lab.name()
+        lab.make_object(name, b"full", mode=0o666)
+        lab.fill_shared_memory()
+        run = lab.run("mapped_file", "/dev/shm" + name, 5 * PAGE, "hello")
+        require(run.signal is None, "where no room is left the program says so and is not killed", run.ending)
+        run.require_failure("posix_fallocate", name)
+
+
+@points(1, read="mmap(2), MAP_SHARED and offset; handout, Steps 4 and 5")
+def test_window(lab):
+    """The pages that TEXT lies in are mapped shared, for reading and writing, and no others."""
+    for size, offset, text in PLACES + GROWTHS[-2:]:
+        make(lab, size)
+        program = lab.start("mapped_file", FILE, offset, text, hold=["mmap", "msync"])
+        program.held()
+        early = stored(lab)[offset:offset + len(text.encode())]
+        require(early != text.encode(), "TEXT is not in the file before it is copied into the mapping", early)
+        program.resume()
+        program.held()
+        require_window(program, offset, text, "rw-s")
+        program.resume()
+        program.wait().require_success()
+
+
+@points(1, read="msync(2), MS_SYNC; handout, Background and Step 7")
+def test_synchronised(lab):
+    """The program waits until all of TEXT is on the file's device."""
+    for size, offset, text in (20, 7, "WORLD"), (3 * PAGE + 5, 2 * PAGE - 3, "across"), PLACES[-1]:
+        old = make(lab, size)
+        program = lab.start("mapped_file", FILE, offset, text, hold="msync")
+        program.held()
+        at = require_window(program, offset, text, "rw-s")
+        require_bytes(stored(lab), changed(old, offset, text), "TEXT is in the file when msync() has returned")
+        program.resume()
+        program.wait().require_success()
+        # Whether the device has the bytes no other process can see: here the calls have to count.
+        calls = [call for call in program.calls if call.name == "msync"]
+        synced = set()
+        for call in calls:
+            start, size, flags = call.arguments[:3]
+            if flags & MS_SYNC and not call.failed:
+                synced |= set(range(start, start + size, PAGE))
+        wanted = set(range(at // PAGE * PAGE, at + len(text.encode()), PAGE))
+        require(wanted <= synced, f"msync(…, MS_SYNC) of each page that TEXT lies in (MS_SYNC is {MS_SYNC})", calls)
+
+
+@points(1, read="mmap(2), MAP_SHARED; handout, Background")
+def test_killed_before_msync(lab):
+    """TEXT is in the file for every other process even if the program is killed before its msync."""
+    for size, offset, text in (20, 7, "WORLD"), (10, PAGE + 7, "far"):
+        old = make(lab, size)
+        # Made to fail and held: the program has come to its msync(), and the kernel has heard nothing of it.
+        program = lab.start("mapped_file", FILE, offset, text, hold="msync", fail=("msync", 1, errno.EIO))
+        program.held()
+        require_bytes(stored(lab), changed(old, offset, text), "TEXT is in the file before msync()")
+        program.kill()
+        program.wait()
+        require_bytes(stored(lab), changed(old, offset, text), "TEXT is in the file after the program was killed")
+
+
+@points(1, read="mmap(2), MAP_PRIVATE; handout, Background and Step 5")
+def test_preview(lab):
+    """A preview prints the pages with TEXT in them, from a private mapping; the file stays as it is, and may be
+    read-only."""
+    for mode, (size, offset, text) in [(0o666, place) for place in PLACES] + [(0o444, PLACES[0])]:
+        old = make(lab, size, mode)
+        program = lab.start("mapped_file", FILE, offset, text, "preview", hold="mmap")
+        program.held()
+        require_window(program, offset, text, "rw-p")
+        program.resume()
+        run = program.wait().require_success()
+        after = -(-(offset + len(text.encode())) // PAGE) * PAGE
+        require_bytes(run.stdout, changed(old, offset, text)[offset // PAGE * PAGE:after],
+                      "stdout is the pages that TEXT lies in, up to the end of the file")
+        require_bytes(stored(lab), old, "the file is as it was")
+    for size, offset, text in GROWTHS:
+        old = make(lab, size)
+        run = store(lab, offset, text, "preview")
+        require(run.signal is None, "a preview past the end of the file is an error and no signal", run.ending)
+        run.require_failure(FILE)
+        require(run.stdout == b"", "nothing on stdout", run.stdout)
+        require_bytes(stored(lab), old, "the file is as it was")
+
+
+@points(1, read="open(2), EACCES and ENOENT; handout, Step 1")
+def test_file_that_cannot_be_written(lab):
+    """A file that is not there or may not be written is an error; none is made, and none changed."""
+    store(lab, 0, "hello").require_failure("open", FILE)
+    require(FILE not in os.listdir(lab.box.work_fd), "no file is made", f"{FILE} is there")
+    for size, offset, text in PLACES[0], GROWTHS[1]:
+        old = make(lab, size, 0o444)
+        store(lab, offset, text).require_failure("open", FILE)
+        require_bytes(stored(lab), old, "the file is as it was")
+
+
+@points(1, read="handout, Step 8; err(3)")
+def test_failing_calls(lab):
+    """Whichever call fails, the program says so and exits with status 1, and before TEXT is stored the file is as it
+    was."""
+
+    def scenario(*words, fail=None):
+        old = make(lab, 10)
+        run = store(lab, 2 if words else 5000, "hello", *words, fail=fail)
+        if fail and run.exit_status == 1 and (words or fail[0] in BEFORE_THE_COPY):
+            require_bytes(stored(lab), old, f"{fail[0]}() failed (this check made it fail): the file is as it was")
+        return run
+
+    lab.each_call_fails(lambda **fault: scenario(**fault), FILE)
+    lab.fresh()
+    lab.each_call_fails(lambda **fault: scenario("preview", **fault), FILE)
+    lab.fresh()
+    make(lab, 10)
+    run = store(lab, 2, "hello", "preview", stdout="/dev/full")
+    require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when stdout is full", run.ending)

@@ -1,0 +1,288 @@
+"""Lab 17: a list whose links are offsets, in an object that every process maps elsewhere."""
+import os
+import struct
+
+from shmlab import Bench, points, require, require_bytes
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+# The layout of list.h.
+MAGIC = 0x315453494C46464F
+HEAD = struct.Struct("=QQQ")
+NODE = struct.Struct("=QQ")
+ALIGN = 8
+FIRST = 16  # where in the head the first link lies
+
+WORDS = [b"one", b"", b"Gr\xc3\xbc\xc3\x9fe", b"four four", b"%s%n\\n", b"x" * 5000, b"last"]
+
+
+def pack(nodes, size, first=None):
+    """An object with a list in it, made by nobody's program. `nodes` are (offset, word), in the list's order."""
+    raw = bytearray(size)
+    offsets = [offset for offset, _ in nodes] + [0]
+    HEAD.pack_into(raw, 0, MAGIC, size, offsets[0])
+    for (offset, word), following in zip(nodes, offsets[1:]):
+        raw[offset:offset + NODE.size + len(word)] = NODE.pack(following, len(word)) + word
+    return raw
+
+
+def in_a_row(words, gap=0, backwards=False):
+    """Nodes one behind the other, or in memory the other way round; and the offset behind them all."""
+    nodes, offset = [], HEAD.size
+    for word in reversed(words) if backwards else words:
+        nodes.append((offset, word))
+        offset += -(-(NODE.size + len(word)) // ALIGN) * ALIGN + gap
+    return nodes[::-1] if backwards else nodes, offset
+
+
+def lines(words):
+    return b"".join(word + b"\n" for word in words)
+
+
+def unpack(raw: bytes):
+    """The words of a builder's list. The check fails wherever it is not as list.h says."""
+    require(len(raw) >= HEAD.size, f"an object with room for a head of {HEAD.size} bytes", f"it has {len(raw)} bytes")
+    magic, size, link = HEAD.unpack_from(raw)
+    require(magic == MAGIC, f"the magic is {MAGIC:#x}", f"magic {magic:#x}")
+    require(size == len(raw), f"the size in the head is the object's: {len(raw)}", f"size {size}")
+    words, taken, where = [], [], "first, in the head"
+    while link:
+        require(HEAD.size <= link <= len(raw) - NODE.size,
+                f"{where}: an offset from the start of the object to a node within it, or 0", f"it is {link:#x}",
+                f"the object has {len(raw):#x} bytes")
+        require(link % ALIGN == 0, f"{where}: a multiple of {ALIGN}", f"it is {link:#x}")
+        following, length = NODE.unpack_from(raw, link)
+        end = link + NODE.size + length
+        require(end <= len(raw), f"the node at {link:#x} ends within the object of {len(raw)} bytes",
+                f"its length is {length}")
+        require(all(end <= start or stop <= link for start, stop in taken), "no two nodes overlap",
+                f"the node at {link:#x} lies in another one")
+        words.append(raw[link + NODE.size:end])
+        taken.append((link, end))
+        link, where = following, f"next, in the node at {link:#x}"
+    return words
+
+
+def build(lab: Bench, *words: bytes):
+    """Runs the builder with a new name. Gives the name."""
+    name = lab.name()
+    run = lab.run("builder", name, *(os.fsdecode(word) for word in words)).require_success()
+    run.left_behind.one_object(name)
+    return name
+
+
+def put(lab: Bench, raw: bytes, **options) -> str:
+    """Makes an object of these bytes. Gives its name."""
+    name = lab.name()
+    lab.made_by_check.clear()
+    lab.make_object(name, bytes(raw), **options)
+    return name
+
+
+def require_walk(lab: Bench, raw: bytes, words, what: str) -> None:
+    """The walker prints the words of a list that a check has made."""
+    run = lab.run("walker", put(lab, raw)).require_success()
+    require_bytes(run.stdout, lines(words), f"stdout is the words of {what}")
+
+
+def require_refusals(lab: Bench, *bad) -> None:
+    """The walker refuses each object, given as its bytes and what is wrong with it, and prints no word of it."""
+    for some in range(0, len(bad), 4):  # a few at once: that takes less time
+        started = [(lab.start("walker", put(lab, raw)), what) for raw, what in bad[some:some + 4]]
+        for program, what in started:
+            name = program.command.split()[1]
+            lab.history.append(program)  # what is told of a failure is told of this one
+            lab.made_by_check[:] = [f"an object {name} with a bad list: {what}"]
+            require(lab.box.wait(program.started, 4), "the walker ends, whatever the list is like", what, program.standing())
+            run = program.wait()
+            require(run.signal is None, "a bad list is an error, and does not kill the walker", what, run.ending)
+            require(run.exit_status == 1, "the walker refuses the list with exit status 1", what, run.ending)
+            run.require_failure(name)
+            require(run.stdout == b"", "no word of a bad list on stdout", what, run.stdout)
+
+
+@points(1, read="handout, Steps")
+def test_usage(lab):
+    """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0."""
+    name = build(lab, b"hello", b"world")
+    lab.run("walker", name).require_success()
+    lab.run("builder").require_usage()
+    lab.run("walker").require_usage()
+    lab.run("walker", name, "x").require_usage()
+
+
+@points(1, read="list.h; handout, Background and Steps")
+def test_words(lab):
+    """An unrelated process finds the words in the builder's object, linked by offsets in the order of the command
+    line."""
+    for words in WORDS, [], [b""], [b"w%d" % i for i in range(200)]:
+        found = unpack(lab.object_bytes(build(lab, *words)))
+        for number, (got, wanted) in enumerate(zip(found, words)):
+            require_bytes(got, wanted, f"word {number + 1}")
+        require(len(found) == len(words), f"a list of {len(words)} words", f"{len(found)} words")
+
+
+@points(1, read="list.h; handout, Steps")
+def test_peers(lab):
+    """The reference walker prints what your builder has built, and your walker what the reference builder has."""
+    for words in WORDS, []:
+        run = lab.reference("walker", build(lab, *words)).wait()
+        require(run.exit_status == 0, "the reference walker takes your builder's list", run.ending)
+        require_bytes(run.stdout, lines(words), "the reference walker prints the words")
+        name = lab.name()
+        lab.reference("builder", name, *(os.fsdecode(word) for word in words)).wait().require_success()
+        run = lab.run("walker", name).require_success()
+        require_bytes(run.stdout, lines(words), "your walker prints the words of the reference builder")
+
+
+@points(1, read="list.h; fwrite(3); handout, Background and Steps")
+def test_any_layout(lab):
+    """The walker prints every word of any good list, however it lies in its object, byte for byte."""
+    for gap in 0, 40:
+        for backwards in False, True:
+            nodes, end = in_a_row(WORDS + [b"two\nlines", b"zero\0byte", b"\xff"], gap, backwards)
+            words = [word for _, word in nodes]
+            require_walk(lab, pack(nodes, end + gap), words, "a list with gaps" if gap else "a list")
+    require_walk(lab, pack([], HEAD.size), [], "an empty list in an object that is only a head")
+    require_walk(lab, pack([], 5 * PAGE), [], "an empty list in a large object")
+    nodes, end = in_a_row([b""] * 3000)
+    require_walk(lab, pack(nodes, end), [b""] * 3000, "3000 empty words that fill their object")
+    nodes, end = in_a_row([b"one", b"ends with the object"])
+    words = [word for _, word in nodes]
+    require_walk(lab, pack(nodes, end - 4), words, "a list that ends with its object's last byte")
+    require_walk(lab, pack([(3 * PAGE - 16, b"")], 3 * PAGE), [b""], "an empty word at the very end")
+
+
+@points(1, read="mmap(2); handout, Background")
+def test_mapped_elsewhere(lab):
+    """The list is read at whatever address the object is mapped, and holds none of the builder's addresses."""
+
+    def address(program, name):
+        program.held()
+        mine = [mapping for mapping in program.maps() if mapping.object == name]
+        require(mine, f"/dev/shm{name} is mapped after mmap()", program.shared_maps())
+        program.resume()
+        return mine[0]
+
+    words = [b"one", b"two", b"three"]
+    name = lab.name()
+    builder = lab.start("builder", name, *(word.decode() for word in words), hold="mmap")
+    mapping = address(builder, name)
+    builder.wait().require_success()
+    raw = lab.object_bytes(name)
+    held = [value[0] for value in struct.iter_unpack("=Q", raw[:len(raw) // 8 * 8])]
+    bad = [hex(value) for value in held if mapping.start <= value < mapping.end]
+    require(not bad, "no address in the object: the next process maps it elsewhere", bad, mapping)
+    # The same list in objects so different in size that the kernel cannot put them all at one address, even where it
+    # does not try to.
+    seen = []
+    for pages in 0, 1, 20, 300:
+        copy = bytearray(raw) + bytes(pages * PAGE)
+        struct.pack_into("=Q", copy, 8, len(copy))
+        name = put(lab, copy)
+        walker = lab.start("walker", name, hold="mmap")
+        seen.append(address(walker, name))
+        require_bytes(walker.wait().require_success().stdout, lines(words), "stdout is the words")
+    require(len({mapping.start for mapping in seen}) > 1, "the walker maps the object wherever the kernel likes", seen)
+
+
+@points(1, read="mmap(2), PROT_READ; shm_open(3), O_RDONLY; handout, Steps")
+def test_read_only(lab):
+    """The walker maps the object for reading only, and leaves it as it was."""
+    nodes, end = in_a_row(WORDS)
+    raw = pack(nodes, end)
+    name = lab.name()
+    old = lab.make_object(name, bytes(raw), mode=0o400)
+    program = lab.start("walker", name, hold="mmap")
+    program.held()
+    mine = [mapping for mapping in program.maps() if mapping.object == name]
+    require(mine and all(mapping.flags == "r--s" for mapping in mine),
+            f"a line `r--s … /dev/shm{name}` in /proc/PID/maps", mine or program.shared_maps())
+    program.resume()
+    require_bytes(program.wait().require_success().stdout, lines(WORDS), "stdout is the words")
+    require(lab.objects() == [old], "the object as it was, and no other: " + old.line, lab.objects())
+    require_bytes(lab.object_bytes(name), bytes(raw), "the object keeps its bytes")
+
+
+# A good list to spoil: three pages, not in order, with room behind the last node.
+NODES = [(PAGE + 80, b"first"), (PAGE - 24, b"over a page boundary"), (2 * PAGE + 200, b"third"), (64, b"last")]
+SIZE = 2 * PAGE + 2000
+GOOD = pack(NODES, SIZE)
+
+
+def spoilt(at: int, value: int, good: bytes = GOOD) -> bytes:
+    """A good list with another number at an offset."""
+    raw = bytearray(good)
+    struct.pack_into("=Q", raw, at, value)
+    return bytes(raw)
+
+
+@points(1, read="list.h; fstat(2); handout, Steps")
+def test_heads(lab):
+    """What is not a list, not one yet, or cut off is refused: exit status 1, a message, and no word."""
+    require_walk(lab, GOOD, [word for _, word in NODES], "a good list")
+    swapped = int.from_bytes(MAGIC.to_bytes(8, "little"), "big")
+    require_refusals(lab, *((spoilt(0, magic), f"the magic is {magic:#x}, not {MAGIC:#x}")
+                            for magic in (0, MAGIC ^ 1, swapped)))
+    require_refusals(lab, *((spoilt(8, size), f"the size in the head is {size}, the object has {SIZE} bytes")
+                            for size in (0, SIZE - 8, SIZE + 8, 300 * PAGE, 1 << 63)))
+    require_refusals(lab, *((GOOD[:size], f"the object was cut off to {size} bytes, the list has {SIZE}")
+                            for size in (0, 8, HEAD.size - 1, HEAD.size, PAGE, 2 * PAGE, SIZE - 1)))
+
+
+@points(1, read="list.h; handout, Background (Trust) and Steps")
+def test_links(lab):
+    """A link to the head, past the end or to a misaligned place is refused, and a word that is too long, before any
+    word is printed."""
+    require_walk(lab, GOOD, [word for _, word in NODES], "a good list")
+    top = 1 << 64
+    # At SIZE - 1004 there are only zero bytes: a fine node, were it not misaligned.
+    links = [8, 16, SIZE - 1004, SIZE - 8, SIZE, 3 * PAGE, 1 << 32, 0x7FFFF7FBF050, 1 << 63, top - 8, top - PAGE]
+    middle, last = NODES[1][0], NODES[-1][0]
+    places = [("head", FIRST, links), ("second node", middle, links), ("last node", last, [16, 68, SIZE, top - 8])]
+    for where, at, values in places:
+        what = f"of {SIZE:#x} bytes, and the link in the {where} is"
+        require_refusals(lab, *((spoilt(at, value), f"an object {what} {value:#x}") for value in values))
+    # So large that nothing is mapped just before it, where a sum that has wrapped round leads.
+    large = pack(NODES, SIZE + 500 * PAGE)
+    what = f"a link is {top - 16:#x}, the object has {len(large):#x} bytes"
+    require_refusals(lab, *((spoilt(at, top - 16, large), what) for at in (FIRST, last)))
+    room = SIZE - last - NODE.size
+    lengths = [room + 1, 3 * PAGE, 1 << 63, top - 1, top - last - NODE.size]
+    require_refusals(lab, *((spoilt(last + 8, length), f"the last word has length {length:#x}, and room for {room:#x}")
+                            for length in lengths))
+
+
+@points(1, read="handout, Background (Trust) and Steps")
+def test_circles(lab):
+    """A list whose links run in a circle is refused: it ends, and no word is printed."""
+    require_walk(lab, GOOD, [word for _, word in NODES], "a good list")
+    first, second, third, last = (offset for offset, _ in NODES)
+    links = [(first, first), (second, first), (last, first), (last, third), (last, last)]
+    require_refusals(lab, *((spoilt(at, target), f"next, in the node at {at}, leads to the node at {target}: a circle")
+                            for at, target in links))
+    nodes, end = in_a_row([b"word"] * 1000)
+    raw = pack(nodes, end + 100 * PAGE)
+    struct.pack_into("=Q", raw, nodes[-1][0], nodes[500][0])
+    require_refusals(lab, (raw, "the last of 1000 nodes leads back to the 501st"))
+
+
+@points(1, read="handout, Steps; err(3)")
+def test_failing_calls(lab):
+    """Whichever call fails, the program says so and exits with status 1; the builder leaves no new object, and takes no
+    name that is taken."""
+    lab.each_call_fails(lambda **fault: lab.run("builder", lab.name(), "one", "two", **fault), "/shmlab")
+    lab.each_call_fails(lambda **fault: lab.run("walker", put(lab, GOOD), **fault), "/shmlab")
+    lab.fresh()
+    name = lab.name()
+    old = lab.make_object(name, b"somebody else's")
+    lab.run("builder", name, "one").require_failure("shm_open", name)
+    require(lab.objects() == [old], "the old object is there as it was, and no other: " + old.line, lab.objects())
+    require_bytes(lab.object_bytes(name), b"somebody else's", "the old object keeps its bytes")
+    for program in "builder", "walker":
+        lab.run(program, "/no/such/name").require_failure("shm_open", "/no/such/name")
+    run = lab.run("walker", lab.name())
+    run.require_failure("shm_open", "/shmlab")
+    run.left_behind.require_nothing()
+    run = lab.run("walker", put(lab, GOOD), stdout="/dev/full")
+    require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when stdout is full", run.ending)

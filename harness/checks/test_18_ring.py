@@ -1,0 +1,407 @@
+"""Lab 18: a ring of messages between two unrelated programs that sleep while they wait and notice a dead peer."""
+import ctypes
+import fcntl
+import mmap
+import os
+import random
+import select
+import struct
+import threading
+import time
+
+from shmlab import Bench, points, require, require_bytes
+from shmlab.kernel import FUTEX_CALLS, parse_blocked
+
+PEER = {"ring_send": "ring_recv", "ring_recv": "ring_send"}
+LINES = [b"first\n", b"with\0zero\0bytes\xff\n", b"\n", *[bytes([65 + i]) * 39 + b"\n" for i in range(4)],
+         b"longer than the ring " * 9 + b"\n", b"last without newline"]
+MESSAGE_MAX = 65536
+COUNTS = 1 << 32
+
+# Where things are in an object, in words of four bytes; see struct ring.
+CAPACITY, SENDER, RECEIVER, SENT, FULL_AT, TAKEN, EMPTY_AT, BYTES = 0, 1, 2, 16, 17, 32, 33, 48
+PLACE = {"ring_send": SENDER, "ring_recv": RECEIVER}
+
+
+def message(content: bytes) -> bytes:
+    """A message as it lies in the ring; the empty one is the end."""
+    return struct.pack("=I", len(content)) + content
+
+
+def ring(capacity: int, begin: int = 0, content: bytes = b"", **words: int) -> bytes:
+    """An object that holds a ring, with some content whose first byte is number `begin`, and other words."""
+    head = [0] * BYTES
+    head[CAPACITY], head[SENT], head[TAKEN] = capacity, (begin + len(content)) % COUNTS, begin % COUNTS
+    for name, value in words.items():
+        head[globals()[name.upper()]] = value
+    body = bytearray(capacity)
+    for number, byte in enumerate(content, begin):
+        body[number % capacity] = byte
+    return struct.pack(f"={BYTES}I", *head) + body
+
+
+def content_of(raw: bytes) -> bytes:
+    """What is in the ring of an object."""
+    head = struct.unpack_from(f"={BYTES}I", raw)
+    count, capacity = (head[SENT] - head[TAKEN]) % COUNTS, head[CAPACITY]
+    return bytes(raw[4 * BYTES + (head[TAKEN] + i) % COUNTS % capacity] for i in range(min(count, capacity)))
+
+
+class Shared:
+    """An object that the check itself has mapped: it can be the peer that sleeps, or that wakes."""
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    number = FUTEX_CALLS.get(os.uname().machine, -1)
+
+    def __init__(self, lab: Bench, name: str, content: bytes) -> None:
+        lab.make_object(name, content)
+        fd = os.open(name[1:], os.O_RDWR | os.O_CLOEXEC, dir_fd=lab.box.shm_fd)
+        self.words = (ctypes.c_uint32 * BYTES).from_buffer(mmap.mmap(fd, 4 * BYTES))
+        os.close(fd)
+
+    def _futex(self, place: int, operation: int, value: int, timeout: object) -> int:
+        return self.libc.syscall(ctypes.c_long(self.number), ctypes.c_void_p(ctypes.addressof(self.words) + 4 * place),
+                                 ctypes.c_long(operation), ctypes.c_long(value), timeout, None, ctypes.c_long(0))
+
+    def wake(self, place: int) -> int:
+        """FUTEX_WAKE for one sleeper; gives how many there were."""
+        return self._futex(place, 1, 1, None)
+
+    def is_woken_by(self, lab: Bench, place: int, act) -> bool:
+        """Sleeps on a word, and when it sleeps, lets something happen. Tells whether somebody woke it up."""
+        outcome = []
+
+        def sleep() -> None:
+            outcome.append(threading.get_native_id())
+            outcome.append(self._futex(place, 0, self.words[place], (ctypes.c_long * 2)(2, 0)))
+
+        def is_asleep() -> bool:
+            if len(outcome) != 1:
+                return len(outcome) == 2
+            with open(f"/proc/self/task/{outcome[0]}/syscall", "rb") as file:
+                call = parse_blocked(file.read())
+            return asleep(call) and call.arguments[0] == ctypes.addressof(self.words) + 4 * place
+
+        sleeper = threading.Thread(target=sleep)
+        sleeper.start()
+        lab.poll(is_asleep, 4)
+        act()
+        sleeper.join()
+        return outcome[1] == 0
+
+
+def asleep(call) -> bool:
+    return call is not None and call.in_futex
+
+
+def wait_asleep(program):
+    """Waits until a program sleeps in a futex, unless it has ended, or uses up processor time instead."""
+    def settled() -> bool:
+        if program.started.status is not None or asleep(program.blocked()):
+            return True
+        try:
+            return program.cpu_seconds() > 0.3
+        except OSError:
+            return False
+
+    program.bench.poll(settled, 4)
+
+
+def start(lab: Bench, program: str, name: str, capacity: int, mine: bool, **options):
+    """Starts one of the two, the student's or the reference; a sender reads from a pipe."""
+    words = [name, capacity] if program == "ring_send" else [name]
+    options.setdefault("stdin", b"" if program == "ring_send" else None)
+    return (lab.start if mine else lab.reference)(program, *words, **options)
+
+
+def join(lab: Bench, program: str, name: str, capacity: int, mine: bool, **options):
+    """Starts one of the two and waits until it has taken its place, or has ended."""
+    started = start(lab, program, name, capacity, mine, **options)
+    place = 4 * PLACE[program]
+    lab.poll(lambda: started.started.status is not None or bool(
+        lab.object(name) and any(lab.object_bytes(name, 4 * BYTES)[place:place + 4])), 4)
+    return started
+
+
+def gone(lab: Bench) -> int:
+    """The pid of a process that was here and is not any more."""
+    run = lab.reference("ring_send")
+    run.wait()
+    return run.pid
+
+
+@points(1, read="handout, Steps")
+def test_usage(lab):
+    """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0."""
+    name = lab.name()
+    sender = join(lab, "ring_send", name, 64, True, stdin=b"hello\n")
+    receiver = join(lab, "ring_recv", name, 64, True)
+    sender.close_input()
+    sender.wait().require_success()
+    require_bytes(receiver.wait().require_success().stdout, b"hello\n", "your receiver prints what your sender sends")
+    for words in [], [name, "x"]:
+        lab.run("ring_recv", *words).require_usage()
+    for words in [], [name], [name, 4, 4], [name, 0], [name, 3], [name, "-4"], [name, "4k"], [name, 1 << 27]:
+        lab.run("ring_send", *words).require_usage()
+
+
+def conversation(lab: Bench, program: str, first: str) -> None:
+    """A student's program with the reference peer, one of the two first; all lines have to arrive."""
+    name, pair = lab.name(), {}
+    for turn in first, PEER[first]:
+        pair[turn] = join(lab, turn, name, 64, turn == program)
+        if turn == first == "ring_send":
+            pair[turn].send(b"".join(LINES))
+            # It has to wait for room, as nobody is there to take anything.
+            wait_asleep(pair[turn])
+            pair[turn].wait_blocked(asleep, 0.1)
+    sender, receiver = pair["ring_send"], pair["ring_recv"]
+    if first == "ring_recv":
+        for number, line in enumerate(LINES[:-1], 1):
+            sender.send(line)
+            receiver.wait_output(len(b"".join(LINES[:number])))
+        sender.send(LINES[-1])
+    sender.close_input()
+    runs = [ended.wait().require_success() for ended in (sender, receiver)]
+    require_bytes(runs[1].stdout, b"".join(LINES), f"all arrives when {first} is first")
+    left = lab.objects()
+    require(not left, "the name is gone when the conversation is over", left)
+
+
+@points(1, read="handout, The protocol: Messages, Waiting")
+def test_sender_to_reference_receiver(lab):
+    """Every line that the sender reads arrives at an unrelated receiver at once and unchanged, whichever is first."""
+    for first in PEER:
+        conversation(lab, "ring_send", first)
+        lab.fresh()
+
+
+@points(1, read="handout, The protocol: Messages, Waiting, The end")
+def test_receiver_from_reference_sender(lab):
+    """What an unrelated sender sends is printed at once and unchanged, whichever is first; then the name is gone."""
+    for first in PEER:
+        conversation(lab, "ring_recv", first)
+        lab.fresh()
+
+
+@points(1, read="handout, The protocol: The ring")
+def test_every_offset(lab):
+    """A ring can be full to its last byte, from every offset, and its counts run on from 4294967295 to 0."""
+    capacity, line, pid = 16, b"abcdefg\n", gone(lab)
+    wanted = message(line) + message(b"")
+    begins = range(COUNTS - capacity, COUNTS)
+    where = [f"{len(wanted)} bytes in a ring of {capacity}, from offset {begin % capacity}: " for begin in begins]
+    names = [lab.name() for _ in begins]
+    for begin, name in zip(begins, names):
+        lab.make_object(name, ring(capacity, begin))
+    senders = [start(lab, "ring_send", name, capacity, True, stdin=line) for name in names]
+    for sender in senders:
+        sender.close_input()
+    for name, what, sender in zip(names, where, senders):
+        require(lab.poll(lambda: sender.started.status is not None, 3),
+                what + "the sender has room for all, and ends without a receiver", sender.standing())
+        sender.wait().require_success()
+        require_bytes(content_of(lab.object_bytes(name)), wanted, what + "the sender has put there")
+    for begin, name in zip(begins, names):
+        lab.make_object(name + "r", ring(capacity, begin, wanted, sender=pid))
+    receivers = [start(lab, "ring_recv", name + "r", capacity, True) for name in names]
+    for what, receiver in zip(where, receivers):
+        require_bytes(receiver.wait().stdout, line, what + "the receiver prints")
+        receiver.wait().require_success()
+
+
+def carry(sender, receiver, content: bytes, seconds: float = 5) -> None:
+    """Feeds the sender, and compares what the receiver prints as it comes."""
+    into, fed, arrived, end = sender.started.stdin, 0, 0, time.monotonic() + seconds
+    out = next(fd for fd, number in receiver.started.pipes.items() if number == 1)
+    for fd in into, out:
+        try:
+            fcntl.fcntl(fd, 1031, 1 << 20)  # F_SETPIPE_SZ: fewer turns for us
+        except OSError:
+            pass
+    os.set_blocking(into, False)
+    view = memoryview(content)
+    while arrived < len(content) and time.monotonic() < end:
+        ready = select.select([out], [into] if fed < len(content) else [], [], 0.1)
+        if ready[1]:
+            try:
+                fed += os.write(into, view[fed:fed + (1 << 20)])
+            except BrokenPipeError:
+                break
+            if fed == len(content):
+                sender.close_input()
+        if ready[0]:
+            piece = os.read(out, 1 << 20)
+            if not piece:
+                break
+            wanted = content[arrived:arrived + len(piece)]
+            if piece != wanted:
+                at = next(i for i, pair in enumerate(zip(piece, wanted)) if pair[0] != pair[1])
+                require_bytes(piece[at:at + 60], wanted[at:at + 60], f"what arrives from byte {arrived + at} on")
+            arrived += len(piece)
+    if arrived < len(content):
+        ended = [line for one in (sender, receiver) if one.started.status is not None for line in one.wait().ending]
+        require(False, f"{len(content)} bytes arrive", f"{arrived} bytes did, within {seconds:.0f} s", ended,
+                *sender.standing())
+
+
+@points(1, read="handout, The protocol")
+def test_megabytes(lab):
+    """Many megabytes in lines of all lengths arrive whole and in order through a ring shorter than most of them."""
+    some = random.Random(18)
+    lines = [some.randbytes(some.randrange(1 << some.randrange(1, 17))).replace(b"\n", b"\r") for _ in range(300)]
+    lines += [bytes(MESSAGE_MAX - 1)]
+    block = b"\n".join(lines) + b"\n"
+    content = b"".join(b"%d\n" % number + block for number in range((16 << 20) // len(block)))
+    for program in PEER:
+        name, pair = lab.name(), {}
+        for turn in PEER:
+            pair[turn] = join(lab, turn, name, 2048, turn == program)
+        carry(pair["ring_send"], pair["ring_recv"], content)
+        for ended in pair.values():
+            require_bytes(ended.wait().require_success().stdout, b"", "nothing is printed after the last line")
+        lab.fresh()
+
+
+def switches(program) -> int:
+    """How often a process has gone to sleep."""
+    status = program.bench.box.read(f"/proc/{program.pid}/status")
+    return int(status.split(b"\nvoluntary_ctxt_switches:")[1].split()[0])
+
+
+@points(1, read="futex(2): FUTEX_WAIT, FUTEX_WAKE, FUTEX_PRIVATE_FLAG; handout, The protocol: Waiting")
+def test_waits_asleep(lab):
+    """A process that waits sleeps in a futex without using the processor, can be woken, and wakes its peer."""
+    full, empty = lab.name(), lab.name()
+    objects = Shared(lab, full, ring(64, 1000, b"x" * 64)), Shared(lab, empty, ring(64, 2000))
+    waiting = start(lab, "ring_send", full, 64, True, stdin=b"hello\n"), start(lab, "ring_recv", empty, 64, True)
+    for program in waiting:
+        wait_asleep(program)
+        call = program.wait_blocked(asleep, 0.1)
+        require(not call.private_futex, f"{program.name} waits on a futex that another process can wake",
+                f"/proc/{program.pid}/syscall: futex(…, {call.arguments[1]:#x}, …) has FUTEX_PRIVATE_FLAG (0x80): "
+                "only threads of the same process can wake it")
+    slept, other = [switches(program) for program in waiting], waiting[1].cpu_seconds()
+    seconds, used = waiting[0].measure_cpu(0.08)
+    for program, before, cpu in zip(waiting, slept, (used, waiting[1].cpu_seconds() - other)):
+        require(cpu < 0.02 * seconds, f"next to no processor time while {program.name} waits",
+                f"in {seconds * 1000:.0f} ms it used {cpu * 1000:.1f} ms of the processor")
+        woke = switches(program) - before
+        require(woke <= 80 * seconds, f"{program.name} sleeps until it is woken, but for a look at its peer every 100 ms",
+                f"in {seconds * 1000:.0f} ms it woke up {woke} times")
+    for program, shared, place, word, note in (waiting[0], objects[0], TAKEN, "taken", FULL_AT), \
+                                              (waiting[1], objects[1], SENT, "sent", EMPTY_AT):
+        require(shared.words[note] == shared.words[place], f"while {program.name} sleeps, the ring tells on which value",
+                f"{word} is {shared.words[place]}, {'full_at' if note == FULL_AT else 'empty_at'} {shared.words[note]}")
+        require(lab.poll(lambda: shared.wake(place) == 1, 2), f"FUTEX_WAKE of `{word}` finds {program.name}",
+                "for 2 s it found nobody asleep there")
+    lab.fresh()
+
+    shared = Shared(lab, empty, ring(64, 3000, empty_at=3000))
+    sender = join(lab, "ring_send", empty, 64, True)
+    require(shared.is_woken_by(lab, SENT, lambda: sender.send(b"hello\n")), "ring_send wakes a receiver that sleeps",
+            f"for 2 s nobody did; sent is {shared.words[SENT]}, empty_at {shared.words[EMPTY_AT]}", *sender.standing())
+    shared = Shared(lab, full, ring(64, 4000, message(b"hello\n"), full_at=4000))
+    require(shared.is_woken_by(lab, TAKEN, lambda: join(lab, "ring_recv", full, 64, True)),
+            "ring_recv wakes a sender that sleeps",
+            f"for 2 s nobody did; taken is {shared.words[TAKEN]}, full_at {shared.words[FULL_AT]}")
+    lab.fresh()
+
+    name = lab.name()
+    sender, receiver = join(lab, "ring_send", name, 1, True, stdin=b"a ring of 1 byte\n"), join(lab, "ring_recv", name, 1, True)
+    sender.close_input()
+    sender.wait().require_success()
+    require_bytes(receiver.wait().stdout, b"a ring of 1 byte\n", "what passes a ring of 1 byte")
+
+
+def fails(program, why: str, printed: bytes = b"") -> None:
+    """The program has to end with an error within two seconds."""
+    run = program.wait(2.0)
+    require("TODO" not in run.stderr, "the program is finished", run.ending)
+    require(run.exit_status == 1 and run.stderr, f"{program.name} fails when {why}", run.ending)
+    require_bytes(run.stdout, printed, f"what {program.name} has printed when {why}")
+
+
+@points(1, read="kill(2) and ESRCH; handout, The protocol: Waiting, The end")
+def test_peer_dies(lab):
+    """When its peer is killed, the program fails within a second of waiting for it, and removes the name."""
+    peers, mine = [], []
+    for turn in "ring_recv", "ring_recv", "ring_send":
+        name = lab.name()
+        peers.append(join(lab, turn, name, 64, False))
+        mine.append(join(lab, PEER[turn], name, 64, True))
+        sender, receiver = (peers[-1], mine[-1]) if turn == "ring_send" else (mine[-1], peers[-1])
+        sender.send(b"hello\n")
+        receiver.wait_output(6)
+        wait_asleep(receiver)
+    for peer in peers:
+        peer.kill()
+        peer.wait()
+    mine[0].send(b"z" * 99 + b"\n")
+    mine[1].close_input()
+    fails(mine[0], "the ring is full and the receiver has been killed")
+    fails(mine[1], "its input ends and the receiver has been killed before it took all")
+    fails(mine[2], "the ring is empty and the sender has been killed", b"hello\n")
+    left = lab.objects()
+    require(not left, "a program whose peer has been killed removes the name", left)
+
+
+@points(1, read="handout, The protocol: Messages, Waiting")
+def test_last_words(lab):
+    """Messages that are in the ring when their sender dies are printed, but only those that are whole."""
+    pid, half, last = gone(lab), lab.name(), lab.name()
+    lab.make_object(half, ring(64, 0, message(b"whole\n") + message(b"half of a line\n")[:-3], sender=pid))
+    content = message(b"last words\n") + message(b"")
+    shared = Shared(lab, last, ring(64, 0, content, sent=0))
+    receiver = start(lab, "ring_recv", last, 64, True)
+    wait_asleep(receiver)
+    # A sender that dies before it wakes anybody.
+    shared.words[SENT] = len(content)
+    shared.words[SENDER] = pid
+    fails(start(lab, "ring_recv", half, 64, True), "the sender has died in the middle of a message", b"whole\n")
+    run = receiver.wait(2.0)
+    require_bytes(run.stdout, b"last words\n", "what is printed that the sender has sent just before it died")
+    run.require_success()
+
+
+@points(1, read="handout, The protocol: The ring, Messages")
+def test_believes_no_number(lab):
+    """A message that is too long, and a count that cannot be, are errors, and do no harm."""
+    long, pid, name = bytes(MESSAGE_MAX + 1), gone(lab), lab.name()
+    receiver, sender = (join(lab, program, name, 1 << 17, program == "ring_send") for program in ("ring_recv", "ring_send"))
+    sender.send(b"before\n" + long)
+    sender.close_input()
+    fails(sender, f"a line has {len(long)} bytes")
+    longer, longest = message(b"before\n") + message(long) + message(b""), message(b"before\n") + b"\xff" * 8
+    for program, raw, why, printed in (
+            ("ring_recv", ring(1 << 17, 0, longer, sender=pid), "a message has one byte too many", b"before\n"),
+            ("ring_recv", ring(64, 0, longest, sender=pid), "a message is said to have 4294967295 bytes", b"before\n"),
+            ("ring_recv", ring(64, 7, message(b""), sender=pid, sent=7 + 65), "a ring of 64 is said to hold 65 bytes", b""),
+            ("ring_send", ring(64, 7, sent=6), "a byte is said to be taken that was never sent", b"")):
+        name = lab.name()
+        lab.make_object(name, raw)
+        mine = start(lab, program, name, 64, True, stdin=b"x\n" if program == "ring_send" else None)
+        mine.close_input()
+        fails(mine, why, printed)
+    require_bytes(receiver.wait().stdout, b"before\n", "what arrives before a line that is too long")
+
+
+@points(1, read="handout, The protocol: Failure; err(3)")
+def test_failing_calls(lab):
+    """Whichever call fails, the program says so, exits with status 1 and leaves nothing behind."""
+
+    def talk(program, **options):
+        name = lab.name()
+        mine = start(lab, program, name, 64, True, stdin=b"hello\n" if program == "ring_send" else None, **options)
+        mine.close_input()
+        # A sender has room for all of it and needs no receiver. A receiver goes to sleep, unless it ends before.
+        wait_asleep(mine)
+        if mine.started.status is None:
+            start(lab, PEER[program], name, 64, False, stdin=b"hello\n" if program == "ring_recv" else None).close_input()
+        return mine.wait()
+
+    for program in PEER:
+        lab.each_call_fails(lambda **fault: talk(program, **fault), "/shmlab")
+        lab.fresh()
+    talk("ring_recv", stdout="/dev/full").require_failure("/shmlab", "write", "flush", "stdout")
+    require(not lab.objects(), "the name is gone when the output cannot be written", lab.objects())

@@ -1,0 +1,100 @@
+/**
+ * @file
+ * @brief Lab 01: shows how many whole pages the kernel gives for a mapping of N bytes.
+ *
+ * Usage: `page_size N...`
+ *
+ * For each length the program makes an anonymous shared mapping of N bytes, prints "N PAGES BYTES", and
+ * unmaps it again. The page size is asked of the system: machines differ.
+ *
+ * See sysconf(3), mmap(2), munmap(2), proc_pid_maps(5); POSIX.1-2008, and Linux for MAP_ANONYMOUS, which
+ * glibc declares under -std=c17 for this macro (it is in POSIX since 2024).
+ */
+#define _DEFAULT_SOURCE
+
+#include <err.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/**
+ * Reads a length: decimal digits alone, no sign, no space.
+ *
+ * @param digits  the length as it was typed
+ * @param length  where it is put
+ * @return        whether it is a length that fits in a size_t
+ */
+static bool parse_length(const char *digits, size_t *length)
+{
+    if (digits[0] == '\0' || digits[strspn(digits, "0123456789")] != '\0')
+        return false;
+
+    errno = 0;
+    const uintmax_t value = strtoumax(digits, NULL, 10);
+    if (errno == ERANGE || value > SIZE_MAX)
+        return false;
+
+    *length = (size_t)value;
+    return true;
+}
+
+/**
+ * Maps as many bytes, says how much memory that takes, and unmaps it.
+ *
+ * @param length  how many bytes to ask for
+ * @param page    the size of a page
+ */
+static void measure(size_t length, size_t page)
+{
+    void *memory = NULL;
+    /* TODO 2: Map so many bytes, anonymous and shared, to read and write, wherever the kernel likes. */
+    errx(EXIT_FAILURE, "TODO 2: map %zu bytes, which are at %p", length, memory);
+    /* TODO 2 ends. */
+
+    size_t pages = 0;
+    size_t bytes = 0;
+    /* TODO 3: Find out how many whole pages hold the length, and how many bytes they are. */
+    errx(EXIT_FAILURE, "TODO 3: count the pages of %zu bytes that hold %zu", page, length);
+    /* TODO 3 ends. */
+
+    if (printf("%zu %zu %zu\n", length, pages, bytes) < 0)
+        err(EXIT_FAILURE, "stdout");
+
+    /* TODO 4: Unmap it. */
+    errx(EXIT_FAILURE, "TODO 4: unmap %zu bytes", length);
+    /* TODO 4 ends. */
+}
+
+int main(int argc, char *argv[])
+{
+    bool usable = argc > 1;
+    for (int i = 1; i < argc; i++) {
+        size_t length;
+        usable = usable && parse_length(argv[i], &length);
+    }
+    if (!usable) {
+        fprintf(stderr, "usage: %s N... (lengths in bytes, from 0 to %zu)\n", argv[0], (size_t)SIZE_MAX);
+        return 2;
+    }
+
+    long page = -1;
+    /* TODO 1: Ask the system for the size of a page. */
+    errx(EXIT_FAILURE, "TODO 1: ask for the page size, which is not %ld", page);
+    /* TODO 1 ends. */
+
+    for (int i = 1; i < argc; i++) {
+        size_t length = 0;
+        if (parse_length(argv[i], &length))
+            measure(length, (size_t)page);
+    }
+
+    if (fflush(stdout) == EOF)
+        err(EXIT_FAILURE, "stdout");
+    return EXIT_SUCCESS;
+}

@@ -1,0 +1,128 @@
+/**
+ * @file
+ * @brief Lab 02: a child changes four words of memory, and the parent shows which of them it sees changed.
+ *
+ * Usage: `fork_copies OLD NEW [PROGRAM [ARGUMENT...]]`
+ *
+ * The words are a global variable, one on the heap, one in a private mapping and one in a shared mapping.
+ * All hold OLD when the child is forked; the child stores NEW in each, and then becomes PROGRAM or ends.
+ * The parent waits for it and prints what it sees in each word.
+ *
+ * See fork(2), mmap(2), execvp(3), waitpid(2), _exit(2), munmap(2); POSIX.1-2008, and Linux for
+ * MAP_ANONYMOUS, which glibc declares under -std=c17 for this macro (it is in POSIX since 2024).
+ */
+#define _DEFAULT_SOURCE
+
+#include <err.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { GLOBAL, HEAP, PRIVATE, SHARED, KINDS };
+
+static const char *const NAMES[KINDS] = {"global", "heap", "private", "shared"};
+
+/**
+ * The global word. All four are volatile, so that each store and each load is really made: a compiler that
+ * sees nobody look at a word may leave it out. That is all that volatile does here; it is waitpid() that
+ * makes sure that the parent looks after the child has stored.
+ */
+static volatile uint64_t global_word;
+
+/**
+ * Reads a decimal number: digits alone, no sign, no space.
+ *
+ * @param digits  the number as it was typed
+ * @param number  where it is put
+ * @return        whether it is one that fits
+ */
+static bool parse_number(const char *digits, uint64_t *number)
+{
+    if (digits[0] == '\0' || digits[strspn(digits, "0123456789")] != '\0')
+        return false;
+
+    errno = 0;
+    const uintmax_t value = strtoumax(digits, NULL, 10);
+    if (errno == ERANGE || value > UINT64_MAX)
+        return false;
+
+    *number = value;
+    return true;
+}
+
+/**
+ * What the child does: changes all words, and becomes another program if one is given.
+ *
+ * @param words    where the words are
+ * @param value    what to store in each
+ * @param program  the program's name and its arguments, ended by NULL; NULL alone: there is none
+ */
+static _Noreturn void change_all(volatile uint64_t *const words[KINDS], uint64_t value, char *const program[])
+{
+    /* TODO 4: Store the value in each of the words. */
+    errx(EXIT_FAILURE, "TODO 4: store %" PRIu64 " in all words, also at %p", value, (void *)words[HEAP]);
+    /* TODO 4 ends. */
+
+    if (program[0] != NULL) {
+        /* TODO 5: Become the program, which is looked for in the PATH. Coming back means failure. */
+        errx(EXIT_FAILURE, "TODO 5: become %s", program[0]);
+        /* TODO 5 ends. */
+    }
+    _exit(EXIT_SUCCESS);
+}
+
+int main(int argc, char *argv[])
+{
+    uint64_t old_value, new_value;
+    if (argc < 3 || !parse_number(argv[1], &old_value) || !parse_number(argv[2], &new_value)) {
+        fprintf(stderr, "usage: %s OLD NEW [PROGRAM [ARGUMENT...]] (OLD and NEW from 0 to %" PRIu64 ")\n",
+                argv[0], UINT64_MAX);
+        return 2;
+    }
+
+    volatile uint64_t *words[KINDS] = {[GLOBAL] = &global_word};
+    const size_t size = sizeof(uint64_t);
+    words[HEAP] = malloc(size);
+    if (words[HEAP] == NULL)
+        err(EXIT_FAILURE, "malloc");
+
+    /* TODO 1: Map two anonymous words, to read and write: words[PRIVATE] private, words[SHARED] shared. */
+    errx(EXIT_FAILURE, "TODO 1: map %zu bytes twice, private and shared", size);
+    /* TODO 1 ends. */
+
+    /* TODO 2: Store the old value in all four words. */
+    errx(EXIT_FAILURE, "TODO 2: store %" PRIu64 " in each word", old_value);
+    /* TODO 2 ends. */
+
+    pid_t child = -1;
+    /* TODO 3: Fork. */
+    errx(EXIT_FAILURE, "TODO 3: fork the child, which is not %ld", (long)child);
+    /* TODO 3 ends. */
+
+    if (child == 0)
+        change_all(words, new_value, &argv[3]);
+
+    int status = 0;
+    /* TODO 6: Wait for the child. If it was killed or its exit status is not 0, this program fails, too. */
+    errx(EXIT_FAILURE, "TODO 6: wait for child %ld, status %d", (long)child, status);
+    /* TODO 6 ends. */
+
+    for (int kind = 0; kind < KINDS; kind++)
+        if (printf("%s %" PRIu64 "\n", NAMES[kind], *words[kind]) < 0)
+            err(EXIT_FAILURE, "stdout");
+
+    free((void *)words[HEAP]);
+    /* TODO 7: Unmap both mappings. */
+    errx(EXIT_FAILURE, "TODO 7: unmap both mappings");
+    /* TODO 7 ends. */
+
+    if (fflush(stdout) == EOF)
+        err(EXIT_FAILURE, "stdout");
+    return EXIT_SUCCESS;
+}

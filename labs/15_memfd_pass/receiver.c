@@ -1,0 +1,117 @@
+/**
+ * @file
+ * @brief Lab 15: takes memory from a stranger, and trusts nothing that it has not looked at.
+ *
+ * Usage: `receiver SOCKET`
+ *
+ * Connects to the UNIX socket SOCKET, where a sender waits, takes one descriptor from it, makes sure that it
+ * is a sealed memfd, maps it, and prints the text in it.
+ *
+ * See unix(7) and cmsg(3) SCM_RIGHTS, fcntl(2) File Sealing, mmap(2); Linux.
+ */
+#define _GNU_SOURCE
+
+#include <err.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+/** Without these the memory could shrink while we read it, or somebody else could map it and write. */
+static const int SEALS = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL;
+
+/**
+ * Connects to a sender.
+ *
+ * @param path  the socket at which it waits
+ * @return      the connection
+ */
+static int connect_to_sender(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof address.sun_path)
+        errx(EXIT_FAILURE, "%s: too long for a socket", path);
+    strcpy(address.sun_path, path);
+
+    const int connection = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (connection == -1)
+        err(EXIT_FAILURE, "socket");
+    if (connect(connection, (const struct sockaddr *)&address, sizeof address) == -1)
+        err(EXIT_FAILURE, "connect: %s", path);
+    return connection;
+}
+
+/**
+ * Takes the one message of a sender, and exactly one descriptor with it.
+ *
+ * @param path        the socket, for the message if it fails
+ * @param connection  to the sender
+ * @return            the descriptor
+ */
+static int receive_descriptor(const char *path, int connection)
+{
+    int descriptor = -1;
+    char byte = 0;
+    struct iovec data = {.iov_base = &byte, .iov_len = sizeof byte};
+    union {
+        struct cmsghdr aligned;
+        char bytes[CMSG_SPACE(sizeof descriptor)]; /* Padding: often there is room for two in it. */
+    } control = {.bytes = {0}};
+    struct msghdr message = {
+        .msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+
+    /* TODO 1: Receive the message; a descriptor in it is to be closed by exec. 0 bytes: the sender has hung
+       up. */
+    errx(EXIT_FAILURE, "TODO 1: receive a message from %s, connection %d", path, connection);
+    /* TODO 1 ends. */
+
+    const struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
+    /* TODO 2: Refuse the message unless nothing was cut off (MSG_CTRUNC), there is a control message, its
+       level is SOL_SOCKET, its type SCM_RIGHTS, and it is exactly as long as with one descriptor. */
+    errx(EXIT_FAILURE, "TODO 2: look at the flags 0x%x and at the control message of %s",
+         (unsigned)message.msg_flags, path);
+    /* TODO 2 ends. */
+    memcpy(&descriptor, CMSG_DATA(rights), sizeof descriptor);
+    return descriptor;
+}
+
+int main(int argc, char *argv[])
+{
+    if (argc != 2) {
+        fprintf(stderr, "usage: %s SOCKET\n", argv[0]);
+        return 2;
+    }
+    const char *path = argv[1];
+    const int connection = connect_to_sender(path);
+    const int descriptor = receive_descriptor(path, connection);
+
+    /* TODO 3: Get the seals, and refuse the descriptor unless all SEALS are among them. What cannot be sealed
+       at all, such as a file on a disk, has no seals to get. */
+    errx(EXIT_FAILURE, "TODO 3: see whether descriptor %d has the seals 0x%x", descriptor, (unsigned)SEALS);
+    /* TODO 3 ends. */
+
+    struct stat status;
+    if (fstat(descriptor, &status) == -1)
+        err(EXIT_FAILURE, "%s: fstat", path);
+    const size_t size = (size_t)status.st_size; /* Now that it is sealed, this will not change. */
+
+    char *memory = NULL;
+    /* TODO 4: Map all of it, shared, for reading only. */
+    errx(EXIT_FAILURE, "TODO 4: map %zu bytes", size);
+    /* TODO 4 ends. */
+
+    /* TODO 5: Print the text, which ends with a zero byte or with the memory, and a newline. */
+    errx(EXIT_FAILURE, "TODO 5: print the text");
+    /* TODO 5 ends. */
+
+    if (munmap(memory, size) == -1)
+        err(EXIT_FAILURE, "%s: munmap", path);
+    if (close(descriptor) == -1 || close(connection) == -1)
+        err(EXIT_FAILURE, "%s: close", path);
+    return EXIT_SUCCESS;
+}

@@ -1,0 +1,186 @@
+/**
+ * @file
+ * @brief Lab 18: sends the lines of its standard input through a ring to an unrelated process.
+ *
+ * Usage: `ring_send /NAME CAPACITY`
+ *
+ * The POSIX object NAME holds a struct ring of CAPACITY bytes; either side may come first. A message is
+ * its length in four bytes and then a line; a length of 0 ends the conversation. The ring may be shorter
+ * than a message: then it goes through piece by piece.
+ *
+ * See shm_open(3), futex(2), kill(2), getline(3), shm_unlink(3); C17, 7.17 Atomics; Linux.
+ */
+#define _GNU_SOURCE
+
+#include <err.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "ring.h"
+
+/** The sender's own view of the ring, in memory that nobody else touches. */
+struct sender {
+    const char *name;
+    struct ring *ring;
+    uint32_t capacity;
+    uint32_t sent;  /**< Bytes put in so far. The receiver knows of them when they are published. */
+    uint32_t taken; /**< The ring's `taken` when we last read it: by now it may be more, never less. */
+};
+
+/**
+ * Removes the object's name, says what failed, and ends the program with exit status 1.
+ *
+ * @param self  the sender
+ * @param what  the call that failed, or what else has happened; errno says why
+ */
+static _Noreturn void give_up(const struct sender *self, const char *what)
+{
+    const int reason = errno;
+    /* TODO 8: Unlink the object. That it is gone already is no failure: a peer that fails does this
+       too. */
+    warnx("TODO 8: unlink %s", self->name);
+    /* TODO 8 ends. */
+    errno = reason;
+    err(EXIT_FAILURE, "%s: %s", self->name, what);
+}
+
+/** Tells whether the receiver has come and is gone. */
+static bool receiver_is_gone(const struct sender *self)
+{
+    const pid_t receiver = atomic_load(&self->ring->receiver);
+    bool gone = false;
+    /* TODO 7: It is gone if its pid is not 0 and there is no such process. */
+    errno = ENOSYS;
+    give_up(self, gone || receiver == 0 ? "TODO 7: has it come?" : "TODO 7: is the receiver gone?");
+    /* TODO 7 ends. */
+    return gone;
+}
+
+/** Lets the receiver see what has been put in, and wakes it up if it may be asleep. */
+static void publish(struct sender *self)
+{
+    struct ring *ring = self->ring;
+    const uint32_t before = atomic_load_explicit(&ring->sent, memory_order_relaxed);
+    if (before == self->sent)
+        return;
+
+    /* TODO 5: Store the new `sent`, so that whoever reads it finds the bytes in the ring, too. Then, and
+       not earlier, read `empty_at`: if that is `before`, wake up the receiver, who sleeps on the futex
+       `sent`. */
+    errx(EXIT_FAILURE, "TODO 5: publish up to %u and wake up the receiver", self->sent);
+    /* TODO 5 ends. */
+}
+
+/** Tells how many bytes are free, for certain. */
+static uint32_t look_for_room(struct sender *self)
+{
+    uint32_t used = 0;
+    /* TODO 3: Set `used`: how many bytes are in the ring? Read the ring's `taken` into your own one only
+       if by the last look the ring is full. If more is in it than fits: errno is EPROTO, give up. */
+    errx(EXIT_FAILURE, "TODO 3: how many of %u bytes are used?", self->capacity);
+    /* TODO 3 ends. */
+    return self->capacity - used;
+}
+
+/** Sleeps until the ring's `taken` is not `self->taken` any more. Tells whether 100 ms went by instead. */
+static bool sleep_on_taken(struct sender *self)
+{
+    struct ring *ring = self->ring;
+    const struct timespec slice = {.tv_nsec = SLICE_NS};
+    long result = -1;
+    /* TODO 6: Store in `full_at` on which value of `taken` you sleep. Then, and not earlier, wait on the
+       futex `taken`, as long as it has this value, but no longer than `slice`. */
+    errx(EXIT_FAILURE, "TODO 6: sleep on %p for %ld ns", (void *)&ring->taken, slice.tv_nsec);
+    /* TODO 6 ends. */
+    if (result == -1 && errno != EAGAIN && errno != ETIMEDOUT && errno != EINTR)
+        give_up(self, "futex");
+    return result == -1 && errno == ETIMEDOUT;
+}
+
+/** Gives how many bytes are free, and waits if none are. Gives up if the receiver has come and is gone. */
+static uint32_t wait_for_room(struct sender *self)
+{
+    uint32_t room = 0;
+    while ((room = look_for_room(self)) == 0) {
+        publish(self);
+        if (sleep_on_taken(self) && receiver_is_gone(self)) {
+            errno = ESRCH;
+            give_up(self, "the receiver is gone");
+        }
+    }
+    return room;
+}
+
+/** Puts some bytes into the ring, piece by piece if not all fit. Publishes only if it waits. */
+static void put(struct sender *self, const void *bytes, size_t length)
+{
+    const unsigned char *from = bytes;
+    while (length > 0) {
+        const uint32_t room = wait_for_room(self);
+        const uint32_t count = length < room ? (uint32_t)length : room;
+        unsigned char *ring = self->ring->bytes;
+
+        /* TODO 4: Copy `count` bytes from `from` to their places in `ring`. After the last place comes the
+           first. */
+        errx(EXIT_FAILURE, "TODO 4: copy %u bytes, %p to %p", count, (const void *)from, (void *)ring);
+        /* TODO 4 ends. */
+
+        self->sent += count;
+        from += count;
+        length -= count;
+    }
+}
+
+/** Reads a capacity: a power of two in decimal digits, up to RING_CAPACITY_MAX. Gives 0 for anything else. */
+static uint32_t parse_capacity(const char *text)
+{
+    char *end = NULL;
+    errno = 0;
+    const uintmax_t value = strtoumax(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || value > RING_CAPACITY_MAX)
+        return 0;
+    return (value & (value - 1)) == 0 ? (uint32_t)value : 0;
+}
+
+int main(int argc, char *argv[])
+{
+    const uint32_t capacity = argc == 3 ? parse_capacity(argv[2]) : 0;
+    if (capacity == 0) {
+        fprintf(stderr, "usage: %s /NAME CAPACITY (a power of two, up to %d)\n", argv[0], RING_CAPACITY_MAX);
+        return 2;
+    }
+    struct sender self = {.name = argv[1], .capacity = capacity};
+    self.ring = ring_join(self.name, capacity);
+    self.sent = atomic_load(&self.ring->sent);
+    self.taken = atomic_load(&self.ring->taken);
+
+    char *line = NULL;
+    size_t size = 0;
+    ssize_t length = 0;
+    while ((length = getline(&line, &size, stdin)) != -1) {
+        /* TODO 1: Send the line: put in its length, four bytes, then the line itself, and publish. If it
+           is longer than MESSAGE_MAX, send nothing of it: errno is EMSGSIZE, give up. */
+        put(&self, line, 0); /* Puts in nothing yet. */
+        errx(EXIT_FAILURE, "TODO 1: send a line of %zd bytes", length);
+        /* TODO 1 ends. */
+    }
+    if (ferror(stdin))
+        give_up(&self, "getline");
+    free(line);
+
+    /* TODO 2: Send the end, a length of 0, and publish it. Then, if the receiver is gone and has not taken
+       all that has been sent: errno is ESRCH, give up. */
+    errx(EXIT_FAILURE, "TODO 2: send the end to %s", self.name);
+    /* TODO 2 ends. */
+
+    if (munmap(self.ring, RING_MAPPED) == -1)
+        give_up(&self, "munmap");
+    return EXIT_SUCCESS;
+}

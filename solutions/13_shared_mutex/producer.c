@@ -1,0 +1,104 @@
+/**
+ * @file
+ * @brief Lab 13: puts items into a buffer that unrelated processes share.
+ *
+ * Usage: `producer /NAME ID COUNT`
+ *
+ * The buffer is the POSIX object NAME, which holds a struct buffer. Any number of producers and consumers
+ * may use it at a time, and any of them may come first. The items are (ID, 1) to (ID, COUNT).
+ *
+ * See pthread_mutexattr_setpshared(3), pthread_mutex_lock(3), pthread_cond_wait(3), pthread_cond_signal(3);
+ * POSIX.1-2008.
+ */
+#define _POSIX_C_SOURCE 200809L
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "buffer.h"
+
+enum { MOST = 1000000 };
+
+/** Reads a number: digits alone, no sign, no space. Gives 0 for what is no number from 1 up to MOST. */
+static uint32_t parse_number(const char *digits)
+{
+    if (digits[0] == '\0' || digits[strspn(digits, "0123456789")] != '\0')
+        return 0;
+    const uintmax_t number = strtoumax(digits, NULL, 10); /* UINTMAX_MAX if it does not fit */
+    return number > MOST ? 0 : (uint32_t)number;
+}
+
+/** Sets up a new buffer's mutex and condition variables. Ends the program if that fails. */
+static void set_up(struct buffer *buffer)
+{
+    /* TODO 1: Set up the mutex with attributes that say: for use by several processes. */
+    pthread_mutexattr_t mutex_kind;
+    must(pthread_mutexattr_init(&mutex_kind), "pthread_mutexattr_init");
+    must(pthread_mutexattr_setpshared(&mutex_kind, PTHREAD_PROCESS_SHARED), "pthread_mutexattr_setpshared");
+    must(pthread_mutex_init(&buffer->mutex, &mutex_kind), "pthread_mutex_init");
+    must(pthread_mutexattr_destroy(&mutex_kind), "pthread_mutexattr_destroy");
+    /* TODO 1 ends. */
+
+    /* TODO 2: Set up both condition variables likewise. They have attributes of their own. */
+    pthread_condattr_t cond_kind;
+    must(pthread_condattr_init(&cond_kind), "pthread_condattr_init");
+    must(pthread_condattr_setpshared(&cond_kind, PTHREAD_PROCESS_SHARED), "pthread_condattr_setpshared");
+    must(pthread_cond_init(&buffer->not_full, &cond_kind), "pthread_cond_init");
+    must(pthread_cond_init(&buffer->not_empty, &cond_kind), "pthread_cond_init");
+    must(pthread_condattr_destroy(&cond_kind), "pthread_condattr_destroy");
+    /* TODO 2 ends. */
+}
+
+/**
+ * Puts one item into the buffer, as the newest. Waits while there is no room for it.
+ *
+ * @param buffer  where to put it
+ * @param item    what to put
+ */
+static void put(struct buffer *buffer, struct item item)
+{
+    /* TODO 3: Lock the mutex. */
+    must(pthread_mutex_lock(&buffer->mutex), "pthread_mutex_lock");
+    /* TODO 3 ends. */
+
+    /* TODO 4: As long as all slots are taken, wait for `not_full`. Should the wait fail, unlock the mutex before
+       the program ends: nobody else can. */
+    while (buffer->count == SLOTS) {
+        const int code = pthread_cond_wait(&buffer->not_full, &buffer->mutex);
+        if (code != 0) {
+            must(pthread_mutex_unlock(&buffer->mutex), "pthread_mutex_unlock");
+            must(code, "pthread_cond_wait");
+        }
+    }
+    /* TODO 4 ends. */
+
+    /* TODO 5: Put the item into the first free slot, which is the one after the newest item, and count it. */
+    buffer->slot[(buffer->first + buffer->count) % SLOTS] = item;
+    buffer->count++;
+    /* TODO 5 ends. */
+
+    /* TODO 6: Unlock the mutex, and signal `not_empty` to one that waits for it. */
+    must(pthread_mutex_unlock(&buffer->mutex), "pthread_mutex_unlock");
+    must(pthread_cond_signal(&buffer->not_empty), "pthread_cond_signal");
+    /* TODO 6 ends. */
+}
+
+int main(int argc, char *argv[])
+{
+    const uint32_t id = argc == 4 ? parse_number(argv[2]) : 0;
+    const uint32_t count = argc == 4 ? parse_number(argv[3]) : 0;
+    if (id == 0 || count == 0) {
+        fprintf(stderr, "usage: %s /NAME ID COUNT (both from 1 to %d)\n", argv[0], MOST);
+        return 2;
+    }
+    struct buffer *buffer = join(argv[1], set_up);
+
+    for (uint32_t number = 1; number <= count; number++)
+        put(buffer, (struct item){.producer = id, .number = number});
+
+    /* Nobody destroys the mutex or unlinks the name: others may come. */
+    if (munmap(buffer, sizeof *buffer) == -1)
+        err(EXIT_FAILURE, "munmap: %s", argv[1]);
+    return EXIT_SUCCESS;
+}
