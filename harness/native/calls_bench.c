@@ -24,13 +24,13 @@ static double now(void)
     return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
 }
 
-#define TIME(name, body)                                                                                       \
-    do {                                                                                                       \
-        const double begin = now();                                                                            \
-        for (long i = 0; i < rounds; i++) {                                                                    \
-            body;                                                                                              \
-        }                                                                                                      \
-        printf("%s %.1f\n", name, (now() - begin) / (double)rounds);                                            \
+#define TIME(name, body)                                                                                     \
+    do {                                                                                                     \
+        const double begin = now();                                                                          \
+        for (long i = 0; i < rounds; i++) {                                                                  \
+            body;                                                                                            \
+        }                                                                                                    \
+        printf("%s %.1f\n", name, (now() - begin) / (double)rounds);                                         \
     } while (0)
 
 /** Sizes, reserves, maps, stores, unmaps and closes: what all memory with a descriptor has in common. */

@@ -426,6 +426,56 @@ static double round_trip(struct shared *shared)
     return (double)(end - begin) / TRIPS;
 }
 
+/** Sends a message of 8 bytes through one ring, and waits for the answer, or answers, through another. */
+static void play(struct side *out, struct side *in, bool first)
+{
+    uint64_t word = 0;
+    for (uint32_t i = 0; i < TRIPS; i++)
+        for (int half = 0; half < 2; half++) {
+            if ((half == 0) == first) {
+                put(out, &word, sizeof word);
+                publish(out, &out->shared->sent, &out->shared->empty_at);
+            } else {
+                get(in, &word, sizeof word);
+                publish(in, in->taken, &in->shared->full_at);
+                word++;
+            }
+        }
+    if (word != (first ? 2 * (uint64_t)TRIPS : 2 * (uint64_t)TRIPS - 1))
+        void_run("a message of the round trip got lost");
+}
+
+/** What a message of 8 bytes needs through a ring and back through another, in nanoseconds. */
+static double ring_round_trip(struct shared *shared, struct shared *back)
+{
+    memset(shared, 0, sizeof *shared);
+    memset(back, 0, sizeof *back);
+    fflush(stdout);
+    alarm(PATIENCE_S);
+    struct side there = {.way = RING_SPIN, .shared = shared, .taken = &shared->taken};
+    struct side here = {.way = RING_SPIN, .shared = back, .taken = &back->taken};
+    const pid_t child = fork();
+    if (child == -1)
+        err(EXIT_FAILURE, "fork");
+    if (child == 0) {
+        if (prctl(PR_SET_PDEATHSIG, SIGKILL) == -1)
+            err(EXIT_FAILURE, "prctl");
+        pin(cpus[1]);
+        atomic_store(&shared->ready, 1);
+        play(&here, &there, false);
+        _exit(EXIT_SUCCESS);
+    }
+    while (!atomic_load(&shared->ready))
+        relax();
+    const uint64_t begin = now_ns(CLOCK_MONOTONIC);
+    play(&there, &here, true);
+    const uint64_t end = now_ns(CLOCK_MONOTONIC);
+    if (waitpid(child, NULL, 0) == -1)
+        err(EXIT_FAILURE, "waitpid");
+    alarm(0);
+    return (double)(end - begin) / TRIPS;
+}
+
 /** What one memcpy() of a message needs, through memory as large as the ring, in nanoseconds. */
 static double copy_once(struct shared *shared, size_t size, uint64_t messages)
 {
@@ -457,7 +507,7 @@ static void print_spread(double *values, int count, const char *unit)
 }
 
 static struct turn turns[SIZES][WAYS][MOST_ROUNDS];
-static double copies[SIZES][MOST_ROUNDS], trips[MOST_ROUNDS];
+static double copies[SIZES][MOST_ROUNDS], trips[MOST_ROUNDS], ring_trips[MOST_ROUNDS];
 static bool possible[SIZES][WAYS];
 
 static void print_ratios(size_t s, enum way to, int rounds)
@@ -481,6 +531,14 @@ static void print_ratios(size_t s, enum way to, int rounds)
 
 static void print_summary(int rounds)
 {
+    double headline[MOST_ROUNDS];
+    for (int r = 0; r < rounds; r++)
+        headline[r] = ring_trips[r] / trips[r];
+    printf(
+        "{\"kind\":\"ratio\",\"size\":8,\"of\":\"ring_round_trip\",\"to\":\"line_round_trip\",\"rounds\":%d,",
+        rounds);
+    print_spread(headline, rounds, "");
+    printf("}\n");
     double values[MOST_ROUNDS];
     for (size_t s = 0; s < SIZES; s++) {
         if (!possible[s][RING_SPIN])
@@ -595,6 +653,9 @@ int main(int argc, char *argv[])
     }
     choose_cpus();
     pin(cpus[0]);
+    struct shared *back = mmap(NULL, sizeof *back, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (back == MAP_FAILED)
+        err(EXIT_FAILURE, "mmap");
     struct shared *shared =
         mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (shared == MAP_FAILED)
@@ -604,6 +665,9 @@ int main(int argc, char *argv[])
     for (int r = 0; r < (int)rounds; r++) {
         trips[r] = round_trip(shared);
         printf("{\"kind\":\"floor\",\"round\":%d,\"floor\":\"line_round_trip\",\"ns\":%.1f}\n", r, trips[r]);
+        ring_trips[r] = ring_round_trip(shared, back);
+        printf("{\"kind\":\"floor\",\"round\":%d,\"floor\":\"ring_round_trip\",\"ns\":%.1f}\n", r,
+               ring_trips[r]);
         for (size_t s = 0; s < SIZES; s++) {
             if (only != 0 && sizes[s] != only)
                 continue;
