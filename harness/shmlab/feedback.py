@@ -113,13 +113,24 @@ def story_of_calls(bench: Bench) -> List[str]:
     program = bench.history[-1]
     if not program.calls:
         program.calls = [call for call in bench.read_calls() if not bench.is_other(call.pid, program)]
-    calls = [call for call in program.calls if call.name not in _QUIET]
-    omitted = max(0, len(calls) - MOST_CALLS)
-    shown = bench.places(program, calls[omitted:])
+    groups: List[List[Call]] = []
+    for call in program.calls:
+        if call.name in _QUIET:
+            continue
+        last = groups[-1][-1] if groups else None
+        if last and (last.pid, last.where, last.error) == (call.pid, call.where, call.error):
+            groups[-1].append(call)  # a loop: say it once
+        else:
+            groups.append([call])
+    omitted = max(0, len(groups) - MOST_CALLS)
+    counts = [len(group) for group in groups[omitted:]]
+    shown = bench.places(program, [group[-1] for group in groups[omitted:]])
     several = len({call.pid for call in shown}) > 1
     width = max((len(call.place) for call in shown), default=0)
-    lines = [f"(and {omitted} before)"] if omitted else []
-    return lines + [_call_line(call, width, several) for call in shown] or ["none that this lab is about"]
+    lines = [f"(and {sum(map(len, groups[:omitted]))} before)"] if omitted else []
+    for call, count in zip(shown, counts):
+        lines.append(_call_line(call, width, several) + (f"   ({count} times)" if count > 1 else ""))
+    return lines or ["none that this lab is about"]
 
 
 def _call_line(call: Call, width: int, several: bool) -> str:
