@@ -93,7 +93,8 @@ def require_refusals(lab: Bench, *bad) -> None:
             name = program.command.split()[1]
             lab.history.append(program)  # what is told of a failure is told of this one
             lab.made_by_check[:] = [f"an object {name} with a bad list: {what}"]
-            require(lab.box.wait(program.started, 4), "the walker ends, whatever the list is like", what, program.standing())
+            if not lab.box.wait(program.started, 4):
+                require(False, "the walker ends, whatever the list is like", what, program.standing())
             run = program.wait()
             require(run.signal is None, "a bad list is an error, and does not kill the walker", what, run.ending)
             require(run.exit_status == 1, "the walker refuses the list with exit status 1", what, run.ending)

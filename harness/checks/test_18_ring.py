@@ -137,8 +137,10 @@ def test_usage(lab):
     sender = join(lab, "ring_send", name, 64, True, stdin=b"hello\n")
     receiver = join(lab, "ring_recv", name, 64, True)
     sender.close_input()
-    sender.wait().require_success()
-    require_bytes(receiver.wait().require_success().stdout, b"hello\n", "your receiver prints what your sender sends")
+    runs = [program.wait() for program in (receiver, sender)]
+    for run in runs:
+        run.require_success()
+    require_bytes(runs[0].stdout, b"hello\n", "your receiver prints what your sender sends")
     for words in [], [name, "x"]:
         lab.run("ring_recv", *words).require_usage()
     for words in [], [name], [name, 4, 4], [name, 0], [name, 3], [name, "-4"], [name, "4k"], [name, 1 << 27]:

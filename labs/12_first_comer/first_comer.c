@@ -39,7 +39,12 @@ struct office {
     sem_t desk[DESKS];        /**< 1: nobody is at this desk. */
 };
 
-/** Reads N: digits alone, no sign, no space. Gives 0 for what is no number from 1 up to MAX_N. */
+/**
+ * Reads a decimal number: digits alone, no sign, no space.
+ *
+ * @param digits  the number as it was typed
+ * @return        the number, or 0 if it is none from 1 up to MAX_N
+ */
 static uint32_t parse_number(const char *digits)
 {
     if (digits[0] == '\0' || digits[strspn(digits, "0123456789")] != '\0')

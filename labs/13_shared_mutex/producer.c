@@ -20,7 +20,12 @@
 
 enum { MOST = 1000000 };
 
-/** Reads a number: digits alone, no sign, no space. Gives 0 for what is no number from 1 up to MOST. */
+/**
+ * Reads a decimal number: digits alone, no sign, no space.
+ *
+ * @param digits  the number as it was typed
+ * @return        the number, or 0 if it is none from 1 up to MOST
+ */
 static uint32_t parse_number(const char *digits)
 {
     if (digits[0] == '\0' || digits[strspn(digits, "0123456789")] != '\0')
@@ -29,7 +34,11 @@ static uint32_t parse_number(const char *digits)
     return number > MOST ? 0 : (uint32_t)number;
 }
 
-/** Sets up a new buffer's mutex and condition variables. Ends the program if that fails. */
+/**
+ * Sets up a new buffer's mutex and condition variables. Ends the program if that fails.
+ *
+ * @param buffer  the buffer, all zero bytes or left half done by a process that was killed
+ */
 static void set_up(struct buffer *buffer)
 {
     /* TODO 1: Set up the mutex with attributes that say: for use by several processes. */
