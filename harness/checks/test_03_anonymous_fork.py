@@ -111,7 +111,14 @@ def test_children_are_reaped(lab):
 @points(1, read="handout, Steps; err(3)")
 def test_failing_calls(lab):
     """Whichever call fails, the program says so, exits with status 1 and leaves nothing behind."""
-    lab.each_call_fails(lambda **fault: lab.run("anonymous_fork", CHILDREN, 1000, **fault), "child", "children")
+    waits = "wait", "waitpid", "waitid"
+
+    def scenario(**fault):
+        return lab.run("anonymous_fork", CHILDREN, 1000, **fault)
+
+    lab.each_call_fails(scenario, skip=waits)
+    lab.fresh()
+    lab.each_call_fails(scenario, "child", only=waits)
     for nth in 1, 2, CHILDREN:
         lab.fresh()
         run = lab.run("anonymous_fork", CHILDREN, 1000, fail=("fork", nth, errno.EAGAIN))

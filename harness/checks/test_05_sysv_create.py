@@ -59,6 +59,7 @@ def test_detached(lab):
     program.held()
     segments = lab.segments()
     require(len(segments) == 1, "one segment is there just before the program ends", segments)
+    require(segments[0].atime != 0, "the segment has been attached", segments[0], "it has never been attached")
     require(segments[0].nattch == 0, "nattch 0 just before the program ends", segments[0])
 
 

@@ -40,6 +40,8 @@ _FLAGS: Dict[str, Sequence[Tuple[int, str]]] = {
 }
 _BASE = {"oflag": ("O_RDONLY", "O_WRONLY", "O_RDWR", "3"), "mapflag": ("0", "MAP_SHARED", "MAP_PRIVATE",
                                                                        "MAP_SHARED_VALIDATE")}
+_FCNTL = {1: "F_GETFD", 2: "F_SETFD", 3: "F_GETFL", 4: "F_SETFL", 5: "F_GETLK", 6: "F_SETLK", 7: "F_SETLKW",
+          1033: "F_ADD_SEALS", 1034: "F_GET_SEALS"}
 _COMMANDS = {0: "IPC_RMID", 1: "IPC_SET", 2: "IPC_STAT"}
 
 
@@ -60,6 +62,8 @@ def _number(kind: str, value: int) -> str:
         return _flags(kind, value)
     if kind == "shmcmd":
         return _COMMANDS.get(value, str(value))
+    if kind == "fcntlcmd":
+        return _FCNTL.get(value, str(value))
     if kind == "oct":
         return f"{value & 0xFFFF:04o}"
     if kind == "key":

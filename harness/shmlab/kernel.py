@@ -90,7 +90,10 @@ def parse_maps(raw: bytes) -> List[Mapping]:
 
 @dataclass(frozen=True)
 class Segment:
-    """One line of /proc/sysvipc/shm. `key` is unsigned, `mode` holds the permission bits alone, `size` is bytes."""
+    """One line of /proc/sysvipc/shm. `key` is unsigned, `mode` holds the permission bits alone, `size` is bytes.
+
+    `atime` is when it was last attached, 0: never; `ctime` when it was made or changed; both in seconds.
+    """
 
     key: int
     shmid: int
@@ -100,6 +103,7 @@ class Segment:
     lpid: int
     nattch: int
     uid: int
+    atime: int
     ctime: int
     removed: bool
 
@@ -128,7 +132,7 @@ def parse_segments(raw: bytes) -> List[Segment]:
         mode = int(row["perms"], 8)
         found.append(Segment(int(row["key"]) & 0xFFFFFFFF, int(row["shmid"]), mode & 0o777, int(row["size"]),
                              int(row["cpid"]), int(row["lpid"]), int(row["nattch"]), int(row["uid"]),
-                             int(row["ctime"]), bool(mode & SHM_DEST)))
+                             int(row["atime"]), int(row["ctime"]), bool(mode & SHM_DEST)))
     return found
 
 

@@ -141,10 +141,11 @@ def _outcome_of(item: pytest.Item, error: Optional[BaseException], seconds: floa
         outcome.expected, outcome.saw = error.expected, error.saw
         if bench:
             for program in bench.history[-1:]:
-                todo = re.search(r"TODO \d+[^/\n]*", bytes(program.started.output[2]).decode("utf-8", "replace"))
-                if todo:
+                # Taking things back may be unfinished as well, and says so first: the last one is where it stopped.
+                todos = re.findall(r"TODO \d+[^/\n]*", bytes(program.started.output[2]).decode("utf-8", "replace"))
+                if todos:
                     outcome.expected = "the program is finished"
-                    outcome.saw = [f"{program.name}.c stopped at its {todo.group(0).rstrip(' :')}"]
+                    outcome.saw = [f"{program.name}.c stopped at its {todos[-1].rstrip(' :')}"]
                     outcome.read = f"labs/{outcome.lab}/README.md, Steps"
                     return outcome
             outcome.calls, outcome.by_hand = feedback.story_of_calls(bench), feedback.way_by_hand(bench)

@@ -500,6 +500,7 @@ class Bench:
     def reference(self, program: str, *words: object, stdin: Optional[bytes] = None) -> Program:
         """Starts the finished program as an unrelated peer."""
         built = self._built(program, reference=True)
+        self.made_by_check.append(f"start ./{program} {' '.join(str(word)[:60] for word in words)} beside it")
         return self._start(built, [str(word) for word in words], f"the reference {program}", stdin, 0o022, [], False)
 
     def tool(self, *words: object, stdin: bytes = b"") -> bytes:
@@ -531,7 +532,7 @@ class Bench:
 
     def make_segment(self, key: int, content: bytes, size: int = 0, mode: int = 0o600) -> Segment:
         """A segment made by an unrelated process, which is gone again."""
-        self.made_by_check.append(f"a segment with key 0x{key:08x}, {size or len(content)} bytes, mode {mode:04o}")
+        self.made_by_check.append(f"make a segment with key 0x{key:08x}, {size or len(content)} bytes, mode {mode:04o}")
         shmid = int(self.tool("make", key, size or len(content), mode, stdin=content))
         return next(s for s in self.segments() if s.shmid == shmid)
 
@@ -553,7 +554,7 @@ class Bench:
             if os.getuid() == 0:
                 os.fchown(file.fileno(), self.box.uid, self.box.uid)
             os.fchmod(file.fileno(), mode)
-        self.made_by_check.append(f"an object {name}, {len(content)} bytes, mode {mode:04o}")
+        self.made_by_check.append(f"make an object {name}, {len(content)} bytes, mode {mode:04o}")
         self._made += (name,)
         return next(o for o in kernel.list_objects(self.box.shm_fd) if o.name == name)
 
@@ -600,23 +601,26 @@ class Bench:
 
     # ---- every call fails once
 
-    def each_call_fails(self, scenario: Callable[..., Run], *names: str, skip: Sequence[str] = ()) -> None:
+    def each_call_fails(self, scenario: Callable[..., Run], *names: str, skip: Sequence[str] = (),
+                        only: Sequence[str] = ()) -> None:
         """Makes each call of the program fail, one after the other, each time in a new box.
 
         @param scenario  runs the program; must pass its keyword arguments on to run() or start()
         @param names     words besides the call's name that a message may contain, such as the object's name
         @param skip      calls that may fail without harm
+        @param only      if given, the calls to look at
         """
         scenario().require_success()
         program = self.history[-1]
         made: List[Tuple[str, int]] = []
         for call in program.calls:
-            if call.pid == program.pid and call.name in FAILURES and call.name not in skip:
+            if call.pid == program.pid and call.name in FAILURES and call.name not in skip and (
+                    not only or call.name in only):
                 nth = 1 + sum(name == call.name for name, _ in made)
                 # A program that calls in a loop calls for ever: its first calls tell what it does about a failure.
                 if nth <= MOST_FAILURES:
                     made.append((call.name, nth))
-        require(made, "the program makes calls that can fail", "the spy has recorded none")
+        require(made or only, "the program makes calls that can fail", "the spy has recorded none")
         for name, nth in made:
             self.fresh()
             self.history.clear()
