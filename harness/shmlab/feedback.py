@@ -151,13 +151,11 @@ def way_by_hand(bench: Bench) -> str:
         steps = [f"make {bench.lab.number}", f"cd build/labs/{bench.lab.name}"]
     else:
         steps = [f"cd {folder}", " ".join(compile_command(program.name, bench.cc, bench.san))]
-    # What the check had made is another process's work: no program of this lab makes it.
-    steps += [f": {thing}" for thing in bench.made_by_check]
     steps += [*(f"touch {name}" for name in sorted(bench.files)), program.by_hand]
     # A failure that was asked for is what matters, else the call at which it was held.
     rules = sorted((rule.split(" ") for rule in program.rules), key=lambda rule: rule[0] != "fail")
     if rules and rules[0][0] == "hold" and rules[0][1] != "end":
-        steps[-1] = f"gdb -ex 'break {rules[0][1]}' -ex run -ex finish --args {steps[-1]}"
+        steps[-1] = f"gdb -ex start -ex 'break {rules[0][1]}' -ex continue -ex finish --args {steps[-1]}"
     elif rules and rules[0][0] == "fail" and rules[0][1] in _BY_STRACE:
         name = {"mmap": "mmap", "fork": "clone"}.get(rules[0][1], rules[0][1])
         steps[-1] = (f"strace -f -e trace={name} -e inject={name}:error={errno.errorcode[int(rules[0][3])]}"

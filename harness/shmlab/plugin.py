@@ -148,6 +148,9 @@ def _outcome_of(item: pytest.Item, error: Optional[BaseException], seconds: floa
                     outcome.saw = [f"{program.name}.c stopped at its {todos[-1].rstrip(' :')}"]
                     outcome.read = f"labs/{outcome.lab}/README.md, Steps"
                     return outcome
+            # What another process did no command line of this program shows.
+            if bench.made_by_check:
+                outcome.saw = [*outcome.saw, "(this check had " + ", and ".join(bench.made_by_check[-3:]) + ")"]
             outcome.calls, outcome.by_hand = feedback.story_of_calls(bench), feedback.way_by_hand(bench)
         return outcome
     outcome.status = ERROR

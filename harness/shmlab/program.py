@@ -500,7 +500,7 @@ class Bench:
     def reference(self, program: str, *words: object, stdin: Optional[bytes] = None) -> Program:
         """Starts the finished program as an unrelated peer."""
         built = self._built(program, reference=True)
-        self.made_by_check.append(f"start ./{program} {' '.join(str(word)[:60] for word in words)} beside it")
+        self.made_by_check.append(f"started ./{program} {' '.join(str(word)[:60] for word in words)} beside it")
         return self._start(built, [str(word) for word in words], f"the reference {program}", stdin, 0o022, [], False)
 
     def tool(self, *words: object, stdin: bytes = b"") -> bytes:
@@ -532,7 +532,7 @@ class Bench:
 
     def make_segment(self, key: int, content: bytes, size: int = 0, mode: int = 0o600) -> Segment:
         """A segment made by an unrelated process, which is gone again."""
-        self.made_by_check.append(f"make a segment with key 0x{key:08x}, {size or len(content)} bytes, mode {mode:04o}")
+        self.made_by_check.append(f"made a segment with key 0x{key:08x}, {size or len(content)} bytes, mode {mode:04o}")
         shmid = int(self.tool("make", key, size or len(content), mode, stdin=content))
         return next(s for s in self.segments() if s.shmid == shmid)
 
@@ -554,7 +554,7 @@ class Bench:
             if os.getuid() == 0:
                 os.fchown(file.fileno(), self.box.uid, self.box.uid)
             os.fchmod(file.fileno(), mode)
-        self.made_by_check.append(f"make an object {name}, {len(content)} bytes, mode {mode:04o}")
+        self.made_by_check.append(f"made an object {name}, {len(content)} bytes, mode {mode:04o}")
         self._made += (name,)
         return next(o for o in kernel.list_objects(self.box.shm_fd) if o.name == name)
 
