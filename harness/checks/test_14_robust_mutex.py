@@ -101,7 +101,8 @@ def test_usage(lab):
     for words in ["show"], ["transfer", 1], ["transfer", 999]:
         work(lab, name, *words).require_success()
     name = lab.name()
-    wrong = [[], ["show"], [name], [name, "transfer"], [name, "show", 1], [name, "transfer", 1, 2], [name, "x"], [name, "x", 1]]
+    wrong = [[], ["show"], [name], [name, "transfer"], [name, "show", 1], [name, "transfer", 1, 2], [name, "x"],
+             [name, "x", 1]]
     for words in wrong + [[name, "transfer", n] for n in (0, -1, 1001, "", "x", "1x", " 1", "+1", "0x1", "1.5", 1 << 64)]:
         lab.run("robust_mutex", *words).require_usage().left_behind.require_nothing()
 
@@ -110,7 +111,8 @@ def test_usage(lab):
 def test_transfer(lab):
     """A transfer moves AMOUNT from the first account to the second if it is there, and what is printed is what the bank holds."""
     name = lab.name()
-    for words, account in (["show"], (1000, 0)), (["transfer", 300], (700, 300)), (["transfer", 700], (0, 1000)), (["show"], (0, 1000)):
+    for words, account in ((["show"], (1000, 0)), (["transfer", 300], (700, 300)), (["transfer", 700], (0, 1000)),
+                           (["show"], (0, 1000))):
         run = work(lab, name, *words).require_success()
         bank = look(lab, name)
         require(bank.account == account and not bank.under_way, f"account {account[0]} {account[1]} after {' '.join(map(str, words))}", bank)
@@ -175,7 +177,8 @@ def test_owner_is_killed(lab):
         story = f"killed after {point[0]}() number {point[1]}, with {then.line}"
         require(run.exit_status == 0, "the next process can go on", story, run.ending)
         bank = look(lab, name)
-        require(bank.account in ((1000, 0), (900, 100)), "account 1000 0 or 900 100", story, f"the next process makes of it: {bank.line}")
+        require(bank.account in ((1000, 0), (900, 100)), "account 1000 0 or 900 100", story,
+                f"the next process makes of it: {bank.line}")
         if point[0] != "pthread_mutex_unlock":
             require(bank.repairs == 1, "the mutex tells the next process that its owner has died", story, bank)
 
@@ -207,7 +210,8 @@ def test_survivor_repairs(lab):
 def test_third_process(lab):
     """After the repair the mutex is as good as new: a third process, and a fourth, can lock it."""
     name = dead_owner(lab, HALF_DONE)
-    for ordinal, words, account in ("first", ["transfer", 50], (750, 250)), ("second", ["show"], (750, 250)), ("third", ["transfer", 1], (749, 251)):
+    for ordinal, words, account in (("first", ["transfer", 50], (750, 250)), ("second", ["show"], (750, 250)),
+                                    ("third", ["transfer", 1], (749, 251))):
         run = work(lab, name, *words)
         require(run.exit_status == 0, f"the {ordinal} process after the dead owner can lock the mutex", run.ending)
         bank = look(lab, name)
@@ -227,7 +231,8 @@ def test_others_die_too(lab):
     other.wait_blocked(lambda call: call.in_futex)
     owner.kill()
     owner.wait()
-    require_bytes(other.wait().require_success().stdout, Bank((750, 250), repairs=4).answer, "the one that waited repairs the bank, and goes on")
+    require_bytes(other.wait().require_success().stdout, Bank((750, 250), repairs=4).answer,
+                  "the one that waited repairs the bank, and goes on")
 
     for point in points_from_lock(lab, dead_owner(lab, HALF_DONE, first), "show"):
         if point[0] == "pthread_mutex_unlock":
@@ -251,7 +256,8 @@ def test_failing_calls(lab):
         after = stranger(lab, name, "show")
         require(after.exit_status == 0, "after the failure another process can use the bank", run.ending, after.ending)
         bank = look(lab, name)
-        require(bank.account in accounts, "after the failure another process finds the transfer done as a whole or not at all", bank, run.ending)
+        require(bank.account in accounts, "after the failure another process finds the transfer done as a whole or not "
+                "at all", bank, run.ending)
         return run
 
     def transfer(**fault):
