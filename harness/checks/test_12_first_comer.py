@@ -171,13 +171,14 @@ def test_one_at_a_desk(lab):
             f"/proc/{last.pid}/syscall: futex(…, {call.arguments[1]:#x}, …) has FUTEX_PRIVATE_FLAG (0x80): "
             "only threads of the same process can wake it")
     settle(last)
-    require(office(lab, name)[1]["visits"][0] == 0, "nobody counts a visit to a desk that another is at", office(lab, name)[0])
+    require(require_office(lab, name, [10])["visits"][0] == 0, "nobody counts a visit to a desk that another is at",
+            office(lab, name)[0])
     runs += finish([slow, last], "when the one at its desk has left it")
     require_served(lab, name, runs, [10])
 
 
 def half_way(lab: Bench):
-    """For each call of a comer's start: what has happened, a new name, and a comer to it that is held after that call."""
+    """For each call of a comer's start: when it is, a new name, and a comer to it that is held after that call."""
     for call, nth in calls_of(lab):
         name = lab.name()
         program = come(lab, name, 10, hold=(call, nth))
@@ -224,7 +225,8 @@ def test_start_race(lab):
         programs = [come(lab, name, n, hold=calls[0]) for n in numbers]
         for program in programs:
             settle(program)
-        require_served(lab, name, finish(programs, f"when {count} of them go on at once after their first call"), numbers)
+        runs = finish(programs, f"when {count} of them go on at once after their first call")
+        require_served(lab, name, runs, numbers)
 
 
 @points(2, read="handout, Background")

@@ -73,7 +73,7 @@ class Shared:
 
         def sleep() -> None:
             outcome.append(threading.get_native_id())
-            outcome.append(self._futex(place, 0, self.words[place], (ctypes.c_long * 2)(2, 0)))
+            outcome.append(self._futex(place, 0, self.words[place], (ctypes.c_long * 2)(3, 0)))
 
         def is_asleep() -> bool:
             if len(outcome) != 1:
@@ -289,11 +289,11 @@ def test_waits_asleep(lab):
         require(cpu < 0.02 * seconds, f"next to no processor time while {program.name} waits",
                 f"in {seconds * 1000:.0f} ms it used {cpu * 1000:.1f} ms of the processor")
         woke = switches(program) - before
-        require(woke <= 80 * seconds, f"{program.name} sleeps until it is woken, but for a look at its peer every 100 ms",
+        require(woke <= 80 * seconds, f"{program.name} sleeps until it is woken, and looks at its peer every 100 ms",
                 f"in {seconds * 1000:.0f} ms it woke up {woke} times")
     for program, shared, place, word, note in (waiting[0], objects[0], TAKEN, "taken", FULL_AT), \
                                               (waiting[1], objects[1], SENT, "sent", EMPTY_AT):
-        require(shared.words[note] == shared.words[place], f"while {program.name} sleeps, the ring tells on which value",
+        require(shared.words[note] == shared.words[place], f"while {program.name} sleeps, its note tells on which value",
                 f"{word} is {shared.words[place]}, {'full_at' if note == FULL_AT else 'empty_at'} {shared.words[note]}")
         require(lab.poll(lambda: shared.wake(place) == 1, 2), f"FUTEX_WAKE of `{word}` finds {program.name}",
                 "for 2 s it found nobody asleep there")
@@ -302,15 +302,16 @@ def test_waits_asleep(lab):
     shared = Shared(lab, empty, ring(64, 3000, empty_at=3000))
     sender = join(lab, "ring_send", empty, 64, True)
     require(shared.is_woken_by(lab, SENT, lambda: sender.send(b"hello\n")), "ring_send wakes a receiver that sleeps",
-            f"for 2 s nobody did; sent is {shared.words[SENT]}, empty_at {shared.words[EMPTY_AT]}", *sender.standing())
+            f"for 3 s nobody did; sent is {shared.words[SENT]}, empty_at {shared.words[EMPTY_AT]}", *sender.standing())
     shared = Shared(lab, full, ring(64, 4000, message(b"hello\n"), full_at=4000))
     require(shared.is_woken_by(lab, TAKEN, lambda: join(lab, "ring_recv", full, 64, True)),
             "ring_recv wakes a sender that sleeps",
-            f"for 2 s nobody did; taken is {shared.words[TAKEN]}, full_at {shared.words[FULL_AT]}")
+            f"for 3 s nobody did; taken is {shared.words[TAKEN]}, full_at {shared.words[FULL_AT]}")
     lab.fresh()
 
     name = lab.name()
-    sender, receiver = join(lab, "ring_send", name, 1, True, stdin=b"a ring of 1 byte\n"), join(lab, "ring_recv", name, 1, True)
+    sender = join(lab, "ring_send", name, 1, True, stdin=b"a ring of 1 byte\n")
+    receiver = join(lab, "ring_recv", name, 1, True)
     sender.close_input()
     sender.wait().require_success()
     require_bytes(receiver.wait().stdout, b"a ring of 1 byte\n", "what passes a ring of 1 byte")
@@ -370,7 +371,8 @@ def test_last_words(lab):
 def test_believes_no_number(lab):
     """A message that is too long, and a count that cannot be, are errors, and do no harm."""
     long, pid, name = bytes(MESSAGE_MAX + 1), gone(lab), lab.name()
-    receiver, sender = (join(lab, program, name, 1 << 17, program == "ring_send") for program in ("ring_recv", "ring_send"))
+    receiver = join(lab, "ring_recv", name, 1 << 17, False)
+    sender = join(lab, "ring_send", name, 1 << 17, True)
     sender.send(b"before\n" + long)
     sender.close_input()
     fails(sender, f"a line has {len(long)} bytes")
@@ -378,7 +380,7 @@ def test_believes_no_number(lab):
     for program, raw, why, printed in (
             ("ring_recv", ring(1 << 17, 0, longer, sender=pid), "a message has one byte too many", b"before\n"),
             ("ring_recv", ring(64, 0, longest, sender=pid), "a message is said to have 4294967295 bytes", b"before\n"),
-            ("ring_recv", ring(64, 7, message(b""), sender=pid, sent=7 + 65), "a ring of 64 is said to hold 65 bytes", b""),
+            ("ring_recv", ring(64, 7, b"", sender=pid, sent=7 + 65), "a ring of 64 is said to hold 65 bytes", b""),
             ("ring_send", ring(64, 7, sent=6), "a byte is said to be taken that was never sent", b"")):
         name = lab.name()
         lab.make_object(name, raw)
@@ -399,7 +401,8 @@ def test_failing_calls(lab):
         # A sender has room for all of it and needs no receiver. A receiver goes to sleep, unless it ends before.
         wait_asleep(mine)
         if mine.started.status is None:
-            start(lab, PEER[program], name, 64, False, stdin=b"hello\n" if program == "ring_recv" else None).close_input()
+            peer = start(lab, PEER[program], name, 64, False, stdin=b"hello\n" if program == "ring_recv" else None)
+            peer.close_input()
         return mine.wait()
 
     for program in PEER:
