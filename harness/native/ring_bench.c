@@ -94,6 +94,18 @@ struct turn {
 };
 
 static int cpus[2];
+static volatile sig_atomic_t queue_in_use = -1; /**< what would outlive this process if it were killed */
+
+/** Ends a run that is stuck, or that somebody ends: without leaving a queue behind. */
+static void on_signal(int number)
+{
+    static const char reason[] = "{\"kind\":\"void\",\"reason\":\"ended by a signal\"}\n";
+    if (queue_in_use != -1)
+        msgctl(queue_in_use, IPC_RMID, NULL);
+    if (write(STDOUT_FILENO, reason, sizeof reason - 1) == -1)
+        _exit(128 + number);
+    _exit(EXIT_FAILURE);
+}
 
 static uint64_t now_ns(clockid_t clock)
 {
@@ -116,6 +128,18 @@ static void pin(int cpu)
     CPU_SET((size_t)cpu, &set);
     if (sched_setaffinity(0, sizeof set, &set) == -1)
         err(EXIT_FAILURE, "sched_setaffinity");
+}
+
+/** What the other process does first: it goes to its processor, and it does not outlive this one. */
+static void begin_child(pid_t parent)
+{
+    queue_in_use = -1; /* It is the parent's to remove. */
+    alarm(PATIENCE_S);
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) == -1)
+        err(EXIT_FAILURE, "prctl");
+    if (getppid() != parent) /* It was too late for that. */
+        _exit(EXIT_FAILURE);
+    pin(cpus[1]);
 }
 
 static void relax(void)
@@ -291,6 +315,7 @@ static bool set_up(enum way way, size_t size, int ends[2], int *queue)
             err(EXIT_FAILURE, "SO_SNDBUF");
     } else if (way == QUEUE) {
         *queue = msgget(IPC_PRIVATE, 0600);
+        queue_in_use = *queue;
         struct msqid_ds data;
         struct msginfo limits;
         if (*queue == -1 || msgctl(*queue, IPC_INFO, (struct msqid_ds *)(void *)&limits) == -1 ||
@@ -311,15 +336,14 @@ static void tear_down(const int ends[2], int queue)
             err(EXIT_FAILURE, "close");
     if (queue != -1 && msgctl(queue, IPC_RMID, NULL) == -1)
         err(EXIT_FAILURE, "IPC_RMID");
+    queue_in_use = -1;
 }
 
 /** The sender's process. */
-static _Noreturn void be_sender(struct side *self, uint32_t size, uint64_t messages)
+static _Noreturn void be_sender(struct side *self, pid_t parent, uint32_t size, uint64_t messages)
 {
     struct shared *shared = self->shared;
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) == -1)
-        err(EXIT_FAILURE, "prctl");
-    pin(cpus[1]);
+    begin_child(parent);
     memset(self->message, 0, size);
     atomic_store(&shared->ready, 1);
     while (!atomic_load(&shared->go))
@@ -355,15 +379,15 @@ static bool take_turn(struct shared *shared, enum way way, size_t size, uint64_t
                         .message = space + LINE};
     fflush(stdout);
     alarm(PATIENCE_S);
-    const pid_t child = fork();
+    const pid_t parent = getpid(), child = fork();
     if (child == -1)
         err(EXIT_FAILURE, "fork");
     if (child == 0) {
         self.descriptor = ends[1];
-        be_sender(&self, (uint32_t)size, messages);
+        be_sender(&self, parent, (uint32_t)size, messages);
     }
     while (!atomic_load(&shared->ready))
-        relax();
+        sched_yield(); /* The new process begins on this processor. */
 
     const uint64_t cpu = now_ns(CLOCK_PROCESS_CPUTIME_ID);
     uint64_t sum = 0;
@@ -396,13 +420,11 @@ static double round_trip(struct shared *shared)
     memset(shared, 0, sizeof *shared);
     fflush(stdout);
     alarm(PATIENCE_S);
-    const pid_t child = fork();
+    const pid_t parent = getpid(), child = fork();
     if (child == -1)
         err(EXIT_FAILURE, "fork");
     if (child == 0) {
-        if (prctl(PR_SET_PDEATHSIG, SIGKILL) == -1)
-            err(EXIT_FAILURE, "prctl");
-        pin(cpus[1]);
+        begin_child(parent);
         atomic_store(&shared->ready, 1);
         for (uint32_t i = 0; i < TRIPS; i++) {
             while (atomic_load_explicit(&shared->ball, memory_order_acquire) != 2 * i + 1)
@@ -412,7 +434,7 @@ static double round_trip(struct shared *shared)
         _exit(EXIT_SUCCESS);
     }
     while (!atomic_load(&shared->ready))
-        relax();
+        sched_yield(); /* The new process begins on this processor. */
     const uint64_t begin = now_ns(CLOCK_MONOTONIC);
     for (uint32_t i = 0; i < TRIPS; i++) {
         atomic_store_explicit(&shared->ball, 2 * i + 1, memory_order_release);
@@ -454,19 +476,17 @@ static double ring_round_trip(struct shared *shared, struct shared *back)
     alarm(PATIENCE_S);
     struct side there = {.way = RING_SPIN, .shared = shared, .taken = &shared->taken};
     struct side here = {.way = RING_SPIN, .shared = back, .taken = &back->taken};
-    const pid_t child = fork();
+    const pid_t parent = getpid(), child = fork();
     if (child == -1)
         err(EXIT_FAILURE, "fork");
     if (child == 0) {
-        if (prctl(PR_SET_PDEATHSIG, SIGKILL) == -1)
-            err(EXIT_FAILURE, "prctl");
-        pin(cpus[1]);
+        begin_child(parent);
         atomic_store(&shared->ready, 1);
         play(&here, &there, false);
         _exit(EXIT_SUCCESS);
     }
     while (!atomic_load(&shared->ready))
-        relax();
+        sched_yield(); /* The new process begins on this processor. */
     const uint64_t begin = now_ns(CLOCK_MONOTONIC);
     play(&there, &here, true);
     const uint64_t end = now_ns(CLOCK_MONOTONIC);
@@ -653,6 +673,11 @@ int main(int argc, char *argv[])
     }
     choose_cpus();
     pin(cpus[0]);
+    const struct sigaction action = {.sa_handler = on_signal};
+    const int signals[] = {SIGALRM, SIGINT, SIGTERM, SIGHUP};
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
+        if (sigaction(signals[i], &action, NULL) == -1)
+            err(EXIT_FAILURE, "sigaction");
     struct shared *back = mmap(NULL, sizeof *back, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (back == MAP_FAILED)
         err(EXIT_FAILURE, "mmap");
