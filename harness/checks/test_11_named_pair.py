@@ -145,6 +145,8 @@ def test_interrupted_wait(lab):
                          fail=[("sem_timedwait", 1, errno.EINTR), ("sem_wait", 1, errno.EINTR)])
         settle(mine)
         peer = lab.reference(PEER[program], name, stdin=b"hello" if program == "reader" else None)
+        if program == "writer":
+            peer.wait_output(5)  # the end of the input comes when the piece is through
         for end in mine, peer:
             end.close_input()
         mine.wait().require_success()
