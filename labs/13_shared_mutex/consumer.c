@@ -64,7 +64,7 @@ static struct item take(struct buffer *buffer)
     errx(EXIT_FAILURE, "TODO 3: lock the mutex");
     /* TODO 3 ends. */
 
-    /* TODO 4: As long as there is no item, wait for `not_empty`. Should the wait fail, unlock the mutex before
+    /* TODO 4: As long as there is no item, wait for `not_empty`. If it fails, unlock the mutex before
        the program ends: nobody else can. */
     errx(EXIT_FAILURE, "TODO 4: wait while %" PRIu32 " slots are taken", buffer->count);
     /* TODO 4 ends. */

@@ -62,7 +62,7 @@ static void put(struct buffer *buffer, struct item item)
     errx(EXIT_FAILURE, "TODO 3: lock the mutex");
     /* TODO 3 ends. */
 
-    /* TODO 4: As long as all slots are taken, wait for `not_full`. Should the wait fail, unlock the mutex before
+    /* TODO 4: As long as all slots are taken, wait for `not_full`. If it fails, unlock the mutex before
        the program ends: nobody else can. */
     errx(EXIT_FAILURE, "TODO 4: wait while %" PRIu32 " of %d slots are taken", buffer->count, SLOTS);
     /* TODO 4 ends. */

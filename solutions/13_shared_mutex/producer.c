@@ -71,7 +71,7 @@ static void put(struct buffer *buffer, struct item item)
     must(pthread_mutex_lock(&buffer->mutex), "pthread_mutex_lock");
     /* TODO 3 ends. */
 
-    /* TODO 4: As long as all slots are taken, wait for `not_full`. Should the wait fail, unlock the mutex before
+    /* TODO 4: As long as all slots are taken, wait for `not_full`. If it fails, unlock the mutex before
        the program ends: nobody else can. */
     while (buffer->count == SLOTS) {
         const int code = pthread_cond_wait(&buffer->not_full, &buffer->mutex);
