@@ -115,8 +115,10 @@ static int64_t now_us(void)
 
 /* ---- telling the harness ----------------------------------------------------------------------------- */
 
-/** Sends one message, with a descriptor unless @p fd is -1. A harness that is gone is noticed by poll(2). */
-static void tell_fd(int fd, const char *format, va_list args)
+enum { MOST_FDS = 3 };
+
+/** Sends one message, with @p count descriptors. A harness that is gone is noticed by poll(2). */
+static void tell_fds(const int *fds, size_t count, const char *format, va_list args)
 {
     char text[1024];
     int length = vsnprintf(text, sizeof text, format, args);
@@ -127,17 +129,17 @@ static void tell_fd(int fd, const char *format, va_list args)
     struct iovec part = {text, (size_t)length};
     union {
         struct cmsghdr align;
-        char bytes[CMSG_SPACE(sizeof(int))];
+        char bytes[CMSG_SPACE(MOST_FDS * sizeof(int))];
     } ancillary;
     struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
-    if (fd >= 0) {
+    if (count > 0) {
         message.msg_control = ancillary.bytes;
-        message.msg_controllen = sizeof ancillary.bytes;
+        message.msg_controllen = CMSG_SPACE(count * sizeof(int));
         struct cmsghdr *header = CMSG_FIRSTHDR(&message);
         header->cmsg_level = SOL_SOCKET;
         header->cmsg_type = SCM_RIGHTS;
-        header->cmsg_len = CMSG_LEN(sizeof(int));
-        memcpy(CMSG_DATA(header), &fd, sizeof fd);
+        header->cmsg_len = CMSG_LEN(count * sizeof(int));
+        memcpy(CMSG_DATA(header), fds, count * sizeof(int));
     }
     while (sendmsg(opt.control, &message, MSG_NOSIGNAL) < 0 && errno == EINTR)
         ;
@@ -147,15 +149,15 @@ __attribute__((format(printf, 1, 2))) static void tell(const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    tell_fd(-1, format, args);
+    tell_fds(NULL, 0, format, args);
     va_end(args);
 }
 
-__attribute__((format(printf, 2, 3))) static void tell_with(int fd, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static void tell_with(const int *fds, size_t count, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    tell_fd(fd, format, args);
+    tell_fds(fds, count, format, args);
     va_end(args);
 }
 
@@ -609,9 +611,8 @@ static void report_lines(FILE *out, const char *what, const char *path)
 {
     char line[512];
     FILE *file = fopen(path, "re");
-    if (file && fgets(line, sizeof line, file)) /* the first line is the head of the table */
-        while (fgets(line, sizeof line, file))
-            fprintf(out, "%s %s", what, line);
+    while (file && fgets(line, sizeof line, file)) /* the first line is the head of the table */
+        fprintf(out, "%s %s", what, line);
     if (file)
         fclose(file);
 }
@@ -711,7 +712,7 @@ static void command_open(const char *path, const char *mode)
         answer_errno(path);
         return;
     }
-    tell_with(fd, "= ok");
+    tell_with(&fd, 1, "= ok");
     close(fd);
 }
 
@@ -726,7 +727,7 @@ static void command_report(void)
     report(out);
     fclose(out);
     lseek(fd, 0, SEEK_SET);
-    tell_with(fd, "= ok");
+    tell_with(&fd, 1, "= ok");
     close(fd);
 }
 
@@ -829,8 +830,17 @@ static void serve(int children)
             chmod(address.sun_path, 0777) < 0)
             refuse("bind %s", address.sun_path);
     }
-    tell("ready %s %s %s %u", opt.namespaces ? "namespaces" : "host", opt.work ? opt.work : "-",
-         opt.run ? opt.run : "-", program_uid);
+    const char *const folder[MOST_FDS] = {opt.work, opt.run, "/dev/shm"};
+    int fds[MOST_FDS];
+    for (int i = 0; opt.control >= 0 && i < MOST_FDS; i++)
+        if ((fds[i] = open(folder[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
+            refuse("open %s", folder[i]);
+    if (opt.control >= 0) {
+        tell_with(fds, MOST_FDS, "ready %s %s %s %u", opt.namespaces ? "namespaces" : "host", opt.work, opt.run,
+                  program_uid);
+        for (int i = 0; i < MOST_FDS; i++)
+            close(fds[i]);
+    }
 
     struct pollfd on[3] = {{children, POLLIN, 0}, {opt.run ? holds : -1, POLLIN, 0}, {opt.control, POLLIN, 0}};
     int64_t next_watch = 0;

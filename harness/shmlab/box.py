@@ -52,6 +52,17 @@ class Started:
     pipes: Dict[int, int] = field(default_factory=dict)  # our end of the pipe -> 1 or 2
 
 
+@dataclass
+class Contents:
+    """Segments, objects, processes (zombies too), and the ids of semaphore sets and message queues."""
+
+    segments: List[kernel.Segment] = field(default_factory=list)
+    objects: List[kernel.Object] = field(default_factory=list)
+    processes: List[kernel.Process] = field(default_factory=list)
+    semaphores: List[int] = field(default_factory=list)
+    queues: List[int] = field(default_factory=list)
+
+
 def hidden_folders() -> List[str]:
     """What the programs must not see: the project, and every home and scratch folder of the machine."""
     folders = {str(ROOT), str(native.build_folder().resolve()), str(Path.home()), "/root", "/home", "/var/tmp",
@@ -91,9 +102,9 @@ class Box:
         self.programs: Dict[int, Started] = {}
         self.events: List[Tuple[str, ...]] = []
         self.orphans: Set[int] = set()
+        self._as_new = True  # but for what empty() takes away
         self._scratch: Optional[str] = None
         self._locked = False
-        self._before: Dict[str, Set[object]] = {}
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         for end in (ours, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 19)
@@ -110,22 +121,19 @@ class Box:
                                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                             pass_fds=[theirs.fileno()], cwd="/")
         try:
-            first, _ = self._receive(10.0)
+            first, folders = self._receive(10.0)
             if first[0] != "ready":
                 raise BoxRefused(" ".join(first[1:]) if first[0] == "refused" else "it ended at once")
         except BaseException:
             self.close()
             raise
         self.work, self.run, self.uid = first[2], first[3], int(first[4])
-        self.work_fd, self.run_fd = self.open(self.work), self.open(self.run)
-        self.shm_fd = self.open("/dev/shm")
-        if tier == "host":
-            self._before = {"segments": {s.shmid for s in self._all_segments()},
-                            "objects": {(o.name, o.inode) for o in kernel.list_objects(self.shm_fd)},
-                            "semaphores": set(self._all_ids("sem")), "queues": set(self._all_ids("msg"))}
+        self.work_fd, self.run_fd, self.shm_fd = folders
         #: For the host tier: names of objects that the run has used, told by the spy. Set by program.py.
         self.claimed: Callable[[], Set[str]] = set
         self.claimed_pids: Callable[[], Set[int]] = set
+        #: What was on the machine before. In a namespace of its own: nothing.
+        self._before = Contents() if tier == "namespaces" else self._everything()
 
     # ---- the host tier's own arrangements
 
@@ -162,11 +170,12 @@ class Box:
                 os.close(fd)
             self.shm_fd = -1
         self._socket.close()
-        try:
-            self._keeper.wait(10)
-        except subprocess.TimeoutExpired:
+        # Popen.wait() with a time limit looks again and again, ever more rarely; a pidfd tells at once.
+        ended = os.pidfd_open(self._keeper.pid)
+        if not select.select([ended], [], [], 10)[0]:
             self._keeper.kill()
-            self._keeper.wait()
+        os.close(ended)
+        self._keeper.wait()
         if self._scratch:
             shutil.rmtree(self._scratch, ignore_errors=True)
             self._scratch = None
@@ -176,22 +185,19 @@ class Box:
 
     # ---- messages
 
-    def _receive(self, timeout: float) -> Tuple[Tuple[str, ...], int]:
-        """One message of pid 1 and its descriptor (-1: none). A box that is gone is an error."""
+    def _receive(self, timeout: float) -> Tuple[Tuple[str, ...], List[int]]:
+        """One message of pid 1 and its descriptors. A box that is gone is an error."""
         self._socket.settimeout(timeout)
         try:
-            raw, ancillary, _, _ = self._socket.recvmsg(4096, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC)
+            raw, ancillary, _, _ = self._socket.recvmsg(4096, socket.CMSG_SPACE(12), socket.MSG_CMSG_CLOEXEC)
         except socket.timeout:
             raise BoxRefused(f"no answer for {timeout:.0f} s") from None
         except OSError as error:
             raise BoxRefused(str(error)) from None
         if not raw:
             raise BoxRefused("it ended")
-        fd = -1
-        for _, kind, data in ancillary:
-            if kind == socket.SCM_RIGHTS:
-                fd = array.array("i", data[:4])[0]
-        return tuple(raw.decode("utf-8", "replace").split(" ")), fd
+        fds = [fd for _, kind, data in ancillary if kind == socket.SCM_RIGHTS for fd in array.array("i", data)]
+        return tuple(raw.decode("utf-8", "replace").split(" ")), fds
 
     def _handle(self, words: Tuple[str, ...]) -> None:
         if words[0] == "exited":
@@ -205,8 +211,8 @@ class Box:
             self.orphans.add(int(words[1]))
         self.events.append(words)
 
-    def _ask(self, *fields: object, fds: Sequence[int] = ()) -> Tuple[Tuple[str, ...], int]:
-        """Sends a command and gives pid 1's answer; events that come in between are kept."""
+    def _ask(self, *fields: object, fds: Sequence[int] = ()) -> Tuple[Tuple[str, ...], List[int]]:
+        """Sends a command and gives pid 1's answer and descriptors; events that come in between are kept."""
         raw = b"".join(os.fsencode(str(part)) + b"\0" for part in fields)
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         try:
@@ -215,68 +221,64 @@ class Box:
         except OSError as error:
             raise BoxRefused(f"it does not listen: {error}") from None
         while True:
-            words, fd = self._receive(20.0)
+            words, answered = self._receive(20.0)
             if words[0] == "=":
                 if words[1] == "failed":
                     raise OSError(int(words[2]), os.strerror(int(words[2])), str(fields[1]))
-                return words[2:], fd
+                return words[2:], answered
             self._handle(words)
 
     # ---- looking
 
     def open(self, path: str, mode: str = "r") -> int:
         """A descriptor of a file or folder as the programs' world has it. Raises OSError like open(2)."""
-        return self._ask("open", path, mode)[1]
+        return self._ask("open", path, mode)[1][0]
 
     def read(self, path: str) -> bytes:
         """The content of a file of that world, of /proc above all."""
         with os.fdopen(self.open(path), "rb", buffering=0) as file:
             return file.readall()
 
-    def _all_segments(self) -> List[kernel.Segment]:
-        return kernel.parse_segments(self.read("/proc/sysvipc/shm"))
+    def _everything(self) -> Contents:
+        """All that pid 1 sees, on the host that is the machine's. One question, as every run of a program asks it."""
+        _, (fd,) = self._ask("report", "")
+        tables: Dict[bytes, List[bytes]] = {}
+        with os.fdopen(fd, "rb") as file:
+            for line in file:
+                kind, _, rest = line.partition(b" ")
+                tables.setdefault(kind, []).append(rest)
+        rows = [os.fsdecode(line).rstrip("\n").split(" ", 3) for line in tables.get(b"process", [])]
+        ids = {kind: [number for number, uid in kernel.parse_ids(b"".join(tables.get(kind, [])))
+                      if self.tier == "namespaces" or uid == self.uid] for kind in (b"semaphores", b"queue")}
+        return Contents(kernel.parse_segments(b"".join(tables.get(b"segment", []))), kernel.list_objects(self.shm_fd),
+                        [kernel.Process(int(pid), int(parent), state, name) for pid, parent, state, name in rows],
+                        ids[b"semaphores"], ids[b"queue"])
 
-    def _all_ids(self, kind: str) -> List[int]:
-        return [number for number, uid in kernel.parse_ids(self.read(f"/proc/sysvipc/{kind}"))
-                if self.tier == "namespaces" or uid == self.uid]
+    def contents(self) -> Contents:
+        """What there is in the box; in the host tier, what came since it was opened and is its own."""
+        now = self._everything()
+        if self.tier == "namespaces":
+            return now
+        before, names, root = self._before, self.claimed(), os.getuid() == 0
+        shmids, inodes = {s.shmid for s in before.segments}, {(o.name, o.inode) for o in before.objects}
+        pids = self.claimed_pids() | self.orphans | {process.pid for process in now.processes} | set(self.programs)
+        return Contents(
+            [s for s in now.segments if s.shmid not in shmids and s.uid == self.uid and (root or s.cpid in pids)],
+            [o for o in now.objects if (o.name, o.inode) not in inodes and o.uid in (self.uid, os.getuid())
+             and ((root and o.uid == self.uid) or o.name in names)],
+            now.processes,
+            [i for i in now.semaphores if i not in before.semaphores],
+            [i for i in now.queues if i not in before.queues])
 
     def segments(self) -> List[kernel.Segment]:
-        """The segments that are there; in the host tier, those that came since the box was opened and are its own."""
-        found = self._all_segments()
-        if self.tier == "namespaces":
-            return found
-        pids = self.claimed_pids() | self.orphans | {process.pid for process in self.processes()} | set(self.programs)
-        return [s for s in found if s.shmid not in self._before["segments"] and s.uid == self.uid
-                and (os.getuid() == 0 or s.cpid in pids)]
+        return self.contents().segments
 
     def objects(self) -> List[kernel.Object]:
-        """The objects in /dev/shm; in the host tier, those that came since the box was opened and are its own."""
-        found = kernel.list_objects(self.shm_fd)
-        if self.tier == "namespaces":
-            return found
-        mine = self.claimed()
-        return [o for o in found if (o.name, o.inode) not in self._before["objects"] and o.uid in (self.uid, os.getuid())
-                and ((os.getuid() == 0 and o.uid == self.uid) or o.name in mine)]
-
-    def semaphores(self) -> List[int]:
-        """Ids of System V semaphore sets."""
-        return [i for i in self._all_ids("sem") if self.tier == "namespaces" or i not in self._before["semaphores"]]
-
-    def queues(self) -> List[int]:
-        """Ids of System V message queues."""
-        return [i for i in self._all_ids("msg") if self.tier == "namespaces" or i not in self._before["queues"]]
+        return self.contents().objects if self.tier == "host" else kernel.list_objects(self.shm_fd)
 
     def processes(self) -> List[kernel.Process]:
         """Every process in the box but pid 1, zombies too."""
-        _, fd = self._ask("report", "")
-        with os.fdopen(fd, "rb") as file:
-            lines = file.read().decode("utf-8", "replace").splitlines()
-        found = []
-        for line in lines:
-            words = line.split(" ", 4)
-            if words[0] == "process":
-                found.append(kernel.Process(int(words[1]), int(words[2]), words[3], words[4] if words[4:] else ""))
-        return found
+        return self._everything().processes
 
     # ---- acting
 
@@ -382,6 +384,7 @@ class Box:
 
     def set_sysctl(self, name: str, value: int) -> None:
         """Sets a limit of the box's own IPC, such as "kernel/shmmni". Only in the namespaces tier."""
+        self._as_new = False
         self._ask("write", f"/proc/sys/{name}", value)
 
     def put(self, name: str, content: bytes, mode: int = 0o644) -> str:
@@ -401,23 +404,41 @@ class Box:
 
     def clean(self) -> None:
         """Ends every program, and removes every segment, object, semaphore set and queue of the box."""
-        objects, segments = self.objects(), self.segments()
-        semaphores, queues = self.semaphores(), self.queues()
+        found = self.contents()
         self._ask("sweep", "")
         for program in list(self.programs.values()):
             self._forget(program)
-        for what, ids in (("segment", [s.shmid for s in segments]), ("semaphores", semaphores), ("queue", queues)):
+        for what, ids in (("segment", [s.shmid for s in found.segments]), ("semaphores", found.semaphores),
+                          ("queue", found.queues)):
             for number in ids:
                 try:
                     self._ask("remove", what, number)
                 except OSError:
                     pass
-        for item in objects:
+        for item in found.objects:
             try:
                 os.unlink(item.name[1:], dir_fd=self.shm_fd)
             except OSError:
                 pass
         self.events.clear()
+        self.orphans.clear()
+
+    def empty(self) -> bool:
+        """Makes the box as good as new, which costs a fraction of a new one. False: it takes a new one."""
+        if self.tier == "host" or not self._as_new:
+            return False
+        self.clean()
+        try:
+            for folder in self.work_fd, self.run_fd:
+                for name in os.listdir(folder):
+                    if folder == self.work_fd or name != "holds":
+                        os.unlink(name, dir_fd=folder)
+            with os.scandir(outer := self.open("/tmp")) as entries:
+                alone = [entry.name for entry in entries] == [os.path.basename(self.work)]
+            os.close(outer)
+        except OSError:  # a folder, for example
+            return False
+        return alone and self.contents() == Contents()
 
 
 @lru_cache(maxsize=None)

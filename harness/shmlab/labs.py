@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import List, Optional, Tuple
 
@@ -65,10 +66,11 @@ def _read(folder: Path) -> Optional[Lab]:
     return Lab(match.group(1), folder.name, title, programs)
 
 
-def all_labs() -> List[Lab]:
+@lru_cache(maxsize=None)
+def all_labs() -> Tuple[Lab, ...]:
     """Every lab, in order."""
     found = (_read(folder) for folder in sorted(LABS.iterdir()) if folder.is_dir())
-    return [lab for lab in found if lab]
+    return tuple(lab for lab in found if lab)
 
 
 def find(word: str) -> Lab:

@@ -21,7 +21,7 @@ from typing import Callable, Dict, List, Optional, Sequence, Set, Tuple, Union
 
 from . import build as building
 from . import kernel, native
-from .box import Box, Started
+from .box import Box, Contents, Started
 from .build import Built
 from .calls import Call, Ring, with_places
 from .kernel import Mapping, Object, Process, Segment, show
@@ -69,15 +69,8 @@ def require_bytes(got: bytes, wanted: bytes, what: str) -> None:
                       [f"{dots}{show(got[start:])} ({len(got)} bytes)", f"the first difference is at byte {at}"])
 
 
-@dataclass
-class LeftBehind:
+class LeftBehind(Contents):
     """What there was when the program had ended and had not been there when it began."""
-
-    segments: List[Segment] = field(default_factory=list)
-    objects: List[Object] = field(default_factory=list)
-    processes: List[Process] = field(default_factory=list)
-    semaphores: List[int] = field(default_factory=list)
-    queues: List[int] = field(default_factory=list)
 
     @property
     def lines(self) -> List[str]:
@@ -164,7 +157,7 @@ class Program:
     """A program of a check that has been started."""
 
     def __init__(self, bench: "Bench", started: Started, name: str, command: str, by_hand: str,
-                 built: Optional[Built], rules: List[str], before: LeftBehind) -> None:
+                 built: Optional[Built], rules: List[str], before: Contents) -> None:
         self.bench, self.started, self.name, self.command = bench, started, name, command
         self.by_hand = by_hand
         self.built, self.rules, self._before = built, rules, before
@@ -353,6 +346,7 @@ class Bench:
         self.made_by_check: List[str] = []
         self._box: Optional[Box] = None
         self._ring: Optional[Ring] = None
+        self._builds: Dict[Tuple[str, bool], Built] = {}
 
     # ---- the box
 
@@ -360,9 +354,10 @@ class Bench:
     def box(self) -> Box:
         if self._box is None:
             self._box = Box(self.tier, memory_mb=2048 if self.san else 768)
-            self._ring = Ring(self._box.run_fd)
             self._box.claimed = self._claimed_names
             self._box.claimed_pids = lambda: {call.pid for call in self.read_calls()}
+        if self._ring is None:
+            self._ring = Ring(self._box.run_fd)
         return self._box
 
     @property
@@ -378,8 +373,12 @@ class Bench:
         self._box = self._ring = None
 
     def fresh(self) -> None:
-        """Throws the box away: the next run starts in an empty world."""
-        self.close()
+        """The next run starts in an empty world, as if nothing had been."""
+        if self._box and self._ring and self._box.empty():
+            self._ring.close()
+            self._ring = None
+        else:
+            self.close()
         self.files.clear()
         self.made_by_check.clear()
 
@@ -446,8 +445,10 @@ class Bench:
     # ---- running
 
     def _built(self, program: str, reference: bool) -> Built:
-        source = SOLUTIONS if reference else self.submission
-        return building.build(self.lab, program, source, self.tier, self.cc, self.san)
+        if (program, reference) not in self._builds:
+            source = SOLUTIONS if reference else self.submission
+            self._builds[program, reference] = building.build(self.lab, program, source, self.tier, self.cc, self.san)
+        return self._builds[program, reference]
 
     def _start(self, built: Built, words: List[str], name: str, stdin: Optional[bytes], umask: int, rules: List[str],
                spied: bool, stdout: Optional[str] = None) -> Program:
@@ -460,7 +461,7 @@ class Bench:
         if spied:
             environment.update(SHMLAB_RING=f"{box.run}/ring", SHMLAB_HOLDS=f"{box.run}/holds",
                                SHMLAB_RULES=";".join(rules))
-        before = self._now()
+        before = box.contents()
         started = box.start([f"./{file}", *words], environment, stdin=None if stdin is None else -1, stdout=stdout,
                             umask=f"{umask:o}", address_mb=0 if self.san else 2048)
         if stdin:
@@ -574,17 +575,12 @@ class Bench:
         os.posix_fallocate(fd, 0, free.f_bavail * free.f_bsize - leave)
         os.close(fd)
 
-    def _now(self) -> LeftBehind:
-        box = self.box
-        return LeftBehind(box.segments(), box.objects(), [], box.semaphores(), box.queues())
-
-    def left_since(self, before: LeftBehind) -> LeftBehind:
+    def left_since(self, before: Contents) -> LeftBehind:
         """What is there now and was not there before; programs of the check that still run do not count."""
-        now = self._now()
+        now = self.box.contents()
         shmids, inodes = {s.shmid for s in before.segments}, {(o.name, o.inode) for o in before.objects}
         living = {pid for pid, program in self.box.programs.items() if program.status is None}
-        processes = self.box.processes()
-        parents = {process.pid: process.parent for process in processes}
+        parents = {process.pid: process.parent for process in now.processes}
 
         def belongs_to_living(pid: int) -> bool:
             while pid in parents:
@@ -595,7 +591,7 @@ class Bench:
 
         return LeftBehind([s for s in now.segments if s.shmid not in shmids],
                           [o for o in now.objects if (o.name, o.inode) not in inodes],
-                          [p for p in processes if p.state != "Z" and not belongs_to_living(p.pid)],
+                          [p for p in now.processes if p.state != "Z" and not belongs_to_living(p.pid)],
                           [i for i in now.semaphores if i not in before.semaphores],
                           [i for i in now.queues if i not in before.queues])
 

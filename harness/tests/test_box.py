@@ -113,9 +113,9 @@ def test_reports_what_is_left(tier):
         assert [process.command in ("sleep", "sh") for process in box.processes()] == [True]
         if shutil.which("ipcmk"):
             run(box, "ipcmk", "-S", "1", "-Q")
-            assert len(box.semaphores()) == 1 and len(box.queues()) == 1
+            assert len(box.contents().semaphores) == 1 and len(box.contents().queues) == 1
         box.clean()
-        assert (box.segments(), box.objects(), box.processes(), box.semaphores(), box.queues()) == ([], [], [], [], [])
+        assert box.contents() == boxes.Contents()
         assert out(shell(box, "echo goes on")) == "goes on\n"
 
 
