@@ -2,12 +2,18 @@
 #
 # LAB=05     one lab            CC=clang  another compiler       V=1  show everything
 # IN=folder  other programs     SAN=1     with sanitizers        TIER=host  without namespaces
+# FROM=folder OUT=folder COURSE=file JOBS=2 TRUST=1   for make grade
 
 LAB ?=
 IN ?= labs
 SAN ?=
 V ?=
 TIER ?=
+FROM ?=
+OUT ?= results
+COURSE ?=
+JOBS ?=
+TRUST ?=
 
 WARN := -Wall -Wextra -Wpedantic -Wconversion -Wshadow
 CFLAGS := -std=c17 -O2 -g -pthread $(WARN) $(if $(SAN),-fsanitize=address$(comma)undefined -fno-omit-frame-pointer)
@@ -22,7 +28,7 @@ SETUP := harness/setup.sh
 OPTIONS = $(if $(LAB),--lab $(LAB)) --cc "$(CC)" $(if $(SAN),--san) $(if $(TIER),--tier $(TIER)) $(if $(V),-v)
 SHMLAB := PYTHONPATH=harness
 
-.PHONY: all $(NUMBERS) demo test check watch hint doctor bench clean-ipc clean help FORCE
+.PHONY: all $(NUMBERS) demo test check grade watch hint doctor bench clean-ipc clean help FORCE
 
 all: $(PROGRAMS) ## builds all labs (make 05: one of them) into build/labs/
 
@@ -49,6 +55,11 @@ test: ## installs what is missing, runs the project's own tests
 check: ## checks your work: LAB=05 one lab, IN=folder other programs
 	$(quiet)python=$$($(SETUP) check) && "$$python" -m pytest harness --submission "$(IN)" $(OPTIONS)
 
+grade: ## grades a course: FROM=submissions OUT=results, see docs/grading.md
+	$(quiet)python=$$($(SETUP) grade) && $(SHMLAB) "$$python" -m shmlab grade --from "$(FROM)" --out "$(OUT)" \
+	    $(if $(LAB),--lab "$(LAB)") --cc "$(CC)" $(if $(SAN),--san) $(if $(TIER),--tier $(TIER)) \
+	    $(if $(COURSE),--course "$(COURSE)") $(if $(JOBS),--jobs $(JOBS)) $(if $(TRUST),--trust)
+
 watch: ## checks LAB=05 again each time you save
 	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab watch --lab "$(LAB)" --in "$(IN)" -- $(OPTIONS)
 
@@ -70,3 +81,4 @@ clean: ## removes build/, everything that was made
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1~\2/p' Makefile | awk -F'~' '{ printf "%-18s %s\n", $$1, $$2 }'
 	@echo '  options: LAB=05 IN=folder CC=clang SAN=1 V=1 TIER=host'
+	@echo '  of make grade: FROM=submissions OUT=results COURSE=file JOBS=2 LAB=05 TRUST=1'

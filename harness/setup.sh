@@ -2,7 +2,8 @@
 # Usage: harness/setup.sh PURPOSE
 #
 # Installs what a command needs and this machine lacks, and prints the Python interpreter to use.
-# PURPOSE is check (a student's needs: C compiler, pytest) or test (the project's own tests).
+# PURPOSE is check (a student's needs: C compiler, pytest), grade (an instructor's: progress and reports as well) or
+# test (the project's own tests).
 # Debian's packages as root or with sudo; where there is no apt, pytest goes into .venv; else one line says what to do.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -33,12 +34,15 @@ need cc gcc
 if [ ! -e /usr/include/stdio.h ] && ! echo '#include <stdio.h>' | cc -E - >/dev/null 2>&1; then
     missing="$missing libc6-dev"
 fi
+if [ "$purpose" = grade ] || [ "$purpose" = test ]; then
+    modules=pytest,rich,jinja2
+    need patch patch
+fi
 if [ "$purpose" = test ]; then
-    modules=pytest,xdist
+    modules=$modules,xdist
     need gcc gcc
     need clang clang
     need musl-gcc musl-tools
-    need patch patch
     need git git
     if command -v clang >/dev/null 2>&1; then
         sanitizes clang || missing="$missing libclang-rt-$(clang -dumpversion | cut -d. -f1)-dev"
@@ -48,6 +52,7 @@ if [ "$purpose" = test ]; then
 fi
 python=$(find_python "$modules") || {
     missing="$missing python3 python3-pytest"
+    [ "$purpose" = check ] || missing="$missing python3-rich python3-jinja2"
     [ "$purpose" = test ] && missing="$missing python3-pytest-xdist"
 }
 

@@ -1,4 +1,4 @@
-"""The commands of the Makefile that are not pytest: watch, hint, doctor, clean-ipc, bench."""
+"""The commands of the Makefile that are not pytest: watch, hint, grade, doctor, clean-ipc, bench."""
 from __future__ import annotations
 
 import argparse
@@ -175,6 +175,23 @@ def clean_ipc() -> int:
     return 0
 
 
+# ---- grade ------------------------------------------------------------------------------------------------
+
+
+def _grade(words: argparse.Namespace) -> int:
+    from . import grade  # its pages need Jinja2, which a student need not have
+
+    if not words.source:
+        raise UserError("say where the submissions are: make grade FROM=submissions OUT=results")
+    jobs = words.jobs or str(len(os.sched_getaffinity(0)))
+    if not jobs.isdigit() or not 1 <= int(jobs) <= 256:
+        raise UserError(f"JOBS={jobs} is no number of programs to grade at a time: 1 to 256")
+    native.find_compiler(words.cc)
+    labs = [word for item in words.lab for word in item.replace(",", " ").split()]
+    return grade.main(Path(words.source), Path(words.out), Path(words.course) if words.course else None, labs, words.cc,
+                      words.san, int(jobs), words.tier, words.trust)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="shmlab")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -184,6 +201,16 @@ def main() -> int:
         if name == "watch":
             sub.add_argument("--in", dest="folder", default=str(LABS))
             sub.add_argument("options", nargs="*")
+    sub = commands.add_parser("grade")
+    sub.add_argument("--from", dest="source", required=True)
+    sub.add_argument("--out", default="results")
+    sub.add_argument("--course")
+    sub.add_argument("--lab", action="append", default=[])
+    sub.add_argument("--cc", default="cc")
+    sub.add_argument("--san", action="store_true")
+    sub.add_argument("--tier")
+    sub.add_argument("--jobs", default="")
+    sub.add_argument("--trust", action="store_true")
     commands.add_parser("doctor")
     commands.add_parser("clean-ipc")
     commands.add_parser("bench")
@@ -197,6 +224,8 @@ def main() -> int:
             return hint(_one_lab(words.lab))
         if words.command == "bench":
             return bench.main()
+        if words.command == "grade":
+            return _grade(words)
         return doctor() if words.command == "doctor" else clean_ipc()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -63,9 +63,13 @@ class Contents:
     queues: List[int] = field(default_factory=list)
 
 
+#: Further folders that the programs must not see: what others have handed in, and what became of it.
+also_hidden: Set[str] = set()
+
+
 def hidden_folders() -> List[str]:
     """What the programs must not see: the project, and every home and scratch folder of the machine."""
-    folders = {str(ROOT), str(native.build_folder().resolve()), str(Path.home()), "/root", "/home", "/var/tmp",
+    folders = {*also_hidden, str(ROOT), str(native.build_folder().resolve()), str(Path.home()), "/root", "/home", "/var/tmp",
                "/mnt", "/media", "/srv"}
     real = {os.path.realpath(folder) for folder in folders if os.path.isdir(folder)}
     # What lies below another hidden folder, or below /tmp or /run, is out of sight with it.
@@ -459,6 +463,11 @@ def choose_tier(wanted: Optional[str]) -> str:
     if wanted == "namespaces" and _probe()[0] != "namespaces":
         raise UserError(f"this machine refuses namespaces ({_probe()[1]}): use --tier host, or a machine that has them")
     return _probe()[0] if wanted == "auto" else wanted
+
+
+def why_no_better() -> str:
+    """Why this machine has no namespaces; empty when it has."""
+    return _probe()[1]
 
 
 def describe_tier(tier: str) -> str:

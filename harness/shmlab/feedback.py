@@ -146,10 +146,10 @@ def way_by_hand(bench: Bench) -> str:
     if not bench.history:
         return ""
     program = bench.history[-1]
-    folder = submitted_folder(bench.submission, bench.lab)
-    if folder == bench.lab.folder and bench.cc == "cc" and not bench.san:
+    if bench.at_students_desk and bench.cc == "cc" and not bench.san:
         steps = [f"make {bench.lab.number}", f"cd build/labs/{bench.lab.name}"]
     else:
+        folder = submitted_folder(bench.submission, bench.lab)
         steps = [f"cd {folder}", " ".join(compile_command(program.name, bench.cc, bench.san))]
     steps += [*(f"touch {name}" for name in sorted(bench.files)), program.by_hand]
     # A failure that was asked for is what matters, else the call at which it was held.

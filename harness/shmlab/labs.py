@@ -1,6 +1,7 @@
 """Finds the labs and reads what their folders say. No list of labs is kept anywhere: the folders are the list."""
 from __future__ import annotations
 
+import ast
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +18,15 @@ VARIANTS = ROOT / "harness" / "variants"
 
 class UserError(Exception):
     """Something the person at the keyboard can mend; its text is one line that says what and how."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One requirement of a lab: the test's name, the sentence that it states, and its points."""
+
+    name: str
+    sentence: str
+    points: int
 
 
 @dataclass(frozen=True)
@@ -42,6 +52,10 @@ class Lab:
         found = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", self.handout, re.M | re.S)
         return found.group(1).strip() if found else ""
 
+    def checks(self) -> Tuple[Check, ...]:
+        """The checks of this lab, in order, as their file has them; nothing is run for it."""
+        return _checks(self.name)
+
     def hints(self) -> List[Tuple[str, str]]:
         """The ladder of hints: title and text of each."""
         pattern = r"<details><summary>(.*?)</summary>\s*(.*?)\s*</details>"
@@ -51,6 +65,19 @@ class Lab:
         """Points and sentence of each line under "What is checked"."""
         text = re.sub(r"\n  +", " ", self.section("What is checked"))
         return [(int(p), s.strip()) for p, s in re.findall(r"^- \((\d+)\) (.*)$", text, re.M)]
+
+
+@lru_cache(maxsize=None)
+def _checks(name: str) -> Tuple[Check, ...]:
+    found = []
+    for node in ast.parse((CHECKS / f"test_{name}.py").read_text(encoding="utf-8")).body:
+        if not isinstance(node, ast.FunctionDef) or not node.name.startswith("test_"):
+            continue
+        for mark in node.decorator_list:
+            if isinstance(mark, ast.Call) and getattr(mark.func, "id", "") == "points":
+                sentence = " ".join((ast.get_docstring(node) or node.name).split("\n\n")[0].split())
+                found.append(Check(node.name, sentence, ast.literal_eval(mark.args[0])))
+    return tuple(found)
 
 
 def _read(folder: Path) -> Optional[Lab]:

@@ -4,7 +4,9 @@
 """
 from __future__ import annotations
 
+import os
 import re
+import sys
 import time
 import traceback
 from pathlib import Path
@@ -33,7 +35,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--cc", default="cc", help="C compiler for the programs (default: cc)")
     group.addoption("--san", action="store_true", help="build the programs with address and UB sanitizers")
     group.addoption("--tier", help="namespaces, host or auto (default: the best that the machine has)")
-    group.addoption("--results", metavar="FILE", help="write the outcomes as JSON")
+    group.addoption("--results", metavar="FILE",
+                    help="write the outcomes as JSON; into a folder: a file for each lab, as soon as it is done")
+    group.addoption("--grade", metavar="DIR", help="grade every submission in this folder; see `make grade`")
+    group.addoption("--out", metavar="DIR", help="where --grade writes its results")
+    group.addoption("--course", metavar="FILE", help="for --grade: weights and deadlines")
+    group.addoption("--jobs", metavar="N", help="for --grade: so many at a time (default: one a processor)")
+    group.addoption("--trust", action="store_true", help="for --grade: run these programs even without a box")
 
 
 class Settings:
@@ -49,6 +57,7 @@ class Settings:
             raise UserError(f"there is no folder '{folder}': name the one with your programs in it")
         if self.labs and folder and not any(labs.submitted_folder(self.submission, lab) for lab in self.labs):
             raise UserError(f"'{folder}' has no folder {self.labs[0].name} and no {self.labs[0].programs[0]}.c")
+        box.also_hidden.add(str(self.submission))
         self.cc: str = config.getoption("cc")
         self.san: bool = config.getoption("san")
         native.find_compiler(self.cc)
@@ -56,6 +65,21 @@ class Settings:
 
     def wants(self, path: Path) -> bool:
         return any(path.name == f"test_{lab.name}.py" for lab in self.labs or labs.all_labs())
+
+
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """`pytest harness --grade DIR --out DIR` is `make grade`: many runs like this one, side by side."""
+    if not config.getoption("grade"):
+        return
+    here = config.invocation_params.dir
+    words = [sys.executable, "-m", "shmlab", "grade", "--from", str(here / config.getoption("grade")),
+             "--cc", config.getoption("cc"), "--out", str(here / (config.getoption("out") or "results"))]
+    words += ["--course", str(here / config.getoption("course"))] if config.getoption("course") else []
+    words += [word for name in ("jobs", "tier") if config.getoption(name) for word in (f"--{name}", config.getoption(name))]
+    words += [word for number in config.getoption("lab") for word in ("--lab", number)]
+    words += [f"--{name}" for name in ("trust", "san") if config.getoption(name)]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(labs.ROOT / "harness"), os.environ.get("PYTHONPATH")]))
+    os.execv(sys.executable, words)
 
 
 def _is_check_run(config: pytest.Config) -> bool:
@@ -111,6 +135,9 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Bench]:
     this = _lab_of(request.node)
     assert this is not None
     bench = Bench(this, settings.submission, settings.tier, settings.cc, settings.san)
+    path = _results_path(request.config)
+    # Who grades a course writes for students, who have their programs in labs/.
+    bench.at_students_desk = settings.submission == labs.LABS or bool(path and path.is_dir())
     request.node.stash[BENCH] = bench
     yield bench
     bench.close()
@@ -181,12 +208,22 @@ def pytest_runtest_makereport(item: pytest.Item, call: "pytest.CallInfo[None]") 
             outcome.saw += traceback.format_tb(error.__traceback__)[-1].strip().splitlines()
 
 
+def _results_path(config: pytest.Config) -> Optional[Path]:
+    path = config.getoption("results", None)
+    return Path(config.invocation_params.dir, path) if path and SETTINGS in config.stash else None
+
+
+def pytest_runtest_teardown(item: pytest.Item, nextitem: Optional[pytest.Item]) -> None:
+    path, this = _results_path(item.config), _lab_of(item)
+    if path and path.is_dir() and this and (nextitem is None or _lab_of(nextitem) != this):
+        mine = [outcome for outcome in item.config.stash[OUTCOMES] if outcome.lab == this.name]
+        results.write_json(path / f"{this.name}.json", mine, item.config.stash[SETTINGS].tier)
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    settings = session.config.stash.get(SETTINGS, None)
-    path = session.config.getoption("results", None)
-    if settings is not None and path:
-        results.write_json(Path(session.config.invocation_params.dir, path), session.config.stash[OUTCOMES],
-                           settings.tier)
+    path = _results_path(session.config)
+    if path and not path.is_dir():
+        results.write_json(path, session.config.stash[OUTCOMES], session.config.stash[SETTINGS].tier)
 
 
 # ---- the student's view -------------------------------------------------------------------------------------

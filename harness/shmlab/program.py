@@ -344,6 +344,7 @@ class Bench:
         self.history: List[Program] = []
         self.files: Set[str] = set()
         self.made_by_check: List[str] = []
+        self.at_students_desk = False  # then the way to see it by hand is told as for the labs' own folder
         self._box: Optional[Box] = None
         self._ring: Optional[Ring] = None
         self._builds: Dict[Tuple[str, bool], Built] = {}

@@ -41,11 +41,20 @@ def totals(outcomes: List[Outcome]) -> Dict[str, List[int]]:
     return found
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Writes a file whole or not at all, whatever happens meanwhile."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    with open(scratch, "w", encoding="utf-8", newline="") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(scratch, path)
+
+
 def write_json(path: Path, outcomes: List[Outcome], tier: str) -> None:
-    """Writes all outcomes into one file, whole or not at all."""
+    """Writes all outcomes into one file."""
     labs = {lab: {"score": score, "maximum": maximum} for lab, (score, maximum) in totals(outcomes).items()}
     data = {"version": 1, "tier": tier, "labs": labs,
             "checks": [{**asdict(outcome), "score": outcome.score} for outcome in outcomes]}
-    scratch = path.with_name(path.name + ".part")
-    scratch.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-    os.replace(scratch, path)
+    write_whole(path, json.dumps(data, indent=1) + "\n")
