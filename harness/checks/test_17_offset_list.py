@@ -91,7 +91,6 @@ def require_refusals(lab: Bench, *bad) -> None:
         started = [(lab.start("walker", put(lab, raw)), what) for raw, what in bad[some:some + 4]]
         for program, what in started:
             name = program.command.split()[1]
-            lab.history.append(program)  # what is told of a failure is told of this one
             lab.made_by_check[:] = [f"an object {name} with a bad list: {what}"]
             if not lab.box.wait(program.started, 4):
                 require(False, "the walker ends, whatever the list is like", what, program.standing())

@@ -107,10 +107,10 @@ def show_board(page: Page, rows: List[List[str]], score: int, maximum: int) -> N
 
 
 def story_of_calls(bench: Bench) -> List[str]:
-    """The last calls of the last program of a check, each with its line in the source."""
-    if not bench.history:
+    """The last calls of the program that a failure is about, each with its line in the source."""
+    program = bench.subject
+    if not program:
         return []
-    program = bench.history[-1]
     if not program.calls:
         program.calls = [call for call in bench.read_calls() if not bench.is_other(call.pid, program)]
     groups: List[List[Call]] = []
@@ -143,9 +143,9 @@ _BY_STRACE = {"shmget", "shmat", "shmdt", "shmctl", "ftruncate", "munmap", "mmap
 
 def way_by_hand(bench: Bench) -> str:
     """Commands for the lab's folder that show the same."""
-    if not bench.history:
+    program = bench.subject
+    if not program:
         return ""
-    program = bench.history[-1]
     if bench.at_students_desk and bench.cc == "cc" and not bench.san:
         steps = [f"make {bench.lab.number}", f"cd build/labs/{bench.lab.name}"]
     else:

@@ -167,7 +167,8 @@ def _outcome_of(item: pytest.Item, error: Optional[BaseException], seconds: floa
     if isinstance(error, CheckFailed):
         outcome.expected, outcome.saw = error.expected, error.saw
         if bench:
-            for program in bench.history[-1:]:
+            # A program that is not finished may be the reason why another one fails.
+            for program in [bench.subject, *bench.history[::-1]] if bench.subject else []:
                 # Taking things back may be unfinished as well, and says so first: the last one is where it stopped.
                 todos = re.findall(r"TODO \d+[^/\n]*", bytes(program.started.output[2]).decode("utf-8", "replace"))
                 if todos:

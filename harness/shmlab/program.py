@@ -107,6 +107,7 @@ class Run:
     cpu: float
     wall: float
     left_behind: LeftBehind
+    program: "Program" = field(repr=False)
     notes: List[str] = field(default_factory=list)
 
     @property
@@ -130,6 +131,7 @@ class Run:
     @property
     def ending(self) -> List[str]:
         """How it ended and what it said, for people."""
+        self.program.looked_at()
         how = f"{self.name} was killed by {self.signal}" if self.signal else f"{self.name}: exit status {self.exit_status}"
         said = [f"stderr: {line}" for line in self.stderr.strip().splitlines()[-6:]]
         return [how, *self.notes, *(said or (["stderr: (nothing)"] if self.status else []))]
@@ -169,10 +171,16 @@ class Program:
     def pid(self) -> int:
         return self.started.pid
 
+    def looked_at(self) -> None:
+        """What is told of a failure is told of the program of the student's that a check has looked at last."""
+        if self in self.bench.history:
+            self.bench.subject = self
+
     # ---- holding
 
     def held(self, count: int = 1, timeout: float = HOLD_SECONDS) -> List[int]:
         """Waits until so many processes are held. Gives their pids, in the order in which they stopped."""
+        self.looked_at()
         box = self.bench.box
 
         def stopped() -> List[int]:
@@ -208,6 +216,7 @@ class Program:
 
     def maps(self, pid: Optional[int] = None) -> List[Mapping]:
         """The mappings of the program or of another process of it, the spy's ring left out."""
+        self.looked_at()
         raw = self.bench.box.read(f"/proc/{pid or self.pid}/maps")
         return [m for m in kernel.parse_maps(raw) if not m.name.startswith(self.bench.box.run)]
 
@@ -233,6 +242,7 @@ class Program:
 
     def blocked(self, pid: Optional[int] = None) -> Optional[kernel.Blocked]:
         """The system call that the program waits in; None while it runs."""
+        self.looked_at()
         try:
             return kernel.parse_blocked(self.bench.box.read(f"/proc/{pid or self.pid}/syscall"))
         except OSError:
@@ -295,6 +305,7 @@ class Program:
 
     def wait_output(self, length: int, timeout: float = HOLD_SECONDS) -> bytes:
         """Waits until so many bytes have come on stdout."""
+        self.looked_at()
         arrived = self.bench.box.pump(lambda: len(self.output) >= length or self.started.status is not None, timeout)
         if len(self.output) < length:
             where = self.wait().ending if arrived else self.standing()
@@ -303,6 +314,7 @@ class Program:
 
     def wait(self, timeout: float = WALL_SECONDS) -> Run:
         """Waits for the end. A program that does not end is killed, and the check fails."""
+        self.looked_at()
         if self.finished:
             return self.finished
         box, started = self.bench.box, self.started
@@ -333,7 +345,7 @@ class Program:
         assert started.status is not None
         return Run(self.name, self.command, started.status, bytes(started.output[1]),
                    started.output[2].decode("utf-8", "replace"), started.cpu, started.wall,
-                   self.bench.left_since(self._before), notes)
+                   self.bench.left_since(self._before), self, notes)
 
 
 class Bench:
@@ -341,7 +353,8 @@ class Bench:
 
     def __init__(self, lab: Lab, submission: Path, tier: str, cc: str, san: bool) -> None:
         self.lab, self.submission, self.tier, self.cc, self.san = lab, submission, tier, cc, san
-        self.history: List[Program] = []
+        self.history: List[Program] = []  # the student's, as they were started
+        self.subject: Optional[Program] = None  # the one that a failure is about
         self.files: Set[str] = set()
         self.made_by_check: List[str] = []
         self.at_students_desk = False  # then the way to see it by hand is told as for the labs' own folder
@@ -476,6 +489,7 @@ class Bench:
         program = Program(self, started, name, " ".join([name, *words]), by_hand, built, rules, before)
         if spied:
             self.history.append(program)
+            self.subject = program
         return program
 
     def start(self, program: str, *words: object, stdin: Optional[bytes] = None, umask: int = 0o022,

@@ -180,6 +180,18 @@ def test_a_failure_says_everything(mine):
         assert part in output or re.search(part, output), f"{part}\n{output}"
 
 
+def test_a_failure_is_about_the_case_that_failed(tmp_path):
+    """The check looks at three runs when all of them have ended; the second is wrong."""
+    name = "02_fork_copies"
+    folder = shutil.copytree(labs.SOLUTIONS / name, tmp_path / name)
+    path = folder / "fork_copies.c"
+    path.write_text(path.read_text().replace("        execvp(program[0], program);\n",
+                                                  "        execvp(program[0], program);\n        _exit(0);\n"))
+    output = course.check("02", tmp_path).output
+    assert re.search(r"by hand .*\./fork_copies 1 2 \./no-such-program", output), output
+    assert re.search(r"calls +fork_copies.*execvp", output, re.S), output
+
+
 def test_machines_can_read_the_outcome(mine, tmp_path):
     path = mine / SOURCE.name
     path.write_text(path.read_text().replace("IPC_CREAT | IPC_EXCL | MODE", "IPC_CREAT | MODE"))
