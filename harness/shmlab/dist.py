@@ -1,0 +1,158 @@
+"""Makes what is handed out: the students' edition (`make dist`) and Gradescope's autograder (`make gradescope`).
+
+The students' edition is this project without solutions, mistakes, variants, hostile programs and the instructor's
+commands. The programs that checks use as unrelated peers are in it, compiled.
+"""
+from __future__ import annotations
+
+import gzip
+import os
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Dict, List, Optional
+
+from . import native
+from .cohort import JUDGING
+from .labs import CHECKS, PEERS, ROOT, SOLUTIONS, Lab, UserError, all_labs
+
+NAME = "shared-memory-lab"
+_FILES = ["LICENSE", "compile_flags.txt", ".clang-format", ".editorconfig", ".gitignore", "harness/pytest.ini",
+          "harness/conftest.py", "harness/setup.sh", "harness/native/box.c", "harness/native/spy.c",
+          "harness/native/calls.def", "harness/native/peer.c"]
+_FOLDERS = ["labs", "harness/checks"]
+_MODULES = ["__init__", "__main__", *JUDGING]
+_AUTOGRADER_MODULES = ["course", "intake", "cohort", "exports", "autograde"]
+
+
+def _without(text: str, start: str, end: str) -> str:
+    """A text less the parts that are marked as not for students."""
+    return re.sub(rf"^{re.escape(start)}\n.*?^{re.escape(end)}\n", "", text, flags=re.M | re.S)
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+    target.chmod(0o755 if os.access(source, os.X_OK) else 0o644)
+
+
+def needs_peers(lab: Lab) -> bool:
+    """Whether the checks of a lab start finished programs of it."""
+    return "reference(" in (CHECKS / f"test_{lab.name}.py").read_text(encoding="utf-8")
+
+
+def _libraries() -> Dict[str, str]:
+    """A compiler for each C library that students may use: semaphores and mutexes of two are not alike in memory."""
+    found = {"glibc": native.host_compiler()}
+    if shutil.which("musl-gcc"):
+        found["musl"] = "musl-gcc"
+    return found
+
+
+def compile_peers(target: Path) -> None:
+    """Puts the peers into `target`/MACHINE/LIBRARY/NN_name/, static, so that they run wherever students are."""
+    for library, cc in _libraries().items():
+        for lab in all_labs():
+            for program in lab.programs if needs_peers(lab) else ():
+                path = target / platform.machine() / library / lab.name / program
+                path.parent.mkdir(parents=True, exist_ok=True)
+                command = [*shlex.split(cc), "-std=c17", "-O2", "-s", "-static", "-pthread", f"{program}.c", "-o", str(path),
+                           "-lrt"]
+                done = subprocess.run(command, cwd=SOLUTIONS / lab.name, stdin=subprocess.DEVNULL, capture_output=True,
+                                      text=True)
+                if done.returncode != 0:
+                    raise UserError(f"cannot build {lab.name}/{program}.c for {library}: {done.stderr.strip().splitlines()[0]}")
+
+
+def students_edition(target: Path, more_modules: Optional[List[str]] = None) -> None:
+    """Writes the tree of the students' edition."""
+    if not SOLUTIONS.is_dir():
+        raise UserError("this is the students' edition already: it has no solutions to compile peers from")
+    for name in _FILES:
+        _copy(ROOT / name, target / name)
+    for name in _FOLDERS:
+        for path in sorted((ROOT / name).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                _copy(path, target / path.relative_to(ROOT))
+    for name in _MODULES + (more_modules or []):
+        _copy(ROOT / "harness" / "shmlab" / f"{name}.py", target / "harness" / "shmlab" / f"{name}.py")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (target / "Makefile").write_text(_without(makefile, "# (not for students", "# not for students)"), encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (target / "README.md").write_text(_without(readme, "<!-- not for students -->", "<!-- for all -->"), encoding="utf-8")
+    compile_peers(target / PEERS.relative_to(ROOT))
+
+
+def _plain(info: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Nobody's files, of no time: the same tree gives the same archive."""
+    info.uid = info.gid = 0
+    info.uname = info.gname = ""
+    info.mtime = 0
+    return info
+
+
+def make_dist(out: Path) -> Path:
+    """Writes the students' archive. Gives its path."""
+    path = out / f"{NAME}.tar.gz"
+    with tempfile.TemporaryDirectory() as scratch:
+        tree = Path(scratch, NAME)
+        students_edition(tree)
+        out.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}")
+        with open(part, "wb") as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed, \
+                tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive:
+            for item in [tree, *sorted(tree.rglob("*"))]:
+                archive.add(item, str(item.relative_to(scratch)), recursive=False, filter=_plain)
+        os.replace(part, path)
+    return path
+
+
+_SETUP = """#!/bin/bash
+# Gradescope runs this once, as root, when it builds the image.
+set -eu
+apt-get update
+DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends gcc libc6-dev make python3 python3-pytest binutils
+# The programs of students run as another user here, who shall see neither checks nor peers.
+chmod 700 /autograder/source
+"""
+
+_RUN = """#!/bin/bash
+# Gradescope runs this, as root, for every submission; see harness/shmlab/autograde.py.
+set -eu
+cd /autograder/source/lab
+PYTHONPATH=harness exec /usr/bin/python3 -m shmlab.autograde /autograder/submission /autograder/results/results.json
+"""
+
+
+def make_gradescope(out: Path, course: Optional[Path], labs: List[str]) -> Path:
+    """Writes the zip that Gradescope takes as an autograder. Gives its path."""
+    path = out / "gradescope.zip"
+    with tempfile.TemporaryDirectory() as scratch:
+        tree = Path(scratch)
+        students_edition(tree / "lab", _AUTOGRADER_MODULES)
+        for name, text in ("setup.sh", _SETUP), ("run_autograder", _RUN):
+            (tree / name).write_text(text, encoding="utf-8")
+            (tree / name).chmod(0o755)
+        if course:
+            from . import course as courses
+
+            courses.read(course)  # what is wrong in it is better said here than there
+            _copy(course, tree / "lab" / "course.ini")
+        (tree / "lab" / "labs.txt").write_text(" ".join(labs) + "\n", encoding="utf-8")
+        out.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}")
+        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+            for item in sorted(tree.rglob("*")):
+                if item.is_file():
+                    info = zipfile.ZipInfo(str(item.relative_to(tree)))
+                    info.external_attr = (item.stat().st_mode & 0xFFFF) << 16
+                    info.compress_type = zipfile.ZIP_DEFLATED
+                    archive.writestr(info, item.read_bytes())
+        os.replace(part, path)
+    return path
