@@ -6,12 +6,14 @@ import os
 import shlex
 import stat
 import tempfile
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Tuple
 
 from . import native
-from .box import Box
+from .box import Box, Started
 from .calls import WRAPPED
 from .labs import Lab, UserError, submitted_folder
 
@@ -83,45 +85,64 @@ def compile_command(program: str, cc: str, san: bool) -> List[str]:
     return [*shlex.split(cc), *FLAGS, *(SANITIZE if san else []), f"{program}.c", "-o", program, "-lrt"]
 
 
+@lru_cache(maxsize=None)
 def build(lab: Lab, program: str, submission: Path, tier: str, cc: str = "cc", san: bool = False) -> Built:
-    """Compiles one program of a submission, or takes it from an earlier build of the same content."""
+    """Compiles the programs of a submission, or takes them from an earlier build of the same content; gives one of them.
+
+    A source that changes while the harness runs is not looked at again.
+    """
     if san and "musl" in cc:
         raise UserError("musl has no sanitizers: use SAN=1 with gcc or clang")
     sources = read_sources(lab, submission)
     spy = native.spy_object(cc).read_bytes()
     wraps = "-Wl," + ",".join(f"--wrap={name}" for name in WRAPPED)
-    command = compile_command(program, cc, san)
-    command[command.index("-o"):command.index("-o")] = [".spy.o", wraps]
     parts = [part for name, content in sources.items() for part in (name.encode(), content)]
-    key = native.fingerprint(native.find_compiler(cc).encode(), " ".join(command).encode(), spy, *parts)
-    target = native.build_folder() / "programs" / key
-    note = target / f"{program}.json"
-    if not note.exists():
-        _compile(program, command, sources, spy, tier, target)
-    said = json.loads(note.read_text(encoding="utf-8"))
+    targets: Dict[str, Path] = {}
+    missing: Dict[str, List[str]] = {}
+    for name in lab.programs:
+        command = compile_command(name, cc, san)
+        command[command.index("-o"):command.index("-o")] = [".spy.o", wraps]
+        key = native.fingerprint(native.find_compiler(cc).encode(), " ".join(command).encode(), spy, *parts)
+        targets[name] = native.build_folder() / "programs" / key
+        if not (targets[name] / f"{name}.json").exists():
+            missing[name] = command
+    if program in missing:
+        _compile(missing, {**sources, ".spy.o": spy}, tier, targets)
+    said = json.loads((targets[program] / f"{program}.json").read_text(encoding="utf-8"))
     if said["error"] is not None:
         raise BuildProblem(said["error"])
-    return Built(program, target / program, said["warnings"])
+    return Built(program, targets[program] / program, said["warnings"])
 
 
-def _compile(program: str, command: List[str], sources: Dict[str, bytes], spy: bytes, tier: str, target: Path) -> None:
+def _compile(commands: Dict[str, List[str]], files: Dict[str, bytes], tier: str, targets: Dict[str, Path]) -> None:
+    """Compiles programs side by side, each in a box of its own, and writes down what came of it."""
+    with ExitStack() as boxes:
+        runs: List[Tuple[str, Box, Started]] = []
+        for program, command in commands.items():
+            box = boxes.enter_context(Box(tier))
+            for name, content in files.items():
+                box.put(name, content)
+            run = box.start(command, address_mb=0, wall_ms=COMPILE_SECONDS * 1000, cpu_s=COMPILE_SECONDS)
+            runs.append((program, box, run))
+        for program, box, run in runs:
+            box.wait(run, COMPILE_SECONDS + 5)
+            _keep(program, box, run, targets[program])
+
+
+def _keep(program: str, box: Box, run: Started, target: Path) -> None:
+    """Takes what a compiler has made out of its box."""
     binary: Optional[bytes] = None
     error: Optional[str] = None
-    with Box(tier) as box:
-        for name, content in {**sources, ".spy.o": spy}.items():
-            box.put(name, content)
-        run = box.start(command, address_mb=0, wall_ms=COMPILE_SECONDS * 1000, cpu_s=COMPILE_SECONDS)
-        box.wait(run, COMPILE_SECONDS + 5)
-        said = run.output[2].decode("utf-8", "replace").replace(box.work + "/", "")
-        if run.timed_out or run.status is None or (run.status & 0x7F):
-            error = f"the compiler did not finish {program}.c within {COMPILE_SECONDS} s or within its memory"
-        elif run.status != 0:
-            error = f"{program}.c does not compile:\n{said[:8000].rstrip()}"
-        else:
-            try:
-                binary = box.get(program, 64 << 20)
-            except OSError as problem:
-                error = f"the compiler made no program of {program}.c: {problem.strerror}"
+    said = run.output[2].decode("utf-8", "replace").replace(box.work + "/", "")
+    if run.timed_out or run.status is None or (run.status & 0x7F):
+        error = f"the compiler did not finish {program}.c within {COMPILE_SECONDS} s or within its memory"
+    elif run.status != 0:
+        error = f"{program}.c does not compile:\n{said[:8000].rstrip()}"
+    else:
+        try:
+            binary = box.get(program, 64 << 20)
+        except OSError as problem:
+            error = f"the compiler made no program of {program}.c: {problem.strerror}"
     target.mkdir(parents=True, exist_ok=True)
     if binary is not None:
         _write(target / program, binary, 0o755)

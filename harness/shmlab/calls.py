@@ -7,7 +7,7 @@ import re
 import struct
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Dict, Iterable, List, Sequence, Tuple
+from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 
 from .kernel import show
 
@@ -128,6 +128,8 @@ class Ring:
         os.fchmod(self._fd, 0o666)
         os.ftruncate(self._fd, _HEAD.size + capacity * _RECORD.size)
         os.pwrite(self._fd, _HEAD.pack(capacity, 0), 0)
+        self._known: List[Call] = []
+        self._next = 0  # the first record that was not yet whole when we last looked
 
     def close(self) -> None:
         os.close(self._fd)
@@ -140,19 +142,28 @@ class Ring:
         head = os.pread(self._fd, _HEAD.size, 0)
         total = _HEAD.unpack(head)[1] if len(head) == _HEAD.size else 0
         oldest = max(0, total - self.capacity)
-        slots = os.pread(self._fd, min(total, self.capacity) * _RECORD.size, _HEAD.size)
-        found = []
-        for start in range(0, len(slots) - _RECORD.size + 1, _RECORD.size):
-            raw = _RECORD.unpack_from(slots, start)
-            if not oldest < raw[0] <= total or (raw[0] - 1) % self.capacity != start // _RECORD.size:
-                continue
-            if not 0 <= raw[3] < len(DEFINITIONS):
-                continue
-            text = os.fsdecode(raw[14].split(b"\0", 1)[0])
-            found.append(Call(raw[0], raw[1], raw[2], DEFINITIONS[raw[3]][0], tuple(raw[9:14]), text, raw[7],
-                              raw[5], bool(raw[4] & INJECTED), bool(raw[4] & FOREIGN), bool(raw[4] & FAILED),
-                              raw[8]))
-        return sorted(found, key=lambda call: call.sequence), oldest
+        self._known = [call for call in self._known if oldest < call.sequence <= total]
+        # A whole record stays as it is until the ring has come round: each is read once. A hole is looked at again.
+        found, whole = [], True
+        for number in range(max(oldest, self._next), total):
+            slot = os.pread(self._fd, _RECORD.size, _HEAD.size + number % self.capacity * _RECORD.size)
+            call = _parse(slot, number + 1)
+            whole = whole and call is not None
+            if whole:
+                self._next = number + 1
+            if call:
+                (self._known if whole else found).append(call)
+        return self._known + found, oldest
+
+
+def _parse(slot: bytes, sequence: int) -> Optional[Call]:
+    """The call in a slot; None while it is not written, or when it makes no sense."""
+    raw = _RECORD.unpack(slot) if len(slot) == _RECORD.size else (0,)
+    if raw[0] != sequence or not 0 <= raw[3] < len(DEFINITIONS):
+        return None
+    text = os.fsdecode(raw[14].split(b"\0", 1)[0])
+    return Call(raw[0], raw[1], raw[2], DEFINITIONS[raw[3]][0], tuple(raw[9:14]), text, raw[7], raw[5],
+                bool(raw[4] & INJECTED), bool(raw[4] & FOREIGN), bool(raw[4] & FAILED), raw[8])
 
 
 def with_places(calls: Iterable[Call], places: Dict[int, str]) -> List[Call]:

@@ -112,7 +112,7 @@ def story_of_calls(bench: Bench) -> List[str]:
     if not program:
         return []
     if not program.calls:
-        program.calls = [call for call in bench.read_calls() if not bench.is_other(call.pid, program)]
+        program.calls = program.recorded()
     groups: List[List[Call]] = []
     for call in program.calls:
         if call.name in _QUIET:

@@ -214,6 +214,11 @@ class Program:
 
     # ---- looking
 
+    def recorded(self) -> List[Call]:
+        """What the spy has recorded of the program and its children: all but the other programs of the check."""
+        others = set(self.bench.box.programs) - {self.pid}
+        return [call for call in self.bench.read_calls() if call.pid not in others]
+
     def maps(self, pid: Optional[int] = None) -> List[Mapping]:
         """The mappings of the program or of another process of it, the spy's ring left out."""
         self.looked_at()
@@ -340,8 +345,7 @@ class Program:
             notes.append("it used up the memory that a program may have here")
         if started.flooded:
             notes.append("it wrote more than 4 MiB")
-        self.calls = [call for call in self.bench.read_calls() if call.pid == self.pid or not self.bench.is_other(
-            call.pid, self)]
+        self.calls = self.recorded()
         assert started.status is not None
         return Run(self.name, self.command, started.status, bytes(started.output[1]),
                    started.output[2].decode("utf-8", "replace"), started.cpu, started.wall,
@@ -360,7 +364,6 @@ class Bench:
         self.at_students_desk = False  # then the way to see it by hand is told as for the labs' own folder
         self._box: Optional[Box] = None
         self._ring: Optional[Ring] = None
-        self._builds: Dict[Tuple[str, bool], Built] = {}
 
     # ---- the box
 
@@ -422,10 +425,6 @@ class Bench:
 
     _made: Tuple[str, ...] = ()
 
-    def is_other(self, pid: int, program: Program) -> bool:
-        """Whether a process belongs to another program of this check."""
-        return pid in self.box.programs and pid != program.pid
-
     # ---- names
 
     def file(self, name: str = "meeting_place", content: bytes = b"") -> str:
@@ -459,10 +458,8 @@ class Bench:
     # ---- running
 
     def _built(self, program: str, reference: bool) -> Built:
-        if (program, reference) not in self._builds:
-            source = SOLUTIONS if reference else self.submission
-            self._builds[program, reference] = building.build(self.lab, program, source, self.tier, self.cc, self.san)
-        return self._builds[program, reference]
+        source = SOLUTIONS if reference else self.submission
+        return building.build(self.lab, program, source, self.tier, self.cc, self.san)
 
     def _start(self, built: Built, words: List[str], name: str, stdin: Optional[bytes], umask: int, rules: List[str],
                spied: bool, stdout: Optional[str] = None) -> Program:

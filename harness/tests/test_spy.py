@@ -2,6 +2,7 @@
 import errno
 import os
 import signal
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -237,6 +238,30 @@ def test_a_ring_that_was_tampered_with_is_read_all_the_same(tmp_path):
         found, lost = ring.read()
         assert len(found) <= 16 and lost >= 0
         assert all(str(call) for call in found)
+    ring.close()
+    os.close(folder)
+
+
+def test_each_reading_gives_all_that_is_there_by_then(tmp_path):
+    folder = os.open(tmp_path, os.O_RDONLY)
+    ring = calls.Ring(folder, capacity=16)
+
+    def sequences(total, *written):
+        """Writes these records, the ring's count being `total`, and reads."""
+        with open(tmp_path / "ring", "r+b") as file:
+            for number in written:
+                file.seek(128 + (number - 1) % 16 * 128)
+                file.write(struct.pack("<QQiHHiiqQ5q40s", number, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, b""))
+            file.seek(8)
+            file.write(struct.pack("<Q", total))
+        found, lost = ring.read()
+        return [call.sequence for call in found], lost
+
+    assert sequences(3, 1, 2, 3) == ([1, 2, 3], 0)
+    assert sequences(5, 5) == ([1, 2, 3, 5], 0)  # the fourth has its place and is not written yet
+    assert sequences(6, 6) == ([1, 2, 3, 5, 6], 0)
+    assert sequences(6, 4) == ([1, 2, 3, 4, 5, 6], 0)
+    assert sequences(20, *range(7, 21)) == (list(range(5, 21)), 4)
     ring.close()
     os.close(folder)
 
