@@ -1,4 +1,4 @@
-"""The gallery: known wrong programs and unusual right ones, each a small patch on a solution."""
+"""The gallery: known wrong programs and unusual right ones, each a small patch on a solution, and hostile ones."""
 from __future__ import annotations
 
 import re
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, List, Tuple
 
-from .labs import MISTAKES, ROOT, VARIANTS, Lab, UserError, all_labs
+from .labs import HOSTILE, MISTAKES, ROOT, SOLUTIONS, VARIANTS, Lab, UserError, all_labs
 
 
 @dataclass(frozen=True)
@@ -58,3 +58,40 @@ def mistakes() -> List[Exhibit]:
 def variants() -> List[Exhibit]:
     """Every right program that is unlike the solution."""
     return _all(VARIANTS)
+
+
+@dataclass(frozen=True)
+class Attack:
+    """A hostile program that is handed in as one of a lab's: the points it gets, and words that its student reads."""
+
+    lab: Lab
+    program: str
+    path: Path
+    title: str
+    score: int
+    says: str
+
+    def __str__(self) -> str:
+        return self.path.stem
+
+    def apply(self, folder: Path) -> Path:
+        """Writes the lab's solution with the hostile program in its place. Gives the submission to check."""
+        target = folder / "labs" / self.lab.name
+        target.mkdir(parents=True)
+        for source in (SOLUTIONS / self.lab.name).iterdir():
+            (target / source.name).write_bytes(source.read_bytes())
+        (target / f"{self.program}.c").write_bytes(self.path.read_bytes())
+        return folder
+
+
+def _read_attack(path: Path, labs: Dict[str, Lab]) -> Attack:
+    head = path.read_text(encoding="utf-8").split("*/", 1)[0]
+    field: Dict[str, str] = dict(re.findall(r"^ \* (?:@brief )?([A-Z][a-z ]+): (.+)$", head, re.M))
+    name, _, file = field["Instead of"].partition("/")
+    return Attack(labs[name], file[: -len(".c")], path, field["Hostile"], int(field["Score"]), field.get("Says", ""))
+
+
+def hostile() -> List[Attack]:
+    """Every program that attacks the grader or the machine."""
+    labs = {lab.name: lab for lab in all_labs()}
+    return [_read_attack(path, labs) for path in sorted(HOSTILE.glob("*.c"))]

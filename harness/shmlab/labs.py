@@ -14,6 +14,7 @@ SOLUTIONS = ROOT / "solutions"
 CHECKS = ROOT / "harness" / "checks"
 MISTAKES = ROOT / "harness" / "mistakes"
 VARIANTS = ROOT / "harness" / "variants"
+HOSTILE = ROOT / "harness" / "hostile"
 
 
 class UserError(Exception):
