@@ -103,9 +103,8 @@ def test_usage(lab):
 def test_stat(lab):
     """`stat` prints what the kernel knows of the segment, and leaves it as it was."""
     # Never attached: its maker could not, for want of address space. Most of what there is to know is 0.
-    lab.box.put("peer", native.peer_program().read_bytes(), 0o755)
     key = lab.ftok(lab.file(FILE), ID)
-    maker = lab.box.start(["./peer", "make", str(key), str(64 << 20), "0"], address_mb=32)
+    maker = lab.box.start(["peer", "make", str(key), str(64 << 20), "0"], image=native.peer_program(), address_mb=32)
     lab.box.wait(maker, 4)
     require_true_answer(lab, lab.segment(key).shmid)
     lab.fresh()

@@ -305,9 +305,6 @@ static void set_up_namespaces(void)
         refuse("sethostname");
     snprintf(text, sizeof text, "%ld", (opt.memory_mb << 20) / sysconf(_SC_PAGESIZE));
     write_file("/proc/sys/kernel/shmall", text); /* older kernels do not allow it: the watch remains */
-    /* As root the programs need no namespace of users; otherwise start_program() makes one for each. */
-    if (program_uid != 0 && geteuid() == 0 && opt.slot >= 0)
-        must_write("/proc/sys/user/max_user_namespaces", "0");
 }
 
 /* ---- starting a program ------------------------------------------------------------------------------ */
@@ -328,20 +325,25 @@ static _Noreturn void cannot_start(const char *what)
 }
 
 /**
- * Gives up every privilege. An ordinary user's programs get a user namespace below pid 1's, in which they have
- * their own uid back and no capability; root's get an unused uid.
+ * Gives up every privilege. Each program gets a user namespace below pid 1's, in which it has the uid that it had
+ * and no capability: a program of the same uid that was started beside it cannot trace it, read or write its
+ * memory, or open its executable.
  */
 static void drop_privileges(void)
 {
     char text[64];
-    if (opt.slot < 0 && opt.namespaces) {
+    if (opt.slot >= 0 &&
+        (setgroups(0, NULL) < 0 || setresgid(program_gid, program_gid, program_gid) < 0 ||
+         setresuid(program_uid, program_uid, program_uid) < 0))
+        cannot_start("setresuid");
+    if (opt.namespaces) {
         if (prctl(PR_SET_DUMPABLE, 1) < 0 || unshare(CLONE_NEWUSER) < 0)
             cannot_start("unshare");
         write_file("/proc/self/setgroups", "deny");
-        snprintf(text, sizeof text, "%u 0 1", program_uid);
+        snprintf(text, sizeof text, "%u %u 1", program_uid, opt.slot < 0 ? 0 : program_uid);
         if (write_file("/proc/self/uid_map", text) < 0)
             cannot_start("uid_map");
-        snprintf(text, sizeof text, "%u 0 1", program_gid);
+        snprintf(text, sizeof text, "%u %u 1", program_gid, opt.slot < 0 ? 0 : program_gid);
         if (write_file("/proc/self/gid_map", text) < 0)
             cannot_start("gid_map");
         if (write_file("/proc/sys/user/max_user_namespaces", "0") < 0)
@@ -349,10 +351,6 @@ static void drop_privileges(void)
     }
     for (int capability = 0; capability < 64; capability++)
         prctl(PR_CAPBSET_DROP, capability, 0, 0, 0);
-    if (opt.slot >= 0 &&
-        (setgroups(0, NULL) < 0 || setresgid(program_gid, program_gid, program_gid) < 0 ||
-         setresuid(program_uid, program_uid, program_uid) < 0))
-        cannot_start("setresuid");
     struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
     struct __user_cap_data_struct none[2] = {{0}};
     if (opt.namespaces && syscall(SYS_capset, &header, none) < 0)
@@ -380,7 +378,7 @@ static long threads_of_this_user(void)
 }
 
 /** Becomes the program. Only in a child of pid 1; never returns. */
-static _Noreturn void become(char *const argv[], char *const environment[], const int io[3],
+static _Noreturn void become(char *const argv[], char *const environment[], const int io[4],
                              const struct limits *limits)
 {
     const long processes = limits->processes + (opt.namespaces || opt.slot >= 0 ? 0 : threads_of_this_user());
@@ -405,13 +403,24 @@ static _Noreturn void become(char *const argv[], char *const environment[], cons
         limit(RLIMIT_AS, (rlim_t)limits->address_mb << 20, (rlim_t)limits->address_mb << 20);
     if (limits->folder && chdir(limits->folder) < 0)
         cannot_start(limits->folder);
-    close_range(3, ~0U, 0);
-    execvpe(argv[0], argv, environment);
+    if (io[3] < 0) {
+        close_range(3, ~0U, 0);
+        execvpe(argv[0], argv, environment);
+    } else {
+        dup3(io[3], 3, O_CLOEXEC); /* fails only if it is 3 already */
+        close_range(4, ~0U, 0);
+        execveat(3, "", argv, environment, AT_EMPTY_PATH);
+    }
     cannot_start(argv[0]);
 }
 
-/** Starts a program. Gives its pid, or -1 with errno set. */
-static pid_t start_program(char *const argv[], char *const environment[], const int io[3],
+/**
+ * Starts a program. Gives its pid, or -1 with errno set.
+ *
+ * @param io  its stdin, stdout and stderr, and its executable if argv[0] is not to be looked for: a file that no
+ *            path in here leads to can be neither replaced, nor read, nor run by another program; -1: there is none
+ */
+static pid_t start_program(char *const argv[], char *const environment[], const int io[4],
                            const struct limits *limits)
 {
     struct program *slot = NULL;
@@ -647,7 +656,7 @@ static void report(FILE *out)
 struct message {
     char *field[MAX_FIELDS + 1];
     int fields;
-    int fd[3];
+    int fd[4];
     int fds;
 };
 
@@ -656,7 +665,7 @@ static void answer_errno(const char *what)
     tell("= failed %d %s: %s", errno, what, strerror(errno));
 }
 
-/** `start`, then fields that begin with `o` (option), `a` (argument) or `e` (environment); three descriptors. */
+/** `start`, then fields that begin with `o` (option), `a` (argument) or `e` (environment); three or four descriptors. */
 static void command_start(struct message *message)
 {
     static char *argv[MAX_FIELDS + 1], *environment[MAX_FIELDS + 1];
@@ -696,7 +705,7 @@ static void command_start(struct message *message)
     argv[arguments] = environment[variables] = NULL;
     pid_t pid = -1;
     errno = EINVAL;
-    if (arguments > 0 && message->fds == 3)
+    if (arguments > 0 && message->fds >= 3)
         pid = start_program(argv, environment, message->fd, &limits);
     if (pid < 0)
         answer_errno("start");
@@ -778,11 +787,11 @@ static void handle_message(struct message *message)
 static bool hear_harness(void)
 {
     static char text[MESSAGE_SIZE];
-    struct message message = {.fields = 0};
+    struct message message = {.fd = {-1, -1, -1, -1}};
     struct iovec part = {text, sizeof text - 1};
     union {
         struct cmsghdr align;
-        char bytes[CMSG_SPACE(3 * sizeof(int))];
+        char bytes[CMSG_SPACE(4 * sizeof(int))];
     } ancillary;
     struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = ancillary.bytes,
                             .msg_controllen = sizeof ancillary.bytes};
@@ -898,7 +907,7 @@ static int be_first(char *const argv[], char *const environment[])
         sweep();
         return 0;
     }
-    const int io[3] = {0, 1, 2};
+    const int io[4] = {0, 1, 2, -1};
     if (start_program(argv, environment, io, &usual) < 0)
         refuse("start %s", argv[0]);
     int64_t started = now_us();

@@ -287,10 +287,11 @@ class Box:
     # ---- acting
 
     def start(self, argv: Sequence[str], environment: Optional[Dict[str, str]] = None, stdin: Optional[int] = None,
-              stdout: Optional[str] = None, **options: object) -> Started:
+              stdout: Optional[str] = None, image: Optional[Path] = None, **options: object) -> Started:
         """Starts a program. Options are those of `struct limits` in box.c.
 
         Without `stdin` the program reads an empty input; `stdin=-1` makes a pipe whose end is `Started.stdin`.
+        `image` is an executable of ours that no program in the box shall put another in the place of, read or run.
         """
         program = Started(0, list(argv))
         theirs: List[int] = []
@@ -308,6 +309,8 @@ class Box:
                 os.set_blocking(ours, False)
                 program.pipes[ours] = number
                 theirs.append(end)
+            if image:
+                theirs.append(os.open(image, os.O_RDONLY | os.O_CLOEXEC))
             variables = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LANG": "C.UTF-8", "HOME": self.work,
                          "TMPDIR": self.work, **(environment or {})}
             fields = ["start"] + [f"o{key}={value}" for key, value in options.items()]

@@ -464,17 +464,16 @@ class Bench:
     def _start(self, built: Built, words: List[str], name: str, stdin: Optional[bytes], umask: int, rules: List[str],
                spied: bool, stdout: Optional[str] = None) -> Program:
         box = self.box
-        file = f"{'reference-' if not spied else ''}{built.program}"
-        if not _exists(file, box.work_fd):
-            box.put(file, built.path.read_bytes(), 0o755)
+        if spied and not _exists(built.program, box.work_fd):
+            box.put(built.program, built.path.read_bytes(), 0o755)
         environment = {"ASAN_OPTIONS": "detect_leaks=0:hard_rss_limit_mb=1500:exitcode=99",
                        "UBSAN_OPTIONS": "print_stacktrace=0:exitcode=99"}
         if spied:
             environment.update(SHMLAB_RING=f"{box.run}/ring", SHMLAB_HOLDS=f"{box.run}/holds",
                                SHMLAB_RULES=";".join(rules))
         before = box.contents()
-        started = box.start([f"./{file}", *words], environment, stdin=None if stdin is None else -1, stdout=stdout,
-                            umask=f"{umask:o}", address_mb=0 if self.san else 2048)
+        started = box.start([f"./{built.program}", *words], environment, stdin=None if stdin is None else -1, stdout=stdout,
+                            image=None if spied else built.path, umask=f"{umask:o}", address_mb=0 if self.san else 2048)
         if stdin:
             _write_all(started.stdin, stdin)
         by_hand = ""
@@ -527,9 +526,7 @@ class Bench:
         return bytes(peer.output[1])
 
     def tool_start(self, *words: object, stdin: bytes = b"") -> Started:
-        if not _exists("peer", self.box.work_fd):
-            self.box.put("peer", native.peer_program().read_bytes(), 0o755)
-        peer = self.box.start(["./peer", *(str(word) for word in words)], stdin=-1)
+        peer = self.box.start(["peer", *(str(word) for word in words)], image=native.peer_program(), stdin=-1)
         self.box.claimed_pids = (lambda before, pid: lambda: before() | {pid})(self.box.claimed_pids, peer.pid)
         if stdin:
             _write_all(peer.stdin, stdin)
