@@ -2,18 +2,22 @@
 #
 # LAB=05     one lab            CC=clang  another compiler       V=1  show everything
 # IN=folder  other programs     SAN=1     with sanitizers        TIER=host  without namespaces
+# (not for students
 # FROM=folder OUT=folder COURSE=file JOBS=2 TRUST=1   for make grade
+# not for students)
 
 LAB ?=
 IN ?= labs
 SAN ?=
 V ?=
 TIER ?=
+# (not for students
 FROM ?=
 OUT ?= results
 COURSE ?=
 JOBS ?=
 TRUST ?=
+# not for students)
 
 WARN := -Wall -Wextra -Wpedantic -Wconversion -Wshadow
 CFLAGS := -std=c17 -O2 -g -pthread $(WARN) $(if $(SAN),-fsanitize=address$(comma)undefined -fno-omit-frame-pointer)
@@ -25,10 +29,13 @@ PROGRAMS := $(SOURCES:%.c=build/%)
 NUMBERS := $(sort $(foreach folder,$(dir $(SOURCES)),$(firstword $(subst _, ,$(notdir $(patsubst %/,%,$(folder)))))))
 
 SETUP := harness/setup.sh
-OPTIONS = $(if $(LAB),--lab $(LAB)) --cc "$(CC)" $(if $(SAN),--san) $(if $(TIER),--tier $(TIER)) $(if $(V),-v)
+OPTIONS = $(if $(LAB),--lab "$(LAB)") --cc "$(CC)" $(if $(SAN),--san) $(if $(TIER),--tier $(TIER)) $(if $(V),-v)
 SHMLAB := PYTHONPATH=harness
 
-.PHONY: all $(NUMBERS) demo test check grade watch hint doctor bench clean-ipc clean help FORCE
+.PHONY: all $(NUMBERS) check watch hint doctor clean-ipc clean help FORCE
+# (not for students
+.PHONY: demo test grade dist gradescope bench
+# not for students)
 
 all: $(PROGRAMS) ## builds all labs (make 05: one of them) into build/labs/
 
@@ -46,20 +53,34 @@ build/%: %.c build/flags
 	$(if $(V),,@echo "  $(CC)  $<")
 	$(quiet)$(CC) $(CFLAGS) $< -o $@ -lrt
 
+# (not for students
 demo: ## installs what is missing, checks all the solutions, shows the score board
 	$(quiet)python=$$($(SETUP) check) && "$$python" -m pytest harness --submission solutions $(OPTIONS)
 
 test: ## installs what is missing, runs the project's own tests
 	$(quiet)python=$$($(SETUP) test) && "$$python" -m pytest harness/tests -n 2 $(if $(V),-v,-q) $(PYTEST)
 
+# not for students)
 check: ## checks your work: LAB=05 one lab, IN=folder other programs
 	$(quiet)python=$$($(SETUP) check) && "$$python" -m pytest harness --submission "$(IN)" $(OPTIONS)
 
+# (not for students
 grade: ## grades a course: FROM=submissions OUT=results, see docs/grading.md
 	$(quiet)python=$$($(SETUP) grade) && $(SHMLAB) "$$python" -m shmlab grade --from "$(FROM)" --out "$(OUT)" \
 	    $(if $(LAB),--lab "$(LAB)") --cc "$(CC)" $(if $(SAN),--san) $(if $(TIER),--tier $(TIER)) \
 	    $(if $(COURSE),--course "$(COURSE)") $(if $(JOBS),--jobs $(JOBS)) $(if $(TRUST),--trust)
 
+dist: ## the students' edition, build/shared-memory-lab.tar.gz
+	$(quiet)python=$$($(SETUP) dist) && $(SHMLAB) "$$python" -m shmlab dist
+
+gradescope: ## Gradescope's autograder, build/gradescope.zip; LAB="05 06" COURSE=file
+	$(quiet)python=$$($(SETUP) dist) && $(SHMLAB) "$$python" -m shmlab gradescope $(if $(LAB),--lab "$(LAB)") \
+	    $(if $(COURSE),--course "$(COURSE)")
+
+bench: ## measures the harness: start-up, the spy, each lab; and the ring of lab 18
+	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab bench
+
+# not for students)
 watch: ## checks LAB=05 again each time you save
 	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab watch --lab "$(LAB)" --in "$(IN)" -- $(OPTIONS)
 
@@ -68,9 +89,6 @@ hint: ## shows the next hint for LAB=05
 
 doctor: ## tells what this machine can do
 	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab doctor
-
-bench: ## measures the harness: start-up, the spy, each lab
-	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab bench
 
 clean-ipc: ## removes the segments and objects that the labs' programs left
 	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab clean-ipc
@@ -81,4 +99,6 @@ clean: ## removes build/, everything that was made
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1~\2/p' Makefile | awk -F'~' '{ printf "%-18s %s\n", $$1, $$2 }'
 	@echo '  options: LAB=05 IN=folder CC=clang SAN=1 V=1 TIER=host'
+# (not for students
 	@echo '  of make grade: FROM=submissions OUT=results COURSE=file JOBS=2 LAB=05 TRUST=1'
+# not for students)

@@ -2,8 +2,8 @@
 # Usage: harness/setup.sh PURPOSE
 #
 # Installs what a command needs and this machine lacks, and prints the Python interpreter to use.
-# PURPOSE is check (a student's needs: C compiler, pytest), grade (an instructor's: progress and reports as well) or
-# test (the project's own tests).
+# PURPOSE is check (a student's needs: C compiler, pytest), grade (an instructor's: progress and reports as well),
+# dist (to make what is handed out) or test (the project's own tests).
 # Debian's packages as root or with sudo; where there is no apt, pytest goes into .venv; else one line says what to do.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -39,11 +39,13 @@ if [ "$purpose" = grade ] || [ "$purpose" = test ]; then
     modules=pytest,rich,jinja2
     need patch patch
 fi
+if [ "$purpose" = dist ] || [ "$purpose" = test ]; then
+    need musl-gcc musl-tools
+fi
 if [ "$purpose" = test ]; then
     modules=$modules,xdist
     need gcc gcc
     need clang clang
-    need musl-gcc musl-tools
     need git git
     if command -v clang >/dev/null 2>&1; then
         sanitizes clang || missing="$missing libclang-rt-$(clang -dumpversion | cut -d. -f1)-dev"

@@ -1,4 +1,4 @@
-"""The commands of the Makefile that are not pytest: watch, hint, grade, doctor, clean-ipc, bench."""
+"""The commands of the Makefile that are not pytest."""
 from __future__ import annotations
 
 import argparse
@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Dict, List
 
-from . import bench, box, kernel, native
+from . import box, kernel, native
 from .labs import LABS, ROOT, Lab, UserError, find, submitted_folder
 
 PROJECT_ID = ord("S")  # what the labs give to ftok()
@@ -192,6 +192,19 @@ def _grade(words: argparse.Namespace) -> int:
                       words.san, int(jobs), words.tier, words.trust)
 
 
+def _hand_out(words: argparse.Namespace) -> int:
+    from . import dist
+
+    out = Path(words.out) if words.out else native.build_folder()
+    if words.command == "dist":
+        path = dist.make_dist(out)
+    else:
+        labs = [find(word).number for word in words.lab.replace(",", " ").split()]
+        path = dist.make_gradescope(out, Path(words.course) if words.course else None, labs)
+    print(f"{os.path.relpath(path)}: {path.stat().st_size / 1024:.0f} KiB")
+    return 0
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="shmlab")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -211,6 +224,11 @@ def main() -> int:
     sub.add_argument("--tier")
     sub.add_argument("--jobs", default="")
     sub.add_argument("--trust", action="store_true")
+    commands.add_parser("dist").add_argument("--out", default="")
+    sub = commands.add_parser("gradescope")
+    sub.add_argument("--out", default="")
+    sub.add_argument("--course")
+    sub.add_argument("--lab", default="")
     commands.add_parser("doctor")
     commands.add_parser("clean-ipc")
     commands.add_parser("bench")
@@ -223,9 +241,13 @@ def main() -> int:
         if words.command == "hint":
             return hint(_one_lab(words.lab))
         if words.command == "bench":
+            from . import bench
+
             return bench.main()
         if words.command == "grade":
             return _grade(words)
+        if words.command in ("dist", "gradescope"):
+            return _hand_out(words)
         return doctor() if words.command == "doctor" else clean_ipc()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

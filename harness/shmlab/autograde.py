@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Dict
 
 from . import box, cohort, course, exports
-from .grade import record_of
 from .intake import Submission
 from .labs import ROOT, find
 from .results import write_whole
@@ -33,7 +32,7 @@ def autograde(source: Path, target: Path) -> None:
         (student,) = cohort.take_in([Submission("submission", "submission", [source])], of.labs, Path(scratch), grader)
         cohort.grade_all(cohort.units_to_do([student], 1), grader, lambda unit, labs: None)
         details = {lab.name: cohort.outcomes(student, lab) for lab in student.labs}
-        record = record_of(student, of, details)
+        record = exports.record_of(student, of, details, {})
         data = exports.gradescope(record, details, of)
         data["output"] = "\n".join(filter(None, [data["output"], box.describe_tier(grader.tier).split(";")[0]]))
         write_whole(target, json.dumps(data, indent=1) + "\n")

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shlex
 import stat
 import tempfile
@@ -15,7 +16,7 @@ from typing import Dict, List, Optional, Tuple
 from . import native
 from .box import Box, Started
 from .calls import WRAPPED
-from .labs import Lab, UserError, submitted_folder
+from .labs import PEERS, Lab, UserError, submitted_folder
 
 FLAGS = ["-std=c17", "-O2", "-g", "-pthread", "-Wall", "-Wextra"]
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
@@ -112,6 +113,15 @@ def build(lab: Lab, program: str, submission: Path, tier: str, cc: str = "cc", s
     if said["error"] is not None:
         raise BuildProblem(said["error"])
     return Built(program, targets[program] / program, said["warnings"])
+
+
+def ready_made(lab: Lab, program: str, cc: str) -> Built:
+    """A finished program as the students' edition has it: for each machine and C library, linked statically."""
+    path = PEERS / platform.machine() / ("musl" if "musl" in cc else "glibc") / lab.name / program
+    if not path.exists():
+        raise UserError(f"there is no finished {program} for this machine ({platform.machine()}, {path.parts[-3]}) in "
+                        f"harness/peers/: this edition was made for {', '.join(sorted(p.name for p in PEERS.glob('*')))}")
+    return Built(program, path, "")
 
 
 def _compile(commands: Dict[str, List[str]], files: Dict[str, bytes], tier: str, targets: Dict[str, Path]) -> None:

@@ -25,7 +25,7 @@ from .labs import CHECKS, PEERS, ROOT, SOLUTIONS, Lab, UserError, all_labs
 NAME = "shared-memory-lab"
 _FILES = ["LICENSE", "compile_flags.txt", ".clang-format", ".editorconfig", ".gitignore", "harness/pytest.ini",
           "harness/conftest.py", "harness/setup.sh", "harness/native/box.c", "harness/native/spy.c",
-          "harness/native/calls.def", "harness/native/peer.c"]
+          "harness/native/calls.def", "docs/compare.md"]
 _FOLDERS = ["labs", "harness/checks"]
 _MODULES = ["__init__", "__main__", *JUDGING]
 _AUTOGRADER_MODULES = ["course", "intake", "cohort", "exports", "autograde"]
@@ -55,19 +55,23 @@ def _libraries() -> Dict[str, str]:
     return found
 
 
+def _compile(cc: str, standard: str, source: Path, target: Path) -> None:
+    """Static, so that it runs wherever students are, and without a word of its source."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    command = [*shlex.split(cc), f"-std={standard}", "-O2", "-s", "-static", "-pthread", source.name, "-o", str(target), "-lrt"]
+    done = subprocess.run(command, cwd=source.parent, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise UserError(f"cannot build {source.name} with {cc}: {(done.stderr.strip().splitlines() or ['?'])[0]}")
+
+
 def compile_peers(target: Path) -> None:
-    """Puts the peers into `target`/MACHINE/LIBRARY/NN_name/, static, so that they run wherever students are."""
+    """Puts what checks start beside a student's program into `target`/MACHINE/LIBRARY/."""
+    here = target / platform.machine()
+    _compile(native.host_compiler(), "gnu17", native.NATIVE / "peer.c", here / "glibc" / "peer")
     for library, cc in _libraries().items():
         for lab in all_labs():
             for program in lab.programs if needs_peers(lab) else ():
-                path = target / platform.machine() / library / lab.name / program
-                path.parent.mkdir(parents=True, exist_ok=True)
-                command = [*shlex.split(cc), "-std=c17", "-O2", "-s", "-static", "-pthread", f"{program}.c", "-o", str(path),
-                           "-lrt"]
-                done = subprocess.run(command, cwd=SOLUTIONS / lab.name, stdin=subprocess.DEVNULL, capture_output=True,
-                                      text=True)
-                if done.returncode != 0:
-                    raise UserError(f"cannot build {lab.name}/{program}.c for {library}: {done.stderr.strip().splitlines()[0]}")
+                _compile(cc, "c17", SOLUTIONS / lab.name / f"{program}.c", here / library / lab.name / program)
 
 
 def students_edition(target: Path, more_modules: Optional[List[str]] = None) -> None:
@@ -119,14 +123,14 @@ set -eu
 apt-get update
 DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends gcc libc6-dev make python3 python3-pytest binutils
 # The programs of students run as another user here, who shall see neither checks nor peers.
-chmod 700 /autograder/source
+chmod 700 "${AUTOGRADER:-/autograder}/source"
 """
 
 _RUN = """#!/bin/bash
 # Gradescope runs this, as root, for every submission; see harness/shmlab/autograde.py.
 set -eu
-cd /autograder/source/lab
-PYTHONPATH=harness exec /usr/bin/python3 -m shmlab.autograde /autograder/submission /autograder/results/results.json
+cd "${AUTOGRADER:=/autograder}/source/lab"
+PYTHONPATH=harness exec /usr/bin/python3 -m shmlab.autograde "$AUTOGRADER/submission" "$AUTOGRADER/results/results.json"
 """
 
 

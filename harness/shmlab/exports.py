@@ -8,15 +8,55 @@ import csv
 import io
 import json
 import re
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 from xml.etree import ElementTree as xml
 
+from .cohort import Student
 from .course import Course
+from .labs import Lab
 from .results import ERROR, PASSED, write_whole
 
 Record = Dict[str, Any]
-Details = Dict[str, List[Dict[str, Any]]]
+Details = Dict[str, List[Dict[str, Any]]]  # a lab's name -> the outcomes of its checks
+MISSING = "missing"  # nothing was handed in
+
+
+def rounded(value: float) -> float:
+    """Two decimals, and none where there are none."""
+    return int(value) if value == int(value) else round(value, 2)
+
+
+def _lab_record(student: Student, lab: Lab, of: Course, checks: Optional[List[Dict[str, Any]]],
+                like: List[Tuple[Any, float]]) -> Record:
+    """What results.json says of one lab of one student. The maximum is the lab's, whatever happened."""
+    maximum = sum(of.worth(lab, check.name, check.points) for check in lab.checks())
+    states = {check.name: MISSING for check in lab.checks()}
+    if checks is None:
+        return {"state": MISSING, "score": 0, "maximum": rounded(maximum), "score_in_time": 0, "days_late": 0,
+                "handed_in": None, "notes": [], "resembles": [], "checks": states}
+    states.update((check["check"], check["status"]) for check in checks)
+    score = sum(of.worth(lab, check.name, check.points) for check in lab.checks() if states[check.name] == PASSED)
+    when = of.handed_in.get(student.submission.name, student.taken.times.get(lab.name))
+    days = of.days_late(lab, when)
+    return {"state": ERROR if ERROR in states.values() else "graded", "score": rounded(score * of.late_factor(days)),
+            "maximum": rounded(maximum), "score_in_time": rounded(score), "days_late": days,
+            "handed_in": datetime.fromtimestamp(when).isoformat(" ", "seconds") if when else None,
+            "notes": student.taken.labs[lab.name],
+            "resembles": [{"mistake": str(mistake), "title": mistake.title, "likeness": round(value, 2)}
+                          for mistake, value in like],
+            "checks": states}
+
+
+def record_of(student: Student, of: Course, details: Details, like: Mapping[Lab, List[Tuple[Any, float]]]) -> Record:
+    """What results.json says of a student, given the outcomes of the labs, and the mistakes that each resembles."""
+    labs = {lab.name: _lab_record(student, lab, of, details.get(lab.name), like.get(lab, [])) for lab in of.labs}
+    who = student.submission
+    return {"name": who.name, "folder": who.folder, "platform": who.platform, "platform_id": who.platform_id,
+            "score": rounded(sum(lab["score"] for lab in labs.values())),
+            "maximum": rounded(sum(lab["maximum"] for lab in labs.values())),
+            "notes": student.taken.notes, "labs": labs}
 
 
 def _table(rows: List[List[object]]) -> str:
@@ -109,7 +149,7 @@ def gradescope(record: Record, details: Details, of: Course) -> Dict[str, Any]:
     for lab in of.labs:
         graded = record["labs"][lab.name]
         checks = {check["check"]: check for check in details.get(lab.name, [])}
-        left = graded["score"] / graded["before_deadline_rule"] if graded["before_deadline_rule"] else 1.0
+        left = graded["score"] / graded["score_in_time"] if graded["score_in_time"] else 1.0
         for number, check in enumerate(lab.checks(), 1):
             outcome, state = checks.get(check.name), graded["checks"][check.name]
             worth = of.worth(lab, check.name, check.points)

@@ -7,18 +7,16 @@ import time
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Set, Tuple
+from typing import Any, Dict, List, Optional, Set
 
 from . import box, cohort, course, exports, intake, native, pages, resemble
 from .cohort import Grader, Student, Unit
 from .course import Course
 from .gallery import Exhibit
-from .labs import Lab, UserError, find
-from .results import ERROR, FAILED, PASSED, write_whole
+from .labs import UserError, find
+from .results import ERROR, FAILED
 
 VERSION = 1  # of results.json, see docs/grading.md
-MISSING = "missing"
-
 Record = Dict[str, Any]
 
 
@@ -59,45 +57,6 @@ class Progress:
             self._bar.stop()
 
 
-def _rounded(value: float) -> float:
-    return int(value) if value == int(value) else round(value, 2)
-
-
-def _lab_record(student: Student, lab: Lab, of: Course, checks: Optional[List[Dict[str, Any]]],
-                like: List[Tuple[Exhibit, float]]) -> Record:
-    """What results.json says of one lab of one student. The maximum is the lab's, whatever happened."""
-    maximum = sum(of.worth(lab, check.name, check.points) for check in lab.checks())
-    states = {check.name: MISSING for check in lab.checks()}
-    if checks is None:
-        return {"state": MISSING, "score": 0, "maximum": _rounded(maximum), "before_deadline_rule": 0, "days_late": 0,
-                "handed_in": None, "notes": [], "resembles": [], "checks": states}
-    states.update((check["check"], check["status"]) for check in checks)
-    score = sum(of.worth(lab, check.name, check.points) for check in lab.checks() if states[check.name] == PASSED)
-    when = of.handed_in.get(student.submission.name, student.taken.times.get(lab.name))
-    days = of.days_late(lab, when)
-    return {"state": ERROR if ERROR in states.values() else "graded", "score": _rounded(score * of.late_factor(days)),
-            "maximum": _rounded(maximum), "before_deadline_rule": _rounded(score), "days_late": days,
-            "handed_in": datetime.fromtimestamp(when).isoformat(" ", "seconds") if when else None,
-            "notes": student.taken.labs[lab.name],
-            "resembles": [{"mistake": str(mistake), "title": mistake.title, "likeness": round(value, 2)}
-                          for mistake, value in like],
-            "checks": states}
-
-
-def _student_record(student: Student, of: Course, details: Dict[str, List[Dict[str, Any]]],
-                    known: "resemble.Gallery") -> Record:
-    labs = {}
-    for lab in of.labs:
-        checks = details.get(lab.name)
-        like = known.resembling(lab, checks) if checks and resemble.is_telling(checks) else []
-        labs[lab.name] = _lab_record(student, lab, of, checks, like)
-    who = student.submission
-    return {"name": who.name, "folder": who.folder, "platform": who.platform, "platform_id": who.platform_id,
-            "score": _rounded(sum(lab["score"] for lab in labs.values())),
-            "maximum": _rounded(sum(lab["maximum"] for lab in labs.values())),
-            "notes": student.taken.notes, "labs": labs}
-
-
 def _details(student: Student) -> Dict[str, List[Dict[str, Any]]]:
     return {lab.name: cohort.outcomes(student, lab) for lab in student.labs}
 
@@ -122,15 +81,17 @@ def _write_everything(students: List[Student], of: Course, out: Path, grader: Gr
     records = []
     for student in students:
         details = _details(student)
-        record = _student_record(student, of, details, known)
+        like = {lab: known.resembling(lab, details[lab.name]) for lab in student.labs
+                if resemble.is_telling(details[lab.name])}
+        record = exports.record_of(student, of, details, like)
         exports.write_student(student.folder, record, details, of)
         pages.write_student(student.folder, record, details, of)
         records.append(record)
     labs = [{"name": lab.name, "number": lab.number, "title": lab.title,
-             "maximum": _rounded(sum(of.worth(lab, check.name, check.points) for check in lab.checks())),
+             "maximum": exports.rounded(sum(of.worth(lab, check.name, check.points) for check in lab.checks())),
              "due": datetime.fromtimestamp(of.due[lab.name]).isoformat(" ", "seconds") if lab.name in of.due else None,
              "checks": [{"name": check.name, "sentence": check.sentence,
-                         "points": _rounded(of.worth(lab, check.name, check.points))} for check in lab.checks()]}
+                         "points": exports.rounded(of.worth(lab, check.name, check.points))} for check in lab.checks()]}
             for lab in of.labs]
     everything = {"version": VERSION, "title": of.title, "tier": grader.tier, "compiler": grader.cc,
                   "sanitizers": grader.san, "ignored": ignored, "labs": labs, "students": records}

@@ -11,6 +11,7 @@ from typing import List, Optional, Tuple
 ROOT = Path(__file__).resolve().parents[2]
 LABS = ROOT / "labs"
 SOLUTIONS = ROOT / "solutions"
+PEERS = ROOT / "harness" / "peers"  # the finished programs that checks need, compiled, where there are no solutions
 CHECKS = ROOT / "harness" / "checks"
 MISTAKES = ROOT / "harness" / "mistakes"
 VARIANTS = ROOT / "harness" / "variants"

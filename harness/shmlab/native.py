@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import shlex
 import shutil
 import subprocess
@@ -11,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import List, Sequence
 
-from .labs import ROOT, UserError
+from .labs import PEERS, ROOT, UserError
 
 NATIVE = ROOT / "harness" / "native"
 
@@ -76,6 +77,9 @@ def box_program() -> Path:
 
 
 def peer_program() -> Path:
+    made = PEERS / platform.machine() / "glibc" / "peer"  # the students' edition has it compiled: it shows how things are done
+    if made.exists():
+        return made
     return _make("peer", host_compiler(), ("-std=gnu17", "-O2"), ("peer.c",))
 
 

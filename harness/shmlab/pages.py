@@ -65,7 +65,7 @@ def write_course(out: Path, everything: Record) -> None:
             for like in record["resembles"][:1]:
                 alike.setdefault(like["mistake"], []).append({**student, "likeness": like["likeness"]})
                 titles[like["mistake"]] = like["title"]
-        labs.append({**lab, "tried": len(tried), "full": sum(r["before_deadline_rule"] == r["maximum"] for _, r in tried),
+        labs.append({**lab, "tried": len(tried), "full": sum(r["score_in_time"] == r["maximum"] for _, r in tried),
                      "mean": statistics.fmean(r["score"] for _, r in tried) if tried else 0.0, "students": mine,
                      "failed": failed, "alike": sorted(((name, titles[name], who) for name, who in alike.items()),
                                                        key=lambda row: (-len(row[2]), row[0]))})
