@@ -19,7 +19,8 @@
  *     SHMLAB_HOLDS  datagram socket that hears of a hold before it happens
  *     SHMLAB_RULES  `hold CALL N WHO` and `fail CALL N ERRNO WHO`, separated by `;`, where N is a count from 1 (0: every
  *                   time) in the process itself, and WHO is `p` (the program), `c` (what it forks) or `a` (all).
- *                   CALL `end` is the process's last moment, however it ends, short of a signal.
+ *                   CALL `end` is the process's last moment, however it ends, short of a signal; where it fails, ERRNO is
+ *                   the exit status. An ERRNO of -K is no failure: write() takes at most K bytes.
  *
  * All processes of a run append to one ring in shared memory, with one atomic addition; the oldest record gives
  * way to the newest. A record is in the ring before the call returns. Records explain, they prove nothing: a
@@ -95,7 +96,7 @@ struct ring {
 struct rule {
     enum call call;
     unsigned nth; /**< 0: every time */
-    int error;    /**< 0: hold */
+    int error;    /**< 0: hold; below 0: a limit */
     char who;
 };
 
@@ -286,8 +287,10 @@ __attribute__((constructor(101))) static void begin(void)
 
 static void at_end(uintptr_t where)
 {
-    before(CALL_end, where);
+    const int status = before(CALL_end, where);
     after(CALL_end, where);
+    if (status)
+        syscall(SYS_exit_group, status);
 }
 
 /* Runs after everything that the program has registered with atexit(3). */
@@ -505,6 +508,25 @@ int NAME(open)(const char *path, int flags, ...)
     return result;
 }
 int NAME(open64)(const char *path, int flags, ...) ALSO(open, open64);
+
+ssize_t NAME(write)(int fd, const void *bytes, size_t size)
+{
+    REAL(ssize_t, write, (int, const void *, size_t))
+    const int reason = errno;
+    const int injected = before(CALL_write, WHERE);
+    const bool cut = injected < 0 && size > (size_t)-injected;
+    ssize_t result = -1;
+    if (injected > 0)
+        errno = injected;
+    else
+        result = real(fd, bytes, cut ? (size_t)-injected : size);
+    const int outcome = errno;
+    record(CALL_write, WHERE, (injected > 0 || cut ? INJECTED : 0) | (result < 0 ? FAILED : 0), result,
+           result < 0 ? outcome : 0, NULL, fd, PTR(bytes), N(size), 0, 0);
+    after(CALL_write, WHERE);
+    errno = result < 0 ? outcome : reason;
+    return result;
+}
 
 int NAME(fcntl)(int fd, int command, ...)
 {

@@ -112,7 +112,8 @@ class Call:
                 outcome = f" = 0x{self.result & 0xFFFFFFFF:08x}"
         if self.error:
             outcome += f" {errno.errorcode.get(self.error, self.error)}"
-        note = "   ← made to fail by this check" if self.injected else ""
+        note = "   ← made to fail by this check" if self.failed else "   ← cut short by this check"
+        note = note if self.injected else ""
         return f"{self.name}({', '.join(words)}){outcome}{note}"
 
 

@@ -497,7 +497,8 @@ class Bench:
 
         @param stdin  bytes for a pipe that stays open until Program.close_input(); None: an empty input
         @param hold   where to stop: "shmat", ("shmat", 2), or ("fork", 1, "c") for the children; or a list
-        @param fail   what to fail: ("mmap", 1, errno.ENOMEM), with "c" or "a" as fourth for children or all; or a list
+        @param fail   what to fail: ("mmap", 1, errno.ENOMEM), with "c" or "a" as fourth for children or all; or a list;
+                      ("end", 1, 3) ends with exit status 3, and with ("write", 0, -400) no write() takes more bytes
         @param stdout a file to write to, such as /dev/full, instead of what Run.stdout gives
         """
         rules = [_hold_rule(item) for item in _as_list(hold)] + [_fail_rule(item) for item in _as_list(fail)]

@@ -40,8 +40,10 @@ int main(int argc, char *argv[])
         int id = shmget(IPC_PRIVATE, 100, IPC_CREAT | 0600);
         if (fork() == 0)
             _exit(shmdt(shmat(id, NULL, SHM_RDONLY)));
-        wait(NULL);
+        int status = 0;
+        wait(&status);
         shmctl(id, IPC_RMID, NULL);
+        return WEXITSTATUS(status);
     } else if (!strcmp(what, "exec")) {
         execl(argv[0], argv[0], "map", (char *)NULL);
     } else if (!strcmp(what, "map")) {
@@ -61,6 +63,13 @@ int main(int argc, char *argv[])
     } else if (!strcmp(what, "segv")) {
         char *p = mmap(NULL, 5000, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         p[0] = 1;
+    } else if (!strcmp(what, "write")) {
+        for (const char *rest = "0123456789"; *rest;) {
+            ssize_t count = write(1, rest, strlen(rest));
+            if (count == -1)
+                return errno;
+            rest += count;
+        }
     } else if (!strcmp(what, "spin")) {
         for (;;)
             munmap(mmap(NULL, 5000, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), 5000);
@@ -184,6 +193,23 @@ def test_a_call_can_be_made_to_fail(built, build):
     run = Watched(built(build), "map", rules=f"fail mmap 1 {errno.ENOMEM} p")
     assert os.WEXITSTATUS(run.status) == 1 and run.output == f"mmap: {os.strerror(errno.ENOMEM)}\n" or build == "musl"
     assert run.calls[1].injected and run.calls[1].error == errno.ENOMEM
+
+
+@pytest.mark.parametrize("build", ["gcc", "musl", "static", "asan-clang"])
+def test_a_write_can_be_cut_short(built, build):
+    run = Watched(built(build), "write", rules="fail write 0 -4 p")
+    assert run.status == 0 and run.output == "0123456789"
+    made = [call for call in run.calls if call.name == "write"]
+    assert [call.result for call in made] == [4, 4, 2] and [call.injected for call in made] == [True, True, False]
+    assert str(made[0]).endswith("= 4   ← cut short by this check")
+    assert os.WEXITSTATUS(Watched(built(build), "write", rules=f"fail write 1 {errno.ENOSPC} p").status) == errno.ENOSPC
+
+
+@pytest.mark.parametrize("build", ["gcc", "musl", "static", "asan-clang"])
+def test_an_exit_status_can_be_given(built, build):
+    assert os.WEXITSTATUS(Watched(built(build), "map", rules="fail end 1 7 p").status) == 7
+    child = Watched(built(build), "fork", rules="fail end 1 7 c")
+    assert os.WEXITSTATUS(child.status) == 7 and "shmctl" in child.names()
 
 
 def test_rules_without_sense_are_passed_over(built):
