@@ -78,19 +78,26 @@ def test_results_are_in_shared_memory(lab):
             "stdout:", run.stdout)
 
 
-@points(1, read="wait(2), WIFSIGNALED; handout, Steps")
+@points(1, read="wait(2), WIFSIGNALED and WEXITSTATUS; handout, Steps")
 def test_killed_child(lab):
-    """A child that is killed makes the program fail."""
-    program, children = held_children(lab, "fork")
+    """A child that is killed, or ends with another exit status than 0, makes the program fail."""
+    program = lab.start("anonymous_fork", CHILDREN, 1000, hold=[("fork", 1, "c"), "end"])
+    children = sorted(program.held(CHILDREN))  # as they were forked: neither the first nor the last is killed
     program.kill(children[1])
-    program.wait_blocked()
-    lab.poll(lambda: program.started.status is not None, 0.05)
-    require(program.started.status is None, "the program waits for the other children, too, which are still at work",
-            "it ended when one of them had been killed")
+    lab.poll(lambda: all(process.pid != children[1] or process.state == "Z" for process in lab.box.processes()), 4)
     program.resume(*(child for child in children if child != children[1]))
+    program.held()
+    left = [process for process in lab.box.processes() if process.pid != program.pid]
+    require(not left, "the program waits for the other children, too, when one of them was killed", left)
+    program.resume()
     run = program.wait()
     require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when a child was killed", run.ending)
+    require(run.stdout == b"", "no total when a child was killed", "stdout:", run.stdout)
     run.left_behind.require_nothing()
+    run = lab.run("anonymous_fork", CHILDREN, 1000, fail=("end", 1, 3, "c"))
+    story = "this check made every child end with exit status 3"
+    require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when a child has failed", story, run.ending)
+    require(run.stdout == b"", "no total when a child has failed", story, "stdout:", run.stdout)
 
 
 @points(1, read="wait(2); handout, Steps")
@@ -119,6 +126,13 @@ def test_failing_calls(lab):
     lab.each_call_fails(scenario, skip=waits)
     lab.fresh()
     lab.each_call_fails(scenario, "child", only=waits)
+    for name in waits:
+        lab.fresh()
+        run = scenario(fail=(name, 1, errno.ECHILD))
+        if any(call.injected for call in run.program.calls):
+            require(run.exit_status == 1 and run.stderr and not run.stdout,
+                    f"exit status 1, a message, and no total when the first {name}() fails with ECHILD",
+                    "nobody knows then how that child has ended", run.ending)
     for nth in 1, 2, CHILDREN:
         lab.fresh()
         run = lab.run("anonymous_fork", CHILDREN, 1000, fail=("fork", nth, errno.EAGAIN))

@@ -189,8 +189,8 @@ class Program:
         box.pump(lambda: len(stopped()) >= count or self.started.status is not None, timeout)
         found = stopped()
         if len(found) < count:
-            what = " and ".join(rule.split(" ")[1] for rule in self.rules if rule.startswith("hold"))
-            point = "its end" if what == "end" else f"a call of {what}()"
+            names = [rule.split(" ")[1] for rule in self.rules if rule.startswith("hold")]
+            point = " or ".join("its end" if name == "end" else f"a call of {name}()" for name in names)
             if self.started.status is not None:
                 ending = self.wait().ending
                 raise CheckFailed(f"{self.name} comes to {point}" + (f" in {count} processes" if count > 1 else ""),
