@@ -92,14 +92,16 @@ def test_memory_is_reserved(lab):
             run.left_behind.require_nothing()
 
 
-@points(1, read="munmap(2), shm_unlink(3); handout, Steps")
+@points(1, read="munmap(2), close(2), shm_unlink(3); handout, Steps")
 def test_unmapped_and_still_there(lab):
-    """The mapping is gone before the program ends, and the object stays."""
+    """The mapping is gone and the descriptor closed before the program ends, and the object stays."""
     name = lab.name()
     program = lab.start("posix_create", name, 5000, "hello", hold="end")
     program.held()
     mine = [mapping for mapping in program.maps() if mapping.object == name]
     require(not mine, f"/dev/shm{name} is not mapped any more just before the program ends", mine)
+    opened = [f"/proc/{program.pid}/fd: a descriptor of {file}" for file in program.open_files() if name in file]
+    require(not opened, f"the descriptor of {name} is closed just before the program ends", opened)
     program.resume()
     program.wait().require_success().left_behind.one_object(name)
 

@@ -23,15 +23,6 @@ def attach(lab: Bench, content: bytes = TEXT, mode: int = 0o600, **options):
     return lab.run("posix_attach", name, **options)
 
 
-def open_files(lab: Bench, program):
-    """What the descriptors of a held program refer to."""
-    folder = lab.box.open(f"/proc/{program.pid}/fd")
-    try:
-        return [os.readlink(entry, dir_fd=folder) for entry in os.listdir(folder)]
-    finally:
-        os.close(folder)
-
-
 @points(1, read="handout, Steps")
 def test_usage(lab):
     """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0."""
@@ -90,7 +81,7 @@ def test_unmapped_and_closed(lab):
         program.held()
         mine = [mapping for mapping in program.maps() if mapping.object == name]
         require(not mine, f"/dev/shm{name} is not mapped any more just before the program ends", mine)
-        files = [file for file in open_files(lab, program) if name in file]
+        files = [file for file in program.open_files() if name in file]
         require(not files, f"/dev/shm{name} is not open any more just before the program ends",
                 [f"a descriptor of /proc/{program.pid}/fd refers to {file}" for file in files])
         program.resume()

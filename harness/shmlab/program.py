@@ -229,6 +229,14 @@ class Program:
         """Only what is mapped shared."""
         return [mapping for mapping in self.maps(pid) if mapping.shared]
 
+    def open_files(self, pid: Optional[int] = None) -> List[str]:
+        """What the descriptors of a process refer to."""
+        folder = self.bench.box.open(f"/proc/{pid or self.pid}/fd")
+        try:
+            return [os.readlink(entry, dir_fd=folder) for entry in os.listdir(folder)]
+        finally:
+            os.close(folder)
+
     def memory(self, mapping: Mapping, pid: Optional[int] = None) -> bytes:
         """The bytes of a mapping, read from outside."""
         fd = self.bench.box.open(f"/proc/{pid or self.pid}/mem")
