@@ -32,13 +32,17 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <inttypes.h>
+#include <linux/audit.h>
 #include <linux/capability.h>
+#include <linux/filter.h>
 #include <linux/mount.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -359,6 +363,54 @@ static void drop_privileges(void)
         cannot_start("no_new_privs");
 }
 
+#if defined __x86_64__
+#define ARCHITECTURE AUDIT_ARCH_X86_64
+#elif defined __aarch64__
+#define ARCHITECTURE AUDIT_ARCH_AARCH64
+#elif defined __riscv && __riscv_xlen == 64
+#define ARCHITECTURE AUDIT_ARCH_RISCV64
+#endif
+
+/**
+ * Refuses system calls that no lab needs and that need no capability: the keyring of whoever runs the harness,
+ * memory and descriptors that no watch sees (io_uring), and what an ordinary user's program, which is of pid 1's
+ * own uid in the eyes of these calls, could do to pid 1: its limits and its turn on the processor.
+ */
+static void refuse_calls(void)
+{
+#ifdef ARCHITECTURE
+    static const unsigned refused[] = {SYS_add_key, SYS_request_key, SYS_keyctl, SYS_io_uring_setup,
+                                       SYS_io_uring_enter, SYS_io_uring_register, SYS_userfaultfd, SYS_bpf,
+                                       SYS_perf_event_open, SYS_setpriority, SYS_ioprio_set, SYS_sched_setattr,
+                                       SYS_sched_setparam, SYS_sched_setscheduler};
+    enum { COUNT = sizeof refused / sizeof *refused };
+    const struct sock_filter no_call = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+                             refuse_it = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM);
+    struct sock_filter code[2 * COUNT + 12];
+    unsigned short n = 0;
+    /* The numbers mean something else to other kinds of programs, such as 32-bit ones: those get nothing. */
+    code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch));
+    code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCHITECTURE, 1, 0);
+    code[n++] = no_call;
+    code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
+    code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 0x40000000, 0, 1);
+    code[n++] = no_call;
+    for (int i = 0; i < COUNT; i++) {
+        code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, refused[i], 0, 1);
+        code[n++] = refuse_it;
+    }
+    /* Every program may set its own limits, which are those of pid 0: setrlimit(3) does. */
+    code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_prlimit64, 0, 3);
+    code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args));
+    code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 0);
+    code[n++] = refuse_it;
+    code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    const struct sock_fprog filter = {n, code};
+    if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &filter) < 0)
+        cannot_start("seccomp");
+#endif
+}
+
 /** Threads of this uid on the machine: RLIMIT_NPROC counts them all where there is no namespace. */
 static long threads_of_this_user(void)
 {
@@ -393,6 +445,7 @@ static _Noreturn void become(char *const argv[], char *const environment[], cons
     sigprocmask(SIG_SETMASK, &none, NULL);
     umask(limits->umask);
     drop_privileges();
+    refuse_calls();
     limit(RLIMIT_CORE, 0, 0);
     limit(RLIMIT_CPU, (rlim_t)limits->cpu_s, (rlim_t)limits->cpu_s + 1);
     limit(RLIMIT_FSIZE, (rlim_t)limits->file_mb << 20, (rlim_t)limits->file_mb << 20);
