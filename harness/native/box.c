@@ -58,6 +58,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysinfo.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -309,6 +310,9 @@ static void set_up_namespaces(void)
         refuse("sethostname");
     snprintf(text, sizeof text, "%ld", (opt.memory_mb << 20) / sysconf(_SC_PAGESIZE));
     write_file("/proc/sys/kernel/shmall", text); /* older kernels do not allow it: the watch remains */
+    /* Semaphores and queues are the kernel's own memory, which no watch sees. */
+    write_file("/proc/sys/kernel/sem", "250 1024 32 64");
+    write_file("/proc/sys/kernel/msgmni", "64");
 }
 
 /* ---- starting a program ------------------------------------------------------------------------------ */
@@ -563,20 +567,48 @@ static bool confirm_holds(void)
     return pending;
 }
 
-/** Adds the memory that a process alone holds: its private pages and the memfds that it has open. */
+/** What the watch adds up over all processes. */
+struct memory {
+    int64_t resident;  /**< pages that are mapped; what several processes share counts several times */
+    int64_t exact;     /**< the same, but each page once; asked for only when `resident` looks like too much */
+    int64_t memfds;    /**< memfds that are open */
+    bool ask_exactly;
+    bool in_flight;    /**< descriptors have been sent over a socket and not been received: nobody can look at them */
+};
+
+/** The number that follows a word at the beginning of a line in a file of /proc; 0: there is no such line. */
+static int64_t number_in(const char *path, const char *word)
+{
+    char line[256];
+    int64_t value = 0;
+    FILE *file = fopen(path, "re");
+    while (file && value == 0 && fgets(line, sizeof line, file))
+        if (strncmp(line, word, strlen(word)) == 0)
+            value = strtoll(line + strlen(word), NULL, 10);
+    if (file)
+        fclose(file);
+    return value;
+}
+
+/** Adds the memory of a process: what it has mapped, and the memfds that it has open. */
 static void add_memory(pid_t pid, void *closure)
 {
-    int64_t *bytes = closure;
+    struct memory *memory = closure;
     char path[320];
-    long size, resident, shared;
+    long size, resident;
     if (!is_ours(pid))
         return;
+    if (memory->ask_exactly) {
+        snprintf(path, sizeof path, "/proc/%d/smaps_rollup", pid);
+        memory->exact += number_in(path, "Pss:") * 1024;
+        return;
+    }
     snprintf(path, sizeof path, "/proc/%d/statm", pid);
     FILE *file = fopen(path, "re");
     if (!file)
         return;
-    if (fscanf(file, "%ld %ld %ld", &size, &resident, &shared) == 3)
-        *bytes += (int64_t)(resident - shared) * sysconf(_SC_PAGESIZE);
+    if (fscanf(file, "%ld %ld", &size, &resident) == 2)
+        memory->resident += (int64_t)resident * sysconf(_SC_PAGESIZE);
     fclose(file);
 
     snprintf(path, sizeof path, "/proc/%d/fd", pid);
@@ -586,9 +618,13 @@ static void add_memory(pid_t pid, void *closure)
         char target[16] = "";
         struct stat memfd;
         snprintf(path, sizeof path, "/proc/%d/fd/%s", pid, entry->d_name);
-        if (readlink(path, target, sizeof target - 1) > 0 && strncmp(target, "/memfd:", 7) == 0 &&
-            stat(path, &memfd) == 0)
-            *bytes += (int64_t)memfd.st_blocks * 512;
+        if (readlink(path, target, sizeof target - 1) <= 0)
+            continue;
+        if (strncmp(target, "/memfd:", 7) == 0 && stat(path, &memfd) == 0)
+            memory->memfds += (int64_t)memfd.st_blocks * 512;
+        snprintf(path, sizeof path, "/proc/%d/fdinfo/%s", pid, entry->d_name);
+        if (strncmp(target, "socket:", 7) == 0 && number_in(path, "scm_fds:") > 0)
+            memory->in_flight = true;
     }
     if (fds)
         closedir(fds);
@@ -617,12 +653,28 @@ static void sweep(void)
     memset(holding, 0, sizeof holding);
 }
 
+/** Shared memory of the whole machine, which is the only trace of a memfd that is neither open nor mapped. */
+static int64_t shared_memory(void)
+{
+    struct sysinfo machine;
+    return sysinfo(&machine) == 0 ? (int64_t)machine.sharedram * machine.mem_unit : 0;
+}
+
+static int64_t shared_at_first;
+
 static void watch_memory(void)
 {
-    int64_t bytes = 0;
+    const int64_t most = (int64_t)opt.memory_mb << 20;
+    struct memory memory = {0};
     int killed = 0;
-    each_process(add_memory, &bytes);
-    if (bytes <= (int64_t)opt.memory_mb << 20)
+    each_process(add_memory, &memory);
+    if (memory.resident + memory.memfds > most) {
+        memory.ask_exactly = true;
+        each_process(add_memory, &memory);
+    }
+    /* Others share the machine: only a growth that is none of their usual ones counts as the programs' own. */
+    const bool hidden = memory.in_flight && shared_memory() - shared_at_first > 2 * most;
+    if (memory.exact + memory.memfds <= most && !hidden)
         return;
     over_memory = true;
     each_process(kill_one, &killed);
@@ -952,6 +1004,7 @@ static int be_first(char *const argv[], char *const environment[])
         set_up_namespaces();
     else if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
         refuse("adopt orphans");
+    shared_at_first = shared_memory();
     /* From now on no program can trace this process or read its memory, not even one of the same uid. */
     prctl(PR_SET_DUMPABLE, 0);
 
