@@ -40,6 +40,11 @@ class Student:
     labs: List[Lab] = field(default_factory=list)  # those of which something was handed in
     states: Dict[str, str] = field(default_factory=dict)  # lab's name -> fingerprint of all that its outcome depends on
 
+    @property
+    def partial(self) -> Path:
+        """Where a process that grades puts what it has; two gradings may know the same mistake at the same time."""
+        return self.folder / f"partial.{os.getpid()}"
+
     def outcome_file(self, lab: Lab) -> Path:
         return self.folder / "checks" / f"{lab.name}.{self.states[lab.name]}.json"
 
@@ -84,8 +89,10 @@ class Grader:
 
     def start(self, unit: Unit) -> int:
         """Starts a process that grades a unit. Gives its pid."""
-        partial = unit.student.folder / "partial"
-        shutil.rmtree(partial, ignore_errors=True)
+        partial = unit.student.partial
+        for old in partial.parent.glob("partial.*"):
+            if not os.path.exists(f"/proc/{old.suffix[1:]}") or old == partial:
+                shutil.rmtree(old, ignore_errors=True)
         partial.mkdir(parents=True)
         words = [str(ROOT / "harness"), "-p", "no:xdist", "--submission", str(unit.student.folder), "--results",
                  str(partial), "--tier", self.tier, "--cc", self.cc, *(["--san"] if self.san else [])]
@@ -117,7 +124,7 @@ class Grader:
 
 def _collect(unit: Unit, last: bool, why: str) -> List[Lab]:
     """Keeps what a unit's process has brought about. Gives the labs that have to be graded again."""
-    partial, again = unit.student.folder / "partial", []
+    partial, again = unit.student.partial, []
     for lab in unit.labs:
         try:
             data = json.loads((partial / f"{lab.name}.json").read_text(encoding="utf-8"))
@@ -161,7 +168,7 @@ def grade_all(units: List[Unit], grader: Grader, progress: Callable[[Unit, int],
                 running[os.pidfd_open(pid)] = (unit, pid, time.monotonic() + LAB_SECONDS * len(unit.labs), 0)
             ready = select.select(list(running), [], [], 0.5)[0]
             for fd, (unit, pid, end, told) in list(running.items()):
-                now = sum(1 for _ in (unit.student.folder / "partial").glob("[0-9]*.json"))
+                now = sum(1 for _ in unit.student.partial.glob("[0-9]*.json"))
                 progress(unit, now - told)
                 running[fd] = (unit, pid, end, now)
                 why = "the grading process ended without a verdict"
@@ -188,16 +195,16 @@ def grade_all(units: List[Unit], grader: Grader, progress: Callable[[Unit, int],
 
 
 class Lock:
-    """One grading at a time in a folder of results; `wait` for the one that is at work there, or give up."""
+    """One grading at a time in a folder of results."""
 
-    def __init__(self, out: Path, wait: bool = False) -> None:
+    def __init__(self, out: Path) -> None:
         try:
             out.mkdir(parents=True, exist_ok=True)
             self._fd = os.open(out / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         except OSError as error:
             raise UserError(f"cannot write to {out}: {error.strerror}; name another folder with OUT=") from None
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(f"another grading is at work in {out}: wait for it, or name another folder with OUT=") from None
 

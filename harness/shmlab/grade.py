@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Set
 
-from . import box, cohort, course, exports, intake, native, pages, resemble
+from . import box, cohort, course, exports, intake, pages, resemble
 from .cohort import Grader, Student, Unit
 from .course import Course
 from .gallery import Exhibit
@@ -69,15 +69,13 @@ def _write_everything(students: List[Student], of: Course, out: Path, grader: Gr
         for lab, checks in zip(student.labs, _details(student).values()):
             if resemble.is_telling(checks):
                 wanted.update(known.candidates(lab, {c["check"] for c in checks if c["status"] == FAILED}))
-    lock = cohort.Lock(native.build_folder() / "gallery", wait=True)
-    units = known.prepare(wanted)
+    units = known.prepare(wanted, students)
     progress = Progress(len(units), "known mistakes for comparison")
     try:
         cohort.grade_all(units, grader, progress)
         known.learn()
     finally:
         progress.end()
-        lock.release()
     records = []
     for student in students:
         details = _details(student)

@@ -5,6 +5,7 @@ A likeness is no proof. It is 1.0 when exactly the checks fail that the mistake 
 from __future__ import annotations
 
 import re
+import tempfile
 from pathlib import Path
 from typing import Any, Dict, List, Set, Tuple
 
@@ -13,7 +14,7 @@ from .cohort import Grader, Student, Unit, add_lab, outcomes, units_to_do
 from .gallery import Exhibit
 from .intake import Submission
 from .labs import Lab
-from .results import FAILED
+from .results import FAILED, write_whole
 
 LEAST = 0.6  # likeness from which on a mistake is named
 MOST = 3  # mistakes named for one program
@@ -61,13 +62,18 @@ class Gallery:
         return [mistake for mistake in self._by_lab.get(lab.name, [])
                 if len(failed & set(mistake.caught_by)) >= LEAST * len(failed | set(mistake.caught_by))]
 
-    def prepare(self, wanted: Set[Exhibit]) -> List[Unit]:
-        """What has to be graded to know these mistakes; those that were before are not in it."""
+    def prepare(self, wanted: Set[Exhibit], students: List[Student]) -> List[Unit]:
+        """What has to be graded to know these mistakes: not what was before, nor what a student has handed in."""
+        handed_in = {student.outcome_file(lab).name: student.outcome_file(lab)
+                     for student in students for lab in student.labs}
         for mistake in sorted(wanted, key=str):
             folder = native.build_folder() / "gallery" / mistake.lab.name / mistake.name
             _refresh(mistake, folder / "labs" / mistake.lab.name)
             self._students[mistake] = Student(Submission(str(mistake), mistake.name), folder)
             add_lab(self._students[mistake], mistake.lab, self.grader)
+            outcome = self._students[mistake].outcome_file(mistake.lab)
+            if outcome.name in handed_in and not outcome.exists():
+                write_whole(outcome, handed_in[outcome.name].read_text(encoding="utf-8"))
         return units_to_do(list(self._students.values()), self.grader.jobs)
 
     def learn(self) -> None:
@@ -85,12 +91,9 @@ class Gallery:
 
 def _refresh(mistake: Exhibit, target: Path) -> None:
     """Makes a folder hold the mistake's programs, unless it does."""
-    import tempfile
-
     with tempfile.TemporaryDirectory() as scratch:
         made = mistake.apply(Path(scratch)) / mistake.lab.name
-        target.mkdir(parents=True, exist_ok=True)
         for source in made.iterdir():
             path = target / source.name
             if not path.exists() or path.read_bytes() != source.read_bytes():
-                path.write_bytes(source.read_bytes())
+                write_whole(path, source.read_text(encoding="utf-8"))

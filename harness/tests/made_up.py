@@ -1,0 +1,124 @@
+"""A made-up course of sixty: solutions, skeletons, every known mistake, half-finished work, odd shapes, hostile programs.
+
+    python3 harness/tests/made_up.py FOLDER [SHARE]     writes it, or one student of so many, to try `make grade` on
+"""
+from __future__ import annotations
+
+import io
+import shutil
+import sys
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Dict, List, Set, Union
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from shmlab import gallery, labs  # noqa: E402
+from shmlab.labs import LABS, SOLUTIONS, all_labs  # noqa: E402
+
+STUDENTS = 60
+
+#: What is right for a lab of a student: the checks that fail, or the points where only these are known.
+Expected = Dict[str, Dict[str, Union[Set[str], int]]]
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.mkdir(parents=True)
+    for path in source.glob("*.[ch]"):
+        shutil.copyfile(path, target / path.name)
+
+
+def _exhibit(exhibit: gallery.Exhibit, target: Path) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        _copy(exhibit.apply(Path(scratch)) / exhibit.lab.name, target)
+
+
+def _spread(things: List, names: List[str]) -> Dict[str, List]:
+    """Gives each student some of the things, none of them two of the same lab."""
+    found: Dict[str, List] = {name: [] for name in names}
+    for thing in things:
+        free = [name for name in names if all(thing.lab != other.lab for other in found[name])]
+        found[min(free, key=lambda name: len(found[name]))].append(thing)
+    return found
+
+
+def build(folder: Path, share: int = 1) -> Expected:
+    """Writes the submissions, each `share`-th of them, and gives what is right for each."""
+    every = {lab.name: {check.name for check in lab.checks()} for lab in all_labs()}
+    expected: Expected = {}
+
+    def student(name: str) -> Path:
+        expected[name] = {}
+        return folder / name
+
+    for name, source in ("right-1", SOLUTIONS), ("right-2", SOLUTIONS), ("unchanged", LABS):
+        where = student(name)
+        for lab in all_labs():
+            _copy(source / lab.name, where / "labs" / lab.name)
+            expected[name][lab.name] = set() if source == SOLUTIONS else every[lab.name]
+    for number in range(4):
+        name, half = f"half-{number}", list(all_labs())[number * 4:number * 4 + 4]
+        where = student(name)
+        for lab in half:
+            _copy((SOLUTIONS if lab in half[:2] else LABS) / lab.name, where / "labs" / lab.name)
+            expected[name][lab.name] = set() if lab in half[:2] else every[lab.name]
+    most = max(sum(attack.lab == lab for attack in gallery.hostile()) for lab in all_labs())
+    hostile = _spread(gallery.hostile(), [f"hostile-{number:02}" for number in range(max(8, most))])
+    for name, attacks in hostile.items():
+        where = student(name)
+        for attack in attacks:
+            with tempfile.TemporaryDirectory() as scratch:
+                _copy(attack.apply(Path(scratch)) / "labs" / attack.lab.name, where / "labs" / attack.lab.name)
+            expected[name][attack.lab.name] = attack.score
+    shaped = _shapes(folder, expected)
+    variants = _spread(gallery.variants(), [f"variant-{number}" for number in range(4)])
+    wrong = STUDENTS - len(expected) - len(variants)
+    mistakes = _spread(gallery.mistakes(), [f"mistake-{number:02}" for number in range(wrong)])
+    for name, exhibits in {**variants, **mistakes}.items():
+        where = student(name)
+        for exhibit in exhibits:
+            _exhibit(exhibit, where / "labs" / exhibit.lab.name)
+            expected[name][exhibit.lab.name] = set(exhibit.caught_by)
+    for number, name in enumerate(sorted(expected)):
+        if number % share:
+            del expected[name]
+            for path in folder.glob(shaped.get(name, name)):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return expected
+
+
+def _shapes(folder: Path, expected: Expected) -> Dict[str, str]:
+    """Submissions in odd shapes. Gives the files of those whose name is not their folder's."""
+    source = {name: (SOLUTIONS / name / f"{name[3:]}.c").read_bytes() for name in ("05_sysv_create", "08_posix_create")}
+    with zipfile.ZipFile(folder / "zipped.zip", "w") as archive:
+        for name, content in source.items():
+            archive.writestr(f"homework/labs/{name}/{name[3:]}.c", content)
+    with tarfile.open(folder / "tarred.tar.gz", "w:gz") as tar:
+        for name, content in source.items():
+            info = tarfile.TarInfo(f"{name}/{name[3:]}.c")
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    for student, change in ("windows", lambda text: b"\xef\xbb\xbf" + text.replace(b"\n", b"\r\n")), ("misnamed", lambda text: text):
+        for name, content in source.items():
+            path = folder / student / (f"Lab{int(name[:2])}" if student == "misnamed" else name) / f"{name[3:]}.c"
+            path.parent.mkdir(parents=True)
+            path.write_bytes(change(content))
+    for student in "zipped", "tarred", "windows", "misnamed":
+        expected[student] = {name: set() for name in source}
+    (folder / "nothing").mkdir()
+    (folder / "nothing" / "essay.txt").write_text("What I think of shared memory\n")
+    expected["nothing"] = {}
+    binary = folder / "binary" / "05_sysv_create" / "sysv_create.c"
+    binary.parent.mkdir(parents=True)
+    binary.write_bytes(b"\x7fELF\0\0")
+    expected["binary"] = {"05_sysv_create": {check.name for check in labs.find("05").checks()}}
+    return {"zipped": "zipped.zip", "tarred": "tarred.tar.gz"}
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1])
+    target.mkdir(parents=True)
+    made = build(target, int(sys.argv[2]) if sys.argv[2:] else 1)
+    print(f"{len(made)} submissions, {sum(map(len, made.values()))} labs")
