@@ -200,7 +200,7 @@ def test_a_write_can_be_cut_short(built, build):
     run = Watched(built(build), "write", rules="fail write 0 -4 p")
     assert run.status == 0 and run.output == "0123456789"
     made = [call for call in run.calls if call.name == "write"]
-    assert [call.result for call in made] == [4, 4, 2] and [call.injected for call in made] == [True, True, False]
+    assert [call.result for call in made] == [4, 4] and all(call.injected for call in made), "one that is not cut is no news"
     assert str(made[0]).endswith("= 4   ← cut short by this check")
     assert os.WEXITSTATUS(Watched(built(build), "write", rules=f"fail write 1 {errno.ENOSPC} p").status) == errno.ENOSPC
 
