@@ -13,7 +13,7 @@ from .build import compile_command
 from .calls import Call
 from .labs import Lab, submitted_folder
 from .program import Bench
-from .results import ERROR, FAILED, PASSED, Outcome
+from .results import ERROR, FAILED, PASSED, Outcome, plain
 
 _STYLES = {"green": "32", "red": "31", "yellow": "33", "bold": "1", "faint": "2"}
 _QUIET = ("start", "end")
@@ -58,7 +58,7 @@ def show_heading(page: Page, lab: Lab, warnings: List[str]) -> None:
     page.line()
     page.line(page.style(f"Lab {lab.number}  {lab.title}", "bold"))
     if warnings:
-        page.plain("warning", [line for text in warnings for line in text.splitlines()][:12])
+        page.plain("warning", [plain(line) for text in warnings for line in text.splitlines()][:12])
 
 
 def show_outcome(page: Page, outcome: Outcome, previous: Optional[Outcome]) -> None:

@@ -199,6 +199,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: "pytest.CallInfo[None]") 
     error = call.excinfo.value if call.excinfo else None
     if call.when == "call" or (call.when == "setup" and error is not None):
         outcome = _outcome_of(item, error, call.duration)
+        outcome.make_plain()
         item.config.stash[OUTCOMES].append(outcome)
         report.outcome_of_check = outcome
         # pytest writes into the JUnit file what the item has when its teardown is reported.

@@ -3,11 +3,26 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Dict, List
 
 PASSED, FAILED, ERROR = "passed", "failed", "error"
+
+MOST_LINES, MOST_CHARACTERS = 40, 400
+
+
+def plain(text: str, most: int = MOST_CHARACTERS) -> str:
+    """A stranger's text as one line for terminals and reports: escapes for what does not print, cut with "…"."""
+    cut = text[:most] + ("…" if len(text) > most else "")
+    return re.sub(r"[^ -~]", lambda c: c[0] if c[0].isprintable() else c[0].encode("unicode_escape").decode(), cut)
+
+
+def plain_lines(lines: List[str]) -> List[str]:
+    """The same for several lines; what is too much of them is counted."""
+    more = [f"(and {len(lines) - MOST_LINES} lines more)"] if len(lines) > MOST_LINES else []
+    return [plain(line) for line in lines[:MOST_LINES]] + more
 
 
 @dataclass
@@ -25,6 +40,11 @@ class Outcome:
     read: str = ""
     by_hand: str = ""
     seconds: float = 0.0
+
+    def make_plain(self) -> None:
+        """Whatever of it comes from the program, its files, its names or its compiler can now be printed safely."""
+        self.expected, self.by_hand = plain(self.expected, 1000), plain(self.by_hand, 4000)
+        self.saw, self.calls = plain_lines(self.saw), plain_lines(self.calls)
 
     @property
     def score(self) -> int:
