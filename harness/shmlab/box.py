@@ -339,23 +339,47 @@ class Box:
             os.close(program.stdin)
             program.stdin = -1
 
-    def _drain(self, fd: int, program: Started) -> None:
-        number = program.pipes[fd]
+    def feed(self, program: Started, content: bytes, timeout: float) -> bool:
+        """Writes to a program's input. Gives False when it has not taken all of it in time.
+
+        One that has ended takes nothing, and its exit status says why. But a child of it may live on, and hold
+        the input open without reading.
+        """
+        end = time.monotonic() + timeout
+        os.set_blocking(program.stdin, False)
         try:
-            while True:
+            while content:
+                try:
+                    content = content[os.write(program.stdin, content):]
+                except BlockingIOError:
+                    left = end - time.monotonic()
+                    if left <= 0:
+                        return False
+                    select.select([], [program.stdin], [], min(left, 0.05))
+                    self.pump(lambda: False, 0.001)
+        except BrokenPipeError:
+            pass
+        return True
+
+    def _drain(self, fd: int, program: Started) -> None:
+        """Takes what there is on a pipe, up to the limit: whoever still writes then, child or not, writes to nobody."""
+        number = program.pipes[fd]
+        output = program.output[number]
+        try:
+            while len(output) <= OUTPUT_LIMIT:
                 chunk = os.read(fd, 1 << 16)
                 if not chunk:
-                    os.close(fd)
-                    del program.pipes[fd]
-                    return
-                program.output[number] += chunk
-                if len(program.output[number]) > OUTPUT_LIMIT:
-                    del program.output[number][OUTPUT_LIMIT:]
-                    if not program.flooded and program.status is None:
-                        program.flooded = True
-                        self.kill(program.pid, signal.SIGKILL)
+                    break
+                output += chunk
         except BlockingIOError:
-            pass
+            return
+        os.close(fd)
+        del program.pipes[fd]
+        if len(output) > OUTPUT_LIMIT:
+            del output[OUTPUT_LIMIT:]
+            program.flooded = True
+            if program.status is None:
+                self.kill(program.pid, signal.SIGKILL)
 
     def pump(self, until: Callable[[], bool], timeout: float) -> bool:
         """Takes in events and output until a condition holds. Gives False when the time is over first."""
@@ -366,11 +390,12 @@ class Box:
                 return False
             owner = {fd: program for program in self.programs.values() for fd in program.pipes}
             ready, _, _ = select.select([self._socket.fileno(), *owner], [], [], left)
+            # The message first: to drain may mean to kill, and the answer to that takes in messages, too.
+            if self._socket.fileno() in ready:
+                self._handle(self._receive(1.0)[0])
             for fd in ready:
                 if fd in owner:
                     self._drain(fd, owner[fd])
-            if self._socket.fileno() in ready:
-                self._handle(self._receive(1.0)[0])
         return True
 
     def wait(self, program: Started, timeout: float) -> bool:

@@ -32,6 +32,7 @@ Fail = Union[Tuple[str, int, int], Tuple[str, int, int, str]]
 
 WALL_SECONDS = 4.0  # for a program that should end by itself; the labs' programs need some milliseconds
 HOLD_SECONDS = 4.0
+FEED_SECONDS = 10.0
 
 
 class CheckFailed(AssertionError):
@@ -306,7 +307,9 @@ class Program:
 
     def send(self, content: bytes) -> None:
         """Writes to the program's standard input."""
-        _write_all(self.started.stdin, content)
+        if not self.bench.box.feed(self.started, content, FEED_SECONDS):
+            raise CheckFailed(f"{self.name} reads its input", [f"not all of {len(content)} bytes within "
+                                                               f"{FEED_SECONDS:.0f} s", *self.standing()])
 
     def close_input(self) -> None:
         self.bench.box.close_stdin(self.started)
@@ -484,8 +487,6 @@ class Bench:
         before = box.contents()
         started = box.start([f"./{built.program}", *words], environment, stdin=None if stdin is None else -1, stdout=stdout,
                             image=None if spied else built.path, umask=f"{umask:o}", address_mb=0 if self.san else 2048)
-        if stdin:
-            _write_all(started.stdin, stdin)
         by_hand = ""
         if spied:
             short = [word if len(word) <= 60 else word[:60] + "…" for word in words]
@@ -496,6 +497,8 @@ class Bench:
         if spied:
             self.history.append(program)
             self.subject = program
+        if stdin:
+            program.send(stdin)
         return program
 
     def start(self, program: str, *words: object, stdin: Optional[bytes] = None, umask: int = 0o022,
@@ -540,7 +543,7 @@ class Bench:
         peer = self.box.start(["peer", *(str(word) for word in words)], image=native.peer_program(), stdin=-1)
         self.box.claimed_pids = (lambda before, pid: lambda: before() | {pid})(self.box.claimed_pids, peer.pid)
         if stdin:
-            _write_all(peer.stdin, stdin)
+            self.box.feed(peer, stdin, FEED_SECONDS)
         return peer
 
     # ---- the kernel's side
@@ -706,15 +709,6 @@ FAILURES: Dict[str, int] = {
 MOST_FAILURES = 6  # of one call
 
 REMOVERS = ("shmctl", "shm_unlink", "sem_unlink", "unlink", "wait", "waitpid", "waitid")
-
-
-def _write_all(fd: int, content: bytes) -> None:
-    """Writes to a program's input. A program that has ended takes nothing; its exit status says why."""
-    try:
-        while content:
-            content = content[os.write(fd, content):]
-    except BrokenPipeError:
-        pass
 
 
 def _exists(name: str, folder: int) -> bool:
