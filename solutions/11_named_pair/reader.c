@@ -55,8 +55,7 @@ static struct pair *join(const char *name)
     /* TODO 1 ends. */
 
     /* From here on one at a time. The kernel drops the lock with the descriptor or with the process. */
-    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    if (fcntl(descriptor, F_SETLKW, &whole) == -1)
+    if (lock_whole(descriptor) == -1)
         give_up(name, "fcntl");
 
     struct pair *pair = NULL;
@@ -99,10 +98,7 @@ static struct pair *join(const char *name)
 static void wait_for_item(const char *name, struct pair *pair)
 {
     for (;;) {
-        struct timespec until;
-        if (end_of_slice(&until) == -1)
-            give_up(name, "clock_gettime");
-
+        const struct timespec until = end_of_slice();
         /* TODO 4: Wait for the semaphore `items` until then, and return when it is yours. After the
            time-out, or when a signal interrupts the wait, go on; give up for any other failure. */
         if (sem_timedwait(&pair->items, &until) == 0)
@@ -140,8 +136,7 @@ int main(int argc, char *argv[])
         if (pair->length == 0)
             break;
 
-        /* TODO 6: Write the piece to standard output, all of it: write() may take a part only. Then post
-           the semaphore that the writer waits for. */
+        /* TODO 6: Write out the whole piece (write() may take only a part), then post `room`. */
         for (size_t done = 0; done < pair->length;) {
             const ssize_t count = write(STDOUT_FILENO, pair->bytes + done, pair->length - done);
             if (count == -1)
@@ -153,10 +148,6 @@ int main(int argc, char *argv[])
         /* TODO 6 ends. */
     }
 
-    /* Nobody is blocked on them any more, and the end was the writer's last post. Should it still be on its
-       way out of sem_post(), it has done with the value: it only wakes up who waits, and nobody does. */
-    if (sem_destroy(&pair->room) == -1 || sem_destroy(&pair->items) == -1)
-        give_up(name, "sem_destroy");
     if (munmap(pair, sizeof *pair) == -1)
         give_up(name, "munmap");
 
