@@ -213,10 +213,11 @@ def parse_stat(raw: bytes) -> Optional[Process]:
                    match.group(2).decode("utf-8", "replace"))
 
 
-# Numbers of the futex(2) and read(2) system calls.
+# Numbers of the futex(2), read(2), wait4(2) and waitid(2) system calls.
 FUTEX_CALLS = {"x86_64": 202, "aarch64": 98, "riscv64": 98, "i686": 240}
 FUTEX_PRIVATE = 0x80
 READ_CALLS = {"x86_64": 0, "aarch64": 63, "riscv64": 63, "i686": 3}
+WAIT_CALLS = {"x86_64": (61, 247), "aarch64": (260, 95), "riscv64": (260, 95), "i686": (114, 284)}
 
 
 @dataclass(frozen=True)
@@ -234,6 +235,10 @@ class Blocked:
     def reads_input(self) -> bool:
         """In read(2) of standard input."""
         return self.number == READ_CALLS.get(os.uname().machine, -2) and self.arguments[0] == 0
+
+    @property
+    def waits_for_child(self) -> bool:
+        return self.number in WAIT_CALLS.get(os.uname().machine, ())
 
     @property
     def private_futex(self) -> bool:

@@ -298,8 +298,15 @@ class Program:
                 continue
             call = self.blocked(process.pid)
             doing = {"R": "runs", "T": "is stopped", "Z": "has ended and is not waited for"}.get(process.state, "waits")
-            if call and call.in_futex:
+            if call and call.private_futex:
+                doing = ("waits in futex() for what only its own process can do: was a semaphore, a mutex or a "
+                         "condition variable not set up for several processes?")
+            elif call and call.in_futex:
                 doing = "waits in futex(): for a semaphore, a mutex or a condition variable"
+            elif call and call.waits_for_child:
+                doing = "waits for a child to end"
+            elif call and call.reads_input:
+                doing = "waits for input from stdin"
             lines.append(f"process {process.pid} ({process.command}) {doing}")
         return lines
 

@@ -192,6 +192,15 @@ def test_a_failure_is_about_the_case_that_failed(tmp_path):
     assert re.search(r"calls +fork_copies.*execvp", output, re.S), output
 
 
+def test_a_hang_names_its_cause(tmp_path):
+    """Whoever has told sem_init() that the gate is for one process alone hears where all stand, and why."""
+    name = "04_lost_update"
+    path = shutil.copytree(labs.SOLUTIONS / name, tmp_path / name) / "lost_update.c"
+    path.write_text(path.read_text().replace("sem_init(&shared->gate, 1, 0)", "sem_init(&shared->gate, 0, 0)"))
+    done = pytest_in(labs.ROOT, "harness", "--lab", "04", "--submission", tmp_path, "-k", "test_gate")
+    assert re.search(r"\(lost_update\) waits for a child to end\n.*not set up for several processes\?", done.stdout), done.stdout
+
+
 def test_machines_can_read_the_outcome(mine, tmp_path):
     path = mine / SOURCE.name
     path.write_text(path.read_text().replace("IPC_CREAT | IPC_EXCL | MODE", "IPC_CREAT | MODE"))
