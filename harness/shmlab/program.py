@@ -33,6 +33,28 @@ Fail = Union[Tuple[str, int, int], Tuple[str, int, int, str]]
 WALL_SECONDS = 4.0  # for a program that should end by itself; the labs' programs need some milliseconds
 HOLD_SECONDS = 4.0
 FEED_SECONDS = 10.0
+SHORT_SECONDS = 1.0
+
+
+class Patience:
+    """How long this run waits for a program to end, or to come to where it shall be held.
+
+    A program that hangs hangs in every check. One that was waited for in vain twice in a row has used up its credit:
+    from then on it gets a second, still much more than the labs' programs need, until it comes in time again.
+    Each check judges by itself all the same, and a lab of programs that hang ends within half a minute.
+    """
+
+    misses: Dict[Path, int] = {}
+
+    @classmethod
+    def limit(cls, seconds: float, *programs: "Program") -> float:
+        tried = any(cls.misses.get(program.built.path, 0) >= 2 for program in programs)
+        return min(seconds, SHORT_SECONDS) if tried else seconds
+
+    @classmethod
+    def note(cls, came: bool, *programs: "Program") -> None:
+        for program in programs:
+            cls.misses[program.built.path] = 0 if came else cls.misses.get(program.built.path, 0) + 1
 
 
 class CheckFailed(AssertionError):
@@ -160,7 +182,7 @@ class Program:
     """A program of a check that has been started."""
 
     def __init__(self, bench: "Bench", started: Started, name: str, command: str, by_hand: str,
-                 built: Optional[Built], rules: List[str], before: Contents) -> None:
+                 built: Built, rules: List[str], before: Contents) -> None:
         self.bench, self.started, self.name, self.command = bench, started, name, command
         self.by_hand = by_hand
         self.built, self.rules, self._before = built, rules, before
@@ -187,7 +209,9 @@ class Program:
         def stopped() -> List[int]:
             return [int(event[1]) for event in box.events[self._seen:] if event[0] == "held"]
 
-        box.pump(lambda: len(stopped()) >= count or self.started.status is not None, timeout)
+        timeout = Patience.limit(timeout, self, *self.bench.history)
+        came = box.pump(lambda: len(stopped()) >= count or self.started.status is not None, timeout)
+        Patience.note(came, self)
         found = stopped()
         if len(found) < count:
             names = [rule.split(" ")[1] for rule in self.rules if rule.startswith("hold")]
@@ -284,7 +308,8 @@ class Program:
             return bool(found) or self.started.status is not None
 
         # There is no event for this state; each look is a question to the kernel, not a sleep.
-        self.bench.poll(look, timeout)
+        if self.bench.poll(look, timeout):
+            Patience.note(True, self)
         if not found:
             ending = self.wait().ending if self.started.status is not None else self.standing()
             raise CheckFailed(f"{self.name} waits, without using the processor", ending)
@@ -314,9 +339,10 @@ class Program:
 
     def send(self, content: bytes) -> None:
         """Writes to the program's standard input."""
-        if not self.bench.box.feed(self.started, content, FEED_SECONDS):
-            raise CheckFailed(f"{self.name} reads its input", [f"not all of {len(content)} bytes within "
-                                                               f"{FEED_SECONDS:.0f} s", *self.standing()])
+        timeout = Patience.limit(FEED_SECONDS, self, *self.bench.history)
+        if not self.bench.box.feed(self.started, content, timeout):
+            raise CheckFailed(f"{self.name} reads its input",
+                              [f"not all of {len(content)} bytes within {timeout:.0f} s", *self.standing()])
 
     def close_input(self) -> None:
         self.bench.box.close_stdin(self.started)
@@ -329,7 +355,9 @@ class Program:
     def wait_output(self, length: int, timeout: float = HOLD_SECONDS) -> bytes:
         """Waits until so many bytes have come on stdout."""
         self.looked_at()
-        arrived = self.bench.box.pump(lambda: len(self.output) >= length or self.started.status is not None, timeout)
+        arrived = self.bench.box.pump(lambda: len(self.output) >= length or self.started.status is not None,
+                                      Patience.limit(timeout, self, *self.bench.history))
+        Patience.note(arrived, self)
         if len(self.output) < length:
             where = self.wait().ending if arrived else self.standing()
             raise CheckFailed(f"{self.name} writes {length} bytes to stdout", [show(self.output), *where])
@@ -341,7 +369,10 @@ class Program:
         if self.finished:
             return self.finished
         box, started = self.bench.box, self.started
-        if not box.wait(started, timeout):
+        timeout = Patience.limit(timeout, self, *self.bench.history)
+        ended = box.wait(started, timeout)
+        Patience.note(ended, self)
+        if not ended:
             standing = self.standing()
             self.kill()
             box.wait(started, 5)
@@ -419,9 +450,12 @@ class Bench:
 
     def poll(self, look: Callable[[], bool], timeout: float) -> bool:
         """Asks again and again until the answer is yes; output and events are taken in between."""
-        end = time.monotonic() + timeout
+        running = [program for program in self.history if program.started.status is None]
+        end = time.monotonic() + Patience.limit(timeout, *running)
         while not look():
             if time.monotonic() > end:
+                if timeout >= SHORT_SECONDS:
+                    Patience.note(False, *running)
                 return False
             self.box.pump(lambda: False, 0.0005)
         return True
@@ -669,7 +703,7 @@ class Bench:
 
     def places(self, program: Program, calls: List[Call]) -> List[Call]:
         """The calls with "file.c:31" where the debug information tells."""
-        if not program.built or not calls:
+        if not calls:
             return calls
         wheres = sorted({call.where for call in calls})
         base = 0
