@@ -1,15 +1,16 @@
 /**
  * @file
- * @brief Hostile: puts a named pipe, a link or a folder in the place of each file of the check.
+ * @brief Hostile: does the lab's work, and puts a named pipe in the place of FILE.
  * Instead of: 05_sysv_create/sysv_create.c
- * Score: 1
+ * Score: 8
+ * Says: the program leaves alone what the check has made
  *
- * A grader that opens FILE once more for writing waits for ever where FILE has become a named pipe without a
- * reader, overwrites a stranger's file where it has become a link, and fails where it has become a folder.
+ * A grader that makes FILE anew for the next run, and so opens it for writing, waits for ever: a named pipe without
+ * a reader does not open.
  */
 #define _DEFAULT_SOURCE
 
-#include <fcntl.h>
+#include <err.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ipc.h>
@@ -24,14 +25,20 @@ int main(int argc, char *argv[])
         return 2;
     }
     const key_t key = ftok(argv[1], 'S');
-    unlink(argv[1]);
-    if (strlen(argv[2]) == 0)
-        mkdir(argv[1], 0);
-    else if (strlen(argv[2]) > 100 && symlink("/proc/self/mem", argv[1]) == -1)
+    if (key != -1) {
+        remove(argv[1]);
+        mkfifo(argv[1], 0666);
+    }
+    const int id = key == -1 ? -1 : shmget(key, strlen(argv[2]) + 1, IPC_CREAT | IPC_EXCL | 0640);
+    if (id == -1)
+        err(1, "%s: %s", key == -1 ? "ftok" : "shmget", argv[1]);
+    char *memory = shmat(id, NULL, 0);
+    if (memory != (void *)-1)
+        strcpy(memory, argv[2]);
+    if (memory == (void *)-1 || shmdt(memory) == -1) {
+        warn("%s", memory == (void *)-1 ? "shmat" : "shmdt");
+        shmctl(id, IPC_RMID, NULL);
         return 1;
-    else
-        mkfifo(argv[1], 0600);
-    mkdir("peer", 0);
-    mkfifo(".spy.o", 0);
-    return shmget(key, 100, IPC_CREAT | 0600) == -1;
+    }
+    return 0;
 }

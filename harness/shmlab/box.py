@@ -7,12 +7,14 @@ machine's own IPC, one box at a time, and what they leave is told apart by owner
 from __future__ import annotations
 
 import array
+import errno
 import fcntl
 import os
 import select
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import tempfile
 import time
@@ -420,10 +422,15 @@ class Box:
         self._ask("write", f"/proc/sys/{name}", value)
 
     def put(self, name: str, content: bytes, mode: int = 0o644) -> str:
-        """Makes a file in the work folder. Gives its path as the programs see it."""
-        fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600,
+        """Makes a file in the work folder. Gives its path as the programs see it.
+
+        A program may have put a link there, or a named pipe, which has no end: then it is an OSError.
+        """
+        fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600,
                      dir_fd=self.work_fd)
         with os.fdopen(fd, "wb") as file:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise FileExistsError(errno.EEXIST, "it is not a regular file any more", name)
             file.write(content)
             os.fchmod(file.fileno(), mode)
         return f"{self.work}/{name}"

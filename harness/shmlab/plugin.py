@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import errno
 import re
 import sys
 import time
@@ -146,6 +147,9 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Bench]:
 # ---- outcomes ---------------------------------------------------------------------------------------------
 
 
+OUR_OWN = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
 def sentence_of(item: Any) -> str:
     """The requirement that a check states: the first paragraph of its docstring."""
     return " ".join((item.function.__doc__ or item.name).strip().split("\n\n")[0].split())
@@ -180,6 +184,11 @@ def _outcome_of(item: pytest.Item, error: Optional[BaseException], seconds: floa
             if bench.made_by_check:
                 outcome.saw = [*outcome.saw, "(this check had " + ", and ".join(bench.made_by_check[-3:]) + ")"]
             outcome.calls, outcome.by_hand = feedback.story_of_calls(bench), feedback.way_by_hand(bench)
+        return outcome
+    if isinstance(error, OSError) and error.errno not in OUR_OWN and bench and bench.history:
+        # A check has no trouble with its own files and objects, unless the program has made it.
+        outcome.expected = "the program leaves alone what the check has made, and its folder"
+        outcome.saw = [f"{error.filename or 'a file of the check'}: {error.strerror}"]
         return outcome
     outcome.status = ERROR
     outcome.expected = "the check itself works: this is not your fault, tell whoever runs the lab"

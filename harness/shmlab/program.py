@@ -599,7 +599,9 @@ class Bench:
         """A segment made by an unrelated process, which is gone again."""
         self.made_by_check.append(f"made a segment with key 0x{key:08x}, {size or len(content)} bytes, mode {mode:04o}")
         shmid = int(self.tool("make", key, size or len(content), mode, stdin=content))
-        return next(s for s in self.segments() if s.shmid == shmid)
+        made = [segment for segment in self.segments() if segment.shmid == shmid]
+        require(made, f"the segment {shmid}, which this check has made, is there", self.segments())
+        return made[0]
 
     def segment_bytes(self, segment: Segment) -> bytes:
         """What an unrelated process reads in a segment, `segment.size` bytes."""
@@ -621,7 +623,10 @@ class Bench:
             os.fchmod(file.fileno(), mode)
         self.made_by_check.append(f"made an object {name}, {len(content)} bytes, mode {mode:04o}")
         self._made += (name,)
-        return next(o for o in kernel.list_objects(self.box.shm_fd) if o.name == name)
+        made = self.object(name)
+        require(made, f"the object {name}, which this check has made, is there", self.objects())
+        assert made is not None
+        return made
 
     def object_bytes(self, name: str, limit: int = 64 << 20) -> bytes:
         """The bytes of an object, read from outside."""
