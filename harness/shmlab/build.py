@@ -22,6 +22,9 @@ FLAGS = ["-std=c17", "-O2", "-g", "-pthread", "-Wall", "-Wextra"]
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
 SOURCE_LIMIT = 1 << 20  # bytes in one source file
 COMPILE_SECONDS = 20
+COMPILE_CPU_SECONDS = 10  # the largest program with sanitizers takes one
+
+_gave_up: Dict[Path, str] = {}  # what took too long in this run; kept no longer, as the machine may have been busy
 
 
 class BuildProblem(Exception):
@@ -105,10 +108,12 @@ def build(lab: Lab, program: str, submission: Path, tier: str, cc: str = "cc", s
         command[command.index("-o"):command.index("-o")] = [".spy.o", wraps]
         key = native.fingerprint(native.find_compiler(cc).encode(), " ".join(command).encode(), spy, *parts)
         targets[name] = native.build_folder() / "programs" / key
-        if not (targets[name] / f"{name}.json").exists():
+        if targets[name] not in _gave_up and not (targets[name] / f"{name}.json").exists():
             missing[name] = command
     if program in missing:
         _compile(missing, {**sources, ".spy.o": spy}, tier, targets)
+    if targets[program] in _gave_up:
+        raise BuildProblem(_gave_up[targets[program]])
     said = json.loads((targets[program] / f"{program}.json").read_text(encoding="utf-8"))
     if said["error"] is not None:
         raise BuildProblem(said["error"])
@@ -132,7 +137,7 @@ def _compile(commands: Dict[str, List[str]], files: Dict[str, bytes], tier: str,
             box = boxes.enter_context(Box(tier))
             for name, content in files.items():
                 box.put(name, content)
-            run = box.start(command, address_mb=0, wall_ms=COMPILE_SECONDS * 1000, cpu_s=COMPILE_SECONDS)
+            run = box.start(command, address_mb=0, wall_ms=COMPILE_SECONDS * 1000, cpu_s=COMPILE_CPU_SECONDS)
             runs.append((program, box, run))
         for program, box, run in runs:
             box.wait(run, COMPILE_SECONDS + 5)
@@ -146,6 +151,9 @@ def _keep(program: str, box: Box, run: Started, target: Path) -> None:
     said = run.output[2].decode("utf-8", "replace").replace(box.work + "/", "")
     if run.timed_out or run.status is None or (run.status & 0x7F):
         error = f"the compiler did not finish {program}.c within {COMPILE_SECONDS} s or within its memory"
+        if run.timed_out or run.status is None:
+            _gave_up[target] = error
+            return
     elif run.status != 0:
         error = f"{program}.c does not compile:\n{said[:8000].rstrip()}"
     else:

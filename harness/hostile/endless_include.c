@@ -1,0 +1,18 @@
+/**
+ * @file
+ * @brief Hostile: includes itself twice, to the depth that the compiler allows: 2 to the power of 200 times.
+ * Instead of: 01_page_size/page_size.c
+ * Score: 0
+ * Says: the compiler did not finish
+ *
+ * A grader that has a limit for programs alone waits here, and what the compiler remembers of each inclusion grows.
+ */
+#if __INCLUDE_LEVEL__ < 190
+#include __FILE__
+#include __FILE__
+#endif
+
+int main(void)
+{
+    return 0;
+}
