@@ -20,18 +20,6 @@ def child_has_changed_all(lab: Bench):
     return program, program.held()[0]
 
 
-def shared_by_both(program, child):
-    """The shared anonymous mapping that parent and child have."""
-    theirs = {mapping.inode: mapping for mapping in program.maps(child) if mapping.anonymous}
-    ours = [mapping for mapping in program.maps() if mapping.anonymous]
-    common = [mapping for mapping in ours if mapping.inode in theirs]
-    require(common, "a line `rw-s … /dev/zero (deleted)` with the same inode in /proc/PID/maps of parent and child",
-            [f"parent: {mapping.line}" for mapping in ours] or "parent: no shared anonymous mapping",
-            [f"child: {mapping.line}" for mapping in theirs.values()] or "child: no shared anonymous mapping")
-    require(common[0].flags == "rw-s", "the shared mapping can be read and written", common[0])
-    return common[0]
-
-
 def places(content: bytes, value: int):
     """Where a word of this value stands in memory."""
     word, at, found = struct.pack("=Q", value), 0, set()
@@ -79,7 +67,7 @@ def test_answers(lab):
 def test_shared_word(lab):
     """Parent and child map the same shared anonymous memory, and the child's NEW is in it."""
     program, child = child_has_changed_all(lab)
-    mapping = shared_by_both(program, child)
+    mapping = program.common_mappings(program.pid, child)[0]
     require(places(program.memory(mapping), NEW), f"the parent's shared mapping holds {NEW} when the child is about to end",
             mapping)
 
@@ -102,7 +90,7 @@ def test_copied_words(lab):
 def test_parent_looks(lab):
     """What the parent prints is what is in its memory when the child has ended."""
     program, child = child_has_changed_all(lab)
-    mapping, values = shared_by_both(program, child), []
+    mapping, values = program.common_mappings(program.pid, child)[0], []
     for where, at in copied_words(program, child):
         values.append(1000 + len(values))
         program.set_memory(replace(where, start=where.start + at), struct.pack("=Q", values[-1]))

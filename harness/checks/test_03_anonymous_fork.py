@@ -12,23 +12,6 @@ def held_children(lab: Bench, where: str, children: int = CHILDREN):
     return program, program.held(children)
 
 
-def anonymous(program, pid):
-    return {mapping.inode: mapping for mapping in program.maps(pid) if mapping.anonymous}
-
-
-def common_mapping(program, pids):
-    """The shared anonymous mapping that all these processes have."""
-    maps = [anonymous(program, pid) for pid in pids]
-    common = set(maps[0]).intersection(*maps[1:])
-    shown = [f"process {pid}: " + (" ".join(m.line for m in found.values()) or "no shared anonymous mapping")
-             for pid, found in zip(pids, maps)]
-    require(common, "a line `rw-s … /dev/zero (deleted)` with the same inode in /proc/PID/maps of parent and children",
-            shown)
-    mapping = maps[0][min(common)]
-    require(mapping.flags.startswith("rw"), "a mapping to read and to write", mapping)
-    return mapping
-
-
 @points(1, read="handout, Steps")
 def test_usage(lab):
     """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0."""
@@ -52,7 +35,7 @@ def test_total(lab):
 def test_all_share_one_mapping(lab):
     """Parent and children map the same shared anonymous memory."""
     program, children = held_children(lab, "fork", 3)
-    common_mapping(program, [program.pid, *children])
+    program.common_mappings(program.pid, *children)
 
 
 @points(1, read="fork(2); handout, Steps")
@@ -67,7 +50,7 @@ def test_children_run_side_by_side(lab):
 def test_results_are_in_shared_memory(lab):
     """The children leave their sums in the shared memory."""
     program, children = held_children(lab, "end")
-    mapping = common_mapping(program, [program.pid])
+    mapping = program.common_mappings(program.pid)[0]
     content = program.memory(mapping)
     require(any(content), "bytes other than zero in the mapping when all children are about to end", mapping)
     program.set_memory(mapping, bytes(len(content)))

@@ -6,7 +6,7 @@ import signal
 import struct
 import time
 
-from shmlab import Bench, kernel, points, require
+from shmlab import Bench, points, require
 
 PROGRAM = "lost_update"
 ENDLESS = 10**12  # nobody counts so far while a check looks
@@ -43,12 +43,9 @@ class Counters:
     """The two counters at the beginning of the shared mapping, looked at and changed from outside."""
 
     def __init__(self, program, pids) -> None:
-        maps = [{m.inode: m for m in program.maps(pid) if m.anonymous} for pid in pids]
-        common = set(maps[0]).intersection(*maps[1:])
-        require(len(common) == 1, "one line `rw-s … /dev/zero (deleted)` with the same inode in /proc/PID/maps of parent and children",
-                [f"process {pid}: " + (" ".join(m.line for m in found.values()) or "no shared anonymous mapping")
-                 for pid, found in zip(pids, maps)])
-        self.mapping = maps[0][common.pop()]
+        common = program.common_mappings(*pids)
+        require(len(common) == 1, "one shared anonymous mapping, and no more", common)
+        self.mapping = common[0]
         self.memory = program.bench.box.open(f"/proc/{pids[0]}/mem", "w")
 
     @property
@@ -83,10 +80,9 @@ def counting(lab: Bench, children: int, **options):
 
 def freeze(program, *pids: int) -> None:
     """Stops processes wherever they are."""
-    box = program.bench.box
     for pid in pids:
         program.kill(pid, signal.SIGSTOP)
-    stopped = program.bench.poll(lambda: all(kernel.parse_stat(box.read(f"/proc/{pid}/stat")).state in "TtZ" for pid in pids), 4)
+    stopped = program.bench.poll(lambda: all(program.stands(pid).place in ("held", "ended") for pid in pids), 4)
     require(stopped, "a process that was sent SIGSTOP stops", program.standing())
 
 
@@ -164,8 +160,7 @@ def test_gate(lab):
     def waiting():
         return [call for call in map(program.blocked, early) if call and call.number >= 0]
 
-    lab.poll(lambda: len(waiting()) == 3 or any(
-        kernel.parse_stat(lab.box.read(f"/proc/{pid}/stat")).state == "Z" for pid in early), 4)
+    lab.poll(lambda: len(waiting()) == 3 or any(program.stands(pid).place == "ended" for pid in early), 4)
     calls = waiting()
     require(len(calls) == 3, "while the fourth child is missing, the three that are there wait in the kernel", program.standing())
     require(not any(call.number in SLEEPS for call in calls), "the children wait until they are woken, and do not sleep for a time",

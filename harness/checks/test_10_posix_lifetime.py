@@ -83,30 +83,12 @@ def mine(program, name: str, pid: int):
     return [mapping for mapping in program.maps(pid) if mapping.object == name]
 
 
-def open_files(lab: Bench, pid: int):
-    folder = lab.box.open(f"/proc/{pid}/fd")
-    try:
-        return [os.readlink(entry, dir_fd=folder) for entry in os.listdir(folder)]
-    finally:
-        os.close(folder)
-
-
 def mapped_whole(program, name: str, child: int):
     """The child's mapping of the object, which has to be there."""
     found = mine(program, name, child)
     require(found and all(m.flags == "rw-s" and m.size == SIZE for m in found),
             f"two pages of /dev/shm{name}, `rw-s`, in /proc/PID/maps of the child", found or program.maps(child)[-1:])
     return found[0]
-
-
-def set_object(lab: Bench, name: str, size: int, at: int, content: bytes):
-    """Another process sets the object's size and stores something in it."""
-    fd = os.open(name[1:], os.O_RDWR | os.O_CLOEXEC, dir_fd=lab.box.shm_fd)
-    try:
-        os.ftruncate(fd, size)
-        os.pwrite(fd, content, at)
-    finally:
-        os.close(fd)
 
 
 def require_size(lab: Bench, name: str, size: int):
@@ -145,9 +127,9 @@ def test_close(lab):
     for at in 0, SIZE - 1:
         name, program, child = stop_at(lab, "close", "close")
         mapped_whole(program, name, child)
-        files = [file for file in open_files(lab, child) if name in file]
+        files = [file for file in program.open_files(child) if name in file]
         require(not files, f"no descriptor of the child refers to /dev/shm{name} after close()", files)
-        set_object(lab, name, SIZE, at, b"Z")
+        lab.set_object(name, b"Z", at, SIZE)
         run = go_on(lab, program).require_success()
         require_line(run, "close", "wrong bytes", f"another process has changed byte {at} after close()")
 
@@ -196,7 +178,7 @@ def test_last_page(lab):
         mapped_whole(program, name, child)
         require_size(lab, name, KEPT)
         require_bytes(lab.object_bytes(name), b"x" * KEPT, "the bytes that are left of the object")
-        set_object(lab, name, PAGE, at, b"Z")
+        lab.set_object(name, b"Z", at, PAGE)
         run = go_on(lab, program).require_success()
         require_line(run, "last page", "wrong bytes", f"another process has put a byte at {at} after ftruncate()")
 
@@ -212,7 +194,7 @@ def test_next_page(lab):
     go_on(lab, program).require_success()
     for content, outcome in (b"", "read ok"), (b"Z", "wrong bytes"):
         name, program, child = stop_at(lab, "next page", "ftruncate")
-        set_object(lab, name, SIZE, PAGE, content)
+        lab.set_object(name, content, PAGE, SIZE)
         run = go_on(lab, program).require_success()
         require_line(run, "next page", outcome, "another process has given the object its second page back" +
                      (", with a byte in it" if content else ""))

@@ -2,14 +2,12 @@
 import errno
 import re
 import struct
-import time
 
-from shmlab import Bench, kernel, points, require
+from shmlab import Bench, points, require
 
 DESKS = 2
 LAYOUT = struct.Struct(f"<II{DESKS}I{DESKS}I")  # setups, tickets, number[], visits[]
 QUIET = ("start", "end", "exit", "_exit", "abort")
-SPIN = 0.25  # seconds of the processor; a comer needs some thousandths
 
 
 def come(lab: Bench, name, n, hold=None):
@@ -17,47 +15,10 @@ def come(lab: Bench, name, n, hold=None):
     return lab.start("first_comer", name, n, hold=hold)
 
 
-def place(program):
-    """Where a comer stands: "ended", "held", "waits" or "runs"."""
-    try:
-        state = kernel.parse_stat(program.bench.box.read(f"/proc/{program.pid}/stat")).state
-    except OSError:
-        state = "X"
-    if program.started.status is not None or state in "ZX":
-        return "ended"
-    return "held" if state in "Tt" else "waits" if state == "S" else "runs"
-
-
-def cpu_seconds(program):
-    """What a comer has used of the processor; 0 when it has ended."""
-    try:
-        return program.cpu_seconds()
-    except OSError:
-        return 0.0
-
-
-def watch(bench: Bench, look):
-    """Looks until the answer is yes, again at each event and each millisecond."""
-    end = time.monotonic() + 4
-    while not look() and time.monotonic() < end:
-        heard = len(bench.box.events)
-        bench.box.pump(lambda: len(bench.box.events) > heard, 0.001)
-
-
 def settle(program):
-    """Waits until a comer has ended, is held, or waits for another. Says which."""
-    looks = []
-
-    def look():
-        looks.append(place(program))
-        if looks[-1] == "runs" and len(looks) % 50 == 0:
-            used = cpu_seconds(program)
-            require(used < SPIN, "a comer that waits does not use the processor",
-                    f"it has used {used:.2f} s of the processor and goes on", program.standing())
-        return looks[-1] in ("ended", "held") or looks[-4:] == ["waits"] * 4
-
-    watch(program.bench, look)
-    return looks[-1]
+    """Waits until a comer has ended, is held, or waits for another."""
+    require(program.bench.settle(program) != "runs", "a comer that waits does not use the processor",
+            f"it has used {program.cpu_seconds():.2f} s of the processor and goes on", program.standing())
 
 
 def finish(programs, story):
@@ -66,14 +27,14 @@ def finish(programs, story):
 
     def look():
         for program in list(left):
-            where = place(program)
-            if where == "held":
+            place = program.stands().place
+            if place == "held":
                 program.resume()
-            if where == "ended":
+            if place == "ended":
                 left.remove(program)
         return not left
 
-    watch(bench, look)
+    bench.poll(look, 4)
     require(not left, f"every comer gets its ticket, {story}", [p.standing() for p in left[:1]],
             office(bench, programs[0].command.split()[1])[0])
     return [program.wait() for program in programs]
@@ -166,10 +127,7 @@ def test_one_at_a_desk(lab):
     slow.held()
     runs = [come(lab, name, 20).wait() for _ in range(DESKS - 1)]
     last = come(lab, name, 30)
-    call = last.wait_blocked(lambda call: call.in_futex)
-    require(not call.private_futex, "it waits for a semaphore that other processes can post",
-            f"/proc/{last.pid}/syscall: futex(…, {call.arguments[1]:#x}, …) has FUTEX_PRIVATE_FLAG (0x80): "
-            "only threads of the same process can wake it")
+    last.wait_for_others("it waits for a semaphore that other processes can post")
     settle(last)
     require(require_office(lab, name, [10])["visits"][0] == 0, "nobody counts a visit to a desk that another is at",
             office(lab, name)[0])
@@ -197,7 +155,7 @@ def take_turns(programs, late):
     while going and turn < 200:
         going = False
         for i, program in enumerate(programs):
-            if place(program) == "held":
+            if program.stands().place == "held":
                 going = True
                 if turn >= i * late:
                     program.resume()

@@ -204,13 +204,25 @@ class Process:
         return f"process {self.pid} ({self.command}): {what}, parent {self.parent}"
 
 
-def parse_stat(raw: bytes) -> Optional[Process]:
-    """A /proc/PID/stat. The command name may hold spaces and parentheses."""
-    match = re.match(rb"(\d+) \((.*)\) (\S) (\d+) ", raw, re.S)
-    if not match:
-        return None
-    return Process(int(match.group(1)), int(match.group(4)), match.group(3).decode(),
-                   match.group(2).decode("utf-8", "replace"))
+@dataclass(frozen=True)
+class Standing:
+    """Where a process stands: its state's letter, and how often it has gone to sleep so far."""
+
+    state: str
+    sleeps: int
+
+    @property
+    def place(self) -> str:
+        """"ended", "held", "waits" or "runs"."""
+        if self.state in "ZX":
+            return "ended"
+        return "held" if self.state in "Tt" else "waits" if self.state == "S" else "runs"
+
+
+def parse_status(raw: bytes) -> Optional[Standing]:
+    """A /proc/PID/status."""
+    match = re.search(rb"^State:\t(\S).*^voluntary_ctxt_switches:\t(\d+)$", raw, re.M | re.S)
+    return Standing(match.group(1).decode(), int(match.group(2))) if match else None
 
 
 # Numbers of the futex(2), read(2), wait4(2) and waitid(2) system calls.

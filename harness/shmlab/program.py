@@ -34,6 +34,7 @@ WALL_SECONDS = 4.0  # for a program that should end by itself; the labs' program
 HOLD_SECONDS = 4.0
 FEED_SECONDS = 10.0
 SHORT_SECONDS = 1.0
+SPIN_SECONDS = 0.3  # of the processor; a program that has used so much since its start is not about to wait
 
 
 class Patience:
@@ -254,8 +255,18 @@ class Program:
         """Only what is mapped shared."""
         return [mapping for mapping in self.maps(pid) if mapping.shared]
 
+    def common_mappings(self, *pids: int) -> List[Mapping]:
+        """The shared anonymous mappings that all these processes have, to read and to write; there must be one at least."""
+        maps = [{mapping.inode: mapping for mapping in self.maps(pid) if mapping.anonymous} for pid in pids]
+        common = [maps[0][inode] for inode in sorted(set(maps[0]).intersection(*maps[1:]))]
+        require(common, "a line `rw-s … /dev/zero (deleted)` with the same inode in /proc/PID/maps of all these processes",
+                [f"process {pid}: " + (" ".join(mapping.line for mapping in found.values()) or "no shared anonymous mapping")
+                 for pid, found in zip(pids, maps)])
+        require(common[0].flags == "rw-s", "the shared mapping can be read and written", common[0])
+        return common
+
     def open_files(self, pid: Optional[int] = None) -> List[str]:
-        """What the descriptors of a process refer to."""
+        """What the descriptors of a held process refer to."""
         folder = self.bench.box.open(f"/proc/{pid or self.pid}/fd")
         try:
             return [os.readlink(entry, dir_fd=folder) for entry in os.listdir(folder)]
@@ -286,9 +297,22 @@ class Program:
         except OSError:
             return None
 
+    def stands(self, pid: Optional[int] = None) -> kernel.Standing:
+        """Whether a process of the program has ended, is held, waits or runs, and how often it has gone to sleep."""
+        gone = kernel.Standing("X", 0)
+        if pid in (None, self.pid) and self.started.status is not None:
+            return gone
+        try:
+            return kernel.parse_status(self.bench.box.read(f"/proc/{pid or self.pid}/status")) or gone
+        except OSError:
+            return gone
+
     def cpu_seconds(self, pid: Optional[int] = None) -> float:
-        """Processor time that a process has used so far."""
-        return int(self.bench.box.read(f"/proc/{pid or self.pid}/schedstat").split()[0]) / 1e9
+        """Processor time that a process has used so far, or the program in all when it has ended."""
+        try:
+            return int(self.bench.box.read(f"/proc/{pid or self.pid}/schedstat").split()[0]) / 1e9
+        except OSError:
+            return self.started.cpu
 
     def measure_cpu(self, window: float = 0.1) -> Tuple[float, float]:
         """Watches the program for a while. Gives the seconds that passed and the processor seconds it used."""
@@ -314,6 +338,12 @@ class Program:
             ending = self.wait().ending if self.started.status is not None else self.standing()
             raise CheckFailed(f"{self.name} waits, without using the processor", ending)
         return found[0]
+
+    def wait_for_others(self, expected: str) -> None:
+        """Waits until the program waits in a futex, which must be one that another process can wake."""
+        call = self.wait_blocked(lambda call: call.in_futex)
+        require(not call.private_futex, expected, f"/proc/{self.pid}/syscall: futex(…, {call.arguments[1]:#x}, …) has "
+                "FUTEX_PRIVATE_FLAG (0x80): only threads of the same process can wake it")
 
     def standing(self) -> List[str]:
         """Where the program's processes stand, for people."""
@@ -457,8 +487,45 @@ class Bench:
                 if timeout >= SHORT_SECONDS:
                     Patience.note(False, *running)
                 return False
-            self.box.pump(lambda: False, 0.0005)
+            heard = len(self.box.events)
+            self.box.pump(lambda: len(self.box.events) != heard, 0.0005)
         return True
+
+    def settle(self, *programs: Program) -> str:
+        """Waits until, at one moment, each of the programs has ended, is held or waits. Says where the last one stands.
+
+        "waits": it has not gone to sleep anew since the look before, or it was asleep in eight looks on end, as one is
+        that asks again and again for what it waits for. "runs": it has used the processor for SPIN_SECONDS.
+        """
+        last: List[kernel.Standing] = [kernel.Standing("X", 0)] * len(programs)
+        asleep, looks = [0] * len(programs), 0
+
+        def still(i: int, program: Program) -> bool:
+            before, now = last[i], program.stands()
+            last[i], asleep[i] = now, asleep[i] + 1 if now.place == "waits" else 0
+            if now.place == "runs":
+                return looks % 50 == 0 and program.cpu_seconds() > SPIN_SECONDS
+            if now.place == "ended":
+                return program.started.status is not None  # pid 1 tells it in a moment
+            return now.place == "held" or now == before or asleep[i] >= 8
+
+        def all_still() -> bool:
+            nonlocal looks
+            looks += 1
+            return all([still(i, program) for i, program in enumerate(programs)])
+
+        self.poll(all_still, HOLD_SECONDS)
+        return last[-1].place
+
+    def require_idle(self, waiting: Sequence[Tuple[str, Program]], window: float = 0.05) -> None:
+        """Watches programs for a while, all at once: each must use next to no processor time while, as its text says, it waits."""
+        before, began = [program.cpu_seconds() for _, program in waiting], time.monotonic()
+        self.box.pump(lambda: False, window)
+        seconds = time.monotonic() - began
+        for (why, program), then in zip(waiting, before):
+            used = program.cpu_seconds() - then
+            require(used < 0.02 * seconds, f"next to no processor time while {why}",
+                    f"in {seconds * 1000:.0f} ms {program.name} used {used * 1000:.1f} ms of the processor")
 
     def read_calls(self) -> List[Call]:
         """All that the spy has recorded in this box, oldest first."""
@@ -636,6 +703,16 @@ class Bench:
             raise CheckFailed(f"an unrelated process of the same user can open {name}", [str(error.strerror)]) from None
         with os.fdopen(fd, "rb") as file:
             return file.read(limit)
+
+    def set_object(self, name: str, content: bytes, at: int = 0, size: Optional[int] = None) -> None:
+        """Overwrites bytes of an object from outside, after it has been given a size if one is named."""
+        fd = os.open(name[1:], os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self.box.shm_fd)
+        try:
+            if size is not None:
+                os.ftruncate(fd, size)
+            os.pwrite(fd, content, at)
+        finally:
+            os.close(fd)
 
     def fill_shared_memory(self, leave: int = 0) -> None:
         """Uses up /dev/shm, but for so many bytes. Only where own_kernel is true."""

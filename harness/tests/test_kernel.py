@@ -39,7 +39,7 @@ def test_kinds_of_mapping():
 def test_lines_without_sense_are_passed_over():
     assert kernel.parse_maps(b"") == [] and kernel.parse_maps(b"nonsense\n\nzz-zz rw-p\n") == []
     assert kernel.parse_segments(b"") == [] and kernel.parse_segments(b"key shmid perms\n1 2\n") == []
-    assert kernel.parse_stat(b"") is None and kernel.parse_blocked(b"running\n") is None
+    assert kernel.parse_status(b"") is None and kernel.parse_blocked(b"running\n") is None
     assert kernel.parse_blocked(b"").__class__ is type(None) and kernel.parse_ids(b"") == []
 
 
@@ -82,11 +82,12 @@ def test_keys_are_those_of_ftok(tmp_path):
             assert kernel.ftok(os.stat(path), project) == libc.ftok(str(path).encode(), project) & 0xFFFFFFFF
 
 
-def test_process_names_with_parentheses():
-    process = kernel.parse_stat(b"12 (a) Z (b) c) S 7 12 12 0 -1")
-    assert (process.pid, process.command, process.state, process.parent) == (12, "a) Z (b) c", "S", 7)
-    with open("/proc/self/stat", "rb") as file:
-        assert kernel.parse_stat(file.read()).pid == os.getpid()
+def test_where_a_process_stands():
+    raw = b"Name:\tState:\tR\nUmask:\t0022\nState:\tS (sleeping)\nvoluntary_ctxt_switches:\t7\nnonvoluntary_ctxt_switches:\t9\n"
+    assert kernel.parse_status(raw) == kernel.Standing("S", 7)
+    with open("/proc/self/status", "rb") as file:
+        assert kernel.parse_status(file.read()).place == "runs"
+    assert [kernel.Standing(state, 0).place for state in "STtZXRD"] == ["waits", "held", "held", "ended", "ended", "runs", "runs"]
 
 
 def test_blocked_in_futex():
