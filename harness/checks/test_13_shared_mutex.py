@@ -102,32 +102,28 @@ def test_usage(lab):
         lab.run("consumer", name, wrong).require_usage()
 
 
-@points(1, read="pthread_cond_wait(3), pthread_cond_signal(3); handout, Background and Steps")
-def test_producer_to_reference(lab):
-    """What the producer puts in comes out at an unrelated consumer, in order, whichever of the two starts first."""
+def pass_on(lab: Bench, mine):
+    """Items go from a producer to a consumer, one of them yours and the other finished, whichever is first."""
     for first in PEER:
-        name = new_buffer(lab)
-        both = {}
+        name, both = new_buffer(lab), {}
         for program in first, PEER[first]:
-            both[program] = (lab.start("producer", name, 7, 20) if program == "producer" else
-                             lab.reference("consumer", name, 20))
+            start = lab.start if program == mine else lab.reference
+            both[program] = start(program, name, *MANY[program])
             lab.settle(both[program])
         printed = finish(name, f"when the {first} is first", both["producer"], both["consumer"])[1]
         require_bytes(printed, lines(*numbers(7, 1, 20)), f"all comes out in order when the {first} is first")
 
 
 @points(1, read="pthread_cond_wait(3), pthread_cond_signal(3); handout, Background and Steps")
+def test_producer_to_reference(lab):
+    """What the producer puts in comes out at an unrelated consumer, in order, whichever of the two starts first."""
+    pass_on(lab, "producer")
+
+
+@points(1, read="pthread_cond_wait(3), pthread_cond_signal(3); handout, Background and Steps")
 def test_consumer_from_reference(lab):
     """What an unrelated producer puts in, the consumer prints in order, whichever of the two starts first."""
-    for first in PEER:
-        name = new_buffer(lab)
-        both = {}
-        for program in first, PEER[first]:
-            both[program] = (lab.start("consumer", name, 20) if program == "consumer" else
-                             lab.reference("producer", name, 7, 20))
-            lab.settle(both[program])
-        printed = finish(name, f"when the {first} is first", both["producer"], both["consumer"])[1]
-        require_bytes(printed, lines(*numbers(7, 1, 20)), f"all is printed in order when the {first} is first")
+    pass_on(lab, "consumer")
 
 
 @points(1, read="handout, Background and Steps")
@@ -160,7 +156,8 @@ def test_woken_by_the_peer(lab):
 
         name = lab.name()
         mine = lab.start(program, name, *MANY[program])
-        mine.wait_for_others(f"it waits for a condition variable that other processes can use (set up by your {program})")
+        mine.wait_for_others("it waits for a condition variable that other processes can use "
+                             f"(set up by your {program})")
         peer = lab.reference(PEER[program], name, *MANY[PEER[program]])
         finish(name, f"when the {program} had to wait for the other", mine, peer)
 
@@ -211,7 +208,8 @@ def test_several(lab):
     finish(name, "when there is room", lab.reference("producer", name, 7, 1))
     finish(name, "when there is an item", lab.reference("consumer", name, 1))
     mine.resume()
-    require(lab.settle(mine) == "waits", f"a consumer waits again {story}", mine.standing(), items(lab, name)[1], mine.output)
+    require(lab.settle(mine) == "waits", f"a consumer waits again {story}", mine.standing(), items(lab, name)[1],
+            mine.output)
     require_bytes(finish(name, story, mine, lab.reference("producer", name, 8, 1))[0], lines((8, 1)), f"the next item, {story}")
 
     story = "when another has taken the slot for which it was woken"

@@ -80,7 +80,8 @@ class Shared:
                 return len(outcome) == 2
             with open(f"/proc/self/task/{outcome[0]}/syscall", "rb") as file:
                 call = parse_blocked(file.read())
-            return call is not None and call.in_futex and call.arguments[0] == ctypes.addressof(self.words) + 4 * place
+            address = ctypes.addressof(self.words) + 4 * place
+            return call is not None and call.in_futex and call.arguments[0] == address
 
         sleeper = threading.Thread(target=sleep)
         sleeper.start()

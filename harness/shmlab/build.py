@@ -91,7 +91,7 @@ def compile_command(program: str, cc: str, san: bool) -> List[str]:
 
 @lru_cache(maxsize=None)
 def build(lab: Lab, program: str, submission: Path, tier: str, cc: str = "cc", san: bool = False) -> Built:
-    """Compiles the programs of a submission, or takes them from an earlier build of the same content; gives one of them.
+    """Compiles the programs of one lab, or takes them from an earlier build of the same content; gives one of them.
 
     A source that changes while the harness runs is not looked at again.
     """

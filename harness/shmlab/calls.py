@@ -144,7 +144,7 @@ class Ring:
         total = _HEAD.unpack(head)[1] if len(head) == _HEAD.size else 0
         oldest = max(0, total - self.capacity)
         self._known = [call for call in self._known if oldest < call.sequence <= total]
-        # A whole record stays as it is until the ring has come round: each is read once. A hole is looked at again.
+        # A whole record stays as it is until the ring has come round: each is read once, a hole again and again.
         found, whole = [], True
         for number in range(max(oldest, self._next), total):
             slot = os.pread(self._fd, _RECORD.size, _HEAD.size + number % self.capacity * _RECORD.size)

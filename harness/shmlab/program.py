@@ -241,7 +241,7 @@ class Program:
     # ---- looking
 
     def recorded(self) -> List[Call]:
-        """What the spy has recorded of the program and its children: all but the other programs of the check."""
+        """What the spy has recorded of the program and its children: all but the check's other programs."""
         others = set(self.bench.box.programs) - {self.pid}
         return [call for call in self.bench.read_calls() if call.pid not in others]
 
@@ -256,11 +256,11 @@ class Program:
         return [mapping for mapping in self.maps(pid) if mapping.shared]
 
     def common_mappings(self, *pids: int) -> List[Mapping]:
-        """The shared anonymous mappings that all these processes have, to read and to write; there must be one at least."""
+        """The shared anonymous mappings that all these processes have; there must be one, to read and to write."""
         maps = [{mapping.inode: mapping for mapping in self.maps(pid) if mapping.anonymous} for pid in pids]
         common = [maps[0][inode] for inode in sorted(set(maps[0]).intersection(*maps[1:]))]
-        require(common, "a line `rw-s … /dev/zero (deleted)` with the same inode in /proc/PID/maps of all these processes",
-                [f"process {pid}: " + (" ".join(mapping.line for mapping in found.values()) or "no shared anonymous mapping")
+        require(common, "a line `rw-s … /dev/zero (deleted)` with one inode in /proc/PID/maps of all these processes",
+                [f"process {pid}: " + (" ".join(m.line for m in found.values()) or "no shared anonymous mapping")
                  for pid, found in zip(pids, maps)])
         require(common[0].flags == "rw-s", "the shared mapping can be read and written", common[0])
         return common
@@ -298,7 +298,7 @@ class Program:
             return None
 
     def stands(self, pid: Optional[int] = None) -> kernel.Standing:
-        """Whether a process of the program has ended, is held, waits or runs, and how often it has gone to sleep."""
+        """Whether a process of the program has ended, is held, waits or runs; and how often it has slept."""
         gone = kernel.Standing("X", 0)
         if pid in (None, self.pid) and self.started.status is not None:
             return gone
@@ -342,8 +342,9 @@ class Program:
     def wait_for_others(self, expected: str) -> None:
         """Waits until the program waits in a futex, which must be one that another process can wake."""
         call = self.wait_blocked(lambda call: call.in_futex)
-        require(not call.private_futex, expected, f"/proc/{self.pid}/syscall: futex(…, {call.arguments[1]:#x}, …) has "
-                "FUTEX_PRIVATE_FLAG (0x80): only threads of the same process can wake it")
+        require(not call.private_futex, expected,
+                f"/proc/{self.pid}/syscall: futex(…, {call.arguments[1]:#x}, …) has FUTEX_PRIVATE_FLAG (0x80): "
+                "only threads of the same process can wake it")
 
     def standing(self) -> List[str]:
         """Where the program's processes stand, for people."""
@@ -492,10 +493,10 @@ class Bench:
         return True
 
     def settle(self, *programs: Program) -> str:
-        """Waits until, at one moment, each of the programs has ended, is held or waits. Says where the last one stands.
+        """Waits until at one moment each of the programs has ended, is held or waits. Says where the last one stands.
 
-        "waits": it has not gone to sleep anew since the look before, or it was asleep in eight looks on end, as one is
-        that asks again and again for what it waits for. "runs": it has used the processor for SPIN_SECONDS.
+        "waits": it has not gone to sleep anew since the look before; or it was asleep in eight looks on end, as one
+        is that asks again and again for what it waits for. "runs": it has used the processor for SPIN_SECONDS.
         """
         last: List[kernel.Standing] = [kernel.Standing("X", 0)] * len(programs)
         asleep, looks = [0] * len(programs), 0
@@ -518,7 +519,7 @@ class Bench:
         return last[-1].place
 
     def require_idle(self, waiting: Sequence[Tuple[str, Program]], window: float = 0.05) -> None:
-        """Watches programs for a while, all at once: each must use next to no processor time while, as its text says, it waits."""
+        """Watches programs for a while: none may use the processor while, as the text beside it says, it waits."""
         before, began = [program.cpu_seconds() for _, program in waiting], time.monotonic()
         self.box.pump(lambda: False, window)
         seconds = time.monotonic() - began

@@ -83,11 +83,13 @@ def test_keys_are_those_of_ftok(tmp_path):
 
 
 def test_where_a_process_stands():
-    raw = b"Name:\tState:\tR\nUmask:\t0022\nState:\tS (sleeping)\nvoluntary_ctxt_switches:\t7\nnonvoluntary_ctxt_switches:\t9\n"
+    raw = (b"Name:\tState:\tR\nUmask:\t0022\nState:\tS (sleeping)\n"
+           b"voluntary_ctxt_switches:\t7\nnonvoluntary_ctxt_switches:\t9\n")
     assert kernel.parse_status(raw) == kernel.Standing("S", 7)
     with open("/proc/self/status", "rb") as file:
         assert kernel.parse_status(file.read()).place == "runs"
-    assert [kernel.Standing(state, 0).place for state in "STtZXRD"] == ["waits", "held", "held", "ended", "ended", "runs", "runs"]
+    places = {state: kernel.Standing(state, 0).place for state in "STtZXRD"}
+    assert places == {"S": "waits", "T": "held", "t": "held", "Z": "ended", "X": "ended", "R": "runs", "D": "runs"}
 
 
 def test_blocked_in_futex():
