@@ -196,6 +196,17 @@ def test_dead_comer(lab):
         victim.kill()
         runs = finish([early, come(lab, name, 30)], f"when another was killed {where}")
         require_served(lab, name, runs, [10, 20, 30], leftover=True)
+    # One that had the pid of a later comer was killed when it had just put its office in place: the own name is
+    # another name of that office, which is in use.
+    old, name = lab.name(), lab.name()
+    come(lab, old, 10).wait().require_success()
+    before = office(lab, old)[1]
+    late = come(lab, name, 20, hold="start")
+    late.held()
+    lab.link_object(old, f"{name}.{late.pid}")
+    runs = finish([late], "when one that had its pid was killed before it could unlink its own name")
+    require_served(lab, name, runs, [20], leftover=True)
+    require(office(lab, old)[1] == before, f"the office that has the name {old}, too, stays as it is", office(lab, old)[0])
 
 
 @points(1, read="handout, Steps; err(3)")

@@ -216,7 +216,8 @@ class Program:
         found = stopped()
         if len(found) < count:
             names = [rule.split(" ")[1] for rule in self.rules if rule.startswith("hold")]
-            point = " or ".join("its end" if name == "end" else f"a call of {name}()" for name in names)
+            places = {"start": "its beginning", "end": "its end"}
+            point = " or ".join(places.get(name, f"a call of {name}()") for name in names)
             if self.started.status is not None:
                 ending = self.wait().ending
                 raise CheckFailed(f"{self.name} comes to {point}" + (f" in {count} processes" if count > 1 else ""),
@@ -616,7 +617,7 @@ class Bench:
         """Starts one of the student's programs.
 
         @param stdin  bytes for a pipe that stays open until Program.close_input(); None: an empty input
-        @param hold   where to stop: "shmat", ("shmat", 2), or ("fork", 1, "c") for the children; or a list
+        @param hold   where to stop: "shmat", ("shmat", 2), ("fork", 1, "c") for the children, "start", "end"; or a list
         @param fail   what to fail: ("mmap", 1, errno.ENOMEM), with "c" or "a" as fourth for children or all; or a list;
                       ("end", 1, 3) ends with exit status 3, and with ("write", 0, -400) no write() takes more bytes
         @param stdout a file to write to, such as /dev/full, instead of what Run.stdout gives
@@ -695,6 +696,12 @@ class Bench:
         require(made, f"the object {name}, which this check has made, is there", self.objects())
         assert made is not None
         return made
+
+    def link_object(self, name: str, second: str) -> None:
+        """Gives an object a second name."""
+        os.link(name[1:], second[1:], src_dir_fd=self.box.shm_fd, dst_dir_fd=self.box.shm_fd)
+        self.made_by_check.append(f"given the object {name} a second name, {second}")
+        self._made += (second,)
 
     def object_bytes(self, name: str, limit: int = 64 << 20) -> bytes:
         """The bytes of an object, read from outside."""
