@@ -17,8 +17,8 @@ ONE = {"producer": [7, 1], "consumer": [1]}  # the words that let a program put 
 def new_buffer(lab: Bench):
     """A name whose buffer finished programs have set up and used; it is empty."""
     name = lab.name()
-    lab.reference("producer", name, 99, 1).wait().require_success()
-    lab.reference("consumer", name, 1).wait().require_success()
+    for program in lab.reference("producer", name, 99, 1), lab.reference("consumer", name, 1):
+        program.wait().require_success()
     return name
 
 
