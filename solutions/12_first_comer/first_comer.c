@@ -39,12 +39,7 @@ struct office {
     sem_t desk[DESKS];        /**< 1: nobody is at this desk. */
 };
 
-/**
- * Reads a decimal number: digits alone, no sign, no space.
- *
- * @param digits  the number as it was typed
- * @return        the number, or 0 if it is none from 1 up to MAX_N
- */
+/** Reads a number from 1 to MAX_N: decimal digits alone, no sign, no space. Gives 0 for any other text. */
 static uint32_t parse_number(const char *digits)
 {
     if (digits[0] == '\0' || digits[strspn(digits, "0123456789")] != '\0')
@@ -53,12 +48,7 @@ static uint32_t parse_number(const char *digits)
     return number > MAX_N ? 0 : (uint32_t)number;
 }
 
-/**
- * Opens the office that is in place. No need to ask whether it is ready: what has the name is complete.
- *
- * @param name  the object
- * @return      the mapped object, or NULL if there is none
- */
+/** Maps the office that is in place, or gives NULL. What has the name is complete: no need to ask. */
 static struct office *enter(const char *name)
 {
     struct office *office = NULL;
@@ -78,12 +68,7 @@ static struct office *enter(const char *name)
     return office;
 }
 
-/**
- * Unlinks an object that is not in place, says what failed, and ends the program with exit status 1.
- *
- * @param own   the object's name, which no other process uses
- * @param call  the call that failed; errno says why
- */
+/** Unlinks the own name, says which call has failed, and ends the program with exit status 1. */
 static _Noreturn void give_up(const char *own, const char *call)
 {
     const int reason = errno;
@@ -95,12 +80,7 @@ static _Noreturn void give_up(const char *own, const char *call)
     err(EXIT_FAILURE, "%s: %s", call, own);
 }
 
-/**
- * Sets up an office under a name of this process's own, and puts it in place if there is none by then.
- *
- * @param name  where to put it
- * @param n     the number of its first desk
- */
+/** Sets up an office under a name of this process's own, and puts it in place if there is none by then. */
 static void offer(const char *name, uint32_t n)
 {
     char own[NAME_MAX], from[sizeof own + 16], to[sizeof own + 16];
