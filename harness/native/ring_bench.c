@@ -4,9 +4,10 @@
  *
  * Usage: `ring_bench [-r ROUNDS] [-m MESSAGES] [-s SIZE]`
  *
- * Two processes, pinned to two processors: one sends, one receives. In each round every mechanism has its
- * turn at every size, beginning with another one each time, and so do the floors: what one cache line needs
- * to go over and come back, and one memcpy() of the message. Only figures of one round are compared, as
+ * Two processes, pinned to two processors: one sends, one receives. (The pipe has a second turn with both on
+ * one processor, where no byte has to go over from one cache to another.) In each round every mechanism has
+ * its turn at every size, beginning with another one each time, and so do the floors: what one cache line
+ * needs to go over and come back, and one memcpy() of the message. Only figures of one round are compared, as
  * ratios; what is told of them is the median, the least and the greatest.
  *
  * A message is SIZE bytes, filled anew each time and summed by the sender, and summed by the receiver; if the
@@ -57,11 +58,23 @@ static const size_t sizes[] = {8, 64, 1024, 8192, LARGEST};
 enum { SIZES = sizeof sizes / sizeof *sizes };
 
 /** How the two processes pass messages. */
-enum way { RING_SPIN, RING_BLOCK, PIPE, STREAM, SEQPACKET, QUEUE, RING_NO_CACHE, RING_ONE_LINE, WAYS };
+enum way {
+    RING_SPIN,
+    RING_BLOCK,
+    PIPE,
+    PIPE_SAME_CPU,
+    STREAM,
+    SEQPACKET,
+    QUEUE,
+    RING_NO_CACHE,
+    RING_ONE_LINE,
+    WAYS
+};
 
 static const char *const names[WAYS] = {
-    "ring_spin",          "ring_block",         "pipe", "socket_stream", "socket_seqpacket", "sysv_queue",
-    "ring_spin_uncached", "ring_spin_one_line",
+    "ring_spin",     "ring_block",         "pipe",
+    "pipe_same_cpu", "socket_stream",      "socket_seqpacket",
+    "sysv_queue",    "ring_spin_uncached", "ring_spin_one_line",
 };
 
 /** What both processes see. */
@@ -130,16 +143,34 @@ static void pin(int cpu)
         err(EXIT_FAILURE, "sched_setaffinity");
 }
 
-/** What the other process does first: it goes to its processor, and it does not outlive this one. */
-static void begin_child(pid_t parent)
+/** Starts the other process, on a processor of its own or on this one. Gives 0 there, and its pid here. */
+static pid_t start_child(int cpu)
 {
-    queue_in_use = -1; /* It is the parent's to remove. */
+    fflush(stdout);
     alarm(PATIENCE_S);
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) == -1)
-        err(EXIT_FAILURE, "prctl");
-    if (getppid() != parent) /* It was too late for that. */
-        _exit(EXIT_FAILURE);
-    pin(cpus[1]);
+    const pid_t parent = getpid(), child = fork();
+    if (child == -1)
+        err(EXIT_FAILURE, "fork");
+    if (child == 0) {
+        queue_in_use = -1; /* It is the parent's to remove. */
+        alarm(PATIENCE_S);
+        if (prctl(PR_SET_PDEATHSIG, SIGKILL) == -1)
+            err(EXIT_FAILURE, "prctl");
+        if (getppid() != parent) /* It was too late for that. */
+            _exit(EXIT_FAILURE);
+        pin(cpu);
+    }
+    return child;
+}
+
+/** Waits for the end of the other process, and gives its wait status. */
+static int end_child(pid_t child)
+{
+    int status = 0;
+    if (waitpid(child, &status, 0) == -1)
+        err(EXIT_FAILURE, "waitpid");
+    alarm(0);
+    return status;
 }
 
 static void relax(void)
@@ -303,7 +334,7 @@ static bool set_up(enum way way, size_t size, int ends[2], int *queue)
 {
     const int room = RING_BYTES;
     ends[0] = ends[1] = *queue = -1;
-    if (way == PIPE) {
+    if (way == PIPE || way == PIPE_SAME_CPU) {
         if (pipe2(ends, O_CLOEXEC) == -1)
             err(EXIT_FAILURE, "pipe2");
         if (fcntl(ends[1], F_SETPIPE_SZ, room) == -1)
@@ -340,14 +371,13 @@ static void tear_down(const int ends[2], int queue)
 }
 
 /** The sender's process. */
-static _Noreturn void be_sender(struct side *self, pid_t parent, uint32_t size, uint64_t messages)
+static _Noreturn void be_sender(struct side *self, uint32_t size, uint64_t messages)
 {
     struct shared *shared = self->shared;
-    begin_child(parent);
     memset(self->message, 0, size);
     atomic_store(&shared->ready, 1);
     while (!atomic_load(&shared->go))
-        relax();
+        sched_yield(); /* Both may be on this processor. */
 
     const uint64_t cpu = now_ns(CLOCK_PROCESS_CPUTIME_ID);
     uint64_t sum = 0;
@@ -377,14 +407,10 @@ static bool take_turn(struct shared *shared, enum way way, size_t size, uint64_t
                         .shared = shared,
                         .taken = way == RING_ONE_LINE ? &shared->taken_beside : &shared->taken,
                         .message = space + LINE};
-    fflush(stdout);
-    alarm(PATIENCE_S);
-    const pid_t parent = getpid(), child = fork();
-    if (child == -1)
-        err(EXIT_FAILURE, "fork");
+    const pid_t child = start_child(cpus[way != PIPE_SAME_CPU]);
     if (child == 0) {
         self.descriptor = ends[1];
-        be_sender(&self, parent, (uint32_t)size, messages);
+        be_sender(&self, (uint32_t)size, messages);
     }
     while (!atomic_load(&shared->ready))
         sched_yield(); /* The new process begins on this processor. */
@@ -398,10 +424,7 @@ static bool take_turn(struct shared *shared, enum way way, size_t size, uint64_t
     }
     const uint64_t end = now_ns(CLOCK_MONOTONIC), used = now_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu;
 
-    int status = 0;
-    if (waitpid(child, &status, 0) == -1)
-        err(EXIT_FAILURE, "waitpid");
-    alarm(0);
+    const int status = end_child(child);
     tear_down(ends, queue);
     if (status != 0)
         void_run("the sender failed");
@@ -418,13 +441,8 @@ static bool take_turn(struct shared *shared, enum way way, size_t size, uint64_t
 static double round_trip(struct shared *shared)
 {
     memset(shared, 0, sizeof *shared);
-    fflush(stdout);
-    alarm(PATIENCE_S);
-    const pid_t parent = getpid(), child = fork();
-    if (child == -1)
-        err(EXIT_FAILURE, "fork");
+    const pid_t child = start_child(cpus[1]);
     if (child == 0) {
-        begin_child(parent);
         atomic_store(&shared->ready, 1);
         for (uint32_t i = 0; i < TRIPS; i++) {
             while (atomic_load_explicit(&shared->ball, memory_order_acquire) != 2 * i + 1)
@@ -442,9 +460,8 @@ static double round_trip(struct shared *shared)
             ;
     }
     const uint64_t end = now_ns(CLOCK_MONOTONIC);
-    if (waitpid(child, NULL, 0) == -1)
-        err(EXIT_FAILURE, "waitpid");
-    alarm(0);
+    if (end_child(child) != 0)
+        void_run("the other process of a round trip failed");
     return (double)(end - begin) / TRIPS;
 }
 
@@ -472,15 +489,10 @@ static double ring_round_trip(struct shared *shared, struct shared *back)
 {
     memset(shared, 0, sizeof *shared);
     memset(back, 0, sizeof *back);
-    fflush(stdout);
-    alarm(PATIENCE_S);
     struct side there = {.way = RING_SPIN, .shared = shared, .taken = &shared->taken};
     struct side here = {.way = RING_SPIN, .shared = back, .taken = &back->taken};
-    const pid_t parent = getpid(), child = fork();
-    if (child == -1)
-        err(EXIT_FAILURE, "fork");
+    const pid_t child = start_child(cpus[1]);
     if (child == 0) {
-        begin_child(parent);
         atomic_store(&shared->ready, 1);
         play(&here, &there, false);
         _exit(EXIT_SUCCESS);
@@ -490,9 +502,8 @@ static double ring_round_trip(struct shared *shared, struct shared *back)
     const uint64_t begin = now_ns(CLOCK_MONOTONIC);
     play(&there, &here, true);
     const uint64_t end = now_ns(CLOCK_MONOTONIC);
-    if (waitpid(child, NULL, 0) == -1)
-        err(EXIT_FAILURE, "waitpid");
-    alarm(0);
+    if (end_child(child) != 0)
+        void_run("the other process of a round trip failed");
     return (double)(end - begin) / TRIPS;
 }
 

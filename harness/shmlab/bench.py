@@ -100,8 +100,8 @@ def spy_cost() -> None:
                {pair[7:].replace("_", " "): measured["plain"] for pair, measured in rows.items() if pair.startswith("create:")})
 
 
-WAYS = {"ring_spin": "ring, spinning", "ring_block": "ring, blocking", "pipe": "pipe", "socket_stream": "stream socket",
-        "socket_seqpacket": "seqpacket socket", "sysv_queue": "System V queue"}
+WAYS = {"ring_spin": "ring, spinning", "ring_block": "ring, blocking", "pipe": "pipe", "pipe_same_cpu": "pipe, on one CPU",
+        "socket_stream": "stream socket", "socket_seqpacket": "seqpacket socket", "sysv_queue": "System V queue"}
 
 
 def ring() -> None:
@@ -151,7 +151,7 @@ def _chart(medians: Dict[Tuple[str, int], float], sizes: List[int]) -> str:
     for size in sizes:
         parts.append(f'<text x="{x(size):.1f}" y="{height - 28}" text-anchor="middle">{size}</text>')
     parts.append(f'<text x="{(left + width - 170) / 2:.0f}" y="{height - 8}" text-anchor="middle">bytes in a message</text>')
-    colours = ["#0072b2", "#56b4e9", "#d55e00", "#009e73", "#cc79a7", "#a07800"]
+    colours = ["#0072b2", "#56b4e9", "#d55e00", "#e69f00", "#009e73", "#cc79a7", "#a07800"]
     ends = sorted(WAYS, key=lambda way: -max((medians[way, s] for s in sizes[-2:] if (way, s) in medians), default=0))
     for way, colour in zip(WAYS, colours):
         points = [(x(size), y(medians[way, size])) for size in sizes if (way, size) in medians]
