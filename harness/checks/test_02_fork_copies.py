@@ -1,5 +1,4 @@
 """Lab 02: what a child changes in its copies stays with the child; what it changes in shared memory does not."""
-import signal
 import struct
 from dataclasses import replace
 
