@@ -225,8 +225,10 @@ static void after(enum call call, uintptr_t where)
 /** The beginning and the end of a program are no calls, but it can be held there. */
 static void pass(enum call call, uintptr_t where)
 {
-    before(call, where);
+    const int status = before(call, where);
     after(call, where);
+    if (status)
+        syscall(SYS_exit_group, status);
 }
 
 /** What a forked child must do first: it counts its own calls, and is not the program any more. */
@@ -293,17 +295,6 @@ __attribute__((constructor(101))) static void begin(void)
     errno = reason;
 }
 
-<<<<<<< HEAD
-static void at_end(uintptr_t where)
-{
-    const int status = before(CALL_end, where);
-    after(CALL_end, where);
-    if (status)
-        syscall(SYS_exit_group, status);
-}
-
-=======
->>>>>>> 012cc5e (Lab 12: a stale own name must be unlinked, not emptied; a program can be held at its start)
 /* Runs after everything that the program has registered with atexit(3). */
 __attribute__((destructor(101))) static void end(void)
 {
