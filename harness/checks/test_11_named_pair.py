@@ -1,27 +1,46 @@
 """Lab 11: two unrelated programs talk through a named object, in step, without spinning."""
 import errno
+import struct
 
-from shmlab import Bench, points, require, require_bytes
+from shmlab import Bench, kernel, points, require, require_bytes
+from shmlab.program import CheckFailed
 
 PIECES = [b"first\n", b"with\0zero\0bytes\xff", b"x" * 1500, b"last without newline"]
 PEER = {"writer": "reader", "reader": "writer"}
 
+# The reader's first wait ends without an item, and it is held before it looks whether its writer is there.
+BEFORE_ITS_LOOK = {"fail": [("sem_timedwait", 1, errno.ETIMEDOUT), ("sem_wait", 1, errno.EINTR)],
+                   "hold": [("sem_timedwait", 1), ("sem_wait", 1)]}
+
+
+def at_rest(program) -> bool:
+    """Whether a program is held or has ended."""
+    try:
+        state = kernel.parse_stat(program.bench.box.read(f"/proc/{program.pid}/stat")).state
+    except OSError:
+        state = ""
+    return state == "T" or program.started.status is not None
+
 
 def settle(program):
-    """Waits until a program waits for its peer or for its input, or has ended."""
+    """Waits until a program waits for its peer or its input, is held, or has ended. Gives whether it lives."""
 
     def waits():
         call = program.blocked()
-        return program.started.status is not None or (call and (call.in_futex or call.reads_input))
+        return call and (call.in_futex or call.reads_input)
 
-    program.bench.poll(waits, 4)
+    program.bench.poll(lambda: waits() or at_rest(program), 4)
     return program.started.status is None
 
 
-def conversation(lab: Bench, program: str, first: str, pieces=PIECES, **options):
-    """Runs a student's program with the reference peer, one of the two first. Gives both, and the name."""
-    name = lab.name()
-    mine = peer = None
+def conversation(lab: Bench, program: str, first: str, **options):
+    """Runs a student's program with the reference peer, one of the two first. Gives both, and the name.
+
+    If the reader is first the student's program is held right after its first sem_post(); its peer goes on.
+    """
+    name, pieces, mine, peer = lab.name(), list(PIECES), None, None
+    if first == "reader":
+        options["hold"] = ("sem_post", 1)
     for turn in [first, PEER[first]]:
         if turn == program:
             mine = lab.start(program, name, stdin=b"" if turn == "writer" else None, **options)
@@ -34,17 +53,55 @@ def conversation(lab: Bench, program: str, first: str, pieces=PIECES, **options)
             (mine or peer).send(b"".join(pieces))
             pieces = []
             (mine or peer).wait_blocked(lambda call: call.in_futex)
-    writer, reader = (mine, peer) if program == "writer" else (peer, mine)
-    for piece in pieces:
+    writer = mine if program == "writer" else peer
+    for number, piece in enumerate(pieces):
         writer.send(piece)
-        settle(writer)
+        if number == 0:
+            mine.held()
+            if writer is mine:
+                lab.poll(lambda: len(peer.output) >= len(piece) or peer.started.status is not None, 4)
+                require_bytes(peer.output, piece,
+                              "while the writer is held right after sem_post() the reader prints the piece")
+        else:
+            settle(writer)
+            mine.resume()
     writer.close_input()
     return mine, peer, name
 
 
-def finish(lab: Bench, mine, peer):
+def slot(lab: Bench, name: str):
+    """What the object says, for people: why a pair may hang."""
+    if not lab.object(name):
+        return [f"there is no object {name} any more"]
+    raw = lab.object_bytes(name)
+    if len(raw) < 88:
+        return [f"{name} has {len(raw)} bytes, and a struct pair has more"]
+    ready, writer, reader = struct.unpack_from("=3i", raw)
+    # The value of a semaphore is in its first 31 bits, in glibc and in musl.
+    room, items, length = (struct.unpack_from("=I", raw, at)[0] & 0x7FFFFFFF for at in (16, 48, 80))
+    lines = [f"in {name}: ready {ready}, writer {writer}, reader {reader}, "
+             f"room {room}, items {items}, length {length}"]
+    if ready and room == items == 0:
+        lines.append("both semaphores are 0: either the one who had the slot last has not posted, "
+                     "or room did not begin with 1")
+    return lines
+
+
+def ended(lab: Bench, program, name: str, seconds: float = 4):
+    """Waits for the end of a program, held or not. If it hangs, the object tells more than its state."""
+    lab.poll(lambda: at_rest(program), seconds)
+    program.resume()
+    try:
+        return program.wait(seconds)
+    except CheckFailed as failure:
+        failure.saw += slot(lab, name)
+        raise
+
+
+def finish(lab: Bench, mine, peer, name: str):
     """Waits for both; gives what the reader has printed. Nothing may be left."""
-    runs = [program.wait() for program in ([mine, peer] if mine.name == "writer" else [peer, mine])]
+    pair = [mine, peer] if mine.name == "writer" else [peer, mine]
+    runs = [ended(lab, program, name) for program in pair]
     for run in runs:
         run.require_success()
     left = lab.objects()
@@ -60,8 +117,9 @@ def test_usage(lab):
     settle(reader)
     writer = lab.start("writer", name, stdin=b"hello")
     writer.close_input()
-    writer.wait().require_success()
-    require_bytes(reader.wait().require_success().stdout, b"hello", "your reader prints what your writer sends")
+    ended(lab, writer, name).require_success()
+    run = ended(lab, reader, name).require_success()
+    require_bytes(run.stdout, b"hello", "your reader prints what your writer sends")
     for program in PEER:
         for words in [], [name, "x"]:
             lab.run(program, *words).require_usage()
@@ -71,69 +129,104 @@ def test_usage(lab):
 def test_writer_to_reference_reader(lab):
     """What the writer reads arrives at an unrelated reader unchanged, whichever of the two starts first."""
     for first in PEER:
-        mine, peer, _ = conversation(lab, "writer", first)
-        require_bytes(finish(lab, mine, peer), b"".join(PIECES), f"all arrives when the {first} is first")
-        lab.fresh()
+        mine, peer, name = conversation(lab, "writer", first)
+        printed = finish(lab, mine, peer, name)
+        require_bytes(printed, b"".join(PIECES), f"all arrives when the {first} is first")
 
 
 @points(2, read="sem_wait(3), sem_post(3), write(2); handout, Background and Steps")
 def test_reader_from_reference_writer(lab):
     """What an unrelated writer sends, the reader prints unchanged, whichever of the two starts first; then the name is gone."""
     for first in PEER:
-        mine, peer, _ = conversation(lab, "reader", first)
-        require_bytes(finish(lab, mine, peer), b"".join(PIECES), f"all is printed when the {first} is first")
-        lab.fresh()
-
-
-def waiting(lab: Bench, program: str):
-    """A student's program that was first and waits for its peer."""
+        mine, peer, name = conversation(lab, "reader", first, fail=("write", 0, -400))
+        printed = finish(lab, mine, peer, name)
+        held = ", though the slot is filled again right after the first sem_post()" if first == "reader" else ""
+        require_bytes(printed, b"".join(PIECES),
+                      f"all is printed when the {first} is first and write() takes 400 bytes at most{held}")
     name = lab.name()
-    mine = lab.start(program, name, stdin=b"y" * 5000 if program == "writer" else None)
-    return mine, mine.wait_blocked(lambda call: call.in_futex)
+    mine = lab.start("reader", name, **BEFORE_ITS_LOOK)
+    settle(mine)
+    lab.reference("writer", name).wait().require_success()
+    run = ended(lab, mine, name)
+    require(run.exit_status == 0, "a reader that finds its writer gone looks once more, and takes the end that is there",
+            "between the reader's time-out and its look at the writer that one came, posted the end and was gone",
+            run.ending)
 
 
-@points(1, read="sem_init(3), pshared; futex(2), FUTEX_PRIVATE_FLAG; handout, Background")
-def test_woken_by_the_peer(lab):
-    """A process that has to wait is woken by its peer."""
+@points(1, read="shm_open(3), mode; handout, Background")
+def test_joining(lab):
+    """A new object has mode 0600; a second writer or reader fails, and the pair that is there goes on."""
     for program in PEER:
-        mine, call = waiting(lab, program)
+        name = lab.name()
+        mine = lab.start(program, name, stdin=b"hello" if program == "writer" else None, umask=0)
+        settle(mine)
+        made = lab.object(name)
+        require(made and made.mode == 0o600, f"the {program} makes {name} with mode 0600, also under umask 000",
+                made or ["there is no such object", *mine.standing()])
+        peer = lab.reference(PEER[program], name, stdin=b"hello" if program == "reader" else None)
+        writer, reader = (mine, peer) if program == "writer" else (peer, mine)
+        reader.wait_output(5)
+        second = lab.start(program, name)
+        taken = f"a second {program} ends with exit status 1 and a message, as the place is taken"
+        require(lab.box.wait(second.started, 4), taken, second.standing())
+        run = second.wait()
+        require(run.exit_status == 1 and run.stderr, taken, run.ending)
+        now = lab.object(name)
+        require(now and now.inode == made.inode, f"the second {program} leaves the name to the pair that uses it",
+                now or f"there is no object {name} any more")
+        writer.send(b", again")
+        reader.wait_output(12)
+        writer.close_input()
+        printed = finish(lab, mine, peer, name)
+        require_bytes(printed, b"hello, again", f"the pair goes on when a second {program} was there")
+
+
+@points(1, read="sem_init(3), pshared; sem_timedwait(3); futex(2), FUTEX_PRIVATE_FLAG; handout, Background")
+def test_sleeps_until_woken(lab):
+    """A process that has to wait uses no processor time, and its peer can wake it."""
+    both = [lab.start("writer", lab.name(), stdin=b"y" * 5000), lab.start("reader", lab.name())]
+    for mine in both:
+        call = mine.wait_blocked(lambda call: call.in_futex)
         require(not call.private_futex,
-                f"the {program} waits for a semaphore that other processes can post",
+                f"the {mine.name} waits for a semaphore that other processes can post",
                 f"/proc/{mine.pid}/syscall: futex(…, {call.arguments[1]:#x}, …) has FUTEX_PRIVATE_FLAG (0x80): "
                 "only threads of the same process can wake it")
-        lab.fresh()
-
-
-@points(1, read="sem_timedwait(3); handout, Background")
-def test_waits_without_cpu(lab):
-    """A process that waits uses no processor time."""
-    for program in PEER:
-        mine = waiting(lab, program)[0]
-        seconds, used = mine.measure_cpu()
-        require(used < 0.02 * seconds, f"next to no processor time while the {program} waits",
+    began = both[1].cpu_seconds()
+    seconds, used = both[0].measure_cpu()
+    for mine, used in zip(both, (used, both[1].cpu_seconds() - began)):
+        mine.looked_at()
+        require(used < 0.02 * seconds, f"next to no processor time while the {mine.name} waits",
                 f"in {seconds * 1000:.0f} ms it used {used * 1000:.1f} ms of the processor")
-        lab.fresh()
 
 
 @points(1, read="sem_timedwait(3), kill(2) and ESRCH; handout, Steps")
 def test_peer_dies(lab):
-    """When its peer is killed, the program fails within a second and removes the name."""
+    """When its peer is killed, the program fails within a second and removes the name; a posted piece is still printed."""
+    started = []
     for program in PEER:
         name = lab.name()
-        peer = lab.reference(PEER[program], name, stdin=b"hello" if program == "reader" else None)
-        settle(peer)
-        mine = lab.start(program, name, stdin=b"hello" if program == "writer" else None)
-        reader = mine if program == "reader" else peer
-        reader.wait_output(5) if reader is peer else mine.wait_blocked(lambda call: call.in_futex)
+        if program == "writer":
+            peer = lab.reference("reader", name)
+            mine = lab.start("writer", name, stdin=b"hello")
+            peer.wait_output(5)
+        else:
+            mine = lab.start("reader", name, **BEFORE_ITS_LOOK)
+            settle(mine)
+            peer = lab.reference("writer", name, stdin=b"hello")
+            settle(peer)
+        started.append((mine, peer, name))
+    for mine, peer, _ in started:
         peer.kill()
         peer.wait()
-        if program == "writer":
+        if mine.name == "writer":
             mine.send(b"z" * 5000)
-        run = mine.wait(2.0)
-        require(run.exit_status == 1 and run.stderr, f"the {program} fails when its peer has been killed", run.ending)
-        left = lab.objects()
-        require(not left, f"the {program} removes the name when its peer has been killed", left)
-        lab.fresh()
+        mine.resume()
+    for mine, peer, name in started:
+        run = ended(lab, mine, name, 2)
+        require(run.exit_status == 1 and run.stderr, f"the {mine.name} fails when its peer was killed", run.ending)
+        left = lab.object(name)
+        require(not left, f"the {mine.name} removes the name when its peer has been killed", left)
+    require_bytes(run.stdout, b"hello", "the reader prints the piece that its writer had posted")
 
 
 @points(1, read="sem_timedwait(3), EINTR; handout, Steps")
@@ -149,10 +242,9 @@ def test_interrupted_wait(lab):
             peer.wait_output(5)  # the end of the input comes when the piece is through
         for end in mine, peer:
             end.close_input()
-        mine.wait().require_success()
+        ended(lab, mine, name).require_success()
         reader = mine if program == "reader" else peer
         require_bytes(reader.wait_output(5), b"hello", f"the {program} does its work after EINTR")
-        lab.fresh()
 
 
 @points(1, read="handout, Steps; err(3)")
@@ -175,10 +267,14 @@ def test_failing_calls(lab):
     for program in PEER:
         lab.each_call_fails(lambda **fault: talk(program, **fault), "/shmlab")
         lab.fresh()
+    run = talk("reader", stdout="/dev/full")
+    run.require_failure("write", "output", "stdout", "/shmlab", because="stdout is full: it takes no byte")
+    run.left_behind.require_nothing()
+    for program in PEER:
         lab.run(program, "/no/such/name").require_failure("shm_open", "/no/such/name")
-        if lab.own_kernel:
-            lab.fresh()
-            lab.fill_shared_memory()
+    if lab.own_kernel:
+        lab.fresh()
+        lab.fill_shared_memory()
+        for program in PEER:
             run = lab.run(program, lab.name()).require_failure("posix_fallocate", "/shmlab", because="/dev/shm is full")
             run.left_behind.require_nothing()
-        lab.fresh()

@@ -20,6 +20,7 @@ class Exhibit:
     title: str
     seen_as: str
     caught_by: Tuple[str, ...]
+    sometimes_by: Tuple[str, ...] = ()  # and, as luck has it, by these: who comes first decides
     needs_own_kernel: bool = False  # only a /dev/shm that is really full, or the like, shows this mistake
 
     def __str__(self) -> str:
@@ -42,8 +43,8 @@ def _read(lab: Lab, path: Path) -> Exhibit:
     head = path.read_text(encoding="utf-8").split("\n--- ", 1)[0]
     field: Dict[str, str] = dict(re.findall(r"^([A-Z][a-z ]+): (.+)$", head, re.M))
     title = field.get("Mistake") or field.get("Variant") or ""
-    caught = tuple(word for word in re.split(r"[,\s]+", field.get("Caught by", "")) if word)
-    return Exhibit(lab, path.stem, path, title, field.get("Seen as", ""), caught, "Needs" in field)
+    caught, sometimes = (tuple(re.findall(r"\w+", field.get(name, ""))) for name in ("Caught by", "Sometimes by"))
+    return Exhibit(lab, path.stem, path, title, field.get("Seen as", ""), caught, sometimes, "Needs" in field)
 
 
 def _all(folder: Path) -> List[Exhibit]:

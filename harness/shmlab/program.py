@@ -225,7 +225,8 @@ class Program:
                                    "it ended first", *ending])
             raise CheckFailed(f"{count} processes of {self.name} come to {point}" if count > 1 else
                               f"{self.name} comes to {point}",
-                              [f"only {len(found)} did, within {timeout:.0f} s", *self.standing()])
+                              [f"within {timeout:.0f} s only {len(found)} did" if count > 1 else
+                               f"within {timeout:.0f} s it did not", *self.standing()])
         del box.events[: self._seen]
         self._seen = 0
         box.events[:] = [event for event in box.events if event[0] != "held"]
