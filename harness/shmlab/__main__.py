@@ -1,4 +1,4 @@
-"""The commands of the Makefile that are not pytest: watch, hint, doctor, clean-ipc, bench."""
+"""The commands of the Makefile that are not pytest: watch, hint, doctor, clean-ipc, bench, docs."""
 from __future__ import annotations
 
 import argparse
@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Dict, List
 
-from . import bench, box, kernel, native
+from . import bench, box, docs, kernel, native
 from .labs import LABS, ROOT, Lab, UserError, find, submitted_folder
 
 PROJECT_ID = ord("S")  # what the labs give to ftok()
@@ -187,6 +187,7 @@ def main() -> int:
     commands.add_parser("doctor")
     commands.add_parser("clean-ipc")
     commands.add_parser("bench")
+    commands.add_parser("docs").add_argument("--instructor", action="store_true")
     words = parser.parse_args()
     try:
         if words.command == "watch":
@@ -197,6 +198,8 @@ def main() -> int:
             return hint(_one_lab(words.lab))
         if words.command == "bench":
             return bench.main()
+        if words.command == "docs":
+            return docs.main(words.instructor)
         return doctor() if words.command == "doctor" else clean_ipc()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
