@@ -16,17 +16,23 @@ from pathlib import Path
 from typing import Dict, Iterator, List, Match, Optional, Sequence, Tuple
 
 from . import gallery
-from .labs import CHECKS, ROOT, SOLUTIONS, Lab, UserError, all_labs
+from .labs import CHECKS, MISTAKES as MISTAKES_FOLDER, ROOT, SOLUTIONS, Lab, UserError, all_labs
 
 DOCS = ROOT / "docs"
 THEME_PACKAGE = Path("/usr/share/doxygen-awesome-css")
 
 # The side bar, from top to bottom. A word is docs/WORD.md unless it stands for pages that are made here.
-WELCOME, HANDOUTS, MISTAKES, CARDS, SOLVED = "index", "handouts", "mistakes", "api", "solutions"
-READING_ORDER = (WELCOME, HANDOUTS, "compare", MISTAKES, CARDS, SOLVED)
+WELCOME, HANDOUTS, MISTAKES, CARDS, SOLVED = "welcome", "handouts", "mistakes", "api", "solutions"
+READING_ORDER = (WELCOME, "start", HANDOUTS, "compare", "sysv_posix", "synchronise", "failures", "see", MISTAKES, CARDS,
+                 "glossary", "instructors", "carry_on", SOLVED)
+LABELS = {"compare": "Anonymous or named?"}  # shorter than the title of the page
+
+# The headers of docs/api/, in the order in which they are listed.
+SUBJECTS = ("sysv", "posix", "mapping", "processes", "semaphores", "mutexes", "passing", "atomics", "errors", "kernel")
 
 # Calls whose names are also words of English: a link only where they are marked as code.
-WORDS = {"fork", "kill", "open", "close", "read", "write", "wait", "exec"}
+WORDS = {"fork", "kill", "open", "close", "link", "listen", "accept", "connect", "bind", "socket",
+         "key", "perms", "size", "uid", "gid", "mode", "rss", "swap", "address", "offset", "dev", "inode", "path", "shmid"}
 
 
 @dataclass
@@ -56,35 +62,45 @@ class Card:
     name: str
     kind: str
     brief: str
+    reference: str  # by which Doxygen knows it
 
 
 DECLARATIONS = (("constant", r"#define (\w+)"), ("struct", r"struct (\w+)\s*\{"), ("type", r"typedef .*?\b(\w+);"),
                 ("call", r"[\w ]+[\s*]+(\w+)\("))
 DOCUMENTED = re.compile(r"/\*\*\n(?P<comment>(?:[ ]\*.*\n)*?)[ ]\*/\n(?P<line>[^\n]*)")
+FIELD = re.compile(r"\b(?P<name>\w+)(?:\[\d+\])?;(?P<space>\s*)/\*\*< (?P<text>.*?) \*/")
 
 
-def _declared(line: str) -> Optional[Tuple[str, str]]:
+def _declared(line: str) -> Tuple[str, str]:
     """Kind and name of what a line of C declares."""
     for kind, pattern in DECLARATIONS:
         found = re.match(pattern, line)
         if found:
             return kind, found.group(1)
-    return None
+    return "", ""
 
 
 def cards_of(header: str) -> List[Card]:
-    """The cards of one header, in its order."""
+    """The cards of one header, in its order. A field has one as well where its name belongs to no other struct."""
     cards = []
     for match in DOCUMENTED.finditer(header):
-        declared = _declared(match["line"])
+        kind, name = _declared(match["line"])
         brief = re.search(r"@brief (.*?)(?=\n \*\n|\n \* @|\Z)", match["comment"].rstrip(), re.S)
-        if declared and brief:
-            cards.append(Card(declared[1], declared[0], re.sub(r"\s*\n \*\s*", " ", brief.group(1))))
+        if kind and brief:
+            cards.append(Card(name, kind, re.sub(r"\s*\n \*\s*", " ", brief.group(1)), name))
+        if kind == "struct":
+            body = header[match.end():header.index("};", match.end())]
+            cards += [Card(field["name"], "field", field["text"], f"{name}.{field['name']}")
+                      for field in FIELD.finditer(body) if field["name"] not in WORDS]
     return cards
 
 
 def card_headers() -> List[Path]:
-    return sorted((DOCS / "api").glob("*.h"))
+    return [DOCS / "api" / f"{subject}.h" for subject in SUBJECTS]
+
+
+def all_cards() -> List[Card]:
+    return [card for path in card_headers() for card in cards_of(path.read_text(encoding="utf-8"))]
 
 
 # ---- Markdown ---------------------------------------------------------------------------------------------
@@ -95,12 +111,14 @@ SPECIAL = {"\\": "\\\\", "@": "\\@", "<": "&lt;", ">": "&gt;", "&": "&amp;", '"'
 FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)\n(?P<body>.*?)^(?P=indent)```\n?", re.M | re.S)
 TABLE = re.compile(r"^\|.*\n\|[-| :]+\|\n(?:\|.*(?:\n|\Z))*", re.M)
 TOKEN = re.compile(r"""
-    (?P<command>^\ *[@\\](?:snippet|include|ref|image|page|if|endif|else|cond|endcond)\w*\b.*$)
+    (?P<output>^@include\ (?P<run>\w+\.out)$)
+  | (?P<command>^\ *[@\\](?:snippet|include|ref|image|page|if|endif|else|cond|endcond)\w*\b[^\n]*$)
   | (?P<heading>^(?P<level>\#+)\ (?P<words>.*?)(?:\ \{\#(?P<ident>\w+)\})?$)
   | (?P<code>(?<!`)(?P<ticks>`+)(?!`)(?P<body>(?:(?!\n\s*\n).)+?)(?<!`)(?P=ticks)(?!`))
   | (?P<image>!\[(?P<alternative>[^\]]*)\]\((?P<figure>[^)\s]+)\))
   | (?P<link>\[(?P<text>(?:[^\]\[`]|`[^`]*`)+)\]\((?P<url>[^)\s]+)\))
   | (?P<manual>\b(?P<topic>[A-Za-z_][\w.]*)\((?P<section>[1-8]|[03]p)\))
+  | (?P<proof>\((?P<lab>\d\d)\ (?P<check>test_\w+)\))
   | (?P<comment><!--.*?-->)
   | (?P<hint><details>\s*<summary>(?P<title>.*?)</summary>)
   | (?P<end></details>)
@@ -118,7 +136,9 @@ def literally(text: str) -> str:
 
 def _raw(text: str) -> str:
     """HTML that Doxygen passes on untouched, on one line, so that it may stand in a list."""
-    return "@htmlonly[block]" + text.replace("\n", "&#10;") + "@endhtmlonly"
+    for letters, harmless in (("\n", "&#10;"), ("*/", "*&#47;"), ("/*", "&#47;*")):
+        text = text.replace(letters, harmless)
+    return f"@htmlonly[block]{text}@endhtmlonly"
 
 
 def _slug(heading: str) -> str:
@@ -127,7 +147,8 @@ def _slug(heading: str) -> str:
 
 
 def _plain(text: str) -> str:
-    return text.replace("`", "").replace("*", "").replace('"', "'")
+    """Text of a link or heading, where Doxygen knows no markup."""
+    return " ".join(text.replace("`", "").replace("*", "").replace('"', "'").split())
 
 
 def manual_page(topic: str, section: str) -> str:
@@ -135,7 +156,10 @@ def manual_page(topic: str, section: str) -> str:
     if section in ("3p", "0p"):
         folder = "functions" if section == "3p" else "basedefs"
         return f"https://pubs.opengroup.org/onlinepubs/9799919799/{folder}/{topic.replace('/', '_')}.html"
-    return f"https://man7.org/linux/man-pages/man{section}/{topic}.{section}.html"
+    if re.match(r"pthread_(cond|mutex_(?!consistent))", topic):
+        section = "3p"  # Linux has no page of its own for these
+    return f"https://man7.org/linux/man-pages/man3/{topic}.{section}.html" if section == "3p" else (
+        f"https://man7.org/linux/man-pages/man{section}/{topic}.{section}.html")
 
 
 class Markdown:
@@ -162,12 +186,15 @@ class Markdown:
     def _fence(self, fence: Match[str]) -> str:
         if fence["language"] == "c":
             return fence[0]
-        lines = [re.sub(rf"^{fence['indent']}", "", line) for line in fence["body"].splitlines()]
-        shown = [html.escape(line, quote=False) for line in lines]
-        if fence["language"] == "console":
-            shown = [re.sub(r"^([$#] )(.*)", r'<span class="prompt">\1</span><kbd>\2</kbd>', line) for line in shown]
-        kind = fence["language"] or "text"
-        return fence["indent"] + _raw(f'<pre class="{kind}" tabindex="0">' + "\n".join(shown) + "</pre>") + "\n"
+        body = re.sub(rf"^{fence['indent']}", "", fence["body"], flags=re.M)
+        return fence["indent"] + self._block(fence["language"] or "text", body) + "\n"
+
+    @staticmethod
+    def _block(kind: str, text: str) -> str:
+        shown = html.escape(text.rstrip("\n"), quote=False)
+        if kind == "console":
+            shown = re.sub(r"^([$#] )(.*)", r'<span class="prompt">\1</span><kbd>\2</kbd>', shown, flags=re.M)
+        return _raw(f'<pre class="{kind}" tabindex="0">{shown}</pre>')
 
     def _prose(self, text: str, source: Path, ident: str, seen: set) -> str:
         done, at = [], 0
@@ -191,6 +218,11 @@ class Markdown:
 
     def _inline(self, text: str, source: Path, ident: str, seen: set) -> str:
         def turn(token: Match[str]) -> str:
+            if token["output"]:
+                path = DOCS / "examples" / token["run"]
+                if not path.is_file():
+                    raise UserError(f"{source.relative_to(ROOT)} includes {token['run']}, which is not there")
+                return self._block("console", path.read_text(encoding="utf-8"))
             if token["heading"]:
                 return self._heading(token, ident, seen)
             if token["code"]:
@@ -200,8 +232,10 @@ class Markdown:
             if token["link"]:
                 return self._link(token["text"], token["url"], source, ident)
             if token["manual"]:
-                name = "POSIX: " + token["topic"] if token["section"].endswith("p") else token["manual"]
+                name = "POSIX: " + token["topic"].replace("sys_", "sys/") if token["section"].endswith("p") else token["manual"]
                 return f"[{name}]({manual_page(token['topic'], token['section'])})"
+            if token["proof"]:
+                return f'<small>(@ref lab_{token["lab"]} "{token["lab"]}" {literally(token["check"])})</small>'
             if token["hint"]:
                 return _raw(f"<details><summary>{html.escape(token['title'], quote=False)}</summary>")
             if token["end"]:
@@ -214,12 +248,15 @@ class Markdown:
 
     def _heading(self, token: Match[str], ident: str, seen: set) -> str:
         words = _plain(token["words"])
-        if len(token["level"]) == 1:
-            return f"# {words} {{#{'mainpage' if ident == WELCOME else ident}}}\n\n[TOC]"
+        level = len(token["level"])
+        if level == 1:
+            return f"# {words} {{#mainpage}}" if ident == WELCOME else f"# {words} {{#{ident}}}\n\n[TOC]"
         label = token["ident"] or f"{ident}_{_slug(words)}"
         while label in seen:
             label += "_"
         seen.add(label)
+        if ident == WELCOME:  # Doxygen would put the sections of this page into the side bar
+            return f"@anchor {label}\n<h{level - 1}>{words}</h{level - 1}>"
         return f"{token['level']} {words} {{#{label}}}"
 
     def code(self, body: str) -> str:
@@ -228,13 +265,13 @@ class Markdown:
         if body.startswith(" ") and body.endswith(" ") and body.strip():
             body = body[1:-1]
         parts = re.split(r"((?<![\w/.-])[A-Za-z_]\w*)", body)
-        shown = [f'@ref {part} "{part}"' if part in self.cards else literally(part) for part in parts]
+        shown = [f'@ref {self.cards[part].reference} "{part}"' if part in self.cards else literally(part) for part in parts]
         return "<code>" + "".join(shown) + "</code>"
 
     def _word(self, word: str) -> str:
         name = word[:-2] if word.endswith("()") else word
         if name in self.cards and (word != name or name not in WORDS) and self.cards[name].kind != "field":
-            return f'@ref {name} "{word}"'
+            return f'@ref {self.cards[name].reference} "{word}"'
         return word
 
     def _link(self, text: str, url: str, source: Path, ident: str) -> str:
@@ -349,7 +386,7 @@ def _common_mistakes(markdown: Markdown) -> Page:
         for mistake in gallery.mistakes():
             if symptom_of(mistake) == title:
                 where = f"[lab {mistake.lab.number}](../labs/{mistake.lab.name}/README.md)"
-                text.append(f"- {mistake.seen_as}<br>*{mistake.title}* ({where})\n")
+                text.append(f"- {mistake.seen_as}<br><em>{mistake.title}</em> ({where})\n")
     return Page(MISTAKES, "Common mistakes", markdown.convert("".join(text), DOCS / "mistakes.md", MISTAKES))
 
 
@@ -363,18 +400,20 @@ def _uses(name: str) -> str:
 
 def _card_header(header: str, markdown: Markdown, source: Path) -> str:
     """A header of cards as Doxygen gets it: names are links, and each card says which labs use what it is about."""
-    def turn(match: Match[str]) -> str:
-        declared = _declared(match["line"])
+    def card(match: Match[str]) -> str:
+        kind, name = _declared(match["line"])
+        others = Markdown([other for other in markdown.cards.values() if other.name != name], markdown.targets)
         text = "\n".join(line[3:] for line in match["comment"].splitlines())
-        names = [card for card in markdown.cards if declared and card == declared[1]]
-        inside = Markdown([card for name, card in markdown.cards.items() if name not in names], markdown.targets)
-        lines = inside.convert(text, source, source.stem).splitlines()
-        uses = _uses(declared[1]) if declared else ""
+        lines = others.convert(text, source, source.stem).splitlines()
+        uses = _uses(name) if kind else ""
         if uses:
             lines += ["", "@par Labs", uses]
         return "/**\n" + "".join(f" * {line}".rstrip() + "\n" for line in lines) + " */\n" + match["line"]
 
-    return DOCUMENTED.sub(turn, header)
+    def text_of_field(match: Match[str]) -> str:
+        return match[0].replace(match["text"], markdown.convert(match["text"], source, source.stem))
+
+    return FIELD.sub(text_of_field, DOCUMENTED.sub(card, header))
 
 
 def _card_pages(markdown: Markdown) -> Page:
@@ -387,7 +426,7 @@ def _card_pages(markdown: Markdown) -> Page:
         group, title = re.search(r"@defgroup (\w+) (.*)", header).groups()
         page.below.append(Page(group, title))
         text.append(f'\n## {title}\n\n| card | in a sentence |\n|---|---|\n')
-        text += [f"| `{card.name}` | {card.brief} |\n" for card in cards_of(header)]
+        text += [f"| `{card.name}` | {card.brief} |\n" for card in cards_of(header) if card.kind != "field"]
     page.text = markdown.convert("".join(text), DOCS / "api.md", CARDS)
     return page
 
@@ -395,7 +434,7 @@ def _card_pages(markdown: Markdown) -> Page:
 def _solved(lab: Lab, markdown: Markdown) -> Page:
     """For the instructor: a lab's solution, what its checks ask, and the mistakes that they catch."""
     ident = f"solution_{lab.number}"
-    text = [f"# Solution of lab {lab.number}: {lab.title}\n\nThe handout: [lab {lab.number}]({lab.name}/README.md).\n"]
+    text = [f"# Solution of lab {lab.number}: {lab.title}\n\nThe handout: [lab {lab.number}](../labs/{lab.name}/README.md).\n"]
     checks = re.findall(r'^@points\((\d+).*?\)\ndef (test_\w+)\(lab\):\n    """(.*?)(?:\n\n|""")',
                         (CHECKS / f"test_{lab.name}.py").read_text(encoding="utf-8"), re.M | re.S)
     text.append("\n## Grading\n\n| points | check | what it asks |\n|---|---|---|\n")
@@ -427,21 +466,29 @@ def _solutions(markdown: Markdown) -> Page:
 def _written(word: str, markdown: Markdown) -> Page:
     path = DOCS / f"{word}.md"
     text = path.read_text(encoding="utf-8")
-    return Page(word, _plain(re.match(r"# (.*)", text)[1]), markdown.page(path, word))
+    title = _plain(re.match(r"# (.*?)(?: \{#\w+\})?\n", text)[1])
+    return Page(word, title, markdown.page(path, word), LABELS.get(word, ""))
 
 
 def site(instructor: bool) -> List[Page]:
     """The pages of one edition, in reading order."""
-    cards = [card for path in card_headers() for card in cards_of(path.read_text(encoding="utf-8"))]
-    targets = {DOCS / f"{word}.md": word for word in READING_ORDER}
-    targets[DOCS / "index.md"] = "index"
+    targets = {DOCS / f"{word}.md": "index" if word == WELCOME else word for word in READING_ORDER}
+    targets.update({ROOT / "README.md": "index", MISTAKES_FOLDER: MISTAKES, DOCS / "api": CARDS})
+    targets.update({path: path.relative_to(ROOT).as_posix() for path in sorted((DOCS / "examples").glob("*.c"))})
     for lab in all_labs():
         targets[lab.folder / "README.md"] = targets[lab.folder] = f"lab_{lab.number}"
         targets.update({path: path.relative_to(ROOT).as_posix() for path in _sources(lab)})
-    markdown = Markdown(cards, targets)
+    markdown = Markdown(all_cards(), targets)
     made = {HANDOUTS: _handouts, MISTAKES: _common_mistakes, CARDS: _card_pages, SOLVED: _solutions}
     return [made[word](markdown) if word in made else _written(word, markdown)
             for word in READING_ORDER if word != SOLVED or instructor]
+
+
+def _listings() -> str:
+    """The text of each unfinished program and example, for the page that Doxygen makes from its comments."""
+    paths = [path for lab in all_labs() for path in _sources(lab)] + sorted((DOCS / "examples").glob("*.c"))
+    return "\n".join(f"/**\n * @file {path}\n * @par The file\n * @include{{lineno}} {path}\n */"
+                     for path in (path.relative_to(ROOT).as_posix() for path in paths))
 
 
 def _layout(pages: Sequence[Page]) -> str:
@@ -466,8 +513,48 @@ def _turns(pages: Sequence[Page]) -> None:
     """Adds to each page the way to the one before and the one after it."""
     order = [page for page in _flat(pages) if page.text]
     for before, page, after in zip([None, *order], order, [*order[1:], None]):
-        links = [(f"@ref {other.ident} \"{arrow}\"", other) for other, arrow in ((before, "\u2190"), (after, "\u2192")) if other]
-        page.text += "\n" + " \u00b7 ".join(link for link, _ in links) + "\n"
+        ways = [f'<a href="{"index" if other.ident == WELCOME else other.ident}.html">{word}: '
+                f'{html.escape(other.label or other.title)}</a>'
+                for other, word in ((before, "Before"), (after, "Next")) if other]
+        page.text += f'\n{_raw("<nav class=turn aria-label=Pages>" + " ".join(ways) + "</nav>")}\n'
+
+
+def _listings() -> str:
+    """The text of each unfinished program and example, for the page that Doxygen makes from its comments."""
+    paths = [path for lab in all_labs() for path in _sources(lab)] + sorted((DOCS / "examples").glob("*.c"))
+    return "\n".join(f"/**\n * @file {path}\n * @par The file\n * @include{{lineno}} {path}\n */"
+                     for path in (path.relative_to(ROOT).as_posix() for path in paths))
+
+
+def _layout(pages: Sequence[Page]) -> str:
+    """The side bar. Doxygen's own order would put pages, cards and files into three separate trees."""
+    def entries(some: Sequence[Page], indent: str) -> Iterator[str]:
+        for page in some:
+            kind = "usergroup" if page.below else "user"
+            words = html.escape(page.label or page.title)
+            yield f'{indent}<tab type="{kind}" visible="yes" url="@ref {page.ident}" title="{words}"'
+            if page.below:
+                yield from [">\n", *entries(page.below, indent + "  "), f"{indent}</tab>\n"]
+            else:
+                yield "/>\n"
+
+    welcome = '    <tab type="mainpage" visible="yes" title="Welcome"/>\n'
+    return ('<doxygenlayout version="1.0">\n  <navindex>\n' + welcome
+            + "".join(entries([page for page in pages if page.ident != WELCOME], "    "))
+            + "  </navindex>\n</doxygenlayout>\n")
+
+
+def _reference(page: Page) -> str:
+    return "index" if page.ident == WELCOME else page.ident
+
+
+def _turns(pages: Sequence[Page]) -> None:
+    """Adds to each page the way to the one before and the one after it."""
+    order = [page for page in _flat(pages) if page.text]
+    for before, page, after in zip([None, *order], order, [*order[1:], None]):
+        ways = [f'@ref {_reference(other)} "{word}: {_plain(other.label or other.title)}"'
+                for other, word in ((before, "Before"), (after, "Next")) if other]
+        page.text += f'\n<div class="turn">\n{"<br>".join(ways)}\n</div>\n'
 
 
 def _header(folder: Path) -> List[str]:
@@ -488,10 +575,12 @@ def _settings(folder: Path) -> List[str]:
     sheets = [THEME_PACKAGE / f"doxygen-awesome{name}.css" for name in ("", "-sidebar-only")]
     themed = all(sheet.is_file() for sheet in sheets) and os.environ.get("DOCS_THEME") != "none"
     lines = _header(folder)
-    lines.append("HTML_EXTRA_STYLESHEET = " + " ".join(str(sheet) for sheet in [*(sheets if themed else []),
-                                                                                  DOCS / "theme" / "lab.css"]))
+    sheets = (sheets if themed else []) + [DOCS / "theme" / "lab.css"]
     if number >= (1, 9, 5):
         lines.append(f"HTML_COLORSTYLE = {'LIGHT' if themed else 'AUTO_LIGHT'}")
+    if themed or number >= (1, 9, 5):
+        sheets.append(DOCS / "theme" / "dark.css")
+    lines.append("HTML_EXTRA_STYLESHEET = " + " ".join(map(str, sheets)))
     return lines
 
 
@@ -505,11 +594,11 @@ def write_sources(folder: Path, instructor: bool) -> List[Page]:
     for page in _flat(pages):
         if page.text:
             (folder / "pages" / f"{page.ident}.md").write_text(page.text, encoding="utf-8")
-    cards = [card for path in card_headers() for card in cards_of(path.read_text(encoding="utf-8"))]
-    markdown = Markdown(cards, {})
+    markdown = Markdown(all_cards(), {})
     for path in card_headers():
         (folder / "api" / path.name).write_text(_card_header(path.read_text(encoding="utf-8"), markdown, path),
                                                 encoding="utf-8")
+    (folder / "listings.dox").write_text(_listings(), encoding="utf-8")
     (folder / "layout.xml").write_text(_layout(pages), encoding="utf-8")
     return pages
 
