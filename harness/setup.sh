@@ -40,6 +40,9 @@ if [ "$purpose" = test ]; then
     need musl-gcc musl-tools
     need patch patch
     need git git
+    need strace strace
+    need lsof lsof
+    need ipcs util-linux
     if command -v clang >/dev/null 2>&1; then
         sanitizes clang || missing="$missing libclang-rt-$(clang -dumpversion | cut -d. -f1)-dev"
     elif command -v apt-cache >/dev/null 2>&1; then
