@@ -22,7 +22,7 @@ SETUP := harness/setup.sh
 OPTIONS = $(if $(LAB),--lab $(LAB)) --cc "$(CC)" $(if $(SAN),--san) $(if $(TIER),--tier $(TIER)) $(if $(V),-v)
 SHMLAB := PYTHONPATH=harness
 
-.PHONY: all $(NUMBERS) demo test check watch hint doctor bench clean-ipc clean help FORCE
+.PHONY: all $(NUMBERS) demo test check watch hint docs docs-instructor docs-test doctor bench clean-ipc clean help FORCE
 
 all: $(PROGRAMS) ## builds all labs (make 05: one of them) into build/labs/
 
@@ -54,6 +54,15 @@ watch: ## checks LAB=05 again each time you save
 
 hint: ## shows the next hint for LAB=05
 	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab hint --lab "$(LAB)"
+
+docs: ## makes the pages, in build/docs/
+	$(quiet)python=$$($(SETUP) docs) && $(SHMLAB) "$$python" -m shmlab docs
+
+docs-instructor: ## the same with solutions and grading, in build/docs-instructor/
+	$(quiet)python=$$($(SETUP) docs) && $(SHMLAB) "$$python" -m shmlab docs --instructor
+
+docs-test: ## opens every page in a browser that nobody sees
+	$(quiet)python=$$($(SETUP) docs-test) && "$$python" -m pytest harness/tests/in_browser.py $(if $(V),-v,-q) $(PYTEST)
 
 doctor: ## tells what this machine can do
 	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab doctor

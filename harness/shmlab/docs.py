@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Dict, Iterator, List, Match, Optional, Sequence, Tuple
@@ -22,10 +23,10 @@ DOCS = ROOT / "docs"
 THEME_PACKAGE = Path("/usr/share/doxygen-awesome-css")
 
 # The side bar, from top to bottom. A word is docs/WORD.md unless it stands for pages that are made here.
-WELCOME, HANDOUTS, MISTAKES, CARDS, SOLVED = "welcome", "handouts", "mistakes", "api", "solutions"
+WELCOME, README, HANDOUTS, MISTAKES, CARDS, SOLVED = "welcome", "readme", "handouts", "mistakes", "api", "solutions"
 READING_ORDER = (WELCOME, "start", HANDOUTS, "compare", "sysv_posix", "synchronise", "failures", "see", MISTAKES, CARDS,
                  "glossary", "instructors", "carry_on", SOLVED)
-LABELS = {"compare": "Anonymous or named?"}  # shorter than the title of the page
+LABELS = {README: "All commands", "compare": "Anonymous or named?"}  # what fits better there than the page's title
 
 # The headers of docs/api/, in the order in which they are listed.
 SUBJECTS = ("sysv", "posix", "mapping", "processes", "semaphores", "mutexes", "passing", "atomics", "errors", "kernel")
@@ -46,10 +47,10 @@ class Page:
     below: List["Page"] = field(default_factory=list)
 
 
-def _flat(pages: Sequence[Page]) -> Iterator[Page]:
+def flat(pages: Sequence[Page]) -> Iterator[Page]:
     for page in pages:
         yield page
-        yield from _flat(page.below)
+        yield from flat(page.below)
 
 
 # ---- cards ------------------------------------------------------------------------------------------------
@@ -115,6 +116,8 @@ TOKEN = re.compile(r"""
   | (?P<command>^\ *[@\\](?:snippet|include|ref|image|page|if|endif|else|cond|endcond)\w*\b[^\n]*$)
   | (?P<heading>^(?P<level>\#+)\ (?P<words>.*?)(?:\ \{\#(?P<ident>\w+)\})?$)
   | (?P<code>(?<!`)(?P<ticks>`+)(?!`)(?P<body>(?:(?!\n\s*\n).)+?)(?<!`)(?P=ticks)(?!`))
+  | \*\*(?P<strong>(?=\S)(?:(?!\n\s*\n|\*\*).)+?)\*\*
+  | (?<![\w*])\*(?P<stressed>(?=[^\s*])(?:(?!\n\s*\n)[^*])+?)(?<=\S)\*(?![\w*])
   | (?P<image>!\[(?P<alternative>[^\]]*)\]\((?P<figure>[^)\s]+)\))
   | (?P<link>\[(?P<text>(?:[^\]\[`]|`[^`]*`)+)\]\((?P<url>[^)\s]+)\))
   | (?P<manual>\b(?P<topic>[A-Za-z_][\w.]*)\((?P<section>[1-8]|[03]p)\))
@@ -122,6 +125,7 @@ TOKEN = re.compile(r"""
   | (?P<comment><!--.*?-->)
   | (?P<hint><details>\s*<summary>(?P<title>.*?)</summary>)
   | (?P<end></details>)
+  | (?P<dashes>(?<=\S)-{2,}(?=\S))
   | (?P<tag></?[a-z]+[^>\n]*>)
   | (?P<word>(?<![\w/.-])[A-Za-z_]\w{2,}\b(?:\(\))?)
 """, re.M | re.S | re.X)
@@ -227,6 +231,9 @@ class Markdown:
                 return self._heading(token, ident, seen)
             if token["code"]:
                 return self.code(token["body"])
+            if token["strong"] or token["stressed"]:
+                tag, inside = ("b", token["strong"]) if token["strong"] else ("em", token["stressed"])
+                return f"<{tag}>{TOKEN.sub(turn, inside)}</{tag}>"
             if token["image"]:
                 return self._figure(token, source)
             if token["link"]:
@@ -242,6 +249,8 @@ class Markdown:
                 return _raw(token["end"])
             if token["comment"]:
                 return ""
+            if token["dashes"]:
+                return literally(token["dashes"])
             return self._word(token["word"]) if token["word"] else token[0]
 
         return TOKEN.sub(turn, text)
@@ -464,7 +473,7 @@ def _solutions(markdown: Markdown) -> Page:
 
 
 def _written(word: str, markdown: Markdown) -> Page:
-    path = DOCS / f"{word}.md"
+    path = ROOT / "README.md" if word == README else DOCS / f"{word}.md"
     text = path.read_text(encoding="utf-8")
     title = _plain(re.match(r"# (.*?)(?: \{#\w+\})?\n", text)[1])
     return Page(word, title, markdown.page(path, word), LABELS.get(word, ""))
@@ -473,15 +482,17 @@ def _written(word: str, markdown: Markdown) -> Page:
 def site(instructor: bool) -> List[Page]:
     """The pages of one edition, in reading order."""
     targets = {DOCS / f"{word}.md": "index" if word == WELCOME else word for word in READING_ORDER}
-    targets.update({ROOT / "README.md": "index", MISTAKES_FOLDER: MISTAKES, DOCS / "api": CARDS})
+    targets.update({ROOT / "README.md": README, MISTAKES_FOLDER: MISTAKES, DOCS / "api": CARDS})
     targets.update({path: path.relative_to(ROOT).as_posix() for path in sorted((DOCS / "examples").glob("*.c"))})
     for lab in all_labs():
         targets[lab.folder / "README.md"] = targets[lab.folder] = f"lab_{lab.number}"
         targets.update({path: path.relative_to(ROOT).as_posix() for path in _sources(lab)})
     markdown = Markdown(all_cards(), targets)
     made = {HANDOUTS: _handouts, MISTAKES: _common_mistakes, CARDS: _card_pages, SOLVED: _solutions}
-    return [made[word](markdown) if word in made else _written(word, markdown)
-            for word in READING_ORDER if word != SOLVED or instructor]
+    pages = [made[word](markdown) if word in made else _written(word, markdown)
+             for word in READING_ORDER if word != SOLVED or instructor]
+    pages[1].below.append(_written(README, markdown))
+    return pages
 
 
 def _listings() -> str:
@@ -509,9 +520,9 @@ def _layout(pages: Sequence[Page]) -> str:
             + "  </navindex>\n</doxygenlayout>\n")
 
 
-def _turns(pages: Sequence[Page]) -> None:
+def _add_turns(pages: Sequence[Page]) -> None:
     """Adds to each page the way to the one before and the one after it."""
-    order = [page for page in _flat(pages) if page.text]
+    order = [page for page in flat(pages) if page.text]
     for before, page, after in zip([None, *order], order, [*order[1:], None]):
         ways = [f'<a href="{"index" if other.ident == WELCOME else other.ident}.html">{word}: '
                 f'{html.escape(other.label or other.title)}</a>'
@@ -548,16 +559,16 @@ def _reference(page: Page) -> str:
     return "index" if page.ident == WELCOME else page.ident
 
 
-def _turns(pages: Sequence[Page]) -> None:
+def _add_turns(pages: Sequence[Page]) -> None:
     """Adds to each page the way to the one before and the one after it."""
-    order = [page for page in _flat(pages) if page.text]
+    order = [page for page in flat(pages) if page.text]
     for before, page, after in zip([None, *order], order, [*order[1:], None]):
         ways = [f'@ref {_reference(other)} "{word}: {_plain(other.label or other.title)}"'
                 for other, word in ((before, "Before"), (after, "Next")) if other]
         page.text += f'\n<div class="turn">\n{"<br>".join(ways)}\n</div>\n'
 
 
-def _header(folder: Path) -> List[str]:
+def _write_header(folder: Path) -> None:
     """Doxygen's own page header with our script in it; a header of one version breaks another, so none is kept."""
     subprocess.run(["doxygen", "-w", "html", "header.html", "footer.html", "style.css"], cwd=folder, check=True,
                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
@@ -565,33 +576,31 @@ def _header(folder: Path) -> List[str]:
     text = re.sub(r'<html ([^>]*?)(?: lang="[^"]*")?>', r'<html \1 lang="en">', text, count=1)
     text = text.replace("</head>", '<script type="text/javascript" src="$relpath^lab.js"></script>\n</head>')
     (folder / "header.html").write_text(text, encoding="utf-8")
-    return [f"HTML_HEADER = {folder / 'header.html'}"]
 
 
-def _settings(folder: Path) -> List[str]:
-    """What depends on this machine: the version of Doxygen, and whether the theme is installed."""
+def _settings(folder: Path, output: Path, theme: bool) -> List[str]:
+    """What depends on this machine and on the edition: folders, the version of Doxygen, whether the theme is installed."""
     version = subprocess.run(["doxygen", "--version"], stdin=subprocess.DEVNULL, capture_output=True, text=True).stdout
-    number = tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+    can_be_dark = tuple(int(part) for part in re.findall(r"\d+", version)[:3]) >= (1, 9, 5)
     sheets = [THEME_PACKAGE / f"doxygen-awesome{name}.css" for name in ("", "-sidebar-only")]
-    themed = all(sheet.is_file() for sheet in sheets) and os.environ.get("DOCS_THEME") != "none"
-    lines = _header(folder)
+    themed = theme and all(sheet.is_file() for sheet in sheets)
     sheets = (sheets if themed else []) + [DOCS / "theme" / "lab.css"]
-    if number >= (1, 9, 5):
-        lines.append(f"HTML_COLORSTYLE = {'LIGHT' if themed else 'AUTO_LIGHT'}")
-    if themed or number >= (1, 9, 5):
+    if themed or can_be_dark:
         sheets.append(DOCS / "theme" / "dark.css")
-    lines.append("HTML_EXTRA_STYLESHEET = " + " ".join(map(str, sheets)))
-    return lines
+    return [f"INPUT = labs docs/examples {folder}", f"OUTPUT_DIRECTORY = {output}",
+            f"LAYOUT_FILE = {folder / 'layout.xml'}", f"HTML_HEADER = {folder / 'header.html'}",
+            "HTML_EXTRA_STYLESHEET = " + " ".join(map(str, sheets)),
+            *([f"HTML_COLORSTYLE = {'LIGHT' if themed else 'AUTO_LIGHT'}"] if can_be_dark else [])]
 
 
-def write_sources(folder: Path, instructor: bool) -> List[Page]:
-    """Writes all that Doxygen reads, but for the labs' programs, into an empty folder."""
+def _write_sources(folder: Path, instructor: bool) -> None:
+    """Writes all that Doxygen reads, but for the programs, into an empty folder."""
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "pages").mkdir(parents=True)
     (folder / "api").mkdir()
     pages = site(instructor)
-    _turns(pages)
-    for page in _flat(pages):
+    _add_turns(pages)
+    for page in flat(pages):
         if page.text:
             (folder / "pages" / f"{page.ident}.md").write_text(page.text, encoding="utf-8")
     markdown = Markdown(all_cards(), {})
@@ -600,17 +609,24 @@ def write_sources(folder: Path, instructor: bool) -> List[Page]:
                                                 encoding="utf-8")
     (folder / "listings.dox").write_text(_listings(), encoding="utf-8")
     (folder / "layout.xml").write_text(_layout(pages), encoding="utf-8")
-    return pages
+    _write_header(folder)
+
+
+def build(output: Path, instructor: bool = False, theme: bool = True) -> "subprocess.CompletedProcess[str]":
+    """Makes one edition in a folder; what it is made of goes to another beside it. Doxygen's result has its complaints."""
+    folder = output.with_name(output.name + "-src")
+    _write_sources(folder, instructor)
+    shutil.rmtree(output, ignore_errors=True)
+    settings = [f"@INCLUDE = {'docs/instructor.doxy' if instructor else 'Doxyfile'}", *_settings(folder, output, theme)]
+    return subprocess.run(["doxygen", "-"], cwd=ROOT, input="\n".join(settings) + "\n", text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
 def main(instructor: bool) -> int:
     """Makes one edition in build/docs or build/docs-instructor."""
-    name = "docs-instructor" if instructor else "docs"
-    folder, output = ROOT / "build" / f"{name}-src", ROOT / "build" / name
-    write_sources(folder, instructor)
-    shutil.rmtree(output, ignore_errors=True)
-    settings = [f"@INCLUDE = {'docs/instructor.doxy' if instructor else 'Doxyfile'}", *_settings(folder)]
-    done = subprocess.run(["doxygen", "-"], cwd=ROOT, input="\n".join(settings) + "\n", text=True)
+    output = ROOT / "build" / ("docs-instructor" if instructor else "docs")
+    done = build(output, instructor)
+    print(done.stdout, end="", file=sys.stderr)
     if done.returncode == 0:
         print(f"{os.path.relpath(output)}/index.html")
-    return done.returncode
+    return 1 if done.returncode else 0
