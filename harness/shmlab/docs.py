@@ -584,9 +584,8 @@ def _settings(folder: Path, output: Path, theme: bool) -> List[str]:
     can_be_dark = tuple(int(part) for part in re.findall(r"\d+", version)[:3]) >= (1, 9, 5)
     sheets = [THEME_PACKAGE / f"doxygen-awesome{name}.css" for name in ("", "-sidebar-only")]
     themed = theme and all(sheet.is_file() for sheet in sheets)
-    sheets = (sheets if themed else []) + [DOCS / "theme" / "lab.css"]
-    if themed or can_be_dark:
-        sheets.append(DOCS / "theme" / "dark.css")
+    ours = ["lab", *([] if themed else ["plain"]), *(["dark"] if themed or can_be_dark else [])]
+    sheets = (sheets if themed else []) + [DOCS / "theme" / f"{name}.css" for name in ours]
     return [f"INPUT = labs docs/examples {folder}", f"OUTPUT_DIRECTORY = {output}",
             f"LAYOUT_FILE = {folder / 'layout.xml'}", f"HTML_HEADER = {folder / 'header.html'}",
             "HTML_EXTRA_STYLESHEET = " + " ".join(map(str, sheets)),
