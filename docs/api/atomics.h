@@ -3,7 +3,7 @@
  * @brief API cards: C11 atomics and the futex.
  */
 /**
- * @defgroup api_atomics Atomics and the futex
+ * @defgroup cards_atomics Atomics and the futex
  * @brief Single words that several processes read and write at once, and how to sleep on one.
  *
  * The functions are generic: `A` stands for any atomic type, `C` for the plain type that belongs to it. In

@@ -3,7 +3,7 @@
  * @brief API cards: errors.
  */
 /**
- * @defgroup api_errors Errors
+ * @defgroup cards_errors Errors
  * @brief What is in errno when a call has failed, or is the result of calls that give the error's number.
  * @{
  */

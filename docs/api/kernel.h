@@ -3,7 +3,7 @@
  * @brief API cards: what the kernel shows.
  */
 /**
- * @defgroup api_kernel What the kernel shows
+ * @defgroup cards_kernel What the kernel shows
  * @brief Lines of `/proc`, field by field, and the limits that can be met.
  * @{
  */

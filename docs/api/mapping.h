@@ -3,7 +3,7 @@
  * @brief API cards: mappings and pages.
  */
 /**
- * @defgroup api_mapping Mappings and pages
+ * @defgroup cards_mapping Mappings and pages
  * @brief What puts memory into the address space of a process, protects it, writes it back and takes it
  * out.
  * @{

@@ -3,7 +3,7 @@
  * @brief API cards: mutexes and condition variables.
  */
 /**
- * @defgroup api_mutexes Mutexes and condition variables
+ * @defgroup cards_mutexes Mutexes and condition variables
  * @brief One at a time, and asleep until something is so. In shared memory both need attributes, and a
  * robust mutex survives its owner.
  *

@@ -3,7 +3,7 @@
  * @brief API cards: memory without a name, and how a descriptor gets to a stranger.
  */
 /**
- * @defgroup api_passing Memfds, seals and passing descriptors
+ * @defgroup cards_passing Memfds, seals and passing descriptors
  * @brief Memory that has no name, handed to another process through a socket, and what keeps both safe.
  * @{
  */

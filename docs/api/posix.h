@@ -3,7 +3,7 @@
  * @brief API cards: POSIX shared memory objects and files.
  */
 /**
- * @defgroup api_posix POSIX: objects with a name and a size
+ * @defgroup cards_posix POSIX: objects with a name and a size
  * @brief Objects that are named by a path, and the calls that name, measure and size what has a descriptor.
  * @{
  */

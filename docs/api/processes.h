@@ -3,7 +3,7 @@
  * @brief API cards: processes and signals.
  */
 /**
- * @defgroup api_processes Processes and signals
+ * @defgroup cards_processes Processes and signals
  * @brief Who shares by descent, how a process ends, and how its parent learns of it.
  * @{
  */

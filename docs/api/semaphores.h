@@ -3,7 +3,7 @@
  * @brief API cards: semaphores.
  */
 /**
- * @defgroup api_semaphores Semaphores
+ * @defgroup cards_semaphores Semaphores
  * @brief Counters on which a process sleeps while they are 0.
  * @{
  */

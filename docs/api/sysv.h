@@ -3,7 +3,7 @@
  * @brief API cards: System V shared memory.
  */
 /**
- * @defgroup api_sysv System V: segments and keys
+ * @defgroup cards_sysv System V: segments and keys
  * @brief Segments that are named by a number, the key, and stay until somebody removes them.
  * @{
  */

@@ -141,7 +141,7 @@ def pages_of(folder, edition):
     pages = sorted((folder / edition).glob("*.html"))
     if edition == "student":
         return pages
-    kinds = ("index", "lab_05", "lab_18", "compare", "mistakes", "api", "group__api__sysv", "sysv__create_8c")
+    kinds = ("index", "lab_05", "lab_18", "compare", "mistakes", "api", "group__cards__sysv", "sysv__create_8c")
     return [page for page in pages if page.stem in kinds or page.stem.startswith("solution")]
 
 
@@ -184,8 +184,8 @@ class Found:
 
 
 @pytest.mark.parametrize("word, title, page", [
-    ("shmget", "shmget", "group__api__sysv.html#"), ("SIGBUS", "SIGBUS", "group__api__processes.html#"),
-    ("nattch", "nattch", "group__api__kernel.html#"), ("ENOSPC", "ENOSPC", "group__api__errors.html#"),
+    ("shmget", "shmget", "group__cards__sysv.html#"), ("SIGBUS", "SIGBUS", "group__cards__processes.html#"),
+    ("nattch", "nattch", "group__cards__kernel.html#"), ("ENOSPC", "ENOSPC", "group__cards__errors.html#"),
     ("robust", "robust_mutex.c", "robust__mutex_8c.html")])
 def test_search_finds(browser, site, word, title, page):
     browser.window(WIDE)
@@ -209,7 +209,7 @@ def test_search_results_can_be_reached_by_keyboard(browser, site):
     with found:
         browser.until("return document.activeElement.textContent === 'shmget'")
         browser.driver.switch_to.active_element.send_keys(Keys.ENTER)
-    browser.until("return location.href.includes('group__api__sysv.html#')")
+    browser.until("return location.href.includes('group__cards__sysv.html#')")
 
 
 def test_hint_opens_by_keyboard(browser, site):
@@ -261,7 +261,7 @@ def brightness(browser):
 
 def test_side_bar_shows_where_one_is(browser, site):
     browser.window(WIDE)
-    for page, title in ("lab_07", "07 "), ("sysv__create_8c", "sysv_create.c"), ("group__api__errors", "Errors"), ("see", "See it"):
+    for page, title in ("lab_07", "07 "), ("sysv__create_8c", "sysv_create.c"), ("group__cards__errors", "Errors"), ("see", "See it"):
         browser.open(site / "student" / f"{page}.html")
         browser.until("const e = document.querySelector('#nav-tree .selected .label');"
                       f"return e && e.innerText.trim().startsWith({title!r})")

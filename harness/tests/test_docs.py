@@ -115,13 +115,18 @@ def test_every_source_says_what_it_is():
 
 
 def side_bar(edition):
-    """The side bar as titles within titles."""
+    """The side bar as titles within titles. Each leads to a page of its own, but for the parts of the course."""
+    targets = []
+
     def tree(nodes):
-        return [(title, tree(below) if isinstance(below, list) else []) for title, _, below in nodes]
+        targets.extend(target for _, target, _ in nodes)
+        return [(title, tree(below) if isinstance(below, list) else []) for title, target, below in nodes]
 
     text = (edition.folder / "navtreedata.js").read_text()
-    found = re.search(r"var NAVTREE =\s*(\[.*?\n\]);", text, re.S).group(1)
-    return tree(json.loads(found))[0][1]
+    found = tree(json.loads(re.search(r"var NAVTREE =\s*(\[.*?\n\]);", text, re.S).group(1)))[0][1]
+    assert len(set(targets)) == len(targets)
+    assert sum("#" in target for target in targets) == 5
+    return found
 
 
 def test_side_bar_has_the_reading_order(student):
@@ -245,7 +250,7 @@ def test_no_two_cards_have_one_name():
 
 
 def test_card_tells_which_labs_use_it_and_links_to_its_manual_pages(student):
-    page = (student.folder / "group__api__sysv.html").read_text()
+    page = (student.folder / "group__cards__sysv.html").read_text()
     card = page[page.index('<h2 class="memtitle"><span class="permalink"><a href="#', page.index("shmget")):]
     assert "https://man7.org/linux/man-pages/man2/shmget.2.html" in card
     assert "https://pubs.opengroup.org/onlinepubs/9799919799/functions/shmget.html" in card
