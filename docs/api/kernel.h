@@ -31,8 +31,9 @@ struct proc_sysvipc_shm {
 /**
  * @brief A line of `/proc/PID/maps`: one mapping.
  *
- * The path of a POSIX object is `/dev/shm/NAME`, of a segment `/SYSV` and its key, of a memfd `/memfd:LABEL`, of shared
- * anonymous memory `/dev/zero`; private anonymous memory has none. A name that is gone has `(deleted)` after it.
+ * The path of a POSIX object is `/dev/shm/NAME`, of a segment `/SYSV` and its key, of a memfd `/memfd:LABEL`, of
+ * shared anonymous memory `/dev/zero`; private anonymous memory has none. A name that is gone has `(deleted)` after
+ * it.
  *
  * @see proc_pid_maps(5), pmap(1)
  */

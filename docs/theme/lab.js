@@ -1,4 +1,4 @@
-/* What Doxygen's pages lack: names for who cannot see, boxes that the keyboard can scroll, hints that paper shows. */
+/* What Doxygen's pages lack: names for who cannot see, boxes that the keyboard scrolls, hints that paper shows. */
 "use strict";
 
 (function () {

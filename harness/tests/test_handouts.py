@@ -1,7 +1,7 @@
 """What the handouts show as output is what the finished programs print.
 
-Run is what needs no second terminal, debugger or tracer. A handout ends for us at the first command that does, as what
-comes after it builds on that.
+Run is what needs no second terminal, debugger or tracer. A handout ends for us at the first command that does, as
+what comes after it builds on that.
 """
 import re
 
@@ -11,9 +11,10 @@ from test_examples import compile_example, masked
 from shmlab import box, labs
 
 LABS = labs.all_labs()
-BY_A_PERSON = re.compile(r"gdb|strace|unshare|/proc/|&|\{$| sh$|^$|^\./(reader|ring_recv) \S+$|^\./sender meeting '")
+BY_A_PERSON = re.compile(r"gdb|strace|unshare|/proc/|&|\{$| sh$|^$|^\./(reader|ring_recv) \S+$|^\./sender \S+ '")
 MASKS = [(r"^(plain) \d+ lost \d+", r"\1 N lost N"), (r"^segment \d+", "segment ID"),
-         (r"^([acd]time|[cl]pid|shmid) \d+", r"\1 N"), (r"^(HEX) \d+ OWNER", r"\1 ID OWNER"), (r"OWNER \S+ \S+", "OWNER")]
+         (r"^([acd]time|[cl]pid|shmid) \d+", r"\1 N"),
+         (r"^(HEX) \d+ OWNER", r"\1 ID OWNER"), (r"OWNER \S+ \S+", "OWNER")]
 
 
 def commands(lab):
@@ -45,7 +46,7 @@ def run(lab, lines, folder):
 
 
 def alike(text):
-    """The text without what differs from run to run; sorted, as a message may come before a line that was buffered."""
+    """The text without what differs from run to run; sorted, as a message may overtake a line that was buffered."""
     text = masked(text)
     for pattern, word in MASKS:
         text = re.sub(pattern, word, text, flags=re.M)
