@@ -34,7 +34,7 @@ SHMLAB := PYTHONPATH=harness
 
 .PHONY: all $(NUMBERS) check watch hint doctor clean-ipc clean help FORCE
 # (not for students
-.PHONY: demo test grade dist gradescope bench
+.PHONY: demo test grade dist gradescope bench docs docs-instructor docs-test
 # not for students)
 
 all: $(PROGRAMS) ## builds all labs (make 05: one of them) into build/labs/
@@ -76,6 +76,15 @@ dist: ## the students' edition, build/shared-memory-lab.tar.gz
 gradescope: ## Gradescope's autograder, build/gradescope.zip; LAB="05 06" COURSE=file
 	$(quiet)python=$$($(SETUP) dist) && $(SHMLAB) "$$python" -m shmlab gradescope $(if $(LAB),--lab "$(LAB)") \
 	    $(if $(COURSE),--course "$(COURSE)")
+
+docs: ## makes the pages, in build/docs/
+	$(quiet)python=$$($(SETUP) docs) && $(SHMLAB) "$$python" -m shmlab docs
+
+docs-instructor: ## the same with solutions and grading, in build/docs-instructor/
+	$(quiet)python=$$($(SETUP) docs) && $(SHMLAB) "$$python" -m shmlab docs --instructor
+
+docs-test: ## opens every page in a browser that nobody sees
+	$(quiet)python=$$($(SETUP) docs-test) && "$$python" -m pytest harness/tests/in_browser.py $(if $(V),-v,-q) $(PYTEST)
 
 bench: ## measures the harness: start-up, the spy, each lab; and the ring of lab 18
 	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab bench

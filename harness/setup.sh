@@ -3,7 +3,8 @@
 #
 # Installs what a command needs and this machine lacks, and prints the Python interpreter to use.
 # PURPOSE is check (a student's needs: C compiler, pytest), grade (an instructor's: progress and reports as well),
-# dist (to make what is handed out) or test (the project's own tests).
+# dist (to make what is handed out), docs (Doxygen), docs-test (a browser and what drives it) or test (the project's own
+# tests).
 # Debian's packages as root or with sudo; where there is no apt, pytest goes into .venv; else one line says what to do.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -47,17 +48,28 @@ if [ "$purpose" = test ]; then
     need gcc gcc
     need clang clang
     need git git
+    need strace strace
+    need lsof lsof
+    need ipcs util-linux
     if command -v clang >/dev/null 2>&1; then
         sanitizes clang || missing="$missing libclang-rt-$(clang -dumpversion | cut -d. -f1)-dev"
     elif command -v apt-cache >/dev/null 2>&1; then
         late_clang_rt=yes
     fi
 fi
+case $purpose in test | docs*) need doxygen doxygen ;; esac
+if [ "$purpose" = docs-test ]; then
+    modules=pytest,selenium
+    need chromium chromium
+    need chromedriver chromium-driver
+fi
 python=$(find_python "$modules") || {
     missing="$missing python3 python3-pytest"
-    [ "$purpose" = check ] || missing="$missing python3-rich python3-jinja2"
+    case $purpose in grade | test) missing="$missing python3-rich python3-jinja2" ;; esac
     [ "$purpose" = test ] && missing="$missing python3-pytest-xdist"
+    [ "$purpose" = docs-test ] && missing="$missing python3-selenium"
 }
+case $missing in *doxygen*) wanted=doxygen-awesome-css ;; esac # the pages are right without it
 
 if [ -n "$missing" ]; then
     if command -v apt-get >/dev/null 2>&1; then
@@ -83,6 +95,10 @@ if [ -n "$missing" ]; then
             say "apt-get could not install$missing: see build-setup.log"
             exit 1
         }
+        if [ -n "${wanted:-}" ]; then
+            $root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$wanted" \
+                >>build-setup.log 2>&1 </dev/null || say "there is no $wanted here: the pages will be plain"
+        fi
         rm -f build-setup.log
     elif command -v python3 >/dev/null 2>&1 && command -v cc >/dev/null 2>&1 && [ "$purpose" = check ]; then
         say "installing pytest into .venv"

@@ -232,6 +232,7 @@ def main() -> int:
     commands.add_parser("doctor")
     commands.add_parser("clean-ipc")
     commands.add_parser("bench")
+    commands.add_parser("docs").add_argument("--instructor", action="store_true")
     words = parser.parse_args()
     try:
         if words.command == "watch":
@@ -248,6 +249,10 @@ def main() -> int:
             return _grade(words)
         if words.command in ("dist", "gradescope"):
             return _hand_out(words)
+        if words.command == "docs":
+            from . import docs
+
+            return docs.main(words.instructor)
         return doctor() if words.command == "doctor" else clean_ipc()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -26,7 +26,7 @@ NAME = "shared-memory-lab"
 _FILES = ["LICENSE", "compile_flags.txt", ".clang-format", ".editorconfig", ".gitignore", "harness/pytest.ini",
           "harness/conftest.py", "harness/setup.sh", "harness/native/box.c", "harness/native/spy.c",
           "harness/native/calls.def", "docs/compare.md"]
-_FOLDERS = ["labs", "harness/checks"]
+_FOLDERS = ["labs", "harness/checks", "docs/figures"]
 _MODULES = ["__init__", "__main__", *JUDGING]
 _AUTOGRADER_MODULES = ["course", "intake", "cohort", "exports", "autograde"]
 

@@ -1,0 +1,349 @@
+/**
+ * @file
+ * @brief API cards: mutexes and condition variables.
+ */
+/**
+ * @defgroup cards_mutexes Mutexes and condition variables
+ * @brief One at a time, and asleep until something is so. In shared memory both need attributes, and a
+ * robust mutex survives its owner.
+ *
+ * All of these calls give the number of the error as their result, never -1, and leave `errno` alone.
+ * @{
+ */
+
+/**
+ * @brief A mutex. In shared memory it serves every process that maps it, if its attributes say so.
+ *
+ * @see pthread_mutex_init(3p), pthread.h(0p)
+ */
+typedef union mutex pthread_mutex_t;
+
+/**
+ * @brief A condition variable. In shared memory it serves every process that maps it, if its attributes say
+ * so.
+ *
+ * @see pthread_cond_init(3p), pthread.h(0p)
+ */
+typedef union condition pthread_cond_t;
+
+/**
+ * @brief Sets up attributes of a mutex: private to this process, not robust.
+ *
+ * @param attributes  where they lie; on the stack will do
+ * @return            0; else the error's number
+ *
+ * @par Errors
+ * - `ENOMEM`: no memory.
+ *
+ * @see pthread_mutexattr_init(3), pthread_mutexattr_init(3p)
+ */
+int pthread_mutexattr_init(pthread_mutexattr_t *attributes);
+
+/**
+ * @brief Ends the use of attributes. The mutexes that were made with them keep what they got.
+ *
+ * @param attributes  the attributes
+ * @return            0; else the error's number
+ *
+ * @par Errors
+ * - `EINVAL`: they are none.
+ *
+ * @see pthread_mutexattr_init(3), pthread_mutexattr_destroy(3p)
+ */
+int pthread_mutexattr_destroy(pthread_mutexattr_t *attributes);
+
+/**
+ * @brief Says whether a mutex is for all processes that map it.
+ *
+ * @param attributes  the attributes
+ * @param shared      `PTHREAD_PROCESS_SHARED` or `PTHREAD_PROCESS_PRIVATE`
+ * @return            0; else the error's number
+ *
+ * @par Errors
+ * - `EINVAL`: the value is neither.
+ * - `ENOTSUP`: the system does not have such mutexes.
+ *
+ * @par Pitfalls
+ * - Left out, all goes well until two processes meet at the mutex: then one of them is never woken.
+ *
+ * @see pthread_mutexattr_setpshared(3), pthread_mutexattr_setpshared(3p)
+ */
+int pthread_mutexattr_setpshared(pthread_mutexattr_t *attributes, int shared);
+
+/**
+ * @brief Says what happens to a mutex whose owner dies.
+ *
+ * @param attributes  the attributes
+ * @param robustness  `PTHREAD_MUTEX_ROBUST` or `PTHREAD_MUTEX_STALLED`
+ * @return            0; else the error's number
+ *
+ * @par Errors
+ * - `EINVAL`: the value is neither.
+ *
+ * @see pthread_mutexattr_setrobust(3), pthread_mutexattr_setrobust(3p)
+ */
+int pthread_mutexattr_setrobust(pthread_mutexattr_t *attributes, int robustness);
+
+/**
+ * @brief Sets a mutex up where it lies, unlocked.
+ *
+ * @param mutex       where it lies
+ * @param attributes  NULL means: for the threads of this process, not robust
+ * @return            0; else the error's number
+ *
+ * @par Errors
+ * - `EINVAL`: the attributes make no sense.
+ * - `ENOMEM`, `EAGAIN`: the system lacks something that it needs.
+ *
+ * @par Pitfalls
+ * - One process does it, once, before anybody else can see the object.
+ *
+ * @see pthread_mutex_init(3p)
+ */
+int pthread_mutex_init(pthread_mutex_t *mutex, const pthread_mutexattr_t *attributes);
+
+/**
+ * @brief Ends the use of a mutex that nobody holds or waits for.
+ *
+ * @param mutex  the mutex
+ * @return       0; else the error's number
+ *
+ * @par Errors
+ * - `EBUSY`: somebody holds it.
+ *
+ * @see pthread_mutex_destroy(3p)
+ */
+int pthread_mutex_destroy(pthread_mutex_t *mutex);
+
+/**
+ * @brief Locks a mutex; sleeps while another has it.
+ *
+ * @param mutex  the mutex
+ * @return       0; else the error's number
+ *
+ * @par Errors
+ * - `EOWNERDEAD`: a robust mutex whose owner has died. **It is locked, and yours.** Repair what it guards,
+ *   then call `pthread_mutex_consistent`.
+ * - `ENOTRECOVERABLE`: somebody unlocked it after `EOWNERDEAD` without that call. It is lost for good.
+ * - `EDEADLK`: you have it already (for some kinds of mutex; with others you wait for yourself).
+ *
+ * @par Pitfalls
+ * - `errno` says nothing: the result does.
+ * - `EOWNERDEAD` is no failure. Who gives up there gives up with the mutex locked.
+ *
+ * @see pthread_mutex_lock(3p)
+ */
+int pthread_mutex_lock(pthread_mutex_t *mutex);
+
+/**
+ * @brief Locks a mutex if nobody has it, and never sleeps.
+ *
+ * @param mutex  the mutex
+ * @return       0; else the error's number
+ *
+ * @par Errors
+ * - `EBUSY`: somebody has it.
+ * - `EOWNERDEAD`, `ENOTRECOVERABLE`: as for `pthread_mutex_lock`.
+ *
+ * @par Pitfalls
+ * - In a loop it is busy waiting.
+ *
+ * @see pthread_mutex_trylock(3p)
+ */
+int pthread_mutex_trylock(pthread_mutex_t *mutex);
+
+/**
+ * @brief Unlocks a mutex, and wakes one that waits for it.
+ *
+ * @param mutex  the mutex; this thread has locked it
+ * @return       0; else the error's number
+ *
+ * @par Errors
+ * - `EPERM`: another has it (checked for robust mutexes and some others).
+ *
+ * @see pthread_mutex_unlock(3p)
+ */
+int pthread_mutex_unlock(pthread_mutex_t *mutex);
+
+/**
+ * @brief Says, after `EOWNERDEAD`, that what the mutex guards is in order again.
+ *
+ * @param mutex  the mutex, which you hold
+ * @return       0; else the error's number
+ *
+ * @par Errors
+ * - `EINVAL`: it is not robust, or its owner has not died.
+ *
+ * @par Pitfalls
+ * - Unlocked without this call, the mutex is `ENOTRECOVERABLE` for everybody.
+ * - Called before the repair is done, it makes a second death in between go unnoticed.
+ *
+ * @see pthread_mutex_consistent(3), pthread_mutex_consistent(3p)
+ */
+int pthread_mutex_consistent(pthread_mutex_t *mutex);
+
+/**
+ * @brief Sets up attributes of a condition variable: private to this process.
+ *
+ * @param attributes  where they lie
+ * @return            0; else the error's number
+ *
+ * @par Errors
+ * - `ENOMEM`: no memory.
+ *
+ * @see pthread_condattr_init(3p)
+ */
+int pthread_condattr_init(pthread_condattr_t *attributes);
+
+/**
+ * @brief Ends the use of attributes.
+ *
+ * @param attributes  the attributes
+ * @return            0; else the error's number
+ *
+ * @par Errors
+ * - `EINVAL`: they are none.
+ *
+ * @see pthread_condattr_destroy(3p)
+ */
+int pthread_condattr_destroy(pthread_condattr_t *attributes);
+
+/**
+ * @brief Says whether a condition variable is for all processes that map it.
+ *
+ * @param attributes  the attributes
+ * @param shared      `PTHREAD_PROCESS_SHARED` or `PTHREAD_PROCESS_PRIVATE`
+ * @return            0; else the error's number
+ *
+ * @par Errors
+ * - `EINVAL`: the value is neither.
+ *
+ * @par Pitfalls
+ * - A process-shared mutex beside it is not enough: each needs attributes of its own.
+ *
+ * @see pthread_condattr_setpshared(3p)
+ */
+int pthread_condattr_setpshared(pthread_condattr_t *attributes, int shared);
+
+/**
+ * @brief Sets a condition variable up where it lies.
+ *
+ * @param condition   where it lies
+ * @param attributes  NULL means: for the threads of this process
+ * @return            0; else the error's number
+ *
+ * @par Errors
+ * - `ENOMEM`, `EAGAIN`: the system lacks something that it needs.
+ *
+ * @see pthread_cond_init(3p)
+ */
+int pthread_cond_init(pthread_cond_t *condition, const pthread_condattr_t *attributes);
+
+/**
+ * @brief Ends the use of a condition variable on which nobody waits.
+ *
+ * @param condition  the condition variable
+ * @return           0; else the error's number
+ *
+ * @par Errors
+ * - `EBUSY`: somebody waits on it.
+ *
+ * @par Pitfalls
+ * - glibc waits here until the last waiter has left; after one that was killed while it waited that may
+ *   take for ever.
+ *
+ * @see pthread_cond_destroy(3p)
+ */
+int pthread_cond_destroy(pthread_cond_t *condition);
+
+/**
+ * @brief Unlocks the mutex, sleeps until woken, and locks it again. Unlocking and falling asleep are one
+ * step.
+ *
+ * @param condition  the condition variable
+ * @param mutex      the mutex, which you hold
+ * @return           0; else the error's number
+ *
+ * @par Errors
+ * - `EOWNERDEAD`, `ENOTRECOVERABLE`: as for `pthread_mutex_lock`, from locking again.
+ *
+ * @par Pitfalls
+ * - It may return though nobody has signalled, and another may have been faster: ask again, with `while`,
+ *   not `if`.
+ * - The signal is not kept. Look first, under the mutex, whether there is anything to wait for.
+ *
+ * @see pthread_cond_wait(3p)
+ */
+int pthread_cond_wait(pthread_cond_t *condition, pthread_mutex_t *mutex);
+
+/**
+ * @brief As `pthread_cond_wait`, until a point in time.
+ *
+ * @param condition  the condition variable
+ * @param mutex      the mutex, which you hold
+ * @param deadline   a time of the condition variable's clock, `CLOCK_REALTIME` if nobody has said otherwise
+ * @return           0; else the error's number
+ *
+ * @par Errors
+ * - `ETIMEDOUT`: the time has come. The mutex is locked.
+ * - `EINVAL`: the deadline is no time.
+ *
+ * @see pthread_cond_timedwait(3p)
+ */
+int pthread_cond_timedwait(pthread_cond_t *condition, pthread_mutex_t *mutex,
+                           const struct timespec *deadline);
+
+/**
+ * @brief Wakes one that waits on a condition variable, if there is one.
+ *
+ * @param condition  the condition variable
+ * @return           0; else the error's number
+ *
+ * @par Pitfalls
+ * - With several waiters for different things it may wake the wrong one, which goes back to sleep: use a
+ *   condition variable for each, or `pthread_cond_broadcast`.
+ * - To signal only when the buffer "was empty" loses wake-ups as soon as two wait.
+ *
+ * @see pthread_cond_signal(3p)
+ */
+int pthread_cond_signal(pthread_cond_t *condition);
+
+/**
+ * @brief Wakes all that wait on a condition variable.
+ *
+ * @param condition  the condition variable
+ * @return           0; else the error's number
+ *
+ * @see pthread_cond_broadcast(3p)
+ */
+int pthread_cond_broadcast(pthread_cond_t *condition);
+
+/**
+ * @brief For all processes that map it.
+ *
+ * @see pthread_mutexattr_setpshared(3), pthread.h(0p)
+ */
+#define PTHREAD_PROCESS_SHARED
+
+/**
+ * @brief For the threads of this process only. What you get without attributes.
+ *
+ * @see pthread_mutexattr_setpshared(3), pthread.h(0p)
+ */
+#define PTHREAD_PROCESS_PRIVATE
+
+/**
+ * @brief If the owner dies, the next who locks the mutex gets it, with `EOWNERDEAD`.
+ *
+ * @see pthread_mutexattr_setrobust(3), pthread.h(0p)
+ */
+#define PTHREAD_MUTEX_ROBUST
+
+/**
+ * @brief If the owner dies, the mutex stays locked for ever. What you get without attributes.
+ *
+ * @see pthread_mutexattr_setrobust(3), pthread.h(0p)
+ */
+#define PTHREAD_MUTEX_STALLED
+
+/** @} */

@@ -1,0 +1,176 @@
+/**
+ * @file
+ * @brief API cards: processes and signals.
+ */
+/**
+ * @defgroup cards_processes Processes and signals
+ * @brief Who shares by descent, how a process ends, and how its parent learns of it.
+ * @{
+ */
+
+/**
+ * @brief Makes a copy of this process. Shared mappings stay shared, all other memory is copied as soon as
+ * one of the two stores.
+ *
+ * @return  the child's pid in the parent, 0 in the child; -1 on failure
+ *
+ * @par Errors
+ * - `EAGAIN`: too many processes.
+ * - `ENOMEM`: no memory for the kernel's records.
+ *
+ * @par Pitfalls
+ * - What is in the buffer of stdout is copied as well, and printed twice: flush before you fork.
+ * - After a fork that failed the children made before it still run, and wait perhaps.
+ *
+ * @see fork(2), fork(3p)
+ */
+pid_t fork(void);
+
+/**
+ * @brief Replaces the program of this process by another, looked for in the PATH. All mappings are gone.
+ *
+ * @param file       the program
+ * @param arguments  its words, the first its own name; NULL ends them
+ * @return           -1 on failure, else it does not return
+ *
+ * @par Errors
+ * - `ENOENT`: there is no such program.
+ * - `EACCES`: it may not be run.
+ *
+ * @par Pitfalls
+ * - Descriptors stay open unless they are marked to be closed on exec; those of `shm_open` are.
+ *
+ * @see exec(3), execvp(3p)
+ */
+int execvp(const char *file, char *const arguments[]);
+
+/**
+ * @brief Waits until a child has ended, tells how, and lets the kernel forget it.
+ *
+ * @param pid      the child; -1: any
+ * @param status   where the answer goes, for `WIFEXITED` and the like
+ * @param options  0 to wait asleep, `WNOHANG` only to look
+ * @return         the child's pid; 0 with `WNOHANG` if none has ended; -1 on failure
+ *
+ * @par Errors
+ * - `ECHILD`: there is no such child, or it was waited for already.
+ * - `EINTR`: a signal handler has run.
+ *
+ * @par Pitfalls
+ * - The status is no exit status: ask `WIFEXITED` first, or a child that was killed passes for one that has
+ *   done its work.
+ * - A child that nobody has waited for is a zombie: it holds no memory, but `kill` with signal 0 finds it.
+ *
+ * @see waitpid(2), waitpid(3p)
+ */
+pid_t waitpid(pid_t pid, int *status, int options);
+
+/**
+ * @brief Sends a signal; with signal 0 it only asks whether the process is there.
+ *
+ * @param pid     the process
+ * @param number  the signal, or 0
+ * @return        0; -1 on failure
+ *
+ * @par Errors
+ * - `ESRCH`: there is no such process.
+ * - `EPERM`: there is one, and it belongs to somebody else.
+ *
+ * @par Pitfalls
+ * - The kernel gives pids out again: the process that is there may be another one.
+ * - A zombie counts as being there.
+ *
+ * @see kill(2), kill(3p)
+ */
+int kill(pid_t pid, int number);
+
+/**
+ * @brief True if the child has ended by itself, by return or exit.
+ *
+ * @see waitpid(2), sys_wait.h(0p)
+ */
+#define WIFEXITED
+
+/**
+ * @brief The exit status of a child for which `WIFEXITED` is true.
+ *
+ * @see waitpid(2), sys_wait.h(0p)
+ */
+#define WEXITSTATUS
+
+/**
+ * @brief True if a signal has killed the child.
+ *
+ * @see waitpid(2), sys_wait.h(0p)
+ */
+#define WIFSIGNALED
+
+/**
+ * @brief The signal that has killed a child for which `WIFSIGNALED` is true.
+ *
+ * @see waitpid(2), sys_wait.h(0p)
+ */
+#define WTERMSIG
+
+/**
+ * @brief The address is mapped, and there is no memory to go with it.
+ *
+ * Either the object does not reach this page (it was never given a size, or was made smaller), or
+ * `/dev/shm` or the disk is full and the page cannot be had. The remedies are `ftruncate` and
+ * `posix_fallocate`, and seals against a peer that shrinks.
+ *
+ * @see signal(7), signal.h(0p)
+ */
+#define SIGBUS
+
+/**
+ * @brief Nothing is mapped at the address, or the mapping does not allow what was tried.
+ *
+ * Behind it is a result that nobody compared with `MAP_FAILED` or `(void *)-1`, a use after `munmap` or
+ * `shmdt`, a store to what is mapped for reading, or a pointer that was stored in shared memory by a
+ * process that has it elsewhere.
+ *
+ * @see signal(7), signal.h(0p)
+ */
+#define SIGSEGV
+
+/**
+ * @brief Kills, and cannot be caught: nothing is cleaned up. Names, segments and locked mutexes are left as
+ * they are.
+ *
+ * @see signal(7), signal.h(0p)
+ */
+#define SIGKILL
+
+/**
+ * @brief Stops a process, and cannot be caught. `SIGCONT` lets it go on.
+ *
+ * @see signal(7), signal.h(0p)
+ */
+#define SIGSTOP
+
+/**
+ * @brief Kills a process that writes to a pipe or a socket at whose other end nobody is.
+ *
+ * Ignored, or with `MSG_NOSIGNAL`, the call fails with `EPIPE` instead.
+ *
+ * @see signal(7), signal.h(0p)
+ */
+#define SIGPIPE
+
+/**
+ * @brief Why there was a SIGBUS: the address is mapped, and the object has nothing there (`si_code` in a
+ * handler).
+ *
+ * @see sigaction(2), signal.h(0p)
+ */
+#define BUS_ADRERR
+
+/**
+ * @brief Why there was a SIGSEGV: nothing is mapped at the address (`si_code` in a handler).
+ *
+ * @see sigaction(2), signal.h(0p)
+ */
+#define SEGV_MAPERR
+
+/** @} */

@@ -1,0 +1,215 @@
+/**
+ * @file
+ * @brief API cards: semaphores.
+ */
+/**
+ * @defgroup cards_semaphores Semaphores
+ * @brief Counters on which a process sleeps while they are 0.
+ * @{
+ */
+
+/**
+ * @brief A semaphore. In shared memory it serves every process that maps it, if `sem_init` was told so.
+ *
+ * It may be copied or moved nowhere: its address in the object is what it is.
+ *
+ * @see sem_overview(7), semaphore.h(0p)
+ */
+typedef union sem sem_t;
+
+/**
+ * @brief Sets a semaphore up where it lies.
+ *
+ * @param semaphore  where it lies, in shared memory
+ * @param shared     not 0: for all processes that map it; 0: for the threads of this process only
+ * @param value      the count to begin with
+ * @return           0; -1 on failure
+ *
+ * @par Errors
+ * - `EINVAL`: the value is too large.
+ *
+ * @par Pitfalls
+ * - With `shared` 0 all goes well until a process has to wait: glibc and musl then wait in a way that no
+ *   other process can end.
+ * - A second `sem_init` while others use it is undefined. One process does it, before anybody else can see
+ *   the object.
+ *
+ * @see sem_init(3), sem_init(3p)
+ */
+int sem_init(sem_t *semaphore, int shared, unsigned int value);
+
+/**
+ * @brief Ends the use of a semaphore that `sem_init` has set up. Nobody may wait on it.
+ *
+ * @param semaphore  the semaphore
+ * @return           0; -1 on failure
+ *
+ * @par Errors
+ * - `EINVAL`: it is none.
+ *
+ * @see sem_destroy(3), sem_destroy(3p)
+ */
+int sem_destroy(sem_t *semaphore);
+
+/**
+ * @brief Opens a semaphore that has a name, or makes it. On Linux it is the file `sem.NAME` in `/dev/shm`.
+ *
+ * @param name   a slash, and after it no other slash
+ * @param flags  0, `O_CREAT`, `O_EXCL`
+ * @param mode   with `O_CREAT`: permissions, less the umask
+ * @param value  with `O_CREAT`: the count of a new one
+ * @return       the semaphore; `SEM_FAILED` on failure
+ *
+ * @par Errors
+ * - `ENOENT`: there is none, and `O_CREAT` was not given.
+ * - `EEXIST`: there is one, and `O_CREAT` and `O_EXCL` were given.
+ * - `EACCES`: its mode does not allow it.
+ * - `EINVAL`: the value is too large, or the name is no such name.
+ *
+ * @par Pitfalls
+ * - The value counts for a new one only. One that is left from yesterday has yesterday's count.
+ *
+ * @see sem_open(3), sem_open(3p)
+ */
+sem_t *sem_open(const char *name, int flags, mode_t mode, unsigned int value);
+
+/**
+ * @brief Closes a semaphore that `sem_open` has opened. Its count and its name stay.
+ *
+ * @param semaphore  what `sem_open` has given
+ * @return           0; -1 on failure
+ *
+ * @par Errors
+ * - `EINVAL`: it is none.
+ *
+ * @see sem_close(3), sem_close(3p)
+ */
+int sem_close(sem_t *semaphore);
+
+/**
+ * @brief Takes the name of a semaphore away. It lives on until all have closed it.
+ *
+ * @param name  the name
+ * @return      0; -1 on failure
+ *
+ * @par Errors
+ * - `ENOENT`: no semaphore has the name.
+ * - `EACCES`: it belongs to another user.
+ *
+ * @see sem_unlink(3), sem_unlink(3p)
+ */
+int sem_unlink(const char *name);
+
+/**
+ * @brief Takes one off the count; sleeps while it is 0.
+ *
+ * @param semaphore  the semaphore
+ * @return           0; -1 on failure, and then nothing was taken off
+ *
+ * @par Errors
+ * - `EINTR`: a signal handler has run. Call it again.
+ * - `EINVAL`: it is no semaphore.
+ *
+ * @par Pitfalls
+ * - A semaphore has no owner. If the process that should post was killed, whoever waits does so for ever;
+ *   `sem_timedwait` lets one look around from time to time.
+ *
+ * @see sem_wait(3), sem_wait(3p)
+ */
+int sem_wait(sem_t *semaphore);
+
+/**
+ * @brief Takes one off the count if it is not 0, and never sleeps.
+ *
+ * @param semaphore  the semaphore
+ * @return           0; -1 on failure
+ *
+ * @par Errors
+ * - `EAGAIN`: the count is 0.
+ *
+ * @par Pitfalls
+ * - In a loop it is busy waiting: it uses up a processor, perhaps the very one that the other side needs.
+ *
+ * @see sem_wait(3), sem_trywait(3p)
+ */
+int sem_trywait(sem_t *semaphore);
+
+/**
+ * @brief As `sem_wait`, until a point in time.
+ *
+ * @param semaphore  the semaphore
+ * @param deadline   a time of `CLOCK_REALTIME`, not a number of seconds from now
+ * @return           0; -1 on failure
+ *
+ * @par Errors
+ * - `ETIMEDOUT`: the time has come, and the count was 0 all along.
+ * - `EINTR`: a signal handler has run.
+ * - `EINVAL`: `tv_nsec` is not between 0 and 999999999.
+ *
+ * @see sem_timedwait(3), sem_timedwait(3p)
+ */
+int sem_timedwait(sem_t *semaphore, const struct timespec *deadline);
+
+/**
+ * @brief Adds one to the count, and wakes one that sleeps.
+ *
+ * What was stored before it is seen by whoever gets through `sem_wait` because of it. A signal handler may
+ * call it.
+ *
+ * @param semaphore  the semaphore
+ * @return           0; -1 on failure
+ *
+ * @par Errors
+ * - `EOVERFLOW`: the count would be too large.
+ * - `EINVAL`: it is no semaphore.
+ *
+ * @see sem_post(3), sem_post(3p)
+ */
+int sem_post(sem_t *semaphore);
+
+/**
+ * @brief Tells the count, as it was a moment ago.
+ *
+ * @param semaphore  the semaphore
+ * @param value      where the count goes
+ * @return           0; -1 on failure
+ *
+ * @par Errors
+ * - `EINVAL`: it is no semaphore.
+ *
+ * @par Pitfalls
+ * - It may be another one by the time you look at it: for messages to people, not for decisions.
+ *
+ * @see sem_getvalue(3), sem_getvalue(3p)
+ */
+int sem_getvalue(sem_t *semaphore, int *value);
+
+/**
+ * @brief What `sem_open` gives when it fails. In glibc it is a null pointer; do not count on it.
+ *
+ * @see sem_open(3), semaphore.h(0p)
+ */
+#define SEM_FAILED
+
+/**
+ * @brief Tells the time of a clock.
+ *
+ * @param clock  `CLOCK_REALTIME`, `CLOCK_MONOTONIC`, …
+ * @param now    where the time goes
+ * @return       0; -1 on failure
+ *
+ * @par Errors
+ * - `EINVAL`: there is no such clock.
+ *
+ * @see clock_gettime(2), clock_gettime(3p)
+ */
+int clock_gettime(clockid_t clock, struct timespec *now);
+
+/**
+ * @brief The clock on the wall, in seconds since 1970. Somebody may set it; `sem_timedwait` goes by it.
+ *
+ * @see clock_gettime(2), time.h(0p)
+ */
+#define CLOCK_REALTIME
+
+/** @} */
