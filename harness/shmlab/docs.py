@@ -25,7 +25,8 @@ THEME_PACKAGE = Path("/usr/share/doxygen-awesome-css")
 # The side bar, from top to bottom. A word is docs/WORD.md unless it is a key of MADE, below.
 WELCOME, README = "welcome", "readme"
 READING_ORDER = (WELCOME, "start", "handouts", "compare", "sysv_posix", "synchronise", "failures", "see",
-                 "mistakes", "api", "glossary", "instructors", "carry_on")
+                 "mistakes", "api", "glossary", "instructors",
+                 "grading", "carry_on")
 LABELS = {README: "All commands", "compare": "Anonymous or named?"}  # not the page's title
 
 # The headers of docs/api/, in the order in which they are listed.
