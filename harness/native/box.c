@@ -448,6 +448,8 @@ static _Noreturn void become(char *const argv[], char *const environment[], cons
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     umask(limits->umask);
+    /* Before the namespace of users is made: then it holds for all programs together, and not for each. */
+    limit(RLIMIT_NPROC, (rlim_t)processes, (rlim_t)processes);
     drop_privileges();
     refuse_calls();
     limit(RLIMIT_CORE, 0, 0);
@@ -455,7 +457,6 @@ static _Noreturn void become(char *const argv[], char *const environment[], cons
     limit(RLIMIT_FSIZE, (rlim_t)limits->file_mb << 20, (rlim_t)limits->file_mb << 20);
     limit(RLIMIT_NOFILE, 256, 256);
     limit(RLIMIT_MEMLOCK, 0, 0);
-    limit(RLIMIT_NPROC, (rlim_t)processes, (rlim_t)processes);
     if (limits->address_mb)
         limit(RLIMIT_AS, (rlim_t)limits->address_mb << 20, (rlim_t)limits->address_mb << 20);
     if (limits->folder && chdir(limits->folder) < 0)
@@ -498,20 +499,18 @@ static pid_t start_program(char *const argv[], char *const environment[], const 
 
 /* ---- watching ---------------------------------------------------------------------------------------- */
 
-/** Takes in every child that has ended or stopped, and says so. */
+/** Takes in every child that has ended, and says so. */
 static void reap(void)
 {
     int status;
     struct rusage used;
     pid_t pid;
-    while ((pid = wait4(-1, &status, WNOHANG | WUNTRACED, &used)) > 0) {
+    while ((pid = wait4(-1, &status, WNOHANG, &used)) > 0) {
         struct program *found = NULL;
         for (int i = 0; i < MAX_PROGRAMS; i++)
             if (programs[i].pid == pid)
                 found = &programs[i];
-        if (WIFSTOPPED(status)) {
-            tell("stopped %d %d", pid, WSTOPSIG(status));
-        } else if (!found) {
+        if (!found) {
             tell("orphan %d %d", pid, status);
         } else {
             tell("exited %d %d %lld %ld %lld %d %d", pid, status,
@@ -542,6 +541,9 @@ static void hear_hold(int socket)
         return;
     struct ucred sender;
     memcpy(&sender, CMSG_DATA(header), sizeof sender);
+    for (int i = 0; i < MAX_PROGRAMS; i++)
+        if (holding[i] == sender.pid)
+            return;
     for (int i = 0; i < MAX_PROGRAMS; i++)
         if (holding[i] == 0) {
             holding[i] = sender.pid;
@@ -637,17 +639,26 @@ static void kill_one(pid_t pid, void *closure)
         ++*killed;
 }
 
-/** Kills every program and all that they have started, and waits until they are gone. */
+/** Kills every program and all that they have started. In a namespace nobody can fork between one and the next. */
+static void kill_all(void)
+{
+    int killed = 0;
+    if (opt.namespaces)
+        kill(-1, SIGKILL);
+    else
+        each_process(kill_one, &killed);
+}
+
+/** The same, and waits until they are gone. */
 static void sweep(void)
 {
     for (int64_t end = now_us() + 5000000; now_us() < end;) {
-        int killed = 0;
-        each_process(kill_one, &killed);
-        while (wait4(-1, NULL, killed ? 0 : WNOHANG, NULL) > 0)
-            if (killed > 0)
-                killed--;
+        kill_all();
+        while (wait4(-1, NULL, opt.namespaces ? 0 : WNOHANG, NULL) > 0)
+            ;
         if (errno == ECHILD)
             break;
+        poll(NULL, 0, 1); /* the host's: somebody has forked meanwhile, or is on the way out */
     }
     memset(programs, 0, sizeof programs);
     memset(holding, 0, sizeof holding);
@@ -666,7 +677,6 @@ static void watch_memory(void)
 {
     const int64_t most = (int64_t)opt.memory_mb << 20;
     struct memory memory = {0};
-    int killed = 0;
     each_process(add_memory, &memory);
     if (memory.resident + memory.memfds > most) {
         memory.ask_exactly = true;
@@ -677,7 +687,7 @@ static void watch_memory(void)
     if (memory.exact + memory.memfds <= most && !hidden)
         return;
     over_memory = true;
-    each_process(kill_one, &killed);
+    kill_all();
 }
 
 /** Kills what has run for too long. Gives the milliseconds until the next such moment, -1 for none. */

@@ -215,7 +215,8 @@ class Box:
                 program.timed_out, program.over_memory = words[6] == "1", words[7] == "1"
         elif words[0] == "orphan":
             self.orphans.add(int(words[1]))
-        self.events.append(words)
+        elif words[0] == "held":
+            self.events.append(words)
 
     def _ask(self, *fields: object, fds: Sequence[int] = ()) -> Tuple[Tuple[str, ...], List[int]]:
         """Sends a command and gives pid 1's answer and descriptors; events that come in between are kept."""
@@ -441,10 +442,14 @@ class Box:
         with os.fdopen(fd, "rb") as file:
             return file.read(limit)
 
+    def stop(self) -> None:
+        """Ends every program, and all that they have started."""
+        self._ask("sweep", "")
+
     def clean(self) -> None:
         """Ends every program, and removes every segment, object, semaphore set and queue of the box."""
         found = self.contents()
-        self._ask("sweep", "")
+        self.stop()
         for program in list(self.programs.values()):
             self._forget(program)
         for what, ids in (("segment", [s.shmid for s in found.segments]), ("semaphores", found.semaphores),

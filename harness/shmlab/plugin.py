@@ -164,6 +164,8 @@ def _outcome_of(item: pytest.Item, error: Optional[BaseException], seconds: floa
         return outcome
     outcome.status = FAILED
     bench = item.stash.get(BENCH, None)
+    if bench:
+        bench.stop()
     if isinstance(error, BuildProblem):
         first, _, rest = str(error).partition("\n")
         outcome.expected, outcome.saw = "the program compiles", [first, *rest.splitlines()[:10]]

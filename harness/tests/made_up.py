@@ -11,7 +11,7 @@ import tarfile
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import Dict, List, Set, Union
+from typing import Dict, List, Set, Tuple, Union
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -20,8 +20,8 @@ from shmlab.labs import LABS, SOLUTIONS, all_labs  # noqa: E402
 
 STUDENTS = 60
 
-#: What is right for a lab of a student: the checks that fail, or the points where only these are known.
-Expected = Dict[str, Dict[str, Union[Set[str], int]]]
+#: What is right for a lab of a student: the checks that fail and those that may; or the points where only these are known.
+Expected = Dict[str, Dict[str, Union[Tuple[Set[str], Set[str]], int]]]
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -57,13 +57,13 @@ def build(folder: Path, share: int = 1) -> Expected:
         where = student(name)
         for lab in all_labs():
             _copy(source / lab.name, where / "labs" / lab.name)
-            expected[name][lab.name] = set() if source == SOLUTIONS else every[lab.name]
+            expected[name][lab.name] = (set() if source == SOLUTIONS else every[lab.name], set())
     for number in range(4):
         name, half = f"half-{number}", list(all_labs())[number * 4:number * 4 + 4]
         where = student(name)
         for lab in half:
             _copy((SOLUTIONS if lab in half[:2] else LABS) / lab.name, where / "labs" / lab.name)
-            expected[name][lab.name] = set() if lab in half[:2] else every[lab.name]
+            expected[name][lab.name] = (set() if lab in half[:2] else every[lab.name], set())
     most = max(sum(attack.lab == lab for attack in gallery.hostile()) for lab in all_labs())
     hostile = _spread(gallery.hostile(), [f"hostile-{number:02}" for number in range(max(8, most))])
     for name, attacks in hostile.items():
@@ -80,7 +80,7 @@ def build(folder: Path, share: int = 1) -> Expected:
         where = student(name)
         for exhibit in exhibits:
             _exhibit(exhibit, where / "labs" / exhibit.lab.name)
-            expected[name][exhibit.lab.name] = set(exhibit.caught_by)
+            expected[name][exhibit.lab.name] = (set(exhibit.caught_by), set(exhibit.sometimes_by))
     for number, name in enumerate(sorted(expected)):
         if number % share:
             del expected[name]
@@ -106,14 +106,14 @@ def _shapes(folder: Path, expected: Expected) -> Dict[str, str]:
             path.parent.mkdir(parents=True)
             path.write_bytes(change(content))
     for student in "zipped", "tarred", "windows", "misnamed":
-        expected[student] = {name: set() for name in source}
+        expected[student] = {name: (set(), set()) for name in source}
     (folder / "nothing").mkdir()
     (folder / "nothing" / "essay.txt").write_text("What I think of shared memory\n")
     expected["nothing"] = {}
     binary = folder / "binary" / "05_sysv_create" / "sysv_create.c"
     binary.parent.mkdir(parents=True)
     binary.write_bytes(b"\x7fELF\0\0")
-    expected["binary"] = {"05_sysv_create": {check.name for check in labs.find("05").checks()}}
+    expected["binary"] = {"05_sysv_create": ({check.name for check in labs.find("05").checks()}, set())}
     return {"zipped": "zipped.zip", "tarred": "tarred.tar.gz"}
 
 

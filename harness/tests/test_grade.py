@@ -80,22 +80,19 @@ def small(tmp_path):
     return source
 
 
-def not_passed(record):
-    return {lab: {name for name, state in graded["checks"].items() if state != "passed"}
-            for lab, graded in record["labs"].items() if graded["state"] != "missing"}
-
-
 def agree(expected, found):
     """The sets of checks that fail, or the points, are as they were expected; differences are the test's output."""
     wrong = {}
     records = {record["name"]: record for record in found["students"]}
     for name, wanted in expected.items():
-        record = records[name]
         for lab, right in wanted.items():
-            graded = record["labs"][lab]
-            got = graded["score"] if isinstance(right, int) else not_passed(record).get(lab)
-            if got != right and not (graded["state"] == "missing" and right == {*graded["checks"]}):
-                wrong[name, lab] = (got, right)
+            graded = records[name]["labs"][lab]
+            failed = {check for check, state in graded["checks"].items() if state != "passed"}
+            if isinstance(right, int):
+                if graded["score"] != right:
+                    wrong[name, lab] = (graded["score"], right)
+            elif not right[0] <= failed <= right[0] | right[1]:
+                wrong[name, lab] = (failed, right)
     return wrong
 
 
@@ -118,7 +115,7 @@ def test_a_whole_course(tmp_path):
     assert sum(bool(found) and found[0]["likeness"] == 1.0 for found in alike) > 0.9 * len(alike)
     # A part of it again: the same.
     for number, path in enumerate(sorted(out.glob("students/*/checks/*.json"))):
-        if number % 6 == 0:
+        if number % 12 == 0:
             path.unlink()
     assert grade(source, out, timeout=900).returncode == 0
     assert results(out) == first

@@ -1,0 +1,14 @@
+/**
+ * @file
+ * @brief Hostile: computes for ever.
+ * Instead of: 12_first_comer/first_comer.c
+ * Score: 0
+ * Says: had not ended
+ *
+ * Without a limit the first student of a course who writes for (;;) stops the grading of all.
+ */
+int main(void)
+{
+    for (volatile unsigned turns = 0;; turns++)
+        ;
+}
