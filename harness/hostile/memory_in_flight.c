@@ -1,8 +1,9 @@
 /**
  * @file
- * @brief Hostile: fills memfds and keeps them only in messages that nobody receives.
+ * @brief Hostile: called wrongly, it fills memfds and keeps them only in messages that nobody receives.
  * Instead of: 09_posix_attach/posix_attach.c
- * Score: 0
+ * Score: 3
+ * Says: used up the memory
  *
  * A descriptor that has been sent and not received is in no process's /proc/PID/fd, and its memory is mapped
  * nowhere. Whoever adds up what processes have sees a program of a few kilobytes.
@@ -15,8 +16,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-int main(void)
+int main(int argc, char *argv[])
 {
+    (void)argv;
+    if (argc == 2)
+        return 0;
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_DGRAM, 0, pair) == -1)
         return 1;

@@ -1,6 +1,6 @@
 /**
  * @file
- * @brief Hostile: takes memory that belongs to no process's private pages and to no open descriptor.
+ * @brief Hostile: called wrongly, it takes memory that belongs to no process's private pages and to no open descriptor.
  * Instead of: 08_posix_create/posix_create.c
  * Score: 0
  * Says: used up the memory
@@ -14,8 +14,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-int main(void)
+int main(int argc, char *argv[])
 {
+    (void)argv;
+    if (argc == 4)
+        return 0;
+
     const size_t size = (size_t)200 << 20;
     for (int i = 0; i < 5; i++) {
         const int fd = memfd_create("closed", 0);
