@@ -1,0 +1,36 @@
+/**
+ * @file
+ * @brief Hostile: cuts the spy's record to nothing and then makes it huge; removes it, and the socket of the holds.
+ * Instead of: 05_sysv_create/sysv_create.c
+ * Score: 0
+ * Says: nobody
+ *
+ * Whoever maps a file that somebody cuts dies of SIGBUS at the next look; whoever reads it whole needs as much memory
+ * as it claims to have.
+ */
+#define _DEFAULT_SOURCE
+
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int main(void)
+{
+    static const uint64_t head[2] = {UINT64_MAX / 2, UINT64_MAX / 2};
+    const char *ring = getenv("SHMLAB_RING"), *holds = getenv("SHMLAB_HOLDS");
+    if (!ring || !holds)
+        return 1;
+    fputs("nobody survives this\n", stderr);
+    truncate(ring, 1000L << 20);
+    const int fd = creat(ring, 0);
+    if (fd != -1 && truncate(ring, 1L << 29) == 0 && write(fd, head, sizeof head) > 0)
+        chmod(ring, 0);
+    unlink(ring);
+    unlink(holds);
+    mkdir(holds, 0);
+    mkfifo(ring, 0);
+    _exit(0);
+}
