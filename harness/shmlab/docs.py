@@ -319,7 +319,8 @@ def _settings(folder: Path, output: Path, theme: bool) -> List[str]:
     themed = theme and all(sheet.is_file() for sheet in sheets)
     ours = ["lab", *([] if themed else ["plain"]), *(["dark"] if themed or can_be_dark else [])]
     sheets = (sheets if themed else []) + [DOCS / "theme" / f"{name}.css" for name in ours]
-    return [f"INPUT = {folder}", f"STRIP_FROM_PATH = {folder}", f"OUTPUT_DIRECTORY = {output}",
+    folders = sorted(str(path) for path in folder.rglob("*") if path.is_dir())  # left in, each has an empty page of its own
+    return [f"INPUT = {folder}", f"STRIP_FROM_PATH = {' '.join(folders)}", f"OUTPUT_DIRECTORY = {output}",
             f"LAYOUT_FILE = {folder / 'layout.xml'}", f"HTML_HEADER = {folder / 'header.html'}",
             "HTML_EXTRA_STYLESHEET = " + " ".join(map(str, sheets)),
             *([f"HTML_COLORSTYLE = {'LIGHT' if themed else 'AUTO_LIGHT'}"] if can_be_dark else [])]

@@ -320,4 +320,5 @@ def card_header(path: Path, markup: Markup, uses: Dict[str, Sequence[str]]) -> s
     def field(match: Match[str]) -> str:
         return match[0].replace(match["text"], markup.convert(match["text"], path, path.stem))
 
-    return FIELD.sub(field, DOCUMENTED.sub(card, path.read_text(encoding="utf-8")))
+    cards = path.read_text(encoding="utf-8").split(" */\n", 1)[1]  # without "@file": the group is the page
+    return FIELD.sub(field, DOCUMENTED.sub(card, cards))
