@@ -140,11 +140,11 @@ def _common_mistakes(markup: Markup) -> Page:
     text = ["# Common mistakes\n\nAll of these programs have been written, and a check catches each. Look for what you "
             "see; what stands below it in italics is how it came about.\n"]
     for title, _ in SYMPTOMS:
-        text.append(f"\n## {title}\n\n")
-        for mistake in gallery.mistakes():
-            if symptom_of(mistake) == title:
-                where = f"[lab {mistake.lab.number}](../labs/{mistake.lab.name}/README.md)"
-                text.append(f"- {mistake.seen_as}<br><em>{mistake.title}</em> ({where})\n")
+        shown = [mistake for mistake in gallery.mistakes() if symptom_of(mistake) == title]
+        text.append(f"\n## {title}\n\n" if shown else "")
+        for mistake in shown:
+            where = f"[lab {mistake.lab.number}](../labs/{mistake.lab.name}/README.md)"
+            text.append(f"- {mistake.seen_as}<br><em>{mistake.title}</em> ({where})\n")
     return Page("mistakes", "Common mistakes", markup.convert("".join(text), DOCS / "mistakes.md", "mistakes"))
 
 
