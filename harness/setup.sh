@@ -12,9 +12,10 @@ purpose=${1:-check}
 
 say() { echo "$*" >&2; }
 
-# The first interpreter that has all the modules. It is only asked where they are, as to import pytest takes long.
+# The first interpreter that has all the modules. It is only asked where they are, as to import pytest takes long; and
+# the system's own comes first, as the one on the PATH may be a script that looks for another.
 find_python() {
-    for python in .venv/bin/python3 python3 /usr/bin/python3; do
+    for python in .venv/bin/python3 /usr/bin/python3 python3; do
         path=$(command -v "$python" 2>/dev/null) || continue
         if "$path" -c "import sys, importlib.util as u; assert sys.version_info >= (3, 9)
 assert all(u.find_spec(module) for module in '$1'.split(','))" 2>/dev/null; then

@@ -120,7 +120,7 @@ static int64_t now_us(void)
 
 /* ---- telling the harness ----------------------------------------------------------------------------- */
 
-enum { MOST_FDS = 3 };
+enum { MOST_FDS = 4 };
 
 /** Sends one message, with @p count descriptors. A harness that is gone is noticed by poll(2). */
 static void tell_fds(const int *fds, size_t count, const char *format, va_list args)
@@ -741,13 +741,9 @@ static void report_lines(FILE *out, const char *what, const char *path)
         fclose(file);
 }
 
-/** Writes a line for each process, segment, semaphore set, queue and object that there is. */
-static void report(FILE *out)
+/** Writes a line for each object that there is. */
+static void report_objects(FILE *out)
 {
-    each_process(report_process, out);
-    report_lines(out, "segment", "/proc/sysvipc/shm");
-    report_lines(out, "semaphores", "/proc/sysvipc/sem");
-    report_lines(out, "queue", "/proc/sysvipc/msg");
     DIR *shm = opendir("/dev/shm");
     struct dirent *entry;
     while (shm && (entry = readdir(shm))) {
@@ -763,6 +759,17 @@ static void report(FILE *out)
     }
     if (shm)
         closedir(shm);
+}
+
+/** Writes a line for each process, segment, semaphore set and queue, and, as the harness looks itself, each object. */
+static void report(FILE *out)
+{
+    each_process(report_process, out);
+    report_lines(out, "segment", "/proc/sysvipc/shm");
+    report_lines(out, "semaphores", "/proc/sysvipc/sem");
+    report_lines(out, "queue", "/proc/sysvipc/msg");
+    if (opt.control < 0)
+        report_objects(out);
 }
 
 /* ---- the harness's commands -------------------------------------------------------------------------- */
@@ -954,7 +961,7 @@ static void serve(int children)
             chmod(address.sun_path, 0777) < 0)
             refuse("bind %s", address.sun_path);
     }
-    const char *const folder[MOST_FDS] = {opt.work, opt.run, "/dev/shm"};
+    const char *const folder[MOST_FDS] = {opt.work, opt.run, "/dev/shm", "/proc"};
     int fds[MOST_FDS];
     for (int i = 0; opt.control >= 0 && i < MOST_FDS; i++)
         if ((fds[i] = open(folder[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)

@@ -179,17 +179,15 @@ def clean_ipc() -> int:
 
 
 def _grade(words: argparse.Namespace) -> int:
-    from . import grade  # its pages need Jinja2, which a student need not have
+    from . import grade, side_by_side  # the pages need Jinja2, which a student need not have
 
     if not words.source:
         raise UserError("say where the submissions are: make grade FROM=submissions OUT=results")
-    jobs = words.jobs or str(len(os.sched_getaffinity(0)))
-    if not jobs.isdigit() or not 1 <= int(jobs) <= 256:
-        raise UserError(f"JOBS={jobs} is no number of programs to grade at a time: 1 to 256")
+    jobs = side_by_side.number_of_jobs(words.jobs)
     native.find_compiler(words.cc)
     labs = [word for item in words.lab for word in item.replace(",", " ").split()]
     return grade.main(Path(words.source), Path(words.out), Path(words.course) if words.course else None, labs, words.cc,
-                      words.san, int(jobs), words.tier, words.trust)
+                      words.san, jobs, words.tier, words.trust)
 
 
 def _hand_out(words: argparse.Namespace) -> int:

@@ -10,6 +10,7 @@ import array
 import errno
 import fcntl
 import os
+import re
 import select
 import shutil
 import signal
@@ -134,7 +135,7 @@ class Box:
             self.close()
             raise
         self.work, self.run, self.uid = first[2], first[3], int(first[4])
-        self.work_fd, self.run_fd, self.shm_fd = folders
+        self.work_fd, self.run_fd, self.shm_fd, self._proc_fd = folders
         #: For the host tier: names of objects that the run has used, told by the spy. Set by program.py.
         self.claimed: Callable[[], Set[str]] = set
         self.claimed_pids: Callable[[], Set[int]] = set
@@ -172,7 +173,7 @@ class Box:
                     pass
             for program in list(self.programs.values()):
                 self._forget(program)
-            for fd in (self.work_fd, self.run_fd, self.shm_fd):
+            for fd in (self.work_fd, self.run_fd, self.shm_fd, self._proc_fd):
                 os.close(fd)
             self.shm_fd = -1
         self._socket.close()
@@ -195,7 +196,7 @@ class Box:
         """One message of pid 1 and its descriptors. A box that is gone is an error."""
         self._socket.settimeout(timeout)
         try:
-            raw, ancillary, _, _ = self._socket.recvmsg(4096, socket.CMSG_SPACE(12), socket.MSG_CMSG_CLOEXEC)
+            raw, ancillary, _, _ = self._socket.recvmsg(4096, socket.CMSG_SPACE(16), socket.MSG_CMSG_CLOEXEC)
         except socket.timeout:
             raise BoxRefused(f"no answer for {timeout:.0f} s") from None
         except OSError as error:
@@ -239,6 +240,10 @@ class Box:
 
     def open(self, path: str, mode: str = "r") -> int:
         """A descriptor of a file or folder as the programs' world has it. Raises OSError like open(2)."""
+        if re.match(r"/proc/\d", path):
+            # What it tells of a process does not depend on who asks, as it does for /proc/sysvipc and /proc/sys.
+            return os.open(path[6:], (os.O_RDWR if mode == "w" else os.O_RDONLY) | os.O_CLOEXEC | os.O_NONBLOCK,
+                           dir_fd=self._proc_fd)
         return self._ask("open", path, mode)[1][0]
 
     def read(self, path: str) -> bytes:

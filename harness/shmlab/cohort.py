@@ -5,7 +5,6 @@ after everything that can change it. All that comes out in the end is made from 
 """
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import json
 import os
@@ -23,6 +22,7 @@ from .course import Course
 from .intake import Submission, Taken
 from .labs import CHECKS, ROOT, SOLUTIONS, Lab, UserError
 from .results import ERROR, FAILED, PASSED, write_whole
+from .side_by_side import die_with
 
 LABS_AT_A_TIME = 6  # that one process grades: starting pytest costs as much as a small lab
 LAB_SECONDS = 120.0  # before a lab's checks are given up; each program has its own, shorter limits
@@ -104,9 +104,7 @@ class Grader:
         if pid:
             return pid
         try:
-            ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG: nobody grades on when we are gone
-            if os.getppid() != parent:
-                os._exit(1)
+            die_with(parent)
             os.setsid()  # Ctrl-C is for the one who shares the work out
             for number, name in (0, "/dev/null"), (1, partial / "output.txt"), (2, partial / "output.txt"):
                 fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)

@@ -42,6 +42,7 @@ def check(lab: Optional[str], submission: Path, cc: str = "cc", san: bool = Fals
     with tempfile.TemporaryDirectory() as folder:
         results = Path(folder, "results.json")
         command = pytest_command(str(HARNESS), "--submission", str(submission), "--cc", cc, "--results", str(results))
+        command += ["--jobs", "1"]  # the tests themselves run side by side
         command += (["--lab", lab] if lab else []) + (["--san"] if san else []) + (["--tier", tier] if tier else [])
         done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True,
                               timeout=timeout, env={**os.environ, "TERM": "dumb"})

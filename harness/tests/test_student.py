@@ -50,7 +50,7 @@ def test_in_a_labs_folder_its_number_can_be_left_out():
 @pytest.mark.parametrize("words, says", [
     (["--lab", "77"], "there is no lab '77'"), (["--lab", "05", "--submission", "nowhere"], "there is no folder 'nowhere'"),
     (["--lab", "05", "--submission", "docs-or-so/../harness"], "no folder"), (["--cc", "nocc"], "no compiler 'nocc'"),
-    (["--tier", "cloud"], "there is no tier 'cloud'"),
+    (["--tier", "cloud"], "there is no tier 'cloud'"), (["--jobs", "many"], "is no number"),
 ])
 def test_a_usage_error_is_one_line(words, says):
     done = pytest_in(labs.ROOT, "harness", *words)
