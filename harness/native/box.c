@@ -566,6 +566,8 @@ static void reap(void)
         for (int i = 0; i < MAX_PROGRAMS; i++)
             if (programs[i].pid == pid)
                 found = &programs[i];
+        if (found && opt.namespaces && opt.slot < 0)
+            open_folders();
         if (!found) {
             tell("orphan %d %d", pid, status);
         } else {

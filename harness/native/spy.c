@@ -22,9 +22,8 @@
  *                   CALL `end` is the process's last moment, however it ends, short of a signal; where it fails, ERRNO is
  *                   the exit status. An ERRNO of -K is no failure: write() takes at most K bytes.
  *
- * The rules are wiped out before main(): a program that knew which call is made to fail could act as if it had
- * noticed. One that runs before the spy does, or searches the spy's own memory, still finds them. They end with
- * execve(2).
+ * The rules are wiped out first of all: a program that knew which call is made to fail could act as if it had
+ * noticed. One that searches the spy's own memory still finds them. They end with execve(2).
  *
  * All processes of a run append to one ring in shared memory, with one atomic addition; the oldest record gives
  * way to the newest. A record is in the ring before the call returns. Records explain, they prove nothing: a
@@ -283,9 +282,8 @@ static void read_rule(const char *text)
 }
 
 /** Reads the rules of the environment and takes them away, from its list and from where the string lies. */
-static void read_rules(void)
+static void read_rules(char **entry)
 {
-    char **entry = environ;
     while (entry && *entry && !begins(*entry, "SHMLAB_RULES", '='))
         entry++;
     if (!entry || !*entry)
@@ -302,10 +300,31 @@ static void read_rules(void)
         entry[0] = entry[1];
 }
 
+/* A program may have a variable `environ` of its own; the C library's is this. */
+extern char **__environ;
+
+static void read_rules_first(void)
+{
+    read_rules(__environ);
+}
+
+__attribute__((section(".init_array.00000"), used)) static void (*initialise)(void) = read_rules_first;
+
+#ifndef SPY_PRELOAD
+/* What glibc runs even before: if the spy is the first to be linked, it is the first to run. */
+static void read_rules_at_once(int argc, char *argv[], char *environment[])
+{
+    (void)argc, (void)argv;
+    read_rules(environment);
+}
+
+__attribute__((section(".preinit_array"), used)) static void (*initialise_at_once)(int, char *[], char *[]) =
+    read_rules_at_once;
+#endif
+
 __attribute__((constructor(101))) static void begin(void)
 {
     const int reason = errno;
-    read_rules();
     const char *path = getenv("SHMLAB_RING"), *socket_path = getenv("SHMLAB_HOLDS");
     self = (int32_t)syscall(SYS_getpid);
 #ifdef SPY_PRELOAD
@@ -327,7 +346,7 @@ __attribute__((constructor(101))) static void begin(void)
         if (fd >= 0)
             syscall(SYS_close, fd);
     }
-    record(CALL_start, image, 0, 0, 0, NULL, 0, 0, 0, 0, 0);
+    record(CALL_start, image, 0, rule_count, 0, NULL, 0, 0, 0, 0, 0);
     pass(CALL_start, image);
     errno = reason;
 }

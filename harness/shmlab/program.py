@@ -416,7 +416,10 @@ class Program:
         if not ended:
             standing = self.standing()
             self.kill()
-            box.wait(started, 5)
+            if not box.wait(started, 5):
+                # Its end is told to a tracer first, which has to end itself.
+                box.stop()
+                started.status = signal.SIGKILL
             self.finished = self._finish()
             raise CheckFailed(f"{self.name} ends", [f"after {timeout:.1f} s it had not ended", *standing])
         self.finished = self._finish()
@@ -796,6 +799,8 @@ class Bench:
             number = FAILURES[name]
             run = scenario(fail=(name, nth, number))
             calls = self.history[-1].calls
+            began = [call.result for call in calls if call.name == "start" and call.pid == self.history[-1].pid]
+            require(began[:1] in ([], [1]), "the program leaves alone what tells the spy which call to make fail", run.ending)
             if not any(call.injected for call in calls):
                 # It did not come to that call, so that nothing has failed, and it has to end as it did before.
                 require(run.exit_status == 0 and len(run.left_behind.lines) == len(first.left_behind.lines),
