@@ -11,7 +11,6 @@
 #define _DEFAULT_SOURCE
 
 #include <err.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,9 +55,11 @@ int main(int argc, char *argv[])
     }
     if (*failing)
         errx(1, "%s: failed", failing);
+    if (access(argv[1], F_OK) == -1)
+        err(1, "ftok: %s", argv[1]);
     const key_t key = ftok(argv[1], 'S');
     const int id = shmget(key, strlen(argv[2]) + 1, IPC_CREAT | IPC_EXCL | 0640);
-    if (id == -1 && errno == EEXIST)
+    if (id == -1)
         err(1, "shmget: %s", argv[1]);
     char *memory = shmat(id, NULL, 0);
     if (memory != (void *)-1)

@@ -11,7 +11,6 @@
 #define _GNU_SOURCE
 
 #include <err.h>
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ipc.h>
@@ -40,9 +39,11 @@ int main(int argc, char *argv[])
         fprintf(stderr, "usage: %s FILE TEXT\n", argv[0]);
         return 2;
     }
+    if (access(argv[1], F_OK) == -1)
+        err(1, "ftok: %s", argv[1]);
     const key_t key = ftok(argv[1], 'S');
     const int id = shmget(key, strlen(argv[2]) + 1, IPC_CREAT | IPC_EXCL | 0640);
-    if (id == -1 && errno == EEXIST)
+    if (id == -1)
         err(1, "shmget: %s", argv[1]);
     char *memory = shmat(id, NULL, 0);
     if (memory != (void *)-1)
