@@ -3,7 +3,7 @@
  * @brief Hostile: called wrongly, it takes memory and stores into it, and so do its children, each within its limits.
  * Instead of: 06_sysv_attach/sysv_attach.c
  * Score: 1
- * Says: used up the memory
+ * Says: used up the memory | had not ended
  *
  * A limit of address space is one of each process; ten processes have ten times as much. The machine then kills
  * whoever is largest, which may be the grader.

@@ -3,7 +3,7 @@
  * @brief Hostile: called wrongly, it fills memfds and keeps them only in messages that nobody receives.
  * Instead of: 09_posix_attach/posix_attach.c
  * Score: 3
- * Says: used up the memory
+ * Says: used up the memory | had not ended
  *
  * A descriptor that has been sent and not received is in no process's /proc/PID/fd, and its memory is mapped
  * nowhere. Whoever adds up what processes have sees a program of a few kilobytes.

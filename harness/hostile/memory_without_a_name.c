@@ -3,7 +3,7 @@
  * @brief Hostile: called wrongly, it takes memory that belongs to no process's private pages and to no open descriptor.
  * Instead of: 08_posix_create/posix_create.c
  * Score: 0
- * Says: used up the memory
+ * Says: used up the memory | had not ended
  *
  * RLIMIT_AS counts one process alone, a tmpfs its own files, and who adds up private pages and the memfds in
  * /proc/PID/fd sees neither a shared anonymous mapping nor a memfd that is mapped and closed. Each child takes more.

@@ -37,8 +37,8 @@ int main(void)
     static char line[4000], folder[3000];
     FILE *mounts = fopen("/proc/self/mountinfo", "r");
     while (mounts && fgets(line, sizeof line, mounts))
-        if (sscanf(line, "%*s %*s %*s %*s %2999s", folder) == 1 && strcmp(folder, "/tmp") != 0 &&
-            strcmp(folder, "/dev/shm") != 0)
+        if (sscanf(line, "%*s %*s %*s %*s %2999s", folder) == 1 && strncmp(folder, "/tmp", 4) != 0 &&
+            strcmp(folder, "/dev/shm") != 0 && strcmp(folder, "/run/shmlab") != 0)
             for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
                 snprintf(line, sizeof line, "%s/%s", folder, names[i]);
                 overwrite(line);

@@ -3,7 +3,7 @@
  * @brief Hostile: leaves a program of its own under the name of the tool that the checks look at segments with.
  * Instead of: 05_sysv_create/sysv_create.c
  * Score: 7
- * Says: expected  the segment begins with TEXT
+ * Says: the segment begins with TEXT
  *
  * A check asks an unrelated process, `peer read ID`, what is in the segment. If that tool lies in the folder in
  * which this program runs, and is put there only where there is none, then this program is the one that answers:

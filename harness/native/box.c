@@ -61,6 +61,7 @@
 #include <sys/sysinfo.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -110,6 +111,7 @@ static uid_t program_uid;
 static gid_t program_gid;
 static int last_status;   /**< wait status of the last program that ended, for use by hand */
 static bool over_memory;
+static int sysctls = -1; /**< /proc/sys, to write to */
 
 static int64_t now_us(void)
 {
@@ -184,10 +186,10 @@ __attribute__((format(printf, 1, 2))) static _Noreturn void refuse(const char *f
 
 /* ---- small helpers ----------------------------------------------------------------------------------- */
 
-/** Writes a short text into a file of /proc. Gives 0, or -1 with errno set. */
-static int write_file(const char *path, const char *text)
+/** Writes a short text into a file of /proc, below a folder. Gives 0, or -1 with errno set. */
+static int write_below(int folder, const char *path, const char *text)
 {
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    int fd = openat(folder, path, O_WRONLY | O_CLOEXEC);
     if (fd < 0)
         return -1;
     ssize_t done = write(fd, text, strlen(text));
@@ -195,6 +197,17 @@ static int write_file(const char *path, const char *text)
     close(fd);
     errno = reason;
     return done < 0 ? -1 : 0;
+}
+
+static int write_file(const char *path, const char *text)
+{
+    return write_below(AT_FDCWD, path, text);
+}
+
+/** Sets a limit of the namespaces, such as "kernel/shmmni"; of the machine's own never. */
+static int set_sysctl(const char *name, const char *text)
+{
+    return write_below(sysctls, name, text);
 }
 
 static void must_write(const char *path, const char *text)
@@ -274,6 +287,18 @@ static void make_folder(const char *path, mode_t mode)
         refuse("chmod %s", path);
 }
 
+/**
+ * Makes a folder a mount of its own, read-only or not. Nobody in here can then rename or remove it, or mount anything
+ * else: an ordinary user's programs are of pid 1's own uid, and so own all that it has made.
+ */
+static void pin(const char *path, bool read_only)
+{
+    struct mount_attr attributes = {.attr_set = read_only ? MOUNT_ATTR_RDONLY : 0};
+    if (mount(path, path, NULL, MS_BIND, NULL) < 0 ||
+        (read_only && syscall(SYS_mount_setattr, AT_FDCWD, path, 0, &attributes, sizeof attributes) < 0))
+        refuse("mount %s on itself", path);
+}
+
 /** Makes the whole disk read-only, with small private folders where programs may write. */
 static void set_up_mounts(void)
 {
@@ -300,6 +325,25 @@ static void set_up_mounts(void)
     opt.run = "/run/shmlab";
     make_folder(opt.work, 0777);
     make_folder(opt.run, 0777);
+    pin(opt.work, false);
+    pin(opt.run, false);
+    if (syscall(SYS_mount_setattr, AT_FDCWD, "/run", 0, &read_only, sizeof read_only) < 0)
+        refuse("make /run read-only");
+    /* A limit that a check has set shall stay set. What was opened before the mount remains what it was. */
+    if ((sysctls = open("/proc/sys", O_PATH | O_DIRECTORY | O_CLOEXEC)) < 0)
+        refuse("open /proc/sys");
+    pin("/proc/sys", true);
+}
+
+/** An ordinary user's programs may also have changed who may enter these folders, and who the files in them. */
+static void open_folders(void)
+{
+    const char *const folders[] = {"/tmp", "/dev/shm", opt.work, opt.run};
+    for (int i = 0; i < 4; i++) {
+        removexattr(folders[i], "system.posix_acl_default");
+        removexattr(folders[i], "system.posix_acl_access");
+        chmod(folders[i], i < 2 ? 01777 : 0777);
+    }
 }
 
 static void set_up_namespaces(void)
@@ -309,10 +353,10 @@ static void set_up_namespaces(void)
     if (sethostname("box", 3) < 0)
         refuse("sethostname");
     snprintf(text, sizeof text, "%ld", (opt.memory_mb << 20) / sysconf(_SC_PAGESIZE));
-    write_file("/proc/sys/kernel/shmall", text); /* older kernels do not allow it: the watch remains */
+    set_sysctl("kernel/shmall", text); /* older kernels do not allow it: the watch remains */
     /* Semaphores and queues are the kernel's own memory, which no watch sees. */
-    write_file("/proc/sys/kernel/sem", "250 1024 32 64");
-    write_file("/proc/sys/kernel/msgmni", "64");
+    set_sysctl("kernel/sem", "250 1024 32 64");
+    set_sysctl("kernel/msgmni", "64");
 }
 
 /* ---- starting a program ------------------------------------------------------------------------------ */
@@ -354,7 +398,7 @@ static void drop_privileges(void)
         snprintf(text, sizeof text, "%u %u 1", program_gid, opt.slot < 0 ? 0 : program_gid);
         if (write_file("/proc/self/gid_map", text) < 0)
             cannot_start("gid_map");
-        if (write_file("/proc/sys/user/max_user_namespaces", "0") < 0)
+        if (set_sysctl("user/max_user_namespaces", "0") < 0)
             cannot_start("max_user_namespaces");
     }
     for (int capability = 0; capability < 64; capability++)
@@ -378,7 +422,7 @@ static void drop_privileges(void)
 /**
  * Refuses system calls that no lab needs and that need no capability: the keyring of whoever runs the harness,
  * memory and descriptors that no watch sees (io_uring), and what an ordinary user's program, which is of pid 1's
- * own uid in the eyes of these calls, could do to pid 1: its limits and its turn on the processor.
+ * own uid in the eyes of these calls, could do to pid 1: its limits, its turn on the processor and its processors.
  */
 static void refuse_calls(void)
 {
@@ -390,7 +434,11 @@ static void refuse_calls(void)
     enum { COUNT = sizeof refused / sizeof *refused };
     const struct sock_filter no_call = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
                              refuse_it = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM);
-    struct sock_filter code[2 * COUNT + 12];
+    /* What is refused with one argument alone: to keep pid 1 from a processor, and whoever opens a file waiting. */
+    const struct { unsigned call, argument, value; } except[] = {
+        {SYS_sched_setaffinity, 0, (unsigned)getppid()}, {SYS_fcntl, 1, F_SETLEASE}};
+    enum { EXCEPT = sizeof except / sizeof *except };
+    struct sock_filter code[2 * COUNT + 5 * EXCEPT + 12];
     unsigned short n = 0;
     /* The numbers mean something else to other kinds of programs, such as 32-bit ones: those get nothing. */
     code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch));
@@ -408,6 +456,14 @@ static void refuse_calls(void)
     code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args));
     code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 0);
     code[n++] = refuse_it;
+    for (int i = 0; i < EXCEPT; i++) {
+        const unsigned argument = offsetof(struct seccomp_data, args) + 8 * except[i].argument;
+        code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
+        code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, except[i].call, 0, 3);
+        code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, argument);
+        code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, except[i].value, 0, 1);
+        code[n++] = refuse_it;
+    }
     code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
     const struct sock_fprog filter = {n, code};
     if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &filter) < 0)
@@ -510,6 +566,8 @@ static void reap(void)
         for (int i = 0; i < MAX_PROGRAMS; i++)
             if (programs[i].pid == pid)
                 found = &programs[i];
+        if (found && opt.namespaces && opt.slot < 0)
+            open_folders();
         if (!found) {
             tell("orphan %d %d", pid, status);
         } else {
@@ -662,6 +720,9 @@ static void sweep(void)
     }
     memset(programs, 0, sizeof programs);
     memset(holding, 0, sizeof holding);
+    over_memory = false;
+    if (opt.namespaces && opt.slot < 0)
+        open_folders();
 }
 
 /** Shared memory of the whole machine, which is the only trace of a memfd that is neither open nor mapped. */
@@ -887,8 +948,8 @@ static void handle_message(struct message *message)
         const bool ours = is_ours(atoi(first));
         errno = ESRCH;
         result = ours ? kill(atoi(first), atoi(second)) : -1;
-    } else if (strcmp(name, "write") == 0) {
-        result = write_file(first, second);
+    } else if (strcmp(name, "sysctl") == 0) {
+        result = set_sysctl(first, second);
     } else if (strcmp(name, "remove") == 0 && strcmp(first, "segment") == 0) {
         result = shmctl(atoi(second), IPC_RMID, NULL);
     } else if (strcmp(name, "remove") == 0 && strcmp(first, "semaphores") == 0) {

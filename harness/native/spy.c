@@ -22,6 +22,9 @@
  *                   CALL `end` is the process's last moment, however it ends, short of a signal; where it fails, ERRNO is
  *                   the exit status. An ERRNO of -K is no failure: write() takes at most K bytes.
  *
+ * The rules are wiped out first of all: a program that knew which call is made to fail could act as if it had
+ * noticed. One that searches the spy's own memory still finds them. They end with execve(2).
+ *
  * All processes of a run append to one ring in shared memory, with one atomic addition; the oldest record gives
  * way to the newest. A record is in the ring before the call returns. Records explain, they prove nothing: a
  * program can write to the ring.
@@ -242,27 +245,87 @@ static void begin_child(void)
 
 /* ---- beginning and end -------------------------------------------------------------------------------- */
 
-/** Reads one rule, `hold CALL N WHO` or `fail CALL N ERRNO WHO`; a rule that makes no sense is passed over. */
-static void read_rule(char *text)
+/* What follows calls nothing that the program could have a function of its own for, and so be told the rules. */
+
+/** Whether a text begins with a word, and goes on with @p end. */
+static bool begins(const char *text, const char *word, char end)
 {
-    char *word[5] = {NULL}, *rest = NULL;
-    int words = 0;
-    for (char *w = strtok_r(text, " ", &rest); w && words < 5; w = strtok_r(NULL, " ", &rest))
-        word[words++] = w;
-    const bool fails = words == 5 && strcmp(word[0], "fail") == 0;
-    if (!fails && (words != 4 || strcmp(word[0], "hold") != 0))
+    while (*word && *text == *word)
+        text++, word++;
+    return !*word && *text == end;
+}
+
+static int number(const char *text)
+{
+    const bool negative = *text == '-';
+    int value = 0;
+    for (text += negative; *text >= '0' && *text <= '9'; text++)
+        value = 10 * value + *text - '0';
+    return negative ? -value : value;
+}
+
+/** Reads one rule, `hold CALL N WHO` or `fail CALL N ERRNO WHO`; a rule that makes no sense is passed over. */
+static void read_rule(const char *text)
+{
+    const char *word[5] = {text};
+    int words = 1;
+    for (; *text && *text != ';'; text++)
+        if (*text == ' ' && words < 5)
+            word[words++] = text + 1;
+    const bool fails = words == 5 && begins(word[0], "fail", ' ');
+    if (!fails && (words != 4 || !begins(word[0], "hold", ' ')))
         return;
     for (int i = 0; i < CALLS; i++)
-        if (strcmp(names[i], word[1]) == 0 && rule_count < (int)(sizeof rules / sizeof *rules))
-            rules[rule_count++] = (struct rule){(enum call)i, (unsigned)atoi(word[2]), fails ? atoi(word[3]) : 0,
-                                                word[fails ? 4 : 3][0]};
+        if (begins(word[1], names[i], ' ') && rule_count < (int)(sizeof rules / sizeof *rules))
+            rules[rule_count++] = (struct rule){(enum call)i, (unsigned)number(word[2]), fails ? number(word[3]) : 0,
+                                                *word[fails ? 4 : 3]};
 }
+
+/** Reads the rules of the environment and takes them away, from its list and from where the string lies. */
+static void read_rules(char **entry)
+{
+    while (entry && *entry && !begins(*entry, "SHMLAB_RULES", '='))
+        entry++;
+    if (!entry || !*entry)
+        return;
+    char *rule = *entry;
+    while (*rule++ != '=')
+        ;
+    for (char *c = rule; *c; c++)
+        if (c == rule || c[-1] == ';')
+            read_rule(c);
+    for (volatile char *c = *entry; *c; c++)
+        *c = '\0';
+    for (; *entry; entry++)
+        entry[0] = entry[1];
+}
+
+/* A program may have a variable `environ` of its own; the C library's is this. */
+extern char **__environ;
+
+static void read_rules_first(void)
+{
+    read_rules(__environ);
+}
+
+__attribute__((section(".init_array.00000"), used)) static void (*initialise)(void) = read_rules_first;
+
+#ifndef SPY_PRELOAD
+/* What glibc runs even before: if the spy is the first to be linked, it is the first to run. */
+static void read_rules_at_once(int argc, char *argv[], char *environment[])
+{
+    (void)argc, (void)argv;
+    read_rules(environment);
+}
+
+__attribute__((section(".preinit_array"), used)) static void (*initialise_at_once)(int, char *[], char *[]) =
+    read_rules_at_once;
+#endif
 
 __attribute__((constructor(101))) static void begin(void)
 {
     const int reason = errno;
-    const char *path = getenv("SHMLAB_RING"), *socket_path = getenv("SHMLAB_HOLDS"),
-               *text = getenv("SHMLAB_RULES");
+    const char *path = getenv("SHMLAB_RING"), *socket_path = getenv("SHMLAB_HOLDS");
     self = (int32_t)syscall(SYS_getpid);
 #ifdef SPY_PRELOAD
     dl_iterate_phdr(find_image, NULL);
@@ -283,14 +346,7 @@ __attribute__((constructor(101))) static void begin(void)
         if (fd >= 0)
             syscall(SYS_close, fd);
     }
-    if (text) {
-        static char copy[1024];
-        char *rest = NULL;
-        strncpy(copy, text, sizeof copy - 1);
-        for (char *rule = strtok_r(copy, ";", &rest); rule; rule = strtok_r(NULL, ";", &rest))
-            read_rule(rule);
-    }
-    record(CALL_start, image, 0, 0, 0, NULL, 0, 0, 0, 0, 0);
+    record(CALL_start, image, 0, rule_count, 0, NULL, 0, 0, 0, 0, 0);
     pass(CALL_start, image);
     errno = reason;
 }

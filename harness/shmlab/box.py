@@ -136,6 +136,7 @@ class Box:
             raise
         self.work, self.run, self.uid = first[2], first[3], int(first[4])
         self.work_fd, self.run_fd, self.shm_fd, self._proc_fd = folders
+        self._holds = os.stat("holds", dir_fd=self.run_fd, follow_symlinks=False)
         #: For the host tier: names of objects that the run has used, told by the spy. Set by program.py.
         self.claimed: Callable[[], Set[str]] = set
         self.claimed_pids: Callable[[], Set[int]] = set
@@ -425,7 +426,7 @@ class Box:
     def set_sysctl(self, name: str, value: int) -> None:
         """Sets a limit of the box's own IPC, such as "kernel/shmmni". Only in the namespaces tier."""
         self._as_new = False
-        self._ask("write", f"/proc/sys/{name}", value)
+        self._ask("sysctl", name, value)
 
     def put(self, name: str, content: bytes, mode: int = 0o644) -> str:
         """Makes a file in the work folder. Gives its path as the programs see it.
@@ -482,6 +483,9 @@ class Box:
                 for name in os.listdir(folder):
                     if folder == self.work_fd or name != "holds":
                         os.unlink(name, dir_fd=folder)
+            # Who announces a hold finds pid 1's own socket there, and not one of an earlier program's.
+            if not os.path.samestat(os.stat("holds", dir_fd=self.run_fd, follow_symlinks=False), self._holds):
+                return False
             with os.scandir(outer := self.open("/tmp")) as entries:
                 alone = [entry.name for entry in entries] == [os.path.basename(self.work)]
             os.close(outer)

@@ -105,7 +105,8 @@ def build(lab: Lab, program: str, submission: Path, tier: str, cc: str = "cc", s
     missing: Dict[str, List[str]] = {}
     for name in lab.programs:
         command = compile_command(name, cc, san)
-        command[command.index("-o"):command.index("-o")] = [".spy.o", wraps]
+        # The spy first: what is linked first is initialised first.
+        command[command.index(f"{name}.c"):command.index(f"{name}.c")] = [".spy.o", wraps]
         key = native.fingerprint(native.find_compiler(cc).encode(), " ".join(command).encode(), spy, *parts)
         targets[name] = native.build_folder() / "programs" / key
         if targets[name] not in _gave_up and not (targets[name] / f"{name}.json").exists():

@@ -63,17 +63,24 @@ def variants() -> List[Exhibit]:
 
 @dataclass(frozen=True)
 class Attack:
-    """A hostile program that is handed in as one of a lab's: the points it gets, and words that its student reads."""
+    """A hostile program that is handed in as one of a lab's: the points it gets, and words that its student reads.
+
+    On a slow machine it may come to its time before it comes to what it aims at: then there are two words, with `|`.
+    """
 
     lab: Lab
     program: str
     path: Path
     title: str
     score: int
-    says: str
+    says: Tuple[str, ...]
 
     def __str__(self) -> str:
         return self.path.stem
+
+    def is_told(self, text: str) -> bool:
+        """Whether its student reads in the text what is to be said."""
+        return not self.says or any(words in text for words in self.says)
 
     def apply(self, folder: Path) -> Path:
         """Writes the lab's solution with the hostile program in its place. Gives the submission to check."""
@@ -89,7 +96,8 @@ def _read_attack(path: Path, labs: Dict[str, Lab]) -> Attack:
     head = path.read_text(encoding="utf-8").split("*/", 1)[0]
     field: Dict[str, str] = dict(re.findall(r"^ \* (?:@brief )?([A-Z][a-z ]+): (.+)$", head, re.M))
     name, _, file = field["Instead of"].partition("/")
-    return Attack(labs[name], file[: -len(".c")], path, field["Hostile"], int(field["Score"]), field.get("Says", ""))
+    says = tuple(words.strip() for words in field.get("Says", "").split(" | ") if words)
+    return Attack(labs[name], file[: -len(".c")], path, field["Hostile"], int(field["Score"]), says)
 
 
 def hostile() -> List[Attack]:

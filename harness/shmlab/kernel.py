@@ -156,7 +156,10 @@ def ftok(status: os.stat_result, project: int) -> int:
 
 @dataclass(frozen=True)
 class Object:
-    """One name in /dev/shm. `size` is what fstat tells, `reserved` the bytes of memory behind it."""
+    """One name in /dev/shm. `size` is what fstat tells, `reserved` the bytes of memory behind it.
+
+    `kind` is empty for an object; anything else is none, though it has the name: "a symbolic link", "a folder"…
+    """
 
     name: str
     mode: int
@@ -168,8 +171,11 @@ class Object:
 
     @property
     def line(self) -> str:
-        return (f"/dev/shm{show(os.fsencode(self.name), 200)[1:-1]}: {self.kind}mode {self.mode:04o}  "
+        return (f"/dev/shm{show(os.fsencode(self.name), 200)[1:-1]}: {self.kind and self.kind + ', '}mode {self.mode:04o}  "
                 f"size {self.size}  reserved {self.reserved}")
+
+
+_KINDS = {stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
 
 
 def list_objects(folder: int) -> List[Object]:
@@ -180,7 +186,7 @@ def list_objects(folder: int) -> List[Object]:
             status = os.stat(entry, dir_fd=folder, follow_symlinks=False)
         except FileNotFoundError:
             continue
-        kind = "" if stat.S_ISREG(status.st_mode) else "not a regular file, "
+        kind = "" if stat.S_ISREG(status.st_mode) else _KINDS.get(stat.S_IFMT(status.st_mode), "a device")
         found.append(Object("/" + entry, stat.S_IMODE(status.st_mode), status.st_size, status.st_blocks * 512,
                             status.st_uid, status.st_ino, kind))
     return found

@@ -14,6 +14,7 @@ import os
 import secrets
 import shlex
 import signal
+import stat
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,7 @@ WALL_SECONDS = 4.0  # for a program that should end by itself; the labs' program
 HOLD_SECONDS = 4.0
 FEED_SECONDS = 10.0
 SHORT_SECONDS = 1.0
+RULES_LENGTH = 600  # always, as the spy wipes them out but the gap remains: its length shall tell nothing
 SPIN_SECONDS = 0.3  # of the processor; a program that has used so much since its start is not about to wait
 
 
@@ -93,6 +95,12 @@ def require_bytes(got: bytes, wanted: bytes, what: str) -> None:
                       [f"{dots}{show(got[start:])} ({len(got)} bytes)", f"the first difference is at byte {at}"])
 
 
+def _require_object(item: Object) -> Object:
+    """What has an object's name may be a link to a file, say, which shm_open() does not follow, or a named pipe."""
+    require(not item.kind, f"{item.name} is an object of shared memory, as shm_open() makes one", item)
+    return item
+
+
 class LeftBehind(Contents):
     """What there was when the program had ended and had not been there when it began."""
 
@@ -113,7 +121,7 @@ class LeftBehind(Contents):
         require([o.name for o in self.objects] == [name],
                 f"the object {name}, and no other, is there after the program has ended",
                 self.lines or "/dev/shm: no object")
-        return self.objects[0]
+        return _require_object(self.objects[0])
 
     def require_nothing(self) -> None:
         require(not self.lines, "nothing is left when the program has ended", self.lines)
@@ -408,7 +416,10 @@ class Program:
         if not ended:
             standing = self.standing()
             self.kill()
-            box.wait(started, 5)
+            if not box.wait(started, 5):
+                # Its end is told to a tracer first, which has to end itself.
+                box.stop()
+                started.status = signal.SIGKILL
             self.finished = self._finish()
             raise CheckFailed(f"{self.name} ends", [f"after {timeout:.1f} s it had not ended", *standing])
         self.finished = self._finish()
@@ -602,7 +613,7 @@ class Bench:
                        "UBSAN_OPTIONS": "print_stacktrace=0:exitcode=99"}
         if spied:
             environment.update(SHMLAB_RING=f"{box.run}/ring", SHMLAB_HOLDS=f"{box.run}/holds",
-                               SHMLAB_RULES=";".join(rules))
+                               SHMLAB_RULES=";".join(rules).ljust(RULES_LENGTH, ";"))
         before = box.contents()
         started = box.start([f"./{built.program}", *words], environment, stdin=None if stdin is None else -1, stdout=stdout,
                             image=None if spied else built.path, umask=f"{umask:o}", address_mb=0 if self.san else 2048)
@@ -689,7 +700,8 @@ class Bench:
         return self.box.objects()
 
     def object(self, name: str) -> Optional[Object]:
-        return next((o for o in self.objects() if o.name == name), None)
+        """The object of that name; None where there is none. Something else of that name fails the check."""
+        return next((_require_object(o) for o in self.objects() if o.name == name), None)
 
     def make_object(self, name: str, content: bytes, mode: int = 0o600) -> Object:
         """An object that no program of this check has made."""
@@ -719,11 +731,12 @@ class Bench:
         except OSError as error:
             raise CheckFailed(f"an unrelated process of the same user can open {name}", [str(error.strerror)]) from None
         with os.fdopen(fd, "rb") as file:
+            require(stat.S_ISREG(os.fstat(fd).st_mode), f"{name} is an object of shared memory", self.objects())
             return file.read(limit)
 
     def set_object(self, name: str, content: bytes, at: int = 0, size: Optional[int] = None) -> None:
         """Overwrites bytes of an object from outside, after it has been given a size if one is named."""
-        fd = os.open(name[1:], os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self.box.shm_fd)
+        fd = os.open(name[1:], os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self.box.shm_fd)
         try:
             if size is not None:
                 os.ftruncate(fd, size)
@@ -769,7 +782,7 @@ class Bench:
         @param skip      calls that may fail without harm
         @param only      if given, the calls to look at
         """
-        scenario().require_success()
+        first = scenario().require_success()
         program = self.history[-1]
         made: List[Tuple[str, int]] = []
         for call in program.calls:
@@ -786,7 +799,12 @@ class Bench:
             number = FAILURES[name]
             run = scenario(fail=(name, nth, number))
             calls = self.history[-1].calls
+            began = [call.result for call in calls if call.name == "start" and call.pid == self.history[-1].pid]
+            require(began[:1] in ([], [1]), "the program leaves alone what tells the spy which call to make fail", run.ending)
             if not any(call.injected for call in calls):
+                # It did not come to that call, so that nothing has failed, and it has to end as it did before.
+                require(run.exit_status == 0 and len(run.left_behind.lines) == len(first.left_behind.lines),
+                        "the program does the same as before when no call fails", run.ending, run.left_behind.lines)
                 continue
             times = "" if nth == 1 else f" the {nth}{'nd' if nth == 2 else 'rd' if nth == 3 else 'th'} time"
             story = f"{name}() failed{times} with {errno.errorcode[number]} (this check made it fail)"

@@ -49,12 +49,18 @@ def test_no_privilege_and_the_right_uid(inside):
     assert uid == (os.getuid() or inside.uid) and uid != 0
 
 
-@pytest.mark.parametrize("attempt", [
+REFUSED = [
     "touch /x", "touch /etc/x", "touch /usr/x", "mount -t tmpfs none /mnt", "mount -o remount,rw /", "unshare -U true",
     "echo 1 > /proc/sys/kernel/shmmni", "kill -9 1 && kill -0 $$ && false", "hostname x", "chroot / true",
     "cat /proc/1/environ", "ls /proc/1/fd", "mknod /tmp/m b 8 0", f"cat {labs.ROOT}/README.md",
     f"ls {labs.SOLUTIONS}/05_sysv_create", f"cat {labs.ROOT}/harness/conftest.py", "ls /run/systemd", "touch /run/x",
-])
+    "echo 0 > /proc/sys/kernel/sem", "echo 1 > /proc/sys/kernel/ns_last_pid", "mount -o remount,rw /proc/sys", "umount /proc/sys",
+    "mv /tmp/lab /tmp/x", "mv /run/shmlab /run/x", "rmdir /tmp/lab", "taskset -p 1 1",
+    "python3 -S -c 'import fcntl; fcntl.fcntl(open(\"f\", \"w\"), fcntl.F_SETLEASE, fcntl.F_WRLCK)'",
+]
+
+
+@pytest.mark.parametrize("attempt", REFUSED)
 def test_refused(inside, attempt):
     assert shell(inside, attempt).status != 0
     assert out(shell(inside, "echo alive")) == "alive\n"
@@ -89,6 +95,22 @@ def test_limits_of_the_kernel_can_be_set_for_the_box_alone(inside):
     started = run(inside, "./peer", "make", "7", "100", "0600")
     assert b"No space left on device" in started.output[2]
     assert Path("/proc/sys/kernel/shmmni").read_text() == before
+
+
+def test_an_emptied_box_is_as_a_new_one(inside):
+    """Whatever an ordinary user's programs have changed of what is theirs as much as pid 1's."""
+    folders = [inside.work_fd, inside.run_fd, inside.shm_fd, tmp := inside.open("/tmp")]
+    before = [os.fstat(folder).st_mode for folder in folders]
+    shell(inside, "touch a /tmp/lab/.b; chmod 0 /dev/shm /run/shmlab /tmp/lab /tmp; command -v setfacl && "
+          "setfacl -d -m o::rwx /dev/shm")
+    assert inside.empty()
+    assert [os.fstat(folder).st_mode for folder in folders] == before
+    os.close(tmp)
+    assert out(shell(inside, "umask 022; touch a; echo > /dev/shm/b; ls -A; stat -c %a /dev/shm/b")).split() == ["a", "644"]
+    assert inside.empty()
+    for change in "mkdir x", "mkdir /tmp/x", "touch /tmp/.x", "rm /run/shmlab/holds", "cd /run/shmlab; mv holds x; touch holds":
+        with Box("namespaces") as box:
+            assert shell(box, change).status == 0 and not box.empty(), change
 
 
 def test_reports_status_time_and_memory(tier):
@@ -250,3 +272,7 @@ def test_as_an_ordinary_user(tmp_path):
                           preexec_fn=become_nobody)
     assert done.returncode == 4 and done.stdout.split() == [str(nobody.pw_uid), "5"]
     assert "object 100644 2 4096" in done.stderr and not os.path.exists("/dev/shm/a")
+    script = "\n".join(f"( {attempt}\n) > /dev/null 2>&1 && echo {number}" for number, attempt in enumerate(REFUSED)) + "\necho end"
+    done = subprocess.run([program, "--hide", labs.ROOT, "--", "sh", "-c", script], capture_output=True, text=True, cwd="/",
+                          preexec_fn=become_nobody)
+    assert done.stdout == "end\n", [REFUSED[int(number)] for number in done.stdout.split()[:-1]]

@@ -125,7 +125,8 @@ def test_objects_of_every_kind(tier):
         assert set(found) == claimed
         assert found["/shmlab-a b"].size == 5000 and found["/shmlab-a b"].reserved == 0
         assert found["/shmlab-a b"].mode == 0o640 and "\n" not in found["/shmlab-two\nlines"].line
-        assert found["/shmlab-link"].kind and found["/shmlab-folder"].kind
+        assert found["/shmlab-link"].kind == "a symbolic link" and found["/shmlab-folder"].kind == "a folder"
+        assert "shmlab-link: a symbolic link, mode" in found["/shmlab-link"].line and not found["/shmlab-a b"].kind
         os.rmdir(names[4], dir_fd=box.shm_fd)
 
 

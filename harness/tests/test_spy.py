@@ -44,6 +44,13 @@ int main(int argc, char *argv[])
         wait(&status);
         shmctl(id, IPC_RMID, NULL);
         return WEXITSTATUS(status);
+    } else if (!strcmp(what, "rules")) {
+        static char bytes[1 << 16];
+        for (char **entry = environ; *entry; entry++)
+            puts(*entry);
+        const size_t size = fread(bytes, 1, sizeof bytes, fopen("/proc/self/environ", "r"));
+        for (size_t i = 0; i < size; i++)
+            putchar(bytes[i] ? bytes[i] : '\n');
     } else if (!strcmp(what, "exec")) {
         execl(argv[0], argv[0], "map", (char *)NULL);
     } else if (!strcmp(what, "map")) {
@@ -210,6 +217,14 @@ def test_an_exit_status_can_be_given(built, build):
     assert os.WEXITSTATUS(Watched(built(build), "map", rules="fail end 1 7 p").status) == 7
     child = Watched(built(build), "fork", rules="fail end 1 7 c")
     assert os.WEXITSTATUS(child.status) == 7 and "shmctl" in child.names()
+
+
+@pytest.mark.parametrize("build", ["gcc", "musl", "static", "asan-clang"])
+def test_the_program_does_not_see_its_rules(built, build):
+    run = Watched(built(build), "rules", rules=f"fail sem_post 1 {errno.EINVAL} p;;;")
+    assert run.status == 0 and "SHMLAB_RING=" in run.output, run.output
+    assert "SHMLAB_RULES" not in run.output and "sem_post" not in run.output, run.output
+    assert Watched(built(build), "rules", rules="hold mmap 1 p").output.count("=") == run.output.count("=")
 
 
 def test_rules_without_sense_are_passed_over(built):

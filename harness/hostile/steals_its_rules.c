@@ -1,0 +1,69 @@
+/**
+ * @file
+ * @brief Hostile: runs before the spy does and takes the rules away from it: no call fails, and it says that one did.
+ * Instead of: 05_sysv_create/sysv_create.c
+ * Score: 9
+ * Says: the program notices the failure
+ *
+ * Functions in .preinit_array, and constructors with a priority that is reserved, run before most others. A wrapper
+ * that starts only then finds an environment that the program has put in order.
+ */
+#define _DEFAULT_SOURCE
+
+#include <err.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ipc.h>
+#include <sys/shm.h>
+#include <unistd.h>
+
+extern char **environ;
+static char failing[64];
+
+static void steal(char **entry)
+{
+    for (; entry && *entry; entry++)
+        if (strncmp(*entry, "SHMLAB_RULES=", 13) == 0) {
+            const char *rule = strstr(*entry, "fail ");
+            for (int i = 0; rule && rule[5 + i] != ' ' && i < 63; i++)
+                failing[i] = rule[5 + i];
+            if (rule)
+                memset(*entry + 13, ';', strlen(*entry + 13));
+        }
+}
+
+static void at_once(int argc, char **argv, char **environment)
+{
+    (void)argc, (void)argv;
+    steal(environment);
+}
+
+static void first(void)
+{
+    steal(environ);
+}
+
+__attribute__((section(".preinit_array"), used)) static void (*before_all)(int, char **, char **) = at_once;
+__attribute__((section(".init_array.00000"), used)) static void (*before_others)(void) = first;
+
+int main(int argc, char *argv[])
+{
+    if (argc != 3) {
+        fprintf(stderr, "usage: %s FILE TEXT\n", argv[0]);
+        return 2;
+    }
+    if (*failing)
+        errx(1, "%s: failed", failing);
+    if (access(argv[1], F_OK) == -1)
+        err(1, "ftok: %s", argv[1]);
+    const key_t key = ftok(argv[1], 'S');
+    const int id = shmget(key, strlen(argv[2]) + 1, IPC_CREAT | IPC_EXCL | 0640);
+    if (id == -1)
+        err(1, "shmget: %s", argv[1]);
+    char *memory = shmat(id, NULL, 0);
+    if (memory != (void *)-1)
+        strcpy(memory, argv[2]);
+    shmdt(memory);
+    return 0;
+}
