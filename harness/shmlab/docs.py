@@ -194,7 +194,7 @@ def _card_list(markup: Markup) -> Page:
 
 # What people type into the search box, which knows only how titles and names begin, and the section that answers.
 SOUGHT = {"Bus error (SIGBUS)": "SIGBUS", "Segmentation fault (SIGSEGV)": "SIGSEGV", "Hangs, waits for ever": "It hangs",
-          "Deadlock": "It hangs", "Wrong values": "Wrong values", "Leaks": "Leaks",
+          "It hangs": "It hangs", "Deadlock": "It hangs", "Wrong values": "Wrong values", "Leaks": "Leaks",
           "ipcs is full of segments": "Leaks", "Left-over segments and objects": "Leaks",
           "Permission denied (EACCES)": "Permissions", "File exists (EEXIST)": "Error numbers",
           "No such file or directory (ENOENT)": "Error numbers", "No space left on device (ENOSPC)": "Error numbers",
@@ -298,10 +298,11 @@ def _layout(pages: Sequence[Page]) -> str:
 
 
 def _uses() -> Dict[str, List[str]]:
-    """For each card the labs whose handout or unfinished program mentions its name."""
+    """For each card the labs whose handout or program, unfinished or finished, mentions its name."""
     words = {}
     for lab in all_labs():
-        texts = [lab.handout, *(path.read_text(encoding="utf-8") for path in _sources(lab))]
+        sources = [*_sources(lab), *(SOLUTIONS / lab.name).glob("*.[ch]")]
+        texts = [lab.handout, *(path.read_text(encoding="utf-8") for path in sources)]
         words[lab.number] = set(re.findall(r"\w+", " ".join(texts)))
     return {card.name: [number for number in words if card.name in words[number]] for card in all_cards()}
 
