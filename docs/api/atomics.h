@@ -8,6 +8,7 @@
  *
  * The functions are generic: `A` stands for any atomic type, `C` for the plain type that belongs to it. In
  * shared memory an atomic has to be lock-free, for a lock inside one process keeps no other process out.
+ * None of the functions can fail, but for the last two, which call the kernel.
  * @{
  */
 
@@ -16,6 +17,9 @@
  *
  * @param object  the atomic
  * @return        its value
+ *
+ * @par Pitfalls
+ * - Two loads are two moments: between them anything may have been stored.
  *
  * @see stdatomic.h(0p)
  */
@@ -27,6 +31,10 @@ C atomic_load(const volatile A *object);
  * @param object  the atomic
  * @param order   `memory_order_acquire`, `memory_order_relaxed` or `memory_order_seq_cst`
  * @return        its value
+ *
+ * @par Pitfalls
+ * - With `memory_order_relaxed` the value says nothing about the data beside it: use
+ *   `memory_order_acquire` before you read that.
  *
  * @see stdatomic.h(0p)
  */
@@ -52,6 +60,10 @@ void atomic_store(volatile A *object, C value);
  * @param object  the atomic
  * @param value   what is stored
  * @param order   `memory_order_release`, `memory_order_relaxed` or `memory_order_seq_cst`
+ *
+ * @par Pitfalls
+ * - With `memory_order_relaxed` the value may be seen before the data that was stored ahead of it: use
+ *   `memory_order_release`.
  *
  * @see stdatomic.h(0p)
  */
@@ -81,6 +93,9 @@ C atomic_fetch_add(volatile A *object, M value);
  * @param order   the order
  * @return        the value before it
  *
+ * @par Pitfalls
+ * - With `memory_order_relaxed` the count is right, and says nothing about other memory.
+ *
  * @see stdatomic.h(0p)
  */
 C atomic_fetch_add_explicit(volatile A *object, M value, memory_order order);
@@ -93,6 +108,10 @@ C atomic_fetch_add_explicit(volatile A *object, M value, memory_order order);
  * @param value     what is stored
  * @return          whether it was stored
  *
+ * @par Pitfalls
+ * - When it fails, it has overwritten `expected` with what it found. In a loop, compute the new value
+ *   again from that.
+ *
  * @see stdatomic.h(0p)
  */
 _Bool atomic_compare_exchange_strong(volatile A *object, C *expected, C value);
@@ -104,6 +123,10 @@ _Bool atomic_compare_exchange_strong(volatile A *object, C *expected, C value);
  * allow.
  *
  * @param order  the order
+ *
+ * @par Pitfalls
+ * - A fence in one process alone orders nothing for the other: both sides need one, or an atomic with
+ *   an order.
  *
  * @see stdatomic.h(0p), membarrier(2)
  */
@@ -185,6 +208,14 @@ long futex(uint32_t *word, int operation, uint32_t value, const struct timespec 
  *
  * @param number  `SYS_futex`, `SYS_gettid`, …
  * @return        what the call gives; -1 on failure, with the reason in `errno`
+ *
+ * @par Errors
+ * - `ENOSYS`: this kernel has no such call.
+ * - Else those of the call.
+ *
+ * @par Pitfalls
+ * - Numbers and arguments differ from one kind of machine to another: take the `SYS_` name, and see the
+ *   call's own man page.
  *
  * @see syscall(2)
  */

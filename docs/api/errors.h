@@ -23,7 +23,7 @@
  *
  * The mode of what you have opened or attached does not allow what was asked for: to attach for writing
  * what may be read, say. For `mmap`: the descriptor was opened for less than the mapping asks for. Root
- * never sees it.
+ * never sees it. [How it fails](../failures.md#permissions) has the causes.
  *
  * @see errno(3), errno.h(0p)
  */
@@ -69,6 +69,16 @@
 #define EBUSY
 
 /**
+ * @brief No child processes.
+ *
+ * `waitpid` has nobody to wait for: all children have been waited for, or the pid is that of no child
+ * of yours. Where SIGCHLD is ignored the kernel takes each child away itself.
+ *
+ * @see errno(3), errno.h(0p)
+ */
+#define ECHILD
+
+/**
  * @brief Connection refused.
  *
  * `connect` found a socket at which nobody listens: its maker is gone, its name is not.
@@ -90,11 +100,23 @@
  * @brief File exists.
  *
  * You wanted to be the one who makes it (`IPC_EXCL`, `O_EXCL`, `link`), and it is there. Somebody was
- * faster, or an earlier run was killed and has left it: `make clean-ipc`.
+ * faster, or an earlier run was killed and has left it: `make clean-ipc`, and
+ * [How it fails](../failures.md#leaks).
  *
  * @see errno(3), errno.h(0p)
  */
 #define EEXIST
+
+/**
+ * @brief Bad address.
+ *
+ * A call was given an address at which nothing is mapped, or which may not be used in this way: the
+ * buffer of a `read` in memory that was unmapped, say. The program itself would have died of SIGSEGV
+ * there.
+ *
+ * @see errno(3), errno.h(0p)
+ */
+#define EFAULT
 
 /**
  * @brief File too large.
@@ -215,6 +237,16 @@
  * @see errno(3), errno.h(0p)
  */
 #define ENOSPC
+
+/**
+ * @brief Function not implemented.
+ *
+ * This kernel does not have the call. The unfinished programs of the labs use it for what you have not
+ * written yet.
+ *
+ * @see errno(3), errno.h(0p)
+ */
+#define ENOSYS
 
 /**
  * @brief State not recoverable.

@@ -35,6 +35,9 @@ typedef union condition pthread_cond_t;
  * @par Errors
  * - `ENOMEM`: no memory.
  *
+ * @par Pitfalls
+ * - What it sets up is not for other processes: `pthread_mutexattr_setpshared` comes next.
+ *
  * @see pthread_mutexattr_init(3), pthread_mutexattr_init(3p)
  */
 int pthread_mutexattr_init(pthread_mutexattr_t *attributes);
@@ -47,6 +50,9 @@ int pthread_mutexattr_init(pthread_mutexattr_t *attributes);
  *
  * @par Errors
  * - `EINVAL`: they are none.
+ *
+ * @par Pitfalls
+ * - To change attributes afterwards changes no mutex that was made with them.
  *
  * @see pthread_mutexattr_init(3), pthread_mutexattr_destroy(3p)
  */
@@ -80,6 +86,11 @@ int pthread_mutexattr_setpshared(pthread_mutexattr_t *attributes, int shared);
  * @par Errors
  * - `EINVAL`: the value is neither.
  *
+ * @par Pitfalls
+ * - It does not make the mutex process-shared: that is asked for separately.
+ * - Who asks for it has to look for `EOWNERDEAD` at every lock, and at every wait on a condition
+ *   variable.
+ *
  * @see pthread_mutexattr_setrobust(3), pthread_mutexattr_setrobust(3p)
  */
 int pthread_mutexattr_setrobust(pthread_mutexattr_t *attributes, int robustness);
@@ -110,6 +121,9 @@ int pthread_mutex_init(pthread_mutex_t *mutex, const pthread_mutexattr_t *attrib
  *
  * @par Errors
  * - `EBUSY`: somebody holds it.
+ *
+ * @par Pitfalls
+ * - Another process may still be about to lock it. To take the name away and unmap is safer.
  *
  * @see pthread_mutex_destroy(3p)
  */
@@ -161,6 +175,9 @@ int pthread_mutex_trylock(pthread_mutex_t *mutex);
  * @par Errors
  * - `EPERM`: another has it (checked for robust mutexes and some others).
  *
+ * @par Pitfalls
+ * - After `EOWNERDEAD`, without `pthread_mutex_consistent` before it, the mutex is lost for everybody.
+ *
  * @see pthread_mutex_unlock(3p)
  */
 int pthread_mutex_unlock(pthread_mutex_t *mutex);
@@ -191,6 +208,9 @@ int pthread_mutex_consistent(pthread_mutex_t *mutex);
  * @par Errors
  * - `ENOMEM`: no memory.
  *
+ * @par Pitfalls
+ * - What it sets up is not for other processes: `pthread_condattr_setpshared` comes next.
+ *
  * @see pthread_condattr_init(3p)
  */
 int pthread_condattr_init(pthread_condattr_t *attributes);
@@ -203,6 +223,9 @@ int pthread_condattr_init(pthread_condattr_t *attributes);
  *
  * @par Errors
  * - `EINVAL`: they are none.
+ *
+ * @par Pitfalls
+ * - To change attributes afterwards changes no condition variable that was made with them.
  *
  * @see pthread_condattr_destroy(3p)
  */
@@ -234,6 +257,10 @@ int pthread_condattr_setpshared(pthread_condattr_t *attributes, int shared);
  *
  * @par Errors
  * - `ENOMEM`, `EAGAIN`: the system lacks something that it needs.
+ *
+ * @par Pitfalls
+ * - One process does it, once, before anybody else can see the object. Done again, it loses those who
+ *   wait.
  *
  * @see pthread_cond_init(3p)
  */
@@ -288,6 +315,10 @@ int pthread_cond_wait(pthread_cond_t *condition, pthread_mutex_t *mutex);
  * - `ETIMEDOUT`: the time has come. The mutex is locked.
  * - `EINVAL`: the deadline is no time.
  *
+ * @par Pitfalls
+ * - The deadline is a time and not a duration.
+ * - After `ETIMEDOUT` what was waited for may have come all the same: look before you give up.
+ *
  * @see pthread_cond_timedwait(3p)
  */
 int pthread_cond_timedwait(pthread_cond_t *condition, pthread_mutex_t *mutex,
@@ -298,6 +329,9 @@ int pthread_cond_timedwait(pthread_cond_t *condition, pthread_mutex_t *mutex,
  *
  * @param condition  the condition variable
  * @return           0; else the error's number
+ *
+ * @par Errors
+ * - `EINVAL`: it is no condition variable, if the system notices; glibc does not look.
  *
  * @par Pitfalls
  * - With several waiters for different things it may wake the wrong one, which goes back to sleep: use a
@@ -313,6 +347,13 @@ int pthread_cond_signal(pthread_cond_t *condition);
  *
  * @param condition  the condition variable
  * @return           0; else the error's number
+ *
+ * @par Errors
+ * - `EINVAL`: it is no condition variable, if the system notices; glibc does not look.
+ *
+ * @par Pitfalls
+ * - All wake, and one after the other gets the mutex: most find that there is nothing for them, and
+ *   sleep again.
  *
  * @see pthread_cond_broadcast(3p)
  */

@@ -146,6 +146,9 @@ int fcntl(int descriptor, int command, ...);
  * @par Errors
  * - `EMFILE`, `ENFILE`: this process, or the whole system, has too many open files.
  *
+ * @par Pitfalls
+ * - Without `SOCK_CLOEXEC` a program that is started by exec has it, too.
+ *
  * @see socket(2), unix(7), socket(3p)
  */
 int socket(int domain, int type, int protocol);
@@ -179,6 +182,9 @@ int bind(int descriptor, const struct sockaddr *address, socklen_t length);
  * @par Errors
  * - `EINVAL`: it has no name, or is connected.
  *
+ * @par Pitfalls
+ * - Before it, `connect` fails with `ECONNREFUSED`, though the file is there already.
+ *
  * @see listen(2), listen(3p)
  */
 int listen(int descriptor, int waiting);
@@ -194,6 +200,9 @@ int listen(int descriptor, int waiting);
  * @par Errors
  * - `EINTR`: a signal handler has run.
  * - `EMFILE`: this process has too many open files.
+ *
+ * @par Pitfalls
+ * - The new descriptor does not inherit `SOCK_CLOEXEC`.
  *
  * @see accept(2), accept(3p)
  */
@@ -211,6 +220,9 @@ int accept(int descriptor, struct sockaddr *address, socklen_t *length);
  * - `ENOENT`: there is no such file.
  * - `ECONNREFUSED`: there is one, and nobody listens: its maker is gone.
  * - `EACCES`: the mode of the file does not allow it.
+ *
+ * @par Pitfalls
+ * - When it returns, the other side may not have called `accept`, and may never do so.
  *
  * @see connect(2), connect(3p)
  */

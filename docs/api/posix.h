@@ -176,6 +176,10 @@ int close(int descriptor);
  * - `ENOENT`: the file, or a folder of either name, is not there.
  * - `EXDEV`: the names are on different file systems.
  *
+ * @par Pitfalls
+ * - Both names have to be on one file system. It is never a copy: what is stored under one name is seen
+ *   under the other.
+ *
  * @see link(2), link(3p)
  */
 int link(const char *old, const char *name);
@@ -190,6 +194,11 @@ int link(const char *old, const char *name);
  * @par Errors
  * - `ENOENT`: there is no such name.
  * - `EACCES`, `EPERM`: the folder does not allow it.
+ *
+ * @par Pitfalls
+ * - It takes away whatever has the name by now, perhaps another's new file: unlink only what you have
+ *   made.
+ * - The room is given back with the last descriptor and mapping, not before.
  *
  * @see unlink(2), unlink(3p)
  */

@@ -117,7 +117,8 @@ int kill(pid_t pid, int number);
  *
  * Either the object does not reach this page (it was never given a size, or was made smaller), or
  * `/dev/shm` or the disk is full and the page cannot be had. The remedies are `ftruncate` and
- * `posix_fallocate`, and seals against a peer that shrinks.
+ * `posix_fallocate`, and seals against a peer that shrinks. [How it fails](../failures.md#sigbus) tells how to
+ * find the cause.
  *
  * @see signal(7), signal.h(0p)
  */
@@ -129,6 +130,8 @@ int kill(pid_t pid, int number);
  * Behind it is a result that nobody compared with `MAP_FAILED` or `(void *)-1`, a use after `munmap` or
  * `shmdt`, a store to what is mapped for reading, or a pointer that was stored in shared memory by a
  * process that has it elsewhere.
+ *
+ * [How it fails](../failures.md#sigsegv) tells how to find the cause.
  *
  * @see signal(7), signal.h(0p)
  */

@@ -47,6 +47,11 @@ int sem_init(sem_t *semaphore, int shared, unsigned int value);
  * @par Errors
  * - `EINVAL`: it is none.
  *
+ * @par Pitfalls
+ * - One process does it, once, when nobody uses the semaphore any more. With somebody asleep in it,
+ *   anything may happen.
+ * - To unmap or unlink the memory is enough in glibc and musl. Other systems may keep something of it.
+ *
  * @see sem_destroy(3), sem_destroy(3p)
  */
 int sem_destroy(sem_t *semaphore);
@@ -82,6 +87,10 @@ sem_t *sem_open(const char *name, int flags, mode_t mode, unsigned int value);
  * @par Errors
  * - `EINVAL`: it is none.
  *
+ * @par Pitfalls
+ * - It takes away no name: without `sem_unlink` the semaphore stays, in `/dev/shm/sem.NAME` on Linux.
+ * - For a semaphore that `sem_init` has set up it is the wrong call: `sem_destroy`.
+ *
  * @see sem_close(3), sem_close(3p)
  */
 int sem_close(sem_t *semaphore);
@@ -95,6 +104,10 @@ int sem_close(sem_t *semaphore);
  * @par Errors
  * - `ENOENT`: no semaphore has the name.
  * - `EACCES`: it belongs to another user.
+ *
+ * @par Pitfalls
+ * - Whoever opens the name afterwards makes another semaphore, and waits there for those who have the
+ *   old one.
  *
  * @see sem_unlink(3), sem_unlink(3p)
  */
@@ -146,6 +159,10 @@ int sem_trywait(sem_t *semaphore);
  * - `EINTR`: a signal handler has run.
  * - `EINVAL`: `tv_nsec` is not between 0 and 999999999.
  *
+ * @par Pitfalls
+ * - The deadline is a time and not a duration: take the time of `CLOCK_REALTIME`, and add to it.
+ * - `tv_nsec` has to stay below 1000000000: carry over into `tv_sec`.
+ *
  * @see sem_timedwait(3), sem_timedwait(3p)
  */
 int sem_timedwait(sem_t *semaphore, const struct timespec *deadline);
@@ -162,6 +179,10 @@ int sem_timedwait(sem_t *semaphore, const struct timespec *deadline);
  * @par Errors
  * - `EOVERFLOW`: the count would be too large.
  * - `EINVAL`: it is no semaphore.
+ *
+ * @par Pitfalls
+ * - Set up with 0 for the second argument of `sem_init`, it wakes nobody in another process.
+ * - Nobody checks who posts. One post too many, and two are inside.
  *
  * @see sem_post(3), sem_post(3p)
  */
@@ -200,6 +221,10 @@ int sem_getvalue(sem_t *semaphore, int *value);
  *
  * @par Errors
  * - `EINVAL`: there is no such clock.
+ *
+ * @par Pitfalls
+ * - `CLOCK_REALTIME` jumps when somebody sets the clock. To measure how long something took, use
+ *   `CLOCK_MONOTONIC`.
  *
  * @see clock_gettime(2), clock_gettime(3p)
  */

@@ -17,7 +17,7 @@ from typing import Dict, Iterator, List, Sequence, Tuple
 
 from . import gallery
 from .labs import CHECKS, MISTAKES, ROOT, SOLUTIONS, Lab, all_labs
-from .markup import Card, Markup, card_header, cards_of, plain, program, raw
+from .markup import Card, Markup, card_header, cards_of, plain, program, raw, slug
 
 DOCS = ROOT / "docs"
 THEME_PACKAGE = Path("/usr/share/doxygen-awesome-css")
@@ -192,6 +192,27 @@ def _card_list(markup: Markup) -> Page:
     return page
 
 
+# What people type into the search box, which knows only how titles and names begin, and the section that answers.
+SOUGHT = {"Bus error (SIGBUS)": "SIGBUS", "Segmentation fault (SIGSEGV)": "SIGSEGV", "Hangs, waits for ever": "It hangs",
+          "It hangs": "It hangs", "Deadlock": "It hangs", "Wrong values": "Wrong values", "Leaks": "Leaks",
+          "ipcs is full of segments": "Leaks", "Left-over segments and objects": "Leaks",
+          "Permission denied (EACCES)": "Permissions", "File exists (EEXIST)": "Error numbers",
+          "No such file or directory (ENOENT)": "Error numbers", "No space left on device (ENOSPC)": "Error numbers",
+          "Invalid argument (EINVAL)": "Error numbers", "Cannot allocate memory (ENOMEM)": "Error numbers",
+          "Operation not permitted (EPERM)": "Error numbers", "Containers and limits": "Limits, and containers"}
+
+
+def _sought(markup: Markup) -> Dict[str, str]:
+    """For each thing sought a page that leads on to the answer in docs/failures.md; search finds it, no side bar has it."""
+    path, pages = DOCS / "failures.md", {}
+    for title, section in SOUGHT.items():
+        ident, anchor = "sought_" + slug(title), slug(section)
+        text = f"# {title}\n\nSee [How it fails: {section}](failures.md#{anchor}).\n"
+        onward = f'<script>location.replace("failures.html#failures_{anchor}");</script>'
+        pages[ident] = markup.convert(text, path, ident) + f"\n{raw(onward)}\n"
+    return pages
+
+
 MADE = {"handouts": _handouts, "mistakes": _common_mistakes, "api": _card_list}
 
 CHECK = re.compile(r'^@points\((\d+).*?\)\ndef (test_\w+)\(lab\):\n    """(.*?)(?:\n\n|""")', re.M | re.S)
@@ -277,10 +298,11 @@ def _layout(pages: Sequence[Page]) -> str:
 
 
 def _uses() -> Dict[str, List[str]]:
-    """For each card the labs whose handout or unfinished program mentions its name."""
+    """For each card the labs whose handout or program, unfinished or finished, mentions its name."""
     words = {}
     for lab in all_labs():
-        texts = [lab.handout, *(path.read_text(encoding="utf-8") for path in _sources(lab))]
+        sources = [*_sources(lab), *(SOLUTIONS / lab.name).glob("*.[ch]")]
+        texts = [lab.handout, *(path.read_text(encoding="utf-8") for path in sources)]
         words[lab.number] = set(re.findall(r"\w+", " ".join(texts)))
     return {card.name: [number for number in words if card.name in words[number]] for card in all_cards()}
 
@@ -301,6 +323,7 @@ def _write_sources(folder: Path, instructor: bool) -> None:
     markup, uses = _markup(), _uses()
     pages = _pages(markup, instructor)
     files = {f"pages/{page.ident}.md": page.text for page in flat(pages) if page.text}
+    files.update({f"pages/{ident}.md": text for ident, text in _sought(markup).items()})
     files.update({f"api/{path.name}": card_header(path, markup, uses) for path in card_headers()})
     programs = [path for lab in all_labs() for path in _sources(lab)] + _examples()
     files.update({_in_project(path): program(path, markup) for path in programs})

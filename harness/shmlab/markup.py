@@ -166,11 +166,13 @@ class _Conversion:
         self.cards, self.targets = markup.cards, markup.targets
         self.source, self.ident, self.is_home = source, ident, is_home
         self.labels: Set[str] = set()
+        self.sections = 0
 
     def run(self, text: str) -> str:
         def prose(part: str) -> str:
             return _replace(TABLE, self._table, part, self._inline)
 
+        self.sections = len(re.findall("^## ", FENCE.sub("", text), re.M))
         return _replace(FENCE, self._fence, text, prose)
 
     def _fence(self, fence: Match[str]) -> str:
@@ -187,7 +189,8 @@ class _Conversion:
             if number != 1:
                 row = "".join(f"<{kind}>{self._inline(cell)}</{kind}>" for cell in cells)
                 rows.append(f"<tr>{row}</tr>")
-        return '<table class="markdownTable">\n' + "\n".join(rows) + "\n</table>\n"
+        named = " named" if re.match(r"\| *\|", table[0]) else ""
+        return f'<table class="markdownTable{named}">\n' + "\n".join(rows) + "\n</table>\n"
 
     def _inline(self, text: str) -> str:
         return TOKEN.sub(lambda token: getattr(self, "_" + str(token.lastgroup))(token), text)
@@ -209,7 +212,8 @@ class _Conversion:
     def _heading(self, token: Match[str]) -> str:
         words, level = plain(token["words"]), len(token["level"])
         if level == 1:
-            return f"# {words} {{#mainpage}}" if self.is_home else f"# {words} {{#{self.ident}}}\n\n[TOC]"
+            contents = "\n\n[TOC]" if self.sections > 1 else ""
+            return f"# {words} {{#mainpage}}" if self.is_home else f"# {words} {{#{self.ident}}}{contents}"
         label = token["label"] or f"{self.ident}_{slug(words)}"
         while label in self.labels:
             label += "_"
@@ -264,7 +268,8 @@ class _Conversion:
         return f"[{name}]({manual_page(token['topic'], token['section'])})"
 
     def _proof(self, token: Match[str]) -> str:
-        return f'<small>(@ref lab_{token["lab"]} "{token["lab"]}" {literally(token["check"])})</small>'
+        check = token["check"].replace("_", "_<wbr>")  # where a narrow cell may break it
+        return f'<small>(@ref lab_{token["lab"]} "{token["lab"]}"@htmlonly {check})@endhtmlonly</small>'
 
     def _comment(self, _: Match[str]) -> str:
         return ""

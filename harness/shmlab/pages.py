@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections import Counter
 from pathlib import Path
 from typing import Any, Dict, List
 
@@ -70,8 +69,8 @@ def write_course(out: Path, everything: Record) -> None:
                      "failed": failed, "alike": sorted(((name, titles[name], who) for name, who in alike.items()),
                                                        key=lambda row: (-len(row[2]), row[0]))})
     scores = sorted(student["score"] for student in students)
-    common = Counter(like["mistake"] for student in students for lab in student["labs"].values()
-                     for like in lab["resembles"][:1])
+    common = sorted(((lab, name, title, len(who)) for lab in labs for name, title, who in lab["alike"]),
+                    key=lambda row: (-row[3], row[1]))
     to_look_at = [(student, name) for student in students for name, lab in student["labs"].items() if lab["state"] == ERROR]
     noted = [student for student in students if student["notes"] or any(lab["notes"] for lab in student["labs"].values())]
     page = _template("course.html").render(course=everything, labs=labs, students=students, grade=_grade,

@@ -228,6 +228,16 @@ def test_search_finds(browser, site, word, title, page):
     assert browser.driver.get_log("browser") == []
 
 
+@pytest.mark.parametrize("word, place", [
+    ("bus", "sigbus"), ("permission", "permissions"), ("file ex", "error_numbers"), ("ipcs", "leaks"), ("hang", "it_hangs")])
+def test_search_leads_from_what_one_sees_to_the_answer(browser, site, word, place):
+    browser.window(WIDE)
+    browser.open(site / "student" / "index.html")
+    with Found(browser, word):
+        browser.until("return [...document.querySelectorAll('.SRSymbol')].find(e => e.getClientRects().length)").click()
+    browser.until(f"return location.href.endsWith('failures.html#failures_{place}')")
+
+
 def test_search_results_can_be_reached_by_keyboard(browser, site):
     browser.window(WIDE)
     browser.open(site / "student" / "lab_03.html")

@@ -241,6 +241,7 @@ def test_every_card_is_complete(path):
         assert "@brief" in comment and re.search(r"@see .*\([0-8]p?\)", comment, re.S), name
         if kind == "call":
             assert "@return" in comment or match["line"].startswith("void "), name
+            assert "@par Pitfalls" in comment, name
             may_fail = re.search(r"-1 on failure|error's number|FAILED|number of the error", comment)
             nothing_of_their_own = ("pthread_cond_signal", "pthread_cond_broadcast", "syscall")
             assert "@par Errors" in comment or not may_fail or name in nothing_of_their_own, name
@@ -258,6 +259,24 @@ def test_card_tells_which_labs_use_it_and_links_to_its_manual_pages(student):
     assert "https://man7.org/linux/man-pages/man2/shmget.2.html" in card
     assert "https://pubs.opengroup.org/onlinepubs/9799919799/functions/shmget.html" in card
     assert re.search(r"<dt>Labs</dt><dd>.*lab_05.html.*lab_06.html.*lab_07.html", card)
+
+
+def test_search_box_knows_what_people_see_and_leads_to_the_answer(student):
+    known = "".join(path.read_text() for path in (student.folder / "search").glob("pages_*.js"))
+    answers = student.pages["failures.html"].places
+    for title in docs.SOUGHT:
+        page = f"sought_{markup.slug(title)}.html"
+        assert f"'../{page}'" in known, title
+        place = re.search(r'location\.replace\("failures\.html#(\w+)"\)', (student.folder / page).read_text())
+        assert place and place[1] in answers, title
+
+
+def test_start_page_needs_no_command_that_students_do_not_have():
+    makefile = (labs.ROOT / "Makefile").read_text()
+    theirs = re.sub(r"^# \(not for students\n.*?^# not for students\)\n", "", makefile, flags=re.M | re.S)
+    for page in [docs.DOCS / "welcome.md", docs.DOCS / "start.md", *(lab.folder / "README.md" for lab in LABS)]:
+        for command in re.findall(r"^\$ make ([a-z-]+)", page.read_text(), re.M):
+            assert re.search(rf"^{command}:", theirs, re.M), f"{page}: make {command}"
 
 
 def test_search_box_knows_the_names(student):
