@@ -138,8 +138,10 @@ def test_child_fails(lab):
     """A child that is killed or that fails makes the program fail, without an answer."""
     program, child = child_has_changed_all(lab)
     program.kill(child)
-    runs = [program.wait(), lab.run(PROGRAM, 1, 2, "./no-such-program"), lab.run(PROGRAM, 1, 2, "false")]
-    for run, what in zip(runs, ["the child was killed", "PROGRAM is not there", "PROGRAM has ended with exit status 1"]):
+    runs = [program.wait(), lab.run(PROGRAM, 1, 2, "./no-such-program"), lab.run(PROGRAM, 1, 2, "false"),
+            lab.run(PROGRAM, 1, 2, "sh", "-c", "exit 3")]
+    for run, what in zip(runs, ["the child was killed", "PROGRAM is not there", "PROGRAM has ended with exit status 1",
+                                "PROGRAM has ended with exit status 3"]):
         require(run.exit_status == 1 and run.stderr, f"exit status 1 and a message when {what}", run.ending)
         require(run.stdout == b"", f"nothing on stdout when {what}", run.stdout)
     require("no-such-program" in runs[1].stderr or "exec" in runs[1].stderr,
@@ -169,7 +171,7 @@ def test_tidy(lab):
 @points(1, read="handout, Steps; err(3)")
 def test_failing_calls(lab):
     """Whichever call fails, the program says so, exits with status 1 and leaves nothing behind."""
-    lab.each_call_fails(lambda **fault: lab.run(PROGRAM, 1, 2, **fault), "child")
+    lab.each_call_fails(lambda **fault: lab.run(PROGRAM, 1, 2, **fault), "child", "process", "wait")
     lab.fresh()
     run = lab.run(PROGRAM, 1, 2, stdout="/dev/full")
     require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when stdout is full", run.ending)

@@ -85,13 +85,15 @@ def test_killed_child(lab):
 
 @points(1, read="wait(2); handout, Steps")
 def test_children_are_reaped(lab):
-    """Every child has been waited for when the program ends."""
+    """When the program ends, it has waited for every child and unmapped the memory."""
     for fail in None, ("fork", 3, errno.EAGAIN):
         program = lab.start("anonymous_fork", CHILDREN, 1000, hold="end", fail=fail)
         program.held()
         left = [process for process in lab.box.processes() if process.pid != program.pid]
         require(not left, "no child is left, not even as a zombie, when the parent ends" +
                 (" because fork() failed" if fail else ""), left)
+        mapped = [mapping for mapping in program.maps() if mapping.anonymous]
+        require(fail or not mapped, "the shared memory is not mapped any more just before the parent ends", mapped)
         program.resume()
         run = program.wait()
         require(run.exit_status == (1 if fail else 0), f"exit status {1 if fail else 0}", run.ending)
@@ -101,14 +103,22 @@ def test_children_are_reaped(lab):
 @points(1, read="handout, Steps; err(3)")
 def test_failing_calls(lab):
     """Whichever call fails, the program says so, exits with status 1 and leaves nothing behind."""
-    waits = "wait", "waitpid", "waitid"
+    waits, child = ("wait", "waitpid", "waitid"), ("child", "process", "wait")
 
     def scenario(**fault):
         return lab.run("anonymous_fork", CHILDREN, 1000, **fault)
 
-    lab.each_call_fails(scenario, skip=waits)
+    def scenario_of_waiting(**fault):
+        program = lab.start("anonymous_fork", CHILDREN, 1000, hold="end", **fault)
+        program.held()
+        left = [process for process in lab.box.processes() if process.pid != program.pid]
+        require(len(left) <= len(fault), "the program waits for the other children, too, when it cannot wait for one", left)
+        program.resume()
+        return program.wait()
+
+    lab.each_call_fails(scenario, *child, skip=waits)
     lab.fresh()
-    lab.each_call_fails(scenario, "child", only=waits)
+    lab.each_call_fails(scenario_of_waiting, *child, only=waits)
     for name in waits:
         lab.fresh()
         run = scenario(fail=(name, 1, errno.ECHILD))
@@ -119,5 +129,7 @@ def test_failing_calls(lab):
     for nth in 1, 2, CHILDREN:
         lab.fresh()
         run = lab.run("anonymous_fork", CHILDREN, 1000, fail=("fork", nth, errno.EAGAIN))
-        run.require_failure("fork")
+        run.require_failure("fork", *child)
+        forks = [call for call in run.program.calls if call.name == "fork" and call.pid == run.program.pid]
+        require(len(forks) == nth, f"no further fork() after number {nth}, which has failed", f"there were {len(forks)}")
         run.left_behind.require_nothing()

@@ -210,7 +210,7 @@ def test_one_by_one(lab):
 
 @points(1, read="waitpid(2), WIFSIGNALED; handout, Steps")
 def test_children_are_waited_for(lab):
-    """The parent waits for its children without spinning; one that is killed makes it fail, and none is left when it ends."""
+    """The parent waits for its children without spinning; one that is killed makes it fail; when it ends, no child is left and no mapping."""
     program = lab.start(PROGRAM, 3, 1000, hold=("end", 1, "c"))
     children = program.held(3)
     require(program.wait_blocked().number not in SLEEPS, "the parent waits until it is woken, and does not sleep for a time",
@@ -225,12 +225,14 @@ def test_children_are_waited_for(lab):
     program.held()
     left = [process for process in lab.box.processes() if process.pid != program.pid]
     require(not left, "no child is left, not even as a zombie, when the parent ends", left)
+    mapped = [mapping for mapping in program.maps() if mapping.anonymous]
+    require(not mapped, "the shared memory is not mapped any more just before the parent ends", mapped)
 
 
 @points(1, read="handout, Steps; err(3)")
 def test_failing_calls(lab):
     """Whichever call fails, the program says so, exits with status 1 and leaves nothing behind."""
-    lab.each_call_fails(lambda **fault: lab.run(PROGRAM, 2, 100, **fault), "child")
+    lab.each_call_fails(lambda **fault: lab.run(PROGRAM, 2, 100, **fault), "child", "process", "wait")
     for fault in ("fork", 3, errno.EAGAIN), ("sem_wait", 1, errno.EINVAL, "c"):
         lab.fresh()
         program = lab.start(PROGRAM, 3, 100, fail=fault)

@@ -1,4 +1,6 @@
 """Lab 05: a System V segment with a text in it outlives the program that made it."""
+import errno
+
 from shmlab import Bench, points, require, require_bytes
 
 ID = ord("S")
@@ -45,7 +47,7 @@ def test_mode(lab):
 @points(2, read="shmat(2), memcpy(3); handout, Steps 3 and 4")
 def test_text(lab):
     """An unrelated process finds TEXT in the segment."""
-    for text in "hello", "Grüße, shared memory! " * 300:
+    for text in "hello", "Grüße, shared memory! " * 300, "100 %d %5s %%":
         segment = create(lab, text).left_behind.one_segment()
         wanted = text.encode()
         require_bytes(lab.segment_bytes(segment)[: len(wanted)], wanted, "the segment begins with TEXT")
@@ -95,6 +97,11 @@ def test_taken_key(lab):
 def test_failing_calls(lab):
     """Whichever call fails, the program says so, exits with status 1 and leaves nothing behind."""
     lab.each_call_fails(lambda **fault: create(lab, **fault), "meeting_place")
+    lab.fresh()
+    alone, both = (create(lab, fail=[("shmat", 1, errno.ENOMEM), *more]) for more in ([], [("shmctl", 1, errno.EPERM)]))
+    if any(call.injected and call.name == "shmctl" for call in both.program.calls):
+        require(both.exit_status == 1 and both.stderr != alone.stderr,
+                "the program also says that it could not remove the segment", "shmat() failed, and then shmctl() too", both.ending)
     lab.fresh()
     run = lab.run("sysv_create", "no_such_file", "hello")
     run.require_failure("ftok", "no_such_file", because="there is no file no_such_file")

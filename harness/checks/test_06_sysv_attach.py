@@ -3,6 +3,7 @@ from shmlab import Bench, points, require, require_bytes
 
 ID = ord("S")
 FILE = "meeting_place"
+NO_KEY = 0xFFFFFFFF  # -1, what ftok() gives when it has failed; a segment may have it
 
 
 def segment_with(lab: Bench, content: bytes, size: int = 0, mode: int = 0o600):
@@ -26,11 +27,18 @@ def test_usage(lab):
 @points(2, read="shmget(2), shmat(2); handout, Steps")
 def test_prints_the_text(lab):
     """The program prints the text that an unrelated process has left in the segment."""
-    for text in b"hello", b"", "Grüße! ".encode() * 1000, b"two\nlines":
+    for text in b"hello", b"", "Grüße! ".encode() * 1000, b"two\nlines", b"100 %d %5s %%":
         segment_with(lab, text + b"\0", size=len(text) + 100)
         run = attach(lab).require_success()
         require_bytes(run.stdout, text + b"\n", "stdout is the text and a newline")
         lab.fresh()
+    text = b"more than a write() takes " * 100
+    segment_with(lab, text)
+    run = attach(lab, fail=("write", 0, -400))
+    require(run.exit_status == 1 or run.stdout == text + b"\n",
+            f"all of a text of {len(text)} bytes is written, or the program fails", "this check lets no write() take more than "
+            "400 bytes", f"{len(run.stdout)} bytes came", run.ending)
+    lab.fresh()
 
 
 @points(2, read="shmat(2), SHM_RDONLY; handout, Background")
@@ -101,7 +109,10 @@ def test_failing_calls(lab):
 
     lab.each_call_fails(scenario, FILE)
     lab.fresh()
-    lab.run("sysv_attach", "no_such_file").require_failure("ftok", "no_such_file")
+    if lab.own_kernel:
+        lab.make_segment(NO_KEY, b"another's\0")
+    run = lab.run("sysv_attach", "no_such_file")
+    run.require_failure("ftok", "no_such_file", because="there is no file no_such_file")
     lab.fresh()
     segment_with(lab, b"hello\0")
     run = lab.run("sysv_attach", FILE, stdout="/dev/full")

@@ -6,6 +6,7 @@ from shmlab.kernel import parse_maps
 
 ID = ord("S")
 FILE = "meeting_place"
+NO_KEY = 0xFFFFFFFF  # -1, what ftok() gives when it has failed; a segment may have it
 TEXT = b"keep me"
 LINES = ("key", "shmid", "size", "mode", "nattch", "cpid", "lpid", "atime", "dtime", "ctime")
 
@@ -121,6 +122,16 @@ def test_stat(lab):
     require_true_answer(lab, shmid)
     let_go(lab, other)
     require_true_answer(lab, shmid)
+    # Removed after it was found, while another one has it attached: the kernel's flag for that stands above the mode.
+    program = lab.start("sysv_control", FILE, "stat", hold="shmget")
+    program.held()
+    other = holder(lab, shmid)
+    lab.reference("sysv_control", FILE, "remove").wait().require_success()
+    program.resume()
+    run = program.wait()
+    require(run.exit_status == 1 or b"\nmode 0640\n" in run.stdout, "`mode 0640`, the lowest nine bits alone",
+            shown(row(lab, shmid)), "stdout:", run.stdout)
+    let_go(lab, other)
 
 
 @points(1, read="shmctl(2), IPC_SET; handout, Steps and Background")
@@ -215,7 +226,10 @@ def test_failing_calls(lab):
     for words in ["stat"], ["mode", "0640"], ["remove"]:
         lab.each_call_fails(lambda **fault: scenario(*words, **fault), FILE)
         lab.fresh()
-        lab.run("sysv_control", "no_such_file", *words).require_failure("ftok", "no_such_file")
+        if lab.own_kernel:
+            lab.make_segment(NO_KEY, TEXT)
+        run = lab.run("sysv_control", "no_such_file", *words)
+        run.require_failure("ftok", "no_such_file", because="there is no file no_such_file")
         lab.fresh()
     segment_with(lab)
     run = control(lab, "stat", stdout="/dev/full")

@@ -49,7 +49,7 @@ def test_mode(lab):
 @points(2, read="mmap(2), memcpy(3); handout, Steps")
 def test_text(lab):
     """An unrelated process finds TEXT in the object."""
-    for size, text in (4096, "hello"), (6, "hello"), (10000, "Grüße! " * 1000), (1, ""):
+    for size, text in (4096, "hello"), (6, "hello"), (10000, "Grüße! " * 1000), (1, ""), (100, "100 %d %5s %%"):
         run, name = create(lab, size, text)
         run.left_behind.one_object(name)
         wanted = text.encode() + b"\0"

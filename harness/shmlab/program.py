@@ -156,9 +156,16 @@ class Run:
         return signal.Signals(number).name if number in list(signal.Signals) else f"signal {number}"
 
     def says(self, words: Sequence[str]) -> bool:
-        """Whether one of the words is in the message on stderr, the program's own name in front left out."""
-        text = self.stderr.replace(f"{self.name}:", "").replace(f"./{self.name}", "")
-        return any(word in text for word in words)
+        """Whether one of the words is in the message on stderr, in any case, the program's own name in front left out."""
+        text = self.stderr.replace(f"{self.name}:", "").replace(f"./{self.name}", "").lower()
+        return any(word.lower() in text for word in words)
+
+    def other_reason(self, number: int) -> str:
+        """The reason that the message gives, if it is another error's than this one's."""
+        if os.strerror(number) in self.stderr:
+            return ""
+        others = {os.strerror(other) for other in (0, *errno.errorcode)} | MUSL_REASONS
+        return next((reason for reason in sorted(others) if reason in self.stderr), "")
 
     @property
     def ending(self) -> List[str]:
@@ -811,6 +818,8 @@ class Bench:
             require(run.exit_status == 1, "the program notices the failure and ends with exit status 1", story, run.ending)
             require(run.says((name, *names)),
                     f"a message on stderr that names the call ({name}) or what it was about", story, run.ending)
+            require(not run.other_reason(number), "the reason in the message, if it gives one, is the true one: "
+                    f"{os.strerror(number)}", story, run.ending)
             # What takes things back may itself have been the call that failed.
             if name not in REMOVERS:
                 require(not run.left_behind.lines, "the program takes back what it had made before it gives up", story,
@@ -865,6 +874,9 @@ FAILURES: Dict[str, int] = {
 }
 
 MOST_FAILURES = 6  # of one call
+
+# What musl says for "no error" and for ECHILD; its other words for what students mix up are those of the GNU C library.
+MUSL_REASONS = {"No error information", "No child process"}
 
 REMOVERS = ("shmctl", "shm_unlink", "sem_unlink", "unlink", "wait", "waitpid", "waitid")
 
