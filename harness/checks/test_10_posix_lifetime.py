@@ -1,4 +1,5 @@
 """Lab 10: what becomes of a mapping when its descriptor, its name, itself or the bytes behind it go away."""
+import errno
 import os
 import signal
 
@@ -152,9 +153,13 @@ def test_unlink(lab):
     mapping, item = mapped_whole(program, name, child), lab.object(name)
     require(item and item.inode != mapping.inode, f"another object has the name {name} when the child ends",
             item or f"there is no /dev/shm{name}", mapping)
+    require(item.mode == 0o600, "the new object has mode 0600", item)
     require_bytes(lab.object_bytes(name), b"y", "the bytes of the new object")
     require_bytes(program.memory(mapping, child), b"x" * SIZE, "the bytes of the old object")
     go_on(lab, program).require_success()
+    name, program, _ = stop_at(lab, "unlink", "shm_unlink")
+    lab.make_object(name, b"somebody else's", mode=0o666)
+    go_on(lab, program).require_failure("shm_open", name, because="another process has taken the name after shm_unlink()")
 
 
 @points(1, read="munmap(2); signal(7), SIGSEGV; handout, Background")
@@ -240,9 +245,9 @@ def test_failing_calls(lab):
                 counts[call.name] = counts.get(call.name, 0) + 1
         # In the parent the first and the last of a name; in the children the first that each of them makes.
         faults |= {(call, nth, who) for call, most in counts.items() for nth in ((1, most) if who == "p" else (1,))}
-    for call, nth, who in sorted(faults):
+    for call, nth, who in sorted(faults | {("write", 1, "c")}):
         lab.fresh()
-        run = lab.run("posix_lifetime", lab.name(), fail=(call, nth, FAILURES[call], who))
+        run = lab.run("posix_lifetime", lab.name(), fail=(call, nth, FAILURES.get(call, errno.ENOSPC), who))
         program = lab.history[-1]
         hit = [made.pid for made in program.calls if made.injected]
         if not hit:

@@ -229,16 +229,21 @@ def test_others_die_too(lab):
     require_bytes(other.wait().require_success().stdout, Bank((750, 250), repairs=4).answer,
                   "the one that waited repairs the bank, and goes on")
 
+    seen = []
     for point in points_from_lock(lab, dead_owner(lab, HALF_DONE, first), "show"):
         if point[0] == "pthread_mutex_unlock":
             break
         name = dead_owner(lab, HALF_DONE, first)
         then = kill_at(lab, name, point, "show")
+        seen.append((point, then))
         run = stranger(lab, name, "show")
         story = f"the one that repaired was killed after {point[0]}() number {point[1]}, with {then.line}"
         require(run.exit_status == 0, "the next process can go on", story, run.ending)
         bank = look(lab, name)
         require(bank.account == (800, 200), "account 800 200", story, f"the next process makes of it: {bank.line}")
+    require(any(bank.account == (800, 200) and bank.under_way for _, bank in seen),
+            "after some call of the repair: both accounts are put back, and the transfer is still under way",
+            [f"after {name}() number {nth}: {bank.line}" for (name, nth), bank in seen])
 
 
 @points(1, read="handout, Steps; err(3)")
@@ -265,12 +270,12 @@ def test_failing_calls(lab):
         return whole(name, run, (800, 200)) if fault else run
 
     first = points_from_lock(lab, lab.name(), "transfer", 1)[0]
-    lab.each_call_fails(transfer, "/shmlab")
+    lab.each_call_fails(transfer, "/shmlab", " mutex")  # "lock the mutex", say; but not another call
     lab.fresh()
     # Of a process that repairs, only what it does beyond the others.
     inside = {name for name, _ in points_from_lock(lab, dead_owner(lab, HALF_DONE, first), "show")[1:]}
     made = {call.name for call in lab.history[-1].calls}
-    lab.each_call_fails(repair, "/shmlab", skip=sorted(made - inside))
+    lab.each_call_fails(repair, "/shmlab", " mutex", skip=sorted(made - inside))
     lab.fresh()
     work(lab, "/no/such/name", "show").require_failure("shm_open", "/no/such/name")
     name = lab.name()

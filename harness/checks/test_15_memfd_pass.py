@@ -89,9 +89,22 @@ def one_memory(sender, descriptors) -> int:
 def sealed(content: bytes, seals: int = sum(SEALS)) -> int:
     """A memfd with these bytes and seals."""
     descriptor = os.memfd_create("check", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
+    os.fchmod(descriptor, 0o600)
     os.write(descriptor, content)
     fcntl.fcntl(descriptor, ADD_SEALS, seals)
     return descriptor
+
+
+def one_more_seal() -> int:
+    """F_SEAL_EXEC, which is none of the four, where the kernel has it (Linux 6.3); else 0."""
+    descriptor = sealed(b"", 0)
+    try:
+        fcntl.fcntl(descriptor, ADD_SEALS, 32)
+        return 32
+    except OSError:
+        return 0
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -123,10 +136,11 @@ def sending(lab: Bench, descriptors, data: bytes = b"\0", **options):
                 os.close(descriptor)
 
 
-def prints(lab: Bench, content: bytes, wanted: bytes) -> None:
-    with sending(lab, [sealed(content)]) as receiver:
+def prints(lab: Bench, content: bytes, wanted: bytes, more: int = 0) -> None:
+    with sending(lab, [sealed(content, sum(SEALS) | more)]) as receiver:
         run = receiver.wait()
-    require(run.exit_status == 0, "the receiver takes a memfd that is sealed as it should be", run.ending)
+    require(run.exit_status == 0, "the receiver takes a memfd that is sealed as it should be",
+            f"it has the four seals, and also F_SEAL_EXEC ({more})" if more else [], run.ending)
     require_bytes(run.stdout, wanted, "stdout is the text and a newline")
 
 
@@ -240,7 +254,7 @@ def test_receiver_wants_one_descriptor(lab):
 @points(1, read="fcntl(2), F_GET_SEALS; handout, Background")
 def test_receiver_wants_seals(lab):
     """The receiver refuses what is no memfd, and a memfd that lacks one of the seals."""
-    prints(lab, b"hello\0", b"hello\n")
+    prints(lab, b"hello\0", b"hello\n", one_more_seal())
     for bit, name in SEALS.items():
         refused(lab, f"sends a memfd without {name}", [sealed(b"hello\0", sum(SEALS) - bit)])
     lab.file("file", b"hello\0")

@@ -8,6 +8,7 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 FILE = "notes"
 LINE = b"0123456789abcdef\n"  # 17 bytes: no two pages are alike
 HOLE = 64 << 20
+FAR = 5 << 30
 MS_SYNC = 4
 BEFORE_THE_COPY = ("open", "fstat", "ftruncate", "posix_fallocate", "mmap")
 
@@ -39,13 +40,13 @@ def make(lab: Bench, size: int, mode: int = 0o666) -> bytes:
     return content(size)
 
 
-def make_hole(lab: Bench) -> None:
+def make_hole(lab: Bench, size: int = HOLE) -> None:
     """Makes FILE anew: large, and nothing behind it."""
     make(lab, 0)
     fd = os.open(FILE, os.O_RDWR | os.O_CLOEXEC, dir_fd=lab.box.work_fd)
-    os.ftruncate(fd, HOLE)
+    os.ftruncate(fd, size)
     os.close(fd)
-    lab.made_by_check[:] = [f"a file {FILE}, {HOLE} bytes with nothing behind them: truncate -s {HOLE} {FILE}"]
+    lab.made_by_check[:] = [f"a file {FILE}, {size} bytes with nothing behind them: truncate -s {size} {FILE}"]
 
 
 def stored(lab: Bench) -> bytes:
@@ -207,6 +208,10 @@ def test_preview(lab):
         require_bytes(run.stdout, changed(old, offset, text)[offset // PAGE * PAGE:after],
                       "stdout is the pages that TEXT lies in, up to the end of the file")
         require_bytes(stored(lab), old, "the file is as it was")
+    # Offsets that no 32 bits hold. A preview stores nothing, so it costs no room either.
+    make_hole(lab, FAR + 2 * PAGE)
+    run = store(lab, FAR + 7, "far", "preview").require_success()
+    require_bytes(run.stdout, changed(bytes(PAGE), 7, "far"), f"stdout is the page with TEXT, which begins at byte {FAR}")
     for size, offset, text in GROWTHS:
         old = make(lab, size)
         run = store(lab, offset, text, "preview")

@@ -237,8 +237,9 @@ def test_links(lab):
     require_walk(lab, GOOD, [word for _, word in NODES], "a good list")
     top = 1 << 64
     # At SIZE - 1004 there are only zero bytes: a fine node, were it not misaligned.
-    links = [8, 16, SIZE - 1004, SIZE - 8, SIZE, 3 * PAGE, 1 << 32, 0x7FFFF7FBF050, 1 << 63, top - 8, top - PAGE]
+    # And 2 to the power of 32 beyond the last node: that node, were it not for the upper half of the number.
     middle, last = NODES[1][0], NODES[-1][0]
+    links = [8, 16, SIZE - 1004, SIZE - 8, SIZE, 3 * PAGE, (1 << 32) + last, 0x7FFFF7FBF050, 1 << 63, top - 8, top - PAGE]
     places = [("head", FIRST, links), ("second node", middle, links), ("last node", last, [16, 68, SIZE, top - 8])]
     for where, at, values in places:
         what = f"of {SIZE:#x} bytes, and the link in the {where} is"
