@@ -43,7 +43,8 @@ int main(int argc, char *argv[])
         strcpy(memory, argv[2]);
     if (memory == (void *)-1 || shmdt(memory) == -1) {
         warn("%s", memory == (void *)-1 ? "shmat" : "shmdt");
-        shmctl(id, IPC_RMID, NULL);
+        if (shmctl(id, IPC_RMID, NULL) == -1)
+            warn("shmctl");
         return 1;
     }
     return 0;

@@ -47,7 +47,8 @@ int main(int argc, char *argv[])
         strcpy(memory, argv[2]);
     if (!attached || shmdt(memory) == -1) {
         warn(attached ? "shmdt" : "shmat");
-        shmctl(id, IPC_RMID, NULL);
+        if (shmctl(id, IPC_RMID, NULL) == -1)
+            warn("shmctl");
         lock();
         return 1;
     }
