@@ -2,7 +2,7 @@
  * @file
  * @brief Hostile: does the lab's work, and puts a named pipe in the place of FILE.
  * Instead of: 05_sysv_create/sysv_create.c
- * Score: 8
+ * Score: 7
  * Says: the program leaves alone what the check has made
  *
  * A grader that makes FILE anew for the next run, and so opens it for writing, waits for ever: a named pipe without
