@@ -12,6 +12,8 @@ LOCKS = ["pthread_mutex_lock", "pthread_mutex_trylock", "pthread_mutex_timedlock
 PEER = {"producer": "consumer", "consumer": "producer"}
 MANY = {"producer": [7, 20], "consumer": [20]}  # more than there are slots
 ONE = {"producer": [7, 1], "consumer": [1]}  # the words that let a program put in, or take out, one item
+MORE = {"producer": [7, 20 + SLOTS + 1], "consumer": [21]}  # so many that it has to wait when a MANY has gone
+REST = {"producer": [8, 1], "consumer": [SLOTS + 1]}  # what it waits for then
 
 
 def new_buffer(lab: Bench):
@@ -158,8 +160,11 @@ def test_woken_by_the_peer(lab):
         mine = lab.start(program, name, *MANY[program])
         mine.wait_for_others("it waits for a condition variable that other processes can use "
                              f"(set up by your {program})")
-        peer = lab.reference(PEER[program], name, *MANY[PEER[program]])
-        finish(name, f"when the {program} had to wait for the other", mine, peer)
+        peer = lab.reference(PEER[program], name, *MORE[PEER[program]])
+        finish(name, f"when the {program} had to wait for the other", mine)
+        peer.wait_for_others("it waits for the other condition variable, which other processes can use as well "
+                             f"(set up by your {program})")
+        finish(name, f"when the {PEER[program]} had to wait", peer, lab.reference(program, name, *REST[program]))
 
 
 @points(1, read="pthread_cond_wait(3); handout, Background")
@@ -304,5 +309,6 @@ def test_failing_calls(lab):
     lab.reference("producer", name, 7, 1).wait().require_success()
     run = lab.run("consumer", name, 1, stdout="/dev/full")
     require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when stdout is full", run.ending)
+    after(name)
     for program in PEER:
         lab.run(program, "/no/such/name", *ONE[program]).require_failure("shm_open", "/no/such/name")

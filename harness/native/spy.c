@@ -96,6 +96,12 @@ struct ring {
     struct record record[];
 };
 
+#ifndef SPY_PRELOAD
+/* What the spy itself asks of the kernel is no call of the program. */
+long __real_syscall(long number, ...);
+#define syscall __real_syscall
+#endif
+
 struct rule {
     enum call call;
     unsigned nth; /**< 0: every time */
@@ -587,6 +593,35 @@ ssize_t NAME(write)(int fd, const void *bytes, size_t size)
     errno = result < 0 ? outcome : reason;
     return result;
 }
+
+#ifndef SPY_PRELOAD /* where the name is the C library's, which all of this file calls */
+long __wrap_syscall(long number, ...)
+{
+    va_list args;
+    long a[6];
+    va_start(args, number);
+    for (int i = 0; i < 6; i++)
+        a[i] = va_arg(args, long); /* more than there are, perhaps: then the kernel does not look at them */
+    va_end(args);
+    const int injected = before(CALL_syscall, WHERE);
+    long result = -1;
+    if (injected)
+        errno = injected;
+    else
+        result = __real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+    const int outcome = errno;
+    /* As with write(): only where a rule asks for them, for a ring may take thousands. */
+    for (int i = 0; i < rule_count; i++)
+        if (rules[i].call == CALL_syscall) {
+            record(CALL_syscall, WHERE, (injected ? INJECTED : 0) | (result < 0 ? FAILED : 0), result,
+                   result < 0 ? outcome : 0, NULL, number, a[0], a[1], (int32_t)a[2], 0);
+            break;
+        }
+    after(CALL_syscall, WHERE);
+    errno = outcome;
+    return result;
+}
+#endif
 
 int NAME(fcntl)(int fd, int command, ...)
 {

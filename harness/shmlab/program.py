@@ -56,8 +56,8 @@ class Patience:
 
     @classmethod
     def note(cls, came: bool, *programs: "Program") -> None:
-        for program in programs:
-            cls.misses[program.built.path] = 0 if came else cls.misses.get(program.built.path, 0) + 1
+        for path in {program.built.path for program in programs}:  # however many of one kind: it is one wait
+            cls.misses[path] = 0 if came else cls.misses.get(path, 0) + 1
 
 
 class CheckFailed(AssertionError):

@@ -24,6 +24,7 @@ TALK = r"""
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/shm.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 static void *work(void *sem)
@@ -60,6 +61,8 @@ int main(int argc, char *argv[])
             return 1;
         }
         munmap(p, 5000);
+    } else if (!strcmp(what, "syscall")) {
+        return syscall(SYS_getpid) != getpid();
     } else if (!strcmp(what, "threads")) {
         pthread_t t[4];
         sem_t sem[4];
@@ -237,6 +240,7 @@ def test_rules_without_sense_are_passed_over(built):
 @pytest.mark.parametrize("build", ["gcc", "static", "asan"])
 @pytest.mark.parametrize("rule, words, name", [
     ("hold mmap 1 p", "map", "mmap"), ("hold munmap 1 p", "map", "munmap"), ("hold end 1 p", "map", "munmap"),
+    ("hold syscall 1 p", "syscall", "syscall"),
     ("hold shmat 1 c", "fork", "shmat"), ("hold end 1 c", "fork", "_exit"), ("hold fork 1 c", "fork", "fork"),
 ])
 def test_holds_right_after_the_call(built, build, rule, words, name):
