@@ -100,8 +100,8 @@ def test_failing_calls(lab):
     lab.fresh()
     alone, both = (create(lab, fail=[("shmat", 1, errno.ENOMEM), *more]) for more in ([], [("shmctl", 1, errno.EPERM)]))
     if any(call.injected and call.name == "shmctl" for call in both.program.calls):
-        require(both.exit_status == 1 and both.stderr != alone.stderr,
-                "the program also says that it could not remove the segment", "shmat() failed, and then shmctl() too", both.ending)
+        require(both.exit_status == 1 and both.stderr != alone.stderr, "the program also says that it could not remove "
+                "the segment", "shmat() failed, and then shmctl() too (this check made them fail)", both.ending)
     lab.fresh()
     run = lab.run("sysv_create", "no_such_file", "hello")
     run.require_failure("ftok", "no_such_file", because="there is no file no_such_file")

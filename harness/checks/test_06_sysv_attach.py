@@ -33,11 +33,11 @@ def test_prints_the_text(lab):
         require_bytes(run.stdout, text + b"\n", "stdout is the text and a newline")
         lab.fresh()
     text = b"more than a write() takes " * 100
-    segment_with(lab, text)
+    segment_with(lab, text + b"\0")
     run = attach(lab, fail=("write", 0, -400))
     require(run.exit_status == 1 or run.stdout == text + b"\n",
-            f"all of a text of {len(text)} bytes is written, or the program fails", "this check lets no write() take more than "
-            "400 bytes", f"{len(run.stdout)} bytes came", run.ending)
+            f"all of a text of {len(text)} bytes is written, or the program fails",
+            "this check lets no write() take more than 400 bytes", f"{len(run.stdout)} bytes came", run.ending)
     lab.fresh()
 
 

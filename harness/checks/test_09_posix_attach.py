@@ -41,8 +41,9 @@ def test_prints_all_bytes(lab):
         run = attach(lab, content).require_success()
         require_bytes(run.stdout, content, f"stdout is all of an object of {len(content)} bytes")
     run = attach(lab, some_bytes(PAGE), fail=("write", 0, -400))
-    require(run.exit_status == 1 or run.stdout == some_bytes(PAGE), f"all of an object of {PAGE} bytes is written, or the program "
-            "fails", "this check lets no write() take more than 400 bytes", f"{len(run.stdout)} bytes came", run.ending)
+    require(run.exit_status == 1 or run.stdout == some_bytes(PAGE),
+            f"all of an object of {PAGE} bytes is written, or the program fails",
+            "this check lets no write() take more than 400 bytes", f"{len(run.stdout)} bytes came", run.ending)
 
 
 @points(1, read="mmap(2), EINVAL; handout, Background")

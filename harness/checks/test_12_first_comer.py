@@ -132,6 +132,11 @@ def test_one_at_a_desk(lab):
     require(require_office(lab, name, [10])["visits"][0] == 0, "nobody counts a visit to a desk that another is at",
             office(lab, name)[0])
     runs += finish([slow, last], "when the one at its desk has left it")
+    leaving = come(lab, name, 40, hold="sem_post")
+    leaving.held()
+    now = require_office(lab, name, [10])
+    require(sum(now["visits"]) == now["tickets"], "a visit is counted before the next one may come", office(lab, name)[0])
+    runs += finish([leaving], "when it has left its desk")
     require_served(lab, name, runs, [10])
 
 
