@@ -817,7 +817,7 @@ class Bench:
             times = "" if nth == 1 else f" the {nth}{'nd' if nth == 2 else 'rd' if nth == 3 else 'th'} time"
             story = f"{name}() failed{times} with {errno.errorcode[number]} (this check made it fail)"
             require(run.exit_status == 1, "the program notices the failure and ends with exit status 1", story, run.ending)
-            require(run.says((name, *names)),
+            require(run.says((name, name.split("attr_")[-1], *names)),
                     f"a message on stderr that names the call ({name}) or what it was about", story, run.ending)
             require(not run.other_reason(number), "the reason in the message, if it gives one, is the true one: "
                     f"{os.strerror(number)}", story, run.ending)
