@@ -2,8 +2,9 @@
 #
 # LAB=05     one lab            CC=clang  another compiler       V=1  show everything
 # IN=folder  other programs     SAN=1     with sanitizers        TIER=host  without namespaces
+# JOBS=1     one at a time
 # (not for students
-# FROM=folder OUT=folder COURSE=file JOBS=2 TRUST=1   for make grade
+# FROM=folder OUT=folder COURSE=file TRUST=1   for make grade
 # not for students)
 
 LAB ?=
@@ -11,11 +12,11 @@ IN ?= labs
 SAN ?=
 V ?=
 TIER ?=
+JOBS ?=
 # (not for students
 FROM ?=
 OUT ?= results
 COURSE ?=
-JOBS ?=
 TRUST ?=
 # not for students)
 
@@ -29,7 +30,7 @@ PROGRAMS := $(SOURCES:%.c=build/%)
 NUMBERS := $(sort $(foreach folder,$(dir $(SOURCES)),$(firstword $(subst _, ,$(notdir $(patsubst %/,%,$(folder)))))))
 
 SETUP := harness/setup.sh
-OPTIONS = $(if $(LAB),--lab "$(LAB)") --cc "$(CC)" $(if $(SAN),--san) $(if $(TIER),--tier $(TIER)) $(if $(V),-v)
+OPTIONS = $(if $(LAB),--lab "$(LAB)") --cc "$(CC)" $(if $(SAN),--san) $(if $(TIER),--tier $(TIER)) $(if $(JOBS),--jobs $(JOBS)) $(if $(V),-v)
 SHMLAB := PYTHONPATH=harness
 
 .PHONY: all $(NUMBERS) check watch hint doctor clean-ipc clean help FORCE
@@ -107,7 +108,7 @@ clean: ## removes build/, everything that was made
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1~\2/p' Makefile | awk -F'~' '{ printf "%-18s %s\n", $$1, $$2 }'
-	@echo '  options: LAB=05 IN=folder CC=clang SAN=1 V=1 TIER=host'
+	@echo '  options: LAB=05 IN=folder CC=clang SAN=1 V=1 TIER=host JOBS=1'
 # (not for students
-	@echo '  of make grade: FROM=submissions OUT=results COURSE=file JOBS=2 LAB=05 TRUST=1'
+	@echo '  of make grade: FROM=submissions OUT=results COURSE=file TRUST=1'
 # not for students)
