@@ -27,7 +27,7 @@ from .side_by_side import die_with
 LABS_AT_A_TIME = 6  # that one process grades: starting pytest costs as much as a small lab
 LAB_SECONDS = 120.0  # before a lab's checks are given up; each program has its own, shorter limits
 MOST_ATTEMPTS = 2
-JUDGING = ("labs", "native", "kernel", "calls", "box", "build", "program", "plugin", "feedback", "results")
+JUDGING = ("labs", "native", "kernel", "calls", "box", "build", "program", "side_by_side", "plugin", "feedback", "results")
 
 
 @dataclass
