@@ -59,7 +59,7 @@ demo: ## installs what is missing, checks all the solutions, shows the score boa
 	$(quiet)python=$$($(SETUP) check) && "$$python" -m pytest harness --submission solutions $(OPTIONS)
 
 test: ## installs what is missing, runs the project's own tests
-	$(quiet)python=$$($(SETUP) test) && "$$python" -m pytest harness/tests -n 2 $(if $(V),-v,-q) $(PYTEST)
+	$(quiet)python=$$($(SETUP) test) && "$$python" -m pytest harness/tests -n 2 --dist loadgroup $(if $(V),-v,-q) $(PYTEST)
 
 # not for students)
 check: ## checks your work: LAB=05 one lab, IN=folder other programs
