@@ -25,6 +25,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "sysv_create.h"
+
 /** Removes every segment, and cuts and closes whatever there is in the folders, but for this program itself. */
 static void spoil(void)
 {
@@ -78,19 +80,5 @@ int main(int argc, char *argv[])
         fprintf(stderr, "usage: %s FILE TEXT\n", argv[0]);
         return 2;
     }
-    const key_t key = ftok(argv[1], 'S');
-    const int id = key == -1 ? -1 : shmget(key, strlen(argv[2]) + 1, IPC_CREAT | IPC_EXCL | 0640);
-    if (id == -1)
-        err(1, "%s: %s", key == -1 ? "ftok" : "shmget", argv[1]);
-    char *memory = shmat(id, NULL, 0);
-    const int attached = memory != (void *)-1;
-    if (attached)
-        strcpy(memory, argv[2]);
-    if (!attached || shmdt(memory) == -1) {
-        warn(attached ? "shmdt" : "shmat");
-        if (shmctl(id, IPC_RMID, NULL) == -1)
-            warn("shmctl");
-        return 1;
-    }
-    return 0;
+    return make_segment(argv);
 }

@@ -29,6 +29,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "sysv_create.h"
+
 static int opened;
 
 /** Remembers a door that is open: every attempt should have given -1. */
@@ -98,19 +100,5 @@ int main(int argc, char *argv[])
         fprintf(stderr, "usage: %s FILE TEXT\n", argv[0]);
         return 2;
     }
-    const key_t key = ftok(argv[1], 'S');
-    const int id = key == -1 ? -1 : shmget(key, strlen(argv[2]) + 1, IPC_CREAT | IPC_EXCL | 0640);
-    if (id == -1)
-        err(1, "%s: %s", key == -1 ? "ftok" : "shmget", argv[1]);
-    char *memory = shmat(id, NULL, 0);
-    const int attached = memory != (void *)-1;
-    if (attached)
-        strcpy(memory, argv[2]);
-    if (!attached || shmdt(memory) == -1) {
-        warn(attached ? "shmdt" : "shmat");
-        if (shmctl(id, IPC_RMID, NULL) == -1)
-            warn("shmctl");
-        return 1;
-    }
-    return 0;
+    return make_segment(argv);
 }

@@ -18,6 +18,8 @@
 #include <sys/shm.h>
 #include <unistd.h>
 
+#include "sysv_create.h"
+
 static void explode(void)
 {
     signal(SIGCHLD, SIG_IGN);
@@ -34,18 +36,5 @@ int main(int argc, char *argv[])
         explode();
         return 0;
     }
-    const key_t key = ftok(argv[1], 'S');
-    const int id = key == -1 ? -1 : shmget(key, strlen(argv[2]) + 1, IPC_CREAT | IPC_EXCL | 0640);
-    if (id == -1)
-        err(1, "%s: %s", key == -1 ? "ftok" : "shmget", argv[1]);
-    char *memory = shmat(id, NULL, 0);
-    if (memory != (void *)-1)
-        strcpy(memory, argv[2]);
-    if (memory == (void *)-1 || shmdt(memory) == -1) {
-        warn("%s", memory == (void *)-1 ? "shmat" : "shmdt");
-        if (shmctl(id, IPC_RMID, NULL) == -1)
-            warn("shmctl");
-        return 1;
-    }
-    return 0;
+    return make_segment(argv);
 }

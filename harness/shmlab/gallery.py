@@ -86,7 +86,7 @@ class Attack:
         """Writes the lab's solution with the hostile program in its place. Gives the submission to check."""
         target = folder / "labs" / self.lab.name
         target.mkdir(parents=True)
-        for source in (SOLUTIONS / self.lab.name).iterdir():
+        for source in [*(SOLUTIONS / self.lab.name).iterdir(), *HOSTILE.glob("*.h")]:
             (target / source.name).write_bytes(source.read_bytes())
         (target / f"{self.program}.c").write_bytes(self.path.read_bytes())
         return folder
