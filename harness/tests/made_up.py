@@ -1,6 +1,6 @@
 """A made-up course of sixty: solutions, skeletons, every known mistake, half-finished work, odd shapes, hostile programs.
 
-    python3 harness/tests/made_up.py FOLDER [SHARE]     writes it, or one student of so many, to try `make grade` on
+    /usr/bin/python3 harness/tests/made_up.py FOLDER [SHARE]     writes it, or one student of so many, to try `make grade` on
 """
 from __future__ import annotations
 
@@ -64,9 +64,8 @@ def build(folder: Path, share: int = 1) -> Expected:
         for lab in half:
             _copy((SOLUTIONS if lab in half[:2] else LABS) / lab.name, where / "labs" / lab.name)
             expected[name][lab.name] = (set() if lab in half[:2] else every[lab.name], set())
-    # Some of each lab, beside everybody else; test_hostile.py has all of them, and their words.
-    some = [attack for lab in all_labs() for attack in [one for one in gallery.hostile() if one.lab == lab][:8]]
-    hostile = _spread(some, [f"hostile-{number:02}" for number in range(8)])
+    # A third of them, beside everybody else; test_hostile.py has all, and their words.
+    hostile = _spread(gallery.hostile()[::3], [f"hostile-{number:02}" for number in range(8)])
     for name, attacks in hostile.items():
         where = student(name)
         for attack in attacks:
