@@ -374,7 +374,8 @@ def take(submission: Submission, labs: List[Lab], target: Path) -> Taken:
                   and (_folder_fit(lab, found.path) >= 2 or found.path.suffix == ".h")
                   and re.search(r"\.[ch]$", found.path.name)][: MOST_SOURCES - len(used)]
         for name, found in [(f"{program}.c", found) for program, found in chosen.items() if found] + \
-                [(found.path.name, found) for found in others if f"{found.path.stem}" not in lab.programs]:
+                [(found.path.name, found) for found in others
+                 if found.path.suffix == ".h" or found.path.stem not in lab.programs]:
             content = _content(found, name, notes)
             if content is not None:
                 contents[name] = content

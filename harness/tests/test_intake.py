@@ -157,9 +157,11 @@ def test_a_huge_tree_is_looked_at_in_part(tmp_path):
 def test_two_programs_of_one_name_and_headers_beside(tmp_path):
     put(tmp_path / "in", "ada/05_sysv_create/sysv_create.c", b'#include "own.h"\n')
     put(tmp_path / "in", "ada/05_sysv_create/own.h", b"/* mine */\n")
+    put(tmp_path / "in", "ada/05_sysv_create/sysv_create.h", b"/* named after the program */\n")
     put(tmp_path / "in", "ada/old/05_sysv_create/sysv_create.c", b"old")
     files, notes = taken_in(tmp_path / "in")
-    assert files == {"05_sysv_create/sysv_create.c": b'#include "own.h"\n', "05_sysv_create/own.h": b"/* mine */\n"}
+    assert files == {"05_sysv_create/sysv_create.c": b'#include "own.h"\n', "05_sysv_create/own.h": b"/* mine */\n",
+                     "05_sysv_create/sysv_create.h": b"/* named after the program */\n"}
     assert any("more than once" in note for note in notes)
 
 
