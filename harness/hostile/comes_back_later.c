@@ -27,10 +27,13 @@
 
 #include "sysv_create.h"
 
-/** Removes every segment, and cuts and closes whatever there is in the folders, but for this program itself. */
+/**
+ * Removes every segment, and cuts and closes whatever there is in the folders, but for this program itself. The spy's
+ * record stays: the program's own next run in this check could die of it (cuts_the_record.c is about that).
+ */
 static void spoil(void)
 {
-    static const char *const folders[] = {"/dev/shm", "/tmp/lab", "/run/shmlab"};
+    static const char *const folders[] = {"/dev/shm", "/tmp/lab"};
     struct shm_info info;
     struct shmid_ds one;
     const int most = shmctl(0, SHM_INFO, (struct shmid_ds *)&info);
@@ -39,7 +42,7 @@ static void spoil(void)
         if (id != -1)
             shmctl(id, IPC_RMID, NULL);
     }
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 2; i++) {
         DIR *folder = opendir(folders[i]);
         struct dirent *entry;
         char path[400];
