@@ -22,7 +22,7 @@ from .course import Course
 from .intake import Submission, Taken
 from .labs import CHECKS, ROOT, SOLUTIONS, Lab, UserError
 from .results import ERROR, FAILED, PASSED, write_whole
-from .side_by_side import die_with
+from .side_by_side import fork
 
 LABS_AT_A_TIME = 6  # that one process grades: starting pytest costs as much as a small lab
 LAB_SECONDS = 120.0  # before a lab's checks are given up; each program has its own, shorter limits
@@ -99,18 +99,15 @@ class Grader:
         words += [word for lab in unit.labs for word in ("--lab", lab.number)]
         sys.stdout.flush()
         sys.stderr.flush()
-        parent = os.getpid()
-        pid = os.fork()
+        pid = fork()
         if pid:
             return pid
         try:
-            die_with(parent)
             os.setsid()  # Ctrl-C is for the one who shares the work out
             for number, name in (0, "/dev/null"), (1, partial / "output.txt"), (2, partial / "output.txt"):
                 fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
                 os.dup2(fd, number)
                 os.close(fd)
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.chdir(ROOT)
             import pytest
 

@@ -21,11 +21,24 @@ from .labs import UserError
 _NUMBER = struct.Struct("<I")  # of a portion; and the length of a message
 
 
-def die_with(parent: int) -> None:
-    """For a forked child: nobody works on when the parent, whose pid this is, has gone."""
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
-    if os.getppid() != parent:
-        os._exit(1)
+def fork() -> int:
+    """Like os.fork(), but the child ends when its parent has gone, and at an interrupt.
+
+    The parent hears of an interrupt that comes meanwhile when it has forked: Python would lose one that falls into what
+    its modules do at a fork.
+    """
+    parent = os.getpid()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        pid = os.fork()
+        if pid == 0:
+            ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
+            if os.getppid() != parent:
+                os._exit(1)
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return pid
 
 
 class _Sender:
@@ -59,14 +72,11 @@ def _work(session: pytest.Session, portions: Sequence[Sequence[int]], numbers: i
 def _start(session: pytest.Session, portions: Sequence[Sequence[int]], numbers: int) -> Tuple[int, int]:
     """Forks a process that works. Gives its pid and the pipe on which it sends."""
     ours, theirs = os.pipe()
-    parent = os.getpid()
-    pid = os.fork()
+    pid = fork()
     if pid:
         os.close(theirs)
         return pid, ours
     try:
-        die_with(parent)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
         null = os.open("/dev/null", os.O_RDWR)
         for fd in 0, 1, 2:
             os.dup2(null, fd)
