@@ -31,7 +31,7 @@ static void leave(void)
     semget(IPC_PRIVATE, 1, IPC_CREAT | 0666);
     msgget(IPC_PRIVATE, IPC_CREAT | 0666);
     mq_open("/hostile-left", O_RDWR | O_CREAT, 0666, NULL);
-    if (daemon(1, 1) == -1)
+    if (fork() > 0 || daemon(1, 1) == -1)
         return;
     signal(SIGTERM, SIG_IGN);
     for (;;)
@@ -62,7 +62,6 @@ int main(int argc, char *argv[])
     }
     if (close(fd) == -1)
         err(1, "close: %s", argv[1]);
-    if (fork() == 0)
-        leave();
+    leave();
     return 0;
 }
