@@ -112,13 +112,15 @@ def test_exec_drops_the_mappings(lab):
     """A child that becomes PROGRAM has none of the parent's mappings left, and what it stored before stays."""
     program = lab.start(PROGRAM, OLD, NEW, "cat", "-", stdin=b"")
 
-    def child_in_cat():
-        return [process.pid for process in lab.box.processes() if process.parent == program.pid
-                and process.command == "cat" and program.blocked(process.pid)]
+    children = []
 
-    ready = lab.poll(lambda: bool(child_in_cat()) or program.started.status is not None, 4)
-    children = child_in_cat()
-    require(ready and children, "fork_copies OLD NEW cat - has a child that has become cat, and waits for it",
+    def child_waits_in_cat():
+        children[:] = [process.pid for process in lab.box.processes() if process.parent == program.pid
+                       and process.command == "cat" and program.stands(process.pid).place == "waits"]
+        return children or program.started.status is not None
+
+    lab.poll(child_waits_in_cat, 4)
+    require(children, "fork_copies OLD NEW cat - has a child that has become cat, and waits for it",
             program.standing() if program.started.status is None else program.wait().ending)
     ours = [mapping for mapping in program.maps() if mapping.anonymous]
     theirs = [mapping for mapping in program.maps(children[0]) if mapping.anonymous]

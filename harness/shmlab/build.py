@@ -150,9 +150,11 @@ def _keep(program: str, box: Box, run: Started, target: Path) -> None:
     binary: Optional[bytes] = None
     error: Optional[str] = None
     said = run.output[2].decode("utf-8", "replace").replace(box.work + "/", "")
-    if run.timed_out or run.status is None or (run.status & 0x7F):
+    # What the compiler calls may be what the limit has ended: then the compiler itself fails, in its own words.
+    out_of_time = run.timed_out or run.status is None or (run.status != 0 and run.cpu >= COMPILE_CPU_SECONDS)
+    if out_of_time or run.over_memory or run.status & 0x7F:
         error = f"the compiler did not finish {program}.c within {COMPILE_SECONDS} s or within its memory"
-        if run.timed_out or run.status is None:
+        if out_of_time:
             _gave_up[target] = error
             return
     elif run.status != 0:
