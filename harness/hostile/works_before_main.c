@@ -10,15 +10,12 @@
  */
 #define _GNU_SOURCE
 
-#include <err.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/ipc.h>
-#include <sys/shm.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <signal.h>
 #include <unistd.h>
+
+#include "sysv_create.h"
 
 static void part(int argc, char **argv, char **environment)
 {
@@ -35,19 +32,5 @@ __attribute__((section(".preinit_array"), used)) static void (*before_all)(int, 
 
 int main(int argc, char *argv[])
 {
-    if (argc != 3) {
-        fprintf(stderr, "usage: %s FILE TEXT\n", argv[0]);
-        return 2;
-    }
-    if (access(argv[1], F_OK) == -1)
-        err(1, "ftok: %s", argv[1]);
-    const key_t key = ftok(argv[1], 'S');
-    const int id = shmget(key, strlen(argv[2]) + 1, IPC_CREAT | IPC_EXCL | 0640);
-    if (id == -1)
-        err(1, "shmget: %s", argv[1]);
-    char *memory = shmat(id, NULL, 0);
-    if (memory != (void *)-1)
-        strcpy(memory, argv[2]);
-    shmdt(memory);
-    return 0;
+    return create_carelessly(argc, argv);
 }
