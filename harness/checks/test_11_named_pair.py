@@ -254,7 +254,9 @@ def test_failing_calls(lab):
         made = None
         if settle(mine):
             made = lab.object(name)
-            lab.reference(PEER[program], name, stdin=b"hello" if program == "reader" else None).close_input()
+            peer = lab.reference(PEER[program], name, stdin=b"hello" if program == "reader" else None)
+            peer.close_input()
+            lab.settle(mine, peer)  # the name is gone when both have ended
         run = mine.wait()
         # If ours has failed and unlinked the name, the peer may have come just then and made a new object: not ours.
         run.left_behind.objects = [item for item in run.left_behind.objects if made is None or item.inode == made.inode]

@@ -431,6 +431,7 @@ def test_failing_calls(lab):
         if lab.settle(mine) != "ended":
             peer = start(lab, PEER[program], name, 64, False, stdin=b"hello\n" if program == "ring_recv" else None)
             peer.close_input()
+            lab.settle(mine, peer)  # the name is gone when both have ended
         return mine.wait()
 
     for program in PEER:

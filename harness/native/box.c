@@ -85,6 +85,7 @@ static struct {
     const char *work, *run;  /**< work folder; folder of the spy's ring and of the socket for holds */
     const char *hide[MAX_PATHS];
     int hidden;
+    cpu_set_t processors;    /**< those that the programs may use; none: all that the box itself may use */
 } opt = {.namespaces = true, .control = -1, .shm_mb = 64, .work_mb = 256, .memory_mb = 768};
 
 /** Limits of one program; see getrlimit(2). */
@@ -217,57 +218,83 @@ static void must_write(const char *path, const char *text)
         refuse("write %s", path);
 }
 
-/** State letter of a process ('R', 'S', 'T', 'Z' …) and its parent; 0 when there is no such process. */
-static char process_state(pid_t pid, pid_t *parent)
+/** What the kernel tells of a process in a line; see proc_pid_stat(5). */
+struct process {
+    char state; /**< 'R', 'S', 'T', 'Z' …; 0: there is no such process */
+    pid_t parent;
+    char name[32]; /**< what cannot be printed is a '?' */
+};
+
+static struct process look_at(pid_t pid)
 {
     char path[64], line[512];
+    struct process found = {0};
     snprintf(path, sizeof path, "/proc/%d/stat", pid);
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return 0;
-    size_t length = fread(line, 1, sizeof line - 1, file);
-    fclose(file);
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    const ssize_t length = fd < 0 ? -1 : read(fd, line, sizeof line - 1);
+    if (fd >= 0)
+        close(fd);
+    if (length <= 0)
+        return found;
     line[length] = '\0';
     /* The name in parentheses may hold anything, so look for the last one that closes. */
-    char *end = strrchr(line, ')');
-    char state = 0;
-    int found_parent = 0;
-    if (!end || sscanf(end + 1, " %c %d", &state, &found_parent) != 2)
-        return 0;
-    if (parent)
-        *parent = found_parent;
-    return state;
+    char *begin = strchr(line, '('), *end = strrchr(line, ')');
+    if (!begin || !end || sscanf(end + 1, " %c %d", &found.state, &found.parent) != 2)
+        return (struct process){0};
+    for (size_t i = 0; ++begin < end && i < sizeof found.name - 1; i++)
+        found.name[i] = isprint((unsigned char)*begin) ? *begin : '?';
+    return found;
 }
 
-/** Calls @p visit for every process of this pid namespace but pid 1's own. */
+/** Whether a process is ours to look at and to kill: all are in a namespace of our own, else those that descend from us. */
+static bool is_ours(pid_t pid)
+{
+    const pid_t self = getpid();
+    for (pid_t at = pid, depth = 0; at > 1 && depth < 10000 && !opt.namespaces; depth++) {
+        const struct process found = look_at(at);
+        if (found.parent == self)
+            return true;
+        if (found.state == 0 && at == pid)
+            return false;
+        at = found.state == 0 ? pid : found.parent; /* who has lost an ancestor meanwhile has another now */
+    }
+    return opt.namespaces;
+}
+
+/** Calls @p visit for every process that is ours, but not for pid 1. */
 static void each_process(void (*visit)(pid_t pid, void *closure), void *closure)
 {
+    enum { MOST = 1 << 16 };
+    static struct { pid_t pid, parent; } all[MOST]; /* the machine's processes are read once each, not for each descendant */
+    const pid_t self = getpid();
+    int count = 0;
     DIR *proc = opendir("/proc");
     struct dirent *entry;
-    while (proc && (entry = readdir(proc))) {
-        char *end;
-        long pid = strtol(entry->d_name, &end, 10);
-        if (isdigit((unsigned char)entry->d_name[0]) && *end == '\0' && pid != getpid())
-            visit((pid_t)pid, closure);
+    while (proc && (entry = readdir(proc)) && count < MOST) {
+        const pid_t pid = isdigit((unsigned char)entry->d_name[0]) ? (pid_t)atol(entry->d_name) : 0;
+        if (pid != 0) {
+            all[count].pid = pid;
+            all[count++].parent = opt.namespaces ? self : look_at(pid).parent;
+        }
     }
     if (proc)
         closedir(proc);
-}
-
-/** Whether a process is ours to kill: all are in a namespace of our own, else those that descend from us. */
-static bool is_ours(pid_t pid)
-{
-    if (opt.namespaces)
-        return true;
-    for (int depth = 0; depth < 10000 && pid > 1; depth++) {
-        pid_t parent = 0;
-        if (!process_state(pid, &parent))
-            return false;
-        if (parent == getpid())
-            return true;
-        pid = parent;
+    for (int i = 0; i < count; i++) {
+        pid_t at = all[i].parent;
+        int generations = 0;
+        for (int low = 0, high = count; at > 1 && at != self && low < high;) { /* /proc lists them in their order */
+            const int middle = (low + high) / 2;
+            if (all[middle].pid == at && ++generations < count)
+                at = all[middle].parent, low = 0, high = count;
+            else if (all[middle].pid < at)
+                low = middle + 1;
+            else
+                high = middle;
+        }
+        /* An ancestor that is not in the table has ended meanwhile. */
+        if (all[i].pid != self && (at == self || (at > 1 && is_ours(all[i].pid))))
+            visit(all[i].pid, closure);
     }
-    return false;
 }
 
 /* ---- set-up, inside the namespaces ------------------------------------------------------------------- */
@@ -402,14 +429,12 @@ static void drop_privileges(void)
         if (set_sysctl("user/max_user_namespaces", "0") < 0)
             cannot_start("max_user_namespaces");
     }
-    for (int capability = 0; capability < 64; capability++)
-        prctl(PR_CAPBSET_DROP, capability, 0, 0, 0);
+    for (int capability = 0; prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0; capability++)
+        ;
     struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
     struct __user_cap_data_struct none[2] = {{0}};
     if (opt.namespaces && syscall(SYS_capset, &header, none) < 0)
         cannot_start("capset");
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-        cannot_start("no_new_privs");
 }
 
 #if defined __x86_64__
@@ -424,6 +449,7 @@ static void drop_privileges(void)
  * Refuses system calls that no lab needs and that need no capability: the keyring of whoever runs the harness,
  * memory and descriptors that no watch sees (io_uring), and what an ordinary user's program, which is of pid 1's
  * own uid in the eyes of these calls, could do to pid 1: its limits, its turn on the processor and its processors.
+ * Pid 1, which needs none of them either, refuses them to itself, and so once for all programs.
  */
 static void refuse_calls(void)
 {
@@ -437,7 +463,7 @@ static void refuse_calls(void)
                              refuse_it = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM);
     /* What is refused with one argument alone: to keep pid 1 from a processor, and whoever opens a file waiting. */
     const struct { unsigned call, argument, value; } except[] = {
-        {SYS_sched_setaffinity, 0, (unsigned)getppid()}, {SYS_fcntl, 1, F_SETLEASE}};
+        {SYS_sched_setaffinity, 0, (unsigned)getpid()}, {SYS_fcntl, 1, F_SETLEASE}};
     enum { EXCEPT = sizeof except / sizeof *except };
     struct sock_filter code[2 * COUNT + 5 * EXCEPT + 12];
     unsigned short n = 0;
@@ -468,7 +494,7 @@ static void refuse_calls(void)
     code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
     const struct sock_fprog filter = {n, code};
     if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &filter) < 0)
-        cannot_start("seccomp");
+        refuse("seccomp");
 #endif
 }
 
@@ -505,10 +531,11 @@ static _Noreturn void become(char *const argv[], char *const environment[], cons
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     umask(limits->umask);
+    if (CPU_COUNT(&opt.processors) > 0)
+        sched_setaffinity(0, sizeof opt.processors, &opt.processors);
     /* Before the namespace of users is made: then it holds for all programs together, and not for each. */
     limit(RLIMIT_NPROC, (rlim_t)processes, (rlim_t)processes);
     drop_privileges();
-    refuse_calls();
     limit(RLIMIT_CORE, 0, 0);
     limit(RLIMIT_CPU, (rlim_t)limits->cpu_s, (rlim_t)limits->cpu_s + 1);
     limit(RLIMIT_FSIZE, (rlim_t)limits->file_mb << 20, (rlim_t)limits->file_mb << 20);
@@ -617,7 +644,7 @@ static bool confirm_holds(void)
     for (int i = 0; i < MAX_PROGRAMS; i++) {
         if (holding[i] == 0)
             continue;
-        char state = process_state(holding[i], NULL);
+        const char state = look_at(holding[i]).state;
         if (state == 'T' || state == 't')
             tell("held %d", holding[i]);
         if (state == 'T' || state == 't' || state == 'Z' || state == 'X' || state == 0)
@@ -657,8 +684,6 @@ static void add_memory(pid_t pid, void *closure)
     struct memory *memory = closure;
     char path[320];
     long size, resident;
-    if (!is_ours(pid))
-        return;
     if (memory->ask_exactly) {
         snprintf(path, sizeof path, "/proc/%d/smaps_rollup", pid);
         memory->exact += number_in(path, "Pss:") * 1024;
@@ -694,7 +719,7 @@ static void add_memory(pid_t pid, void *closure)
 static void kill_one(pid_t pid, void *closure)
 {
     int *killed = closure;
-    if (is_ours(pid) && kill(pid, SIGKILL) == 0)
+    if (kill(pid, SIGKILL) == 0)
         ++*killed;
 }
 
@@ -775,22 +800,9 @@ static int watch_time(void)
 
 static void report_process(pid_t pid, void *closure)
 {
-    FILE *out = closure;
-    char path[64], name[64] = "";
-    pid_t parent = 0;
-    char state = process_state(pid, &parent);
-    if (state == 0 || !is_ours(pid))
-        return;
-    snprintf(path, sizeof path, "/proc/%d/comm", pid);
-    FILE *file = fopen(path, "re");
-    if (file) {
-        size_t length = fread(name, 1, sizeof name - 1, file);
-        fclose(file);
-        for (size_t i = 0; i < length; i++)
-            if (!isprint((unsigned char)name[i]))
-                name[i] = i + 1 == length ? '\0' : '?';
-    }
-    fprintf(out, "process %d %d %c %s\n", pid, parent, state, name);
+    const struct process found = look_at(pid);
+    if (found.state != 0)
+        fprintf(closure, "process %d %d %c %s\n", pid, found.parent, found.state, found.name);
 }
 
 static void report_lines(FILE *out, const char *what, const char *path)
@@ -1086,6 +1098,9 @@ static int be_first(char *const argv[], char *const environment[])
     shared_at_first = shared_memory();
     /* From now on no program can trace this process or read its memory, not even one of the same uid. */
     prctl(PR_SET_DUMPABLE, 0);
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        refuse("no_new_privs");
+    refuse_calls();
 
     if (opt.control >= 0) {
         serve(children);
@@ -1165,7 +1180,7 @@ static int run_in_namespaces(char *const argv[])
 static _Noreturn void usage(void)
 {
     fputs("usage: box [--tier namespaces|host] [--hide PATH]... [--shm-mb N] [--work-mb N] [--memory-mb N]\n"
-          "           [--slot N] [--work DIR --run DIR] (--control FD | -- PROGRAM [ARGUMENT]...)\n",
+          "           [--slot N] [--processors N,...] [--work DIR --run DIR] (--control FD | -- PROGRAM [ARGUMENT]...)\n",
           stderr);
     exit(2);
 }
@@ -1178,6 +1193,20 @@ static long number(const char *text)
     if (!text || end == text || *end || errno || value < 0)
         usage();
     return value;
+}
+
+/** A list of numbers with commas between them. */
+static cpu_set_t processors(const char *text)
+{
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    for (char *end; *text; text = *end == ',' ? end + 1 : end) {
+        const long processor = strtol(text, &end, 10);
+        if (end == text || processor < 0 || processor >= CPU_SETSIZE)
+            usage();
+        CPU_SET((size_t)processor, &set);
+    }
+    return set;
 }
 
 int main(int argc, char *argv[])
@@ -1201,6 +1230,8 @@ int main(int argc, char *argv[])
             opt.memory_mb = number(value);
         else if (strcmp(name, "--slot") == 0)
             opt.slot = number(value);
+        else if (strcmp(name, "--processors") == 0)
+            opt.processors = processors(value);
         else if (strcmp(name, "--work") == 0)
             opt.work = value;
         else if (strcmp(name, "--run") == 0)

@@ -22,7 +22,7 @@ import time
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Callable, Dict, List, Optional, Sequence, Set, Tuple
+from typing import Callable, Dict, FrozenSet, List, Optional, Sequence, Set, Tuple
 
 from . import kernel, native
 from .labs import ROOT, UserError
@@ -65,6 +65,9 @@ class Contents:
     semaphores: List[int] = field(default_factory=list)
     queues: List[int] = field(default_factory=list)
 
+
+#: Those that this process, and so the programs, may use, whatever the harness itself keeps to.
+PROCESSORS: FrozenSet[int] = frozenset(os.sched_getaffinity(0))
 
 #: Further folders that the programs must not see: what others have handed in, and what became of it.
 also_hidden: Set[str] = set()
@@ -117,7 +120,7 @@ class Box:
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 19)
         self._socket = ours
         command = [str(native.box_program()), "--tier", tier, "--shm-mb", str(shm_mb), "--memory-mb",
-                   str(memory_mb), "--slot", str(os.getpid() % 4000)]
+                   str(memory_mb), "--slot", str(os.getpid() % 4000), "--processors", ",".join(map(str, PROCESSORS))]
         if tier == "host":
             command += self._prepare_host()
         else:

@@ -156,12 +156,14 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Bench]:
 def pytest_runtestloop(session: pytest.Session) -> Optional[bool]:
     """Checks run side by side: the checks of one lab, or else whole labs."""
     config, settings = session.config, session.config.stash.get(SETTINGS, None)
-    if settings is None or settings.jobs < 2 or settings.tier != "namespaces" or session.testsfailed or any(
-            config.getoption(name) for name in ("collectonly", "maxfail", "usepdb")):
+    if settings is None:
         return None
     # pytest's own view of a run is for those who look into the harness; who grades a course has processes enough.
     path = _results_path(config)
-    if not isinstance(config.pluginmanager.getplugin("terminalreporter"), StudentReporter) or (path and path.is_dir()):
+    if settings.jobs < 2 or settings.tier != "namespaces" or session.testsfailed or (path and path.is_dir()) or any(
+            config.getoption(name) for name in ("collectonly", "maxfail", "usepdb")) or not isinstance(
+            config.pluginmanager.getplugin("terminalreporter"), StudentReporter):
+        side_by_side.keep_to_a_processor()
         return None
     lab_of = [_lab_of(item) for item in session.items]
     portions = [[i for i, other in enumerate(lab_of) if other is this] for this in dict.fromkeys(lab_of)]

@@ -292,7 +292,7 @@ def test_as_an_ordinary_user():
         folder = Path(scratch)
         folder.chmod(0o755)
         for name in "labs", "solutions", "harness", "docs":
-            shutil.copytree(labs.ROOT / name, folder / "project" / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(labs.ROOT / name, folder / "project" / name, ignore=shutil.ignore_patterns("__pycache__", "mistakes"))
         (folder / "in").mkdir()
         expected = made_up.build(folder / "in", share=10)
         for path in [folder, *folder.rglob("*")]:

@@ -1,11 +1,16 @@
 """Checks that run in several processes are reported as if one had run them, even when a process does not come to its end."""
+import ast
 import json
+import os
 import re
 import subprocess
+import sys
 import xml.etree.ElementTree as xml
 
 import course
-from shmlab import gallery, labs
+import pytest
+
+from shmlab import box, gallery, labs
 
 CONFTEST = f"""
 import os, sys
@@ -67,3 +72,40 @@ def test_the_same_is_told_by_one_process_and_by_three(tmp_path):
             told.append((text, outcomes, cases, done.returncode))
         assert told[0] == told[1]
         assert any(state == "failed" for _, _, state, _ in told[0][1])
+
+
+KEEPER = """
+import os, sys
+from shmlab import box, side_by_side
+side_by_side.keep_to_a_processor()
+with box.Box(box.choose_tier(None)) as inside:
+    run = inside.start(["grep", "Cpus_allowed_list", "/proc/1/status", "/proc/self/status"])
+    inside.wait(run, 10)
+print(sorted(os.sched_getaffinity(0)), sorted(box.PROCESSORS), run.output[1].decode().split()[1::2], flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one processor")
+@pytest.mark.skipif(box.choose_tier(None) != "namespaces", reason="pid 1 is the machine's")
+def test_each_keeps_to_a_processor_and_programs_to_none():
+    """As long as there are enough: whoever comes later has all."""
+    allowed = sorted(os.sched_getaffinity(0))[:2]
+    keepers = [subprocess.Popen([sys.executable, "-c", KEEPER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                env={**os.environ, "PYTHONPATH": str(course.HARNESS)},
+                                preexec_fn=lambda: os.sched_setaffinity(0, allowed)) for _ in range(3)]
+    try:
+        told = [ast.literal_eval(keeper.stdout.readline().replace("] [", "], [")) for keeper in keepers]
+    finally:
+        for keeper in keepers:
+            keeper.communicate()
+    kept = [own for own, _, _ in told if len(own) == 1]
+    assert len(kept) == len(set(map(tuple, kept))) <= 2
+    for own, every, (of_pid_1, of_program) in told:
+        assert every == allowed and processors(of_pid_1) == own and processors(of_program) == allowed
+
+
+def processors(text):
+    """A list such as 0-1,4, taken apart."""
+    ends = [part.split("-") for part in text.split(",")]
+    return [number for words in ends for number in range(int(words[0]), int(words[-1]) + 1)]
