@@ -108,7 +108,7 @@ def test_usage(lab):
         run.left_behind.require_nothing()
 
 
-@points(2, read="shm_open(3), sem_init(3); handout, Background and Steps")
+@points(1, read="shm_open(3), sem_init(3); handout, Background and Steps")
 def test_one_after_the_other(lab):
     """The first comer sets the office up with its N, mode 0600, and later ones take it as it is, whatever their N."""
     for umask, later in (0o000, [70]), (0o022, [1000, 70, 3, 1000000000, 69]):
@@ -117,6 +117,26 @@ def test_one_after_the_other(lab):
             runs.append(lab.run("first_comer", name, n, umask=umask))
             require_served(lab, name, runs, [70])
         require(lab.object(name).mode == 0o600, f"mode 0600 under umask {umask:03o}", lab.object(name))
+
+
+@points(1, read="C17 7.17.7.5, atomic_fetch_add; handout, Steps")
+def test_ticket(lab):
+    """A ticket is taken in one step: what others take just before a comer's store is not given out again."""
+    name, others = lab.name(), 0
+    come(lab, name, 10).wait().require_success()
+    mine = come(lab, name, 20, hold=("store", 0))
+    while lab.settle(mine) == "held":
+        now = require_office(lab, name, [10])
+        others += 1000
+        lab.set_object(name, struct.pack("=I", now["tickets"] + 1000), 4)
+        mine.resume()
+    run = mine.wait().require_success()
+    now = require_office(lab, name, [10])
+    story = [f"ticket 0 was taken before, and {others} more when the program was about to make its first store",
+             *office(lab, name)[0], "stdout:", run.stdout]
+    require(others, "the program stores in the office", "it has the office mapped, and has stored nothing there")
+    require(now["tickets"] == others + 2, f"{others + 2} tickets are taken", story, "an older number was put back")
+    require(run.stdout.startswith(b"ticket %d " % (others + 1)), f"the program has ticket {others + 1}", story)
 
 
 @points(1, read="sem_init(3), pshared; sem_wait(3); handout, Steps")

@@ -20,7 +20,8 @@
  *     SHMLAB_RULES  `hold CALL N WHO` and `fail CALL N ERRNO WHO`, separated by `;`, where N is a count from 1 (0: every
  *                   time) in the process itself, and WHO is `p` (the program), `c` (what it forks) or `a` (all).
  *                   CALL `end` is the process's last moment, however it ends, short of a signal; where it fails, ERRNO is
- *                   the exit status. An ERRNO of -K is no failure: write() takes at most K bytes.
+ *                   the exit status. CALL `store` is the first store in a shared mapping, which stops before it is
+ *                   made: a load that belongs to it and is not the same instruction has been made by then. An ERRNO of -K is no failure: write() takes at most K bytes.
  *
  * The rules are wiped out first of all: a program that knew which call is made to fail could act as if it had
  * noticed. One that searches the spy's own memory still finds them. They end with execve(2).
@@ -52,6 +53,7 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
+#include <ucontext.h>
 #include <unistd.h>
 #ifdef SPY_PRELOAD
 #include <dlfcn.h>
@@ -238,6 +240,63 @@ static void pass(enum call call, uintptr_t where)
     after(call, where);
     if (status)
         syscall(SYS_exit_group, status);
+}
+
+/* ---- stopping before a store ---------------------------------------------------------------------------- */
+
+/** Shared mappings that are read-only until the first store, which so comes to on_store(). */
+static struct {
+    char *begin;
+    size_t size;
+} guarded[8];
+static struct sigaction usual_fault;
+
+static void on_store(int signal, siginfo_t *info, void *context)
+{
+    const int reason = errno;
+    (void)signal, (void)context;
+    for (size_t i = 0; i < sizeof guarded / sizeof *guarded; i++) {
+        char *begin = guarded[i].begin;
+        if (!begin || info->si_code != SEGV_ACCERR || (uintptr_t)info->si_addr - (uintptr_t)begin >= guarded[i].size)
+            continue;
+        uintptr_t where = image;
+#if defined __x86_64__
+        where = (uintptr_t)((const ucontext_t *)context)->uc_mcontext.gregs[REG_RIP] + 1; /* as a return address would be */
+#elif defined __aarch64__
+        where = (uintptr_t)((const ucontext_t *)context)->uc_mcontext.pc + 1;
+#endif
+        guarded[i].begin = NULL;
+        syscall(SYS_mprotect, begin, guarded[i].size, (long)(PROT_READ | PROT_WRITE));
+        record(CALL_store, where, 0, 0, 0, NULL, (int64_t)(intptr_t)info->si_addr, 0, 0, 0, 0);
+        pass(CALL_store, image);
+        errno = reason;
+        return; /* and so the instruction is carried out again, from its beginning */
+    }
+    sigaction(SIGSEGV, &usual_fault, NULL); /* none of ours: it comes again */
+    errno = reason;
+}
+
+/** Guards a new mapping if the process shall be held at its first store. Gives the size, for the record of mmap(). */
+static size_t guard(void *mapped, size_t size, int prot, int flags)
+{
+    bool wanted = mapped != MAP_FAILED && (flags & MAP_TYPE) != MAP_PRIVATE && (prot & PROT_WRITE);
+    for (int i = 0; i < rule_count && wanted; i++)
+        if (rules[i].call == CALL_store) {
+            size_t free = 0;
+            while (free < sizeof guarded / sizeof *guarded && guarded[free].begin && guarded[free].begin != mapped)
+                free++;
+            if (free == sizeof guarded / sizeof *guarded)
+                break;
+            const struct sigaction ours = {.sa_sigaction = on_store, .sa_flags = SA_SIGINFO};
+            struct sigaction older;
+            if (sigaction(SIGSEGV, &ours, &older) == 0 && older.sa_sigaction != on_store)
+                usual_fault = older;
+            guarded[free].begin = mapped;
+            guarded[free].size = size;
+            syscall(SYS_mprotect, mapped, size, (long)PROT_READ);
+            wanted = false;
+        }
+    return size;
 }
 
 /** What a forked child must do first: it counts its own calls, and is not the program any more. */
@@ -443,7 +502,7 @@ SPY(int, shm_unlink, -1, (const char *name), (name), name, 0)
 SPY(int, memfd_create, -1, (const char *name, unsigned flags), (name, flags), name, flags)
 SPY(int, ftruncate, -1, (int fd, off_t size), (fd, size), NULL, fd, size)
 SPY(void *, mmap, FAILED_AT, (void *at, size_t size, int prot, int flags, int fd, off_t offset),
-    (at, size, prot, flags, fd, offset), NULL, size, prot, flags, fd, offset)
+    (at, size, prot, flags, fd, offset), NULL, guard(result, size, prot, flags), prot, flags, fd, offset)
 SPY(int, munmap, -1, (void *at, size_t size), (at, size), NULL, PTR(at), size)
 SPY(int, mprotect, -1, (void *at, size_t size, int prot), (at, size, prot), NULL, PTR(at), size, prot)
 SPY(int, msync, -1, (void *at, size_t size, int flags), (at, size, flags), NULL, PTR(at), size, flags)

@@ -25,7 +25,7 @@ def _read_definitions() -> List[Tuple[str, List[str]]]:
 
 
 DEFINITIONS = _read_definitions()
-WRAPPED = [name for name, _ in DEFINITIONS if name not in ("start", "end")]
+WRAPPED = [name for name, _ in DEFINITIONS if name not in ("start", "end", "store")]
 WRAPPED += ["mmap64", "ftruncate64", "posix_fallocate64", "open64", "fcntl64", "vfork", "_Exit"]
 
 INJECTED, FOREIGN, FAILED = 1, 2, 4
@@ -105,7 +105,7 @@ class Call:
         if self.name in ("shm_open", "open") and not self.arguments[0] & 0o100:
             words.pop()
         outcome = ""
-        if self.name not in ("exit", "_exit", "abort", "start", "end"):
+        if self.name not in ("exit", "_exit", "abort", "start", "end", "store"):
             address = self.name in ("mmap", "shmat", "sem_open") and not self.failed
             outcome = f" = {self.result:#x}" if address else f" = {self.result}"
             if self.name == "ftok" and not self.failed:

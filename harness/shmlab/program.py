@@ -231,7 +231,7 @@ class Program:
         found = stopped()
         if len(found) < count:
             names = [rule.split(" ")[1] for rule in self.rules if rule.startswith("hold")]
-            places = {"start": "its beginning", "end": "its end"}
+            places = {"start": "its beginning", "end": "its end", "store": "a store in shared memory"}
             point = " or ".join(places.get(name, f"a call of {name}()") for name in names)
             if self.started.status is not None:
                 ending = self.wait().ending
@@ -644,7 +644,8 @@ class Bench:
         """Starts one of the student's programs.
 
         @param stdin  bytes for a pipe that stays open until Program.close_input(); None: an empty input
-        @param hold   where to stop: "shmat", ("shmat", 2), ("fork", 1, "c") for the children, "start", "end"; or a list
+        @param hold   where to stop: "shmat", ("shmat", 2), ("fork", 1, "c") for the children, "start", "end"; ("store", 0),
+                      right before the first store in each shared mapping, which it has read-only until then; or a list
         @param fail   what to fail: ("mmap", 1, errno.ENOMEM), with "c" or "a" as fourth for children or all; or a list;
                       ("end", 1, 3) ends with exit status 3, and with ("write", 0, -400) no write() takes more bytes
         @param stdout a file to write to, such as /dev/full, instead of what Run.stdout gives

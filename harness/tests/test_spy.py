@@ -61,6 +61,14 @@ int main(int argc, char *argv[])
             return 1;
         }
         munmap(p, 5000);
+    } else if (!strcmp(what, "add")) {
+        int *p = mmap(NULL, 5000, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0), value;
+        if (argc > 2)
+            value = __atomic_fetch_add(p, 1, __ATOMIC_SEQ_CST);
+        else
+            value = *(volatile int *)p, *(volatile int *)p = value + 1;
+        printf("%d %d\n", value, *p);
+        p[1] = 2; /* no hold any more */
     } else if (!strcmp(what, "syscall")) {
         return syscall(SYS_getpid) != getpid();
     } else if (!strcmp(what, "threads")) {
@@ -213,6 +221,26 @@ def test_a_write_can_be_cut_short(built, build):
     assert [call.result for call in made] == [4, 4] and all(call.injected for call in made), "one that is not cut is no news"
     assert str(made[0]).endswith("= 4   ← cut short by this check")
     assert os.WEXITSTATUS(Watched(built(build), "write", rules=f"fail write 1 {errno.ENOSPC} p").status) == errno.ENOSPC
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_a_store_can_be_held_before_it_is_made(built, build):
+    """What another stores meanwhile is lost if the load was an instruction of its own."""
+
+    def another_stores(box, started, ring):
+        assert box.pump(lambda: any(event[0] == "held" for event in box.events), 20)
+        store, = (call for call in ring.read()[0] if call.name == "store")
+        fd = box.open(f"/proc/{started.pid}/mem", "w")
+        assert os.pread(fd, 4, store.arguments[0]) == bytes(4)
+        os.pwrite(fd, struct.pack("=i", 10), store.arguments[0])
+        os.close(fd)
+        box.kill(started.pid, signal.SIGCONT)
+
+    for words, printed in ((), "0 1\n"), (("atomically",), "10 11\n"):
+        run = Watched(built(build), "add", *words, rules="hold store 0 p", until=another_stores)
+        assert (run.status, run.output) == (0, printed) and run.names() == ["mmap", "store"], run.output
+    run = Watched(built(build), "segv", rules="hold store 0 p")
+    assert run.status in (signal.SIGSEGV, 1 << 8), "a fault that is none of the spy's is the program's"
 
 
 @pytest.mark.parametrize("build", ["gcc", "musl", "static", "asan-clang"])
