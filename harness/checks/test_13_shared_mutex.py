@@ -62,7 +62,7 @@ def stop(*programs):
 def finish(name, story, *programs, seconds=4):
     """All end, with success. Gives what they have printed."""
     lab = programs[0].bench
-    lab.box.pump(lambda: all(program.started.status is not None for program in programs), seconds)
+    lab.pump(lambda: all(program.started.status is not None for program in programs), seconds)
     stuck = [program for program in programs if program.started.status is None]
     require(not stuck, f"every program does its work and ends, {story}", [p.standing() for p in stuck], items(lab, name)[1])
     return [program.wait().require_success().stdout for program in programs]

@@ -207,7 +207,7 @@ def _outcome_of(item: pytest.Item, error: Optional[BaseException], seconds: floa
         outcome.expected, outcome.saw = error.expected, error.saw
         if bench:
             # A program that is not finished may be the reason why another one fails.
-            for program in [bench.subject, *bench.history[::-1]] if bench.subject else []:
+            for program in [*filter(None, [bench.subject]), *bench.history[::-1]]:
                 # Taking things back may be unfinished as well, and says so first: the last one is where it stopped.
                 todos = re.findall(r"TODO \d+[^/\n]*", bytes(program.started.output[2]).decode("utf-8", "replace"))
                 if todos:

@@ -226,7 +226,7 @@ class Program:
             return [int(event[1]) for event in box.events[self._seen:] if event[0] == "held"]
 
         timeout = Patience.limit(timeout, self, *self.bench.history)
-        came = box.pump(lambda: len(stopped()) >= count or self.started.status is not None, timeout)
+        came = self.bench.pump(lambda: len(stopped()) >= count or self.started.status is not None, timeout)
         Patience.note(came, self)
         found = stopped()
         if len(found) < count:
@@ -396,6 +396,13 @@ class Program:
         self.bench.box.close_stdin(self.started)
 
     @property
+    def unfinished(self) -> bool:
+        """Whether it has come to a TODO of the skeleton, and said so."""
+        if self.started.status is not None:
+            self.bench.box.wait(self.started, 0)  # what it wrote last
+        return b"TODO " in self.started.output[2]
+
+    @property
     def output(self) -> bytes:
         """What has come on stdout so far."""
         return bytes(self.started.output[1])
@@ -403,8 +410,8 @@ class Program:
     def wait_output(self, length: int, timeout: float = HOLD_SECONDS) -> bytes:
         """Waits until so many bytes have come on stdout."""
         self.looked_at()
-        arrived = self.bench.box.pump(lambda: len(self.output) >= length or self.started.status is not None,
-                                      Patience.limit(timeout, self, *self.bench.history))
+        arrived = self.bench.pump(lambda: len(self.output) >= length or self.started.status is not None,
+                                  Patience.limit(timeout, self, *self.bench.history))
         Patience.note(arrived, self)
         if len(self.output) < length:
             where = self.wait().ending if arrived else self.standing()
@@ -418,7 +425,7 @@ class Program:
             return self.finished
         box, started = self.bench.box, self.started
         timeout = Patience.limit(timeout, self, *self.bench.history)
-        ended = box.wait(started, timeout)
+        ended = self.bench.pump(lambda: started.status is not None, timeout) and box.wait(started, 0)
         Patience.note(ended, self)
         if not ended:
             standing = self.standing()
@@ -487,6 +494,8 @@ class Bench:
         try:
             if self._box:
                 self._box.stop()
+                for program in self.history:
+                    self._box.wait(program.started, 0)  # what it wrote last
         except (BoxRefused, OSError):
             pass
 
@@ -512,13 +521,22 @@ class Bench:
         running = [program for program in self.history if program.started.status is None]
         end = time.monotonic() + Patience.limit(timeout, *running)
         while not look():
-            if time.monotonic() > end:
-                if timeout >= SHORT_SECONDS:
+            unfinished = any(program.unfinished for program in self.history)
+            if time.monotonic() > end or unfinished:
+                if timeout >= SHORT_SECONDS and not unfinished:
                     Patience.note(False, *running)
                 return False
             heard = len(self.box.events)
             self.box.pump(lambda: len(self.box.events) != heard, 0.0005)
         return True
+
+    def pump(self, until: Callable[[], bool], timeout: float) -> bool:
+        """Waits for what events and output tell. Gives False when the time is over first.
+
+        Nobody waits for what a program would have done that has stopped at a TODO.
+        """
+        self.box.pump(lambda: until() or any(program.unfinished for program in self.history), timeout)
+        return until()
 
     def settle(self, *programs: Program) -> str:
         """Waits until at one moment each of the programs has ended, is held or waits. Says where the last one stands.

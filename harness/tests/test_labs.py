@@ -32,6 +32,7 @@ def test_skeleton_scores_nothing_and_says_what_to_do(lab, tier):
     checked = course.check(lab.number, labs.LABS, tier=tier)
     assert checked.score == 0 and checked.maximum == 10 and checked.exit_status == 1, checked.output
     assert "TODO 1" in checked.output and "Traceback" not in checked.output
+    assert {check["expected"] for check in checked.checks} == {"the program is finished"}, checked.output
 
 
 @pytest.mark.parametrize("cc", COMPILERS)
