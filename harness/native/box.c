@@ -222,7 +222,8 @@ static void must_write(const char *path, const char *text)
 struct process {
     char state; /**< 'R', 'S', 'T', 'Z' …; 0: there is no such process */
     pid_t parent;
-    char name[32]; /**< what cannot be printed is a '?' */
+    unsigned long long ticks; /**< of the processor that it and its children that were waited for have used */
+    char name[32];            /**< what cannot be printed is a '?' */
 };
 
 static struct process look_at(pid_t pid)
@@ -239,8 +240,12 @@ static struct process look_at(pid_t pid)
     line[length] = '\0';
     /* The name in parentheses may hold anything, so look for the last one that closes. */
     char *begin = strchr(line, '('), *end = strrchr(line, ')');
-    if (!begin || !end || sscanf(end + 1, " %c %d", &found.state, &found.parent) != 2)
+    unsigned long long used[4];
+    if (!begin || !end ||
+        sscanf(end + 1, " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %llu %llu", &found.state, &found.parent,
+               &used[0], &used[1], &used[2], &used[3]) != 6)
         return (struct process){0};
+    found.ticks = used[0] + used[1] + used[2] + used[3];
     for (size_t i = 0; ++begin < end && i < sizeof found.name - 1; i++)
         found.name[i] = isprint((unsigned char)*begin) ? *begin : '?';
     return found;
@@ -802,7 +807,8 @@ static void report_process(pid_t pid, void *closure)
 {
     const struct process found = look_at(pid);
     if (found.state != 0)
-        fprintf(closure, "process %d %d %c %s\n", pid, found.parent, found.state, found.name);
+        fprintf(closure, "process %d %d %c %.2f %s\n", pid, found.parent, found.state,
+                (double)found.ticks / (double)sysconf(_SC_CLK_TCK), found.name);
 }
 
 static void report_lines(FILE *out, const char *what, const char *path)

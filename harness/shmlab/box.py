@@ -28,6 +28,8 @@ from . import kernel, native
 from .labs import ROOT, UserError
 
 OUTPUT_LIMIT = 4 << 20  # bytes that a program may write to stdout or stderr, each
+TURN_SECONDS = 1.0  # of the processor: who has had them has had its turn; the labs' programs need some milliseconds
+MOST_TURNS = 6  # how often the time may begin anew for programs that do not come to their turn
 
 HOST_TIER_LACKS = ("programs share this machine's segments, objects and files, and a program that means harm is "
                    "not contained: run only code that you trust")
@@ -263,11 +265,11 @@ class Box:
             for line in file:
                 kind, _, rest = line.partition(b" ")
                 tables.setdefault(kind, []).append(rest)
-        rows = [os.fsdecode(line).rstrip("\n").split(" ", 3) for line in tables.get(b"process", [])]
+        rows = [os.fsdecode(line).rstrip("\n").split(" ", 4) for line in tables.get(b"process", [])]
         ids = {kind: [number for number, uid in kernel.parse_ids(b"".join(tables.get(kind, [])))
                       if self.tier == "namespaces" or uid == self.uid] for kind in (b"semaphores", b"queue")}
         return Contents(kernel.parse_segments(b"".join(tables.get(b"segment", []))), kernel.list_objects(self.shm_fd),
-                        [kernel.Process(int(pid), int(parent), state, name) for pid, parent, state, name in rows],
+                        [kernel.Process(int(pid), int(parent), state, float(cpu), name) for pid, parent, state, cpu, name in rows],
                         ids[b"semaphores"], ids[b"queue"])
 
     def contents(self) -> Contents:
@@ -357,21 +359,21 @@ class Box:
         One that has ended takes nothing, and its exit status says why. But a child of it may live on, and hold
         the input open without reading.
         """
-        end = time.monotonic() + timeout
+        rest = memoryview(content)
         os.set_blocking(program.stdin, False)
-        try:
-            while content:
-                try:
-                    content = content[os.write(program.stdin, content):]
-                except BlockingIOError:
-                    left = end - time.monotonic()
-                    if left <= 0:
-                        return False
-                    select.select([], [program.stdin], [], min(left, 0.05))
-                    self.pump(lambda: False, 0.001)
-        except BrokenPipeError:
-            pass
-        return True
+
+        def taken() -> bool:
+            nonlocal rest
+            try:
+                while rest:
+                    rest = rest[os.write(program.stdin, rest):]
+            except BlockingIOError:
+                return False
+            except BrokenPipeError:
+                pass
+            return True
+
+        return self.expect(taken, timeout, to_write=[program.stdin])
 
     def _drain(self, fd: int, program: Started) -> None:
         """Takes what there is on a pipe, up to the limit: whoever still writes then, child or not, writes to nobody."""
@@ -393,15 +395,19 @@ class Box:
             if program.status is None:
                 self.kill(program.pid, signal.SIGKILL)
 
-    def pump(self, until: Callable[[], bool], timeout: float) -> bool:
-        """Takes in events and output until a condition holds. Gives False when the time is over first."""
+    def pump(self, until: Callable[[], bool], timeout: float, tick: float = 60.0, to_write: Sequence[int] = ()) -> bool:
+        """Takes in events and output until a condition holds. Gives False when the time is over first.
+
+        @param until    asked again after each event, and at the latest after `tick` seconds
+        @param to_write descriptors that are to be written to: that they take something is an event, too
+        """
         end = time.monotonic() + timeout
         while not until():
             left = end - time.monotonic()
             if left <= 0:
                 return False
             owner = {fd: program for program in self.programs.values() for fd in program.pipes}
-            ready, _, _ = select.select([self._socket.fileno(), *owner], [], [], left)
+            ready, _, _ = select.select([self._socket.fileno(), *owner], to_write, [], min(left, tick))
             # The message first: to drain may mean to kill, and the answer to that takes in messages, too.
             if self._socket.fileno() in ready:
                 self._handle(self._receive(1.0)[0])
@@ -410,9 +416,23 @@ class Box:
                     self._drain(fd, owner[fd])
         return True
 
+    def expect(self, until: Callable[[], bool], timeout: float, tick: float = 60.0, to_write: Sequence[int] = ()) -> bool:
+        """Waits for what the programs should do within so many seconds, in which they come to their turn.
+
+        Others may have all the processors meanwhile, a hundred processes of somebody's fork bomb for example. A program
+        that is ready to run and has hardly run gets more time, and what it has done in the last moment counts.
+        """
+        for _ in range(MOST_TURNS if timeout > 0 else 1):
+            if self.pump(until, timeout, tick, to_write):
+                return True
+            # The question has pid 1 tell first what has happened.
+            if timeout > 0 and not any(process.state == "R" and process.cpu < TURN_SECONDS for process in self.processes()):
+                break
+        return until()
+
     def wait(self, program: Started, timeout: float) -> bool:
         """Waits until a program has ended, and takes in the rest of what it wrote. False: it still runs."""
-        if not self.pump(lambda: program.status is not None, timeout):
+        if not self.expect(lambda: program.status is not None, timeout):
             return False
         # Somebody else may hold the pipe open: take what is there and do not wait for its end.
         for fd in list(program.pipes):

@@ -197,11 +197,12 @@ def list_objects(folder: int) -> List[Object]:
 
 @dataclass(frozen=True)
 class Process:
-    """One process: its state's letter ('R', 'S', 'T', 'Z' …) and its command name."""
+    """One process: its state's letter ('R', 'S', 'T', 'Z' …), and seconds of the processor, those of dead children too."""
 
     pid: int
     parent: int
     state: str
+    cpu: float
     command: str
 
     @property

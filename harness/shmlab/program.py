@@ -517,26 +517,32 @@ class Bench:
         self.made_by_check.clear()
 
     def poll(self, look: Callable[[], bool], timeout: float) -> bool:
-        """Asks again and again until the answer is yes; output and events are taken in between."""
+        """Asks again and again until the answer is yes; for states that no event tells."""
         running = [program for program in self.history if program.started.status is None]
-        end = time.monotonic() + Patience.limit(timeout, *running)
-        while not look():
-            unfinished = any(program.unfinished for program in self.history)
-            if time.monotonic() > end or unfinished:
-                if timeout >= SHORT_SECONDS and not unfinished:
-                    Patience.note(False, *running)
-                return False
-            heard = len(self.box.events)
-            self.box.pump(lambda: len(self.box.events) != heard, 0.0005)
-        return True
+        found = self.pump(look, Patience.limit(timeout, *running), tick=0.0005)
+        if not found and timeout >= SHORT_SECONDS and not self.unfinished:
+            Patience.note(False, *running)
+        return found
 
-    def pump(self, until: Callable[[], bool], timeout: float) -> bool:
+    def pump(self, until: Callable[[], bool], timeout: float, tick: float = 60.0) -> bool:
         """Waits for what events and output tell. Gives False when the time is over first.
 
         Nobody waits for what a program would have done that has stopped at a TODO.
         """
-        self.box.pump(lambda: until() or any(program.unfinished for program in self.history), timeout)
-        return until()
+        came = False
+
+        def enough() -> bool:
+            nonlocal came
+            came = came or until()
+            return came or self.unfinished
+
+        self.box.expect(enough, timeout, tick)
+        return came
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether one of the student's programs has come to a TODO."""
+        return any(program.unfinished for program in self.history)
 
     def settle(self, *programs: Program) -> str:
         """Waits until at one moment each of the programs has ended, is held or waits. Says where the last one stands.

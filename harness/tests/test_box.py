@@ -277,3 +277,34 @@ def test_as_an_ordinary_user(tmp_path):
     done = subprocess.run([program, "--hide", labs.ROOT, "--", "sh", "-c", script], capture_output=True, text=True, cwd="/",
                           preexec_fn=become_nobody)
     assert done.stdout == "end\n", [REFUSED[int(number)] for number in done.stdout.split()[:-1]]
+
+@pytest.mark.parametrize("tier", ["namespaces", "host"])
+def test_who_does_not_come_to_its_turn_gets_more_time(tier, monkeypatch):
+    """The time that a program may need to do something does not pass while others have the processors."""
+    turns = []
+    pump = Box.pump
+
+    def counted(box, until, timeout, *rest, **more):
+        turns.append(timeout)
+        return pump(box, until, timeout, *rest, **more)
+
+    monkeypatch.setattr(Box, "pump", counted)
+
+    def waits(box):
+        turns.clear()
+        assert not box.expect(lambda: False, 0.05)
+        return len(turns)
+
+    with Box(tier) as box:
+        asleep = box.start(["sleep", "60"])
+        while kernel.parse_status(box.read(f"/proc/{asleep.pid}/status")).place != "waits":
+            pass
+        assert waits(box) == 1
+        busy = box.start(["sh", "-c", "while :; do :; done"])
+        assert waits(box) == boxes.MOST_TURNS, "it runs, and has run for less than a second"
+        while next(process.cpu for process in box.processes() if process.pid == busy.pid) < boxes.TURN_SECONDS:
+            pass
+        assert waits(box) == 1
+        # What pid 1 tells in answer to the last question counts, too.
+        box.kill(busy.pid, signal.SIGKILL)
+        assert box.expect(lambda: bool(busy.status == signal.SIGKILL), 5)
