@@ -114,6 +114,8 @@ static gid_t program_gid;
 static int last_status;   /**< wait status of the last program that ended, for use by hand */
 static bool over_memory;
 static int sysctls = -1; /**< /proc/sys, to write to */
+static int in_common = CLONE_VM; /**< with a child that is to become a program; 0: nothing is */
+static int users[2] = {-1, -1}; /**< user namespaces of the programs, and of executables of the harness's own */
 
 static int64_t now_us(void)
 {
@@ -392,200 +394,6 @@ static void set_up_namespaces(void)
     set_sysctl("kernel/msgmni", "64");
 }
 
-/* ---- starting a program ------------------------------------------------------------------------------ */
-
-static void limit(int resource, rlim_t soft, rlim_t hard)
-{
-    struct rlimit value = {soft, hard};
-    if (syscall(SYS_prlimit64, 0, resource, &value, NULL) < 0) {
-        dprintf(STDERR_FILENO, "box: setrlimit %d: %s\n", resource, strerror(errno));
-        _exit(127);
-    }
-}
-
-static _Noreturn void cannot_start(const char *what)
-{
-    dprintf(STDERR_FILENO, "box: %s: %s\n", what, strerror(errno));
-    _exit(127);
-}
-
-/**
- * Gives up every privilege. Each program gets a user namespace below pid 1's, in which it has the uid that it had
- * and no capability: a program of the same uid that was started beside it cannot trace it, read or write its
- * memory, or open its executable.
- */
-static void drop_privileges(void)
-{
-    char text[64];
-    if (opt.slot >= 0 &&
-        (setgroups(0, NULL) < 0 || setresgid(program_gid, program_gid, program_gid) < 0 ||
-         setresuid(program_uid, program_uid, program_uid) < 0))
-        cannot_start("setresuid");
-    if (opt.namespaces) {
-        if (prctl(PR_SET_DUMPABLE, 1) < 0 || unshare(CLONE_NEWUSER) < 0)
-            cannot_start("unshare");
-        write_file("/proc/self/setgroups", "deny");
-        snprintf(text, sizeof text, "%u %u 1", program_uid, opt.slot < 0 ? 0 : program_uid);
-        if (write_file("/proc/self/uid_map", text) < 0)
-            cannot_start("uid_map");
-        snprintf(text, sizeof text, "%u %u 1", program_gid, opt.slot < 0 ? 0 : program_gid);
-        if (write_file("/proc/self/gid_map", text) < 0)
-            cannot_start("gid_map");
-        if (set_sysctl("user/max_user_namespaces", "0") < 0)
-            cannot_start("max_user_namespaces");
-    }
-    for (int capability = 0; prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0; capability++)
-        ;
-    struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
-    struct __user_cap_data_struct none[2] = {{0}};
-    if (opt.namespaces && syscall(SYS_capset, &header, none) < 0)
-        cannot_start("capset");
-}
-
-#if defined __x86_64__
-#define ARCHITECTURE AUDIT_ARCH_X86_64
-#elif defined __aarch64__
-#define ARCHITECTURE AUDIT_ARCH_AARCH64
-#elif defined __riscv && __riscv_xlen == 64
-#define ARCHITECTURE AUDIT_ARCH_RISCV64
-#endif
-
-/**
- * Refuses system calls that no lab needs and that need no capability: the keyring of whoever runs the harness,
- * memory and descriptors that no watch sees (io_uring), and what an ordinary user's program, which is of pid 1's
- * own uid in the eyes of these calls, could do to pid 1: its limits, its turn on the processor and its processors.
- * Pid 1, which needs none of them either, refuses them to itself, and so once for all programs.
- */
-static void refuse_calls(void)
-{
-#ifdef ARCHITECTURE
-    static const unsigned refused[] = {SYS_add_key, SYS_request_key, SYS_keyctl, SYS_io_uring_setup,
-                                       SYS_io_uring_enter, SYS_io_uring_register, SYS_userfaultfd, SYS_bpf,
-                                       SYS_perf_event_open, SYS_setpriority, SYS_ioprio_set, SYS_sched_setattr,
-                                       SYS_sched_setparam, SYS_sched_setscheduler};
-    enum { COUNT = sizeof refused / sizeof *refused };
-    const struct sock_filter no_call = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
-                             refuse_it = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM);
-    /* What is refused with one argument alone: to keep pid 1 from a processor, and whoever opens a file waiting. */
-    const struct { unsigned call, argument, value; } except[] = {
-        {SYS_sched_setaffinity, 0, (unsigned)getpid()}, {SYS_fcntl, 1, F_SETLEASE}};
-    enum { EXCEPT = sizeof except / sizeof *except };
-    struct sock_filter code[2 * COUNT + 5 * EXCEPT + 12];
-    unsigned short n = 0;
-    /* The numbers mean something else to other kinds of programs, such as 32-bit ones: those get nothing. */
-    code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch));
-    code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCHITECTURE, 1, 0);
-    code[n++] = no_call;
-    code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
-    code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 0x40000000, 0, 1);
-    code[n++] = no_call;
-    for (int i = 0; i < COUNT; i++) {
-        code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, refused[i], 0, 1);
-        code[n++] = refuse_it;
-    }
-    /* Every program may set its own limits, which are those of pid 0: setrlimit(3) does. */
-    code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_prlimit64, 0, 3);
-    code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args));
-    code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 0);
-    code[n++] = refuse_it;
-    for (int i = 0; i < EXCEPT; i++) {
-        const unsigned argument = offsetof(struct seccomp_data, args) + 8 * except[i].argument;
-        code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
-        code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, except[i].call, 0, 3);
-        code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, argument);
-        code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, except[i].value, 0, 1);
-        code[n++] = refuse_it;
-    }
-    code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
-    const struct sock_fprog filter = {n, code};
-    if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &filter) < 0)
-        refuse("seccomp");
-#endif
-}
-
-/** Threads of this uid on the machine: RLIMIT_NPROC counts them all where there is no namespace. */
-static long threads_of_this_user(void)
-{
-    long count = 0;
-    DIR *proc = opendir("/proc");
-    struct dirent *entry;
-    while (proc && (entry = readdir(proc))) {
-        char path[300];
-        struct stat owner;
-        snprintf(path, sizeof path, "/proc/%s/task", entry->d_name);
-        if (isdigit((unsigned char)entry->d_name[0]) && stat(path, &owner) == 0 && owner.st_uid == program_uid)
-            count += (long)owner.st_nlink - 2;
-    }
-    if (proc)
-        closedir(proc);
-    return count;
-}
-
-/** Becomes the program. Only in a child of pid 1; never returns. */
-static _Noreturn void become(char *const argv[], char *const environment[], const int io[4],
-                             const struct limits *limits)
-{
-    const long processes = limits->processes + (opt.namespaces || opt.slot >= 0 ? 0 : threads_of_this_user());
-    setsid();
-    for (int i = 0; i < 3; i++)
-        if (io[i] != i && dup2(io[i], i) < 0)
-            _exit(127);
-    if (!opt.namespaces)
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    umask(limits->umask);
-    if (CPU_COUNT(&opt.processors) > 0)
-        sched_setaffinity(0, sizeof opt.processors, &opt.processors);
-    /* Before the namespace of users is made: then it holds for all programs together, and not for each. */
-    limit(RLIMIT_NPROC, (rlim_t)processes, (rlim_t)processes);
-    drop_privileges();
-    limit(RLIMIT_CORE, 0, 0);
-    limit(RLIMIT_CPU, (rlim_t)limits->cpu_s, (rlim_t)limits->cpu_s + 1);
-    limit(RLIMIT_FSIZE, (rlim_t)limits->file_mb << 20, (rlim_t)limits->file_mb << 20);
-    limit(RLIMIT_NOFILE, 256, 256);
-    limit(RLIMIT_MEMLOCK, 0, 0);
-    if (limits->address_mb)
-        limit(RLIMIT_AS, (rlim_t)limits->address_mb << 20, (rlim_t)limits->address_mb << 20);
-    if (limits->folder && chdir(limits->folder) < 0)
-        cannot_start(limits->folder);
-    if (io[3] < 0) {
-        close_range(3, ~0U, 0);
-        execvpe(argv[0], argv, environment);
-    } else {
-        dup3(io[3], 3, O_CLOEXEC); /* fails only if it is 3 already */
-        close_range(4, ~0U, 0);
-        execveat(3, "", argv, environment, AT_EMPTY_PATH);
-    }
-    cannot_start(argv[0]);
-}
-
-/**
- * Starts a program. Gives its pid, or -1 with errno set.
- *
- * @param io  its stdin, stdout and stderr, and its executable if argv[0] is not to be looked for: a file that no
- *            path in here leads to can be neither replaced, nor read, nor run by another program; -1: there is none
- */
-static pid_t start_program(char *const argv[], char *const environment[], const int io[4],
-                           const struct limits *limits)
-{
-    struct program *slot = NULL;
-    for (int i = 0; i < MAX_PROGRAMS && !slot; i++)
-        if (programs[i].pid == 0)
-            slot = &programs[i];
-    if (!slot) {
-        errno = EAGAIN;
-        return -1;
-    }
-    pid_t pid = fork();
-    if (pid == 0)
-        become(argv, environment, io, limits);
-    if (pid > 0)
-        *slot = (struct program){pid, now_us(), now_us() + (int64_t)limits->wall_ms * 1000, false};
-    return pid;
-}
-
 /* ---- watching ---------------------------------------------------------------------------------------- */
 
 /** Takes in every child that has ended, and says so. */
@@ -801,6 +609,256 @@ static int watch_time(void)
     return next < 0 ? -1 : (int)(next / 1000 + 1);
 }
 
+/* ---- starting a program ------------------------------------------------------------------------------ */
+
+static void limit(int resource, rlim_t soft, rlim_t hard)
+{
+    struct rlimit value = {soft, hard};
+    if (syscall(SYS_prlimit64, 0, resource, &value, NULL) < 0) {
+        dprintf(STDERR_FILENO, "box: setrlimit %d: %s\n", resource, strerror(errno));
+        _exit(127);
+    }
+}
+
+static _Noreturn void cannot_start(const char *what)
+{
+    dprintf(STDERR_FILENO, "box: %s: %s\n", what, strerror(errno));
+    _exit(127);
+}
+
+/** Becomes the user that programs run as. Of this task alone: the C library's functions would mean all threads. */
+static void change_user(void)
+{
+    if (opt.slot >= 0 &&
+        (syscall(SYS_setgroups, 0, NULL) < 0 || syscall(SYS_setresgid, program_gid, program_gid, program_gid) < 0 ||
+         syscall(SYS_setresuid, program_uid, program_uid, program_uid) < 0))
+        cannot_start("setresuid");
+}
+
+static _Alignas(64) char stack[256 * 1024]; /**< of a child that has its memory in common with pid 1 */
+
+/**
+ * Makes a user namespace below pid 1's, in which the programs' uid is what it was, and nobody can make another.
+ * In a child that shares memory and descriptors with pid 1, before there is any program: @p made, an int, is a
+ * descriptor of the namespace then.
+ */
+static int make_users(void *made)
+{
+    char text[64];
+    /* Before the namespace is made: then it holds for all in there together, and not for each. */
+    limit(RLIMIT_NPROC, (rlim_t)usual.processes, (rlim_t)usual.processes);
+    change_user();
+    if (prctl(PR_SET_DUMPABLE, 1) < 0 || unshare(CLONE_NEWUSER) < 0)
+        cannot_start("unshare");
+    write_file("/proc/self/setgroups", "deny");
+    snprintf(text, sizeof text, "%u %u 1", program_uid, opt.slot < 0 ? 0 : program_uid);
+    if (write_file("/proc/self/uid_map", text) < 0)
+        cannot_start("uid_map");
+    snprintf(text, sizeof text, "%u %u 1", program_gid, opt.slot < 0 ? 0 : program_gid);
+    if (write_file("/proc/self/gid_map", text) < 0)
+        cannot_start("gid_map");
+    if (set_sysctl("user/max_user_namespaces", "0") < 0)
+        cannot_start("max_user_namespaces");
+    *(int *)made = open("/proc/self/ns/user", O_RDONLY | O_CLOEXEC);
+    return 0;
+}
+
+/** A program can neither trace one of the harness's own executables, which has the same uid, nor open its memory. */
+static void make_both_users(void)
+{
+    for (int i = 0; i < 2; i++) {
+        const pid_t child = clone(make_users, stack + sizeof stack, CLONE_VM | CLONE_VFORK | CLONE_FILES | SIGCHLD, &users[i]);
+        int status = 0;
+        if (child < 0 || waitpid(child, &status, 0) < 0 || users[i] < 0)
+            refuse("make a user namespace");
+    }
+}
+
+/** Gives up every privilege; in the user namespace @p into, if there is one. */
+static void drop_privileges(int into)
+{
+    change_user();
+    if (opt.namespaces && setns(into, CLONE_NEWUSER) < 0)
+        cannot_start("setns");
+    for (int capability = 0; prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0; capability++)
+        ;
+    struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+    struct __user_cap_data_struct none[2] = {{0}};
+    if (opt.namespaces && syscall(SYS_capset, &header, none) < 0)
+        cannot_start("capset");
+}
+
+#if defined __x86_64__
+#define ARCHITECTURE AUDIT_ARCH_X86_64
+#elif defined __aarch64__
+#define ARCHITECTURE AUDIT_ARCH_AARCH64
+#elif defined __riscv && __riscv_xlen == 64
+#define ARCHITECTURE AUDIT_ARCH_RISCV64
+#endif
+
+/**
+ * Refuses system calls that no lab needs and that need no capability: the keyring of whoever runs the harness,
+ * memory and descriptors that no watch sees (io_uring), and what an ordinary user's program, which is of pid 1's
+ * own uid in the eyes of these calls, could do to pid 1: its limits, its turn on the processor and its processors.
+ * Pid 1, which needs none of them either, refuses them to itself, and so once for all programs.
+ */
+static void refuse_calls(void)
+{
+#ifdef ARCHITECTURE
+    static const unsigned refused[] = {SYS_add_key, SYS_request_key, SYS_keyctl, SYS_io_uring_setup,
+                                       SYS_io_uring_enter, SYS_io_uring_register, SYS_userfaultfd, SYS_bpf,
+                                       SYS_perf_event_open, SYS_setpriority, SYS_ioprio_set, SYS_sched_setattr,
+                                       SYS_sched_setparam, SYS_sched_setscheduler};
+    enum { COUNT = sizeof refused / sizeof *refused };
+    const struct sock_filter no_call = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+                             refuse_it = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM);
+    /* What is refused with one argument alone: to keep pid 1 from a processor, and whoever opens a file waiting. */
+    const struct { unsigned call, argument, value; } except[] = {
+        {SYS_sched_setaffinity, 0, (unsigned)getpid()}, {SYS_fcntl, 1, F_SETLEASE}};
+    enum { EXCEPT = sizeof except / sizeof *except };
+    struct sock_filter code[2 * COUNT + 5 * EXCEPT + 12];
+    unsigned short n = 0;
+    /* The numbers mean something else to other kinds of programs, such as 32-bit ones: those get nothing. */
+    code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch));
+    code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCHITECTURE, 1, 0);
+    code[n++] = no_call;
+    code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
+    code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 0x40000000, 0, 1);
+    code[n++] = no_call;
+    for (int i = 0; i < COUNT; i++) {
+        code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, refused[i], 0, 1);
+        code[n++] = refuse_it;
+    }
+    /* Every program may set its own limits, which are those of pid 0: setrlimit(3) does. */
+    code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_prlimit64, 0, 3);
+    code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args));
+    code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 0);
+    code[n++] = refuse_it;
+    for (int i = 0; i < EXCEPT; i++) {
+        const unsigned argument = offsetof(struct seccomp_data, args) + 8 * except[i].argument;
+        code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
+        code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, except[i].call, 0, 3);
+        code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, argument);
+        code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, except[i].value, 0, 1);
+        code[n++] = refuse_it;
+    }
+    code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    const struct sock_fprog filter = {n, code};
+    if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &filter) < 0)
+        refuse("seccomp");
+#endif
+}
+
+/** Threads of this uid on the machine: RLIMIT_NPROC counts them all where there is no namespace. */
+static long threads_of_this_user(void)
+{
+    long count = 0;
+    DIR *proc = opendir("/proc");
+    struct dirent *entry;
+    while (proc && (entry = readdir(proc))) {
+        char path[300];
+        struct stat owner;
+        snprintf(path, sizeof path, "/proc/%s/task", entry->d_name);
+        if (isdigit((unsigned char)entry->d_name[0]) && stat(path, &owner) == 0 && owner.st_uid == program_uid)
+            count += (long)owner.st_nlink - 2;
+    }
+    if (proc)
+        closedir(proc);
+    return count;
+}
+
+/** What a child has to know to become a program. */
+struct start {
+    char *const *argv, *const *environment;
+    const int *io; /**< see start_program() */
+    const struct limits *limits;
+    long processes; /**< how many this user may have */
+};
+
+/**
+ * Becomes the program. In a child that still has its memory in common with pid 1, which waits until that has changed:
+ * nothing is stored here but on the child's own stack, and no function called that might.
+ */
+static int become(void *closure)
+{
+    const struct start *start = closure;
+    const struct limits *limits = start->limits;
+    const int *io = start->io;
+    setsid();
+    for (int i = 0; i < 3; i++)
+        if (io[i] != i && dup2(io[i], i) < 0)
+            _exit(127);
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    umask(limits->umask);
+    if (CPU_COUNT(&opt.processors) > 0)
+        sched_setaffinity(0, sizeof opt.processors, &opt.processors);
+    limit(RLIMIT_NPROC, (rlim_t)start->processes, (rlim_t)start->processes);
+    drop_privileges(users[io[3] >= 0]);
+    if (!opt.namespaces)
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+    limit(RLIMIT_CORE, 0, 0);
+    limit(RLIMIT_CPU, (rlim_t)limits->cpu_s, (rlim_t)limits->cpu_s + 1);
+    limit(RLIMIT_FSIZE, (rlim_t)limits->file_mb << 20, (rlim_t)limits->file_mb << 20);
+    limit(RLIMIT_NOFILE, 256, 256);
+    limit(RLIMIT_MEMLOCK, 0, 0);
+    if (limits->address_mb)
+        limit(RLIMIT_AS, (rlim_t)limits->address_mb << 20, (rlim_t)limits->address_mb << 20);
+    if (limits->folder && chdir(limits->folder) < 0)
+        cannot_start(limits->folder);
+    close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
+    if (io[3] < 0)
+        execvpe(start->argv[0], start->argv, start->environment);
+    else
+        execveat(io[3], "", start->argv, start->environment, AT_EMPTY_PATH);
+    cannot_start(start->argv[0]);
+}
+
+/**
+ * Starts a program. Gives its pid, or -1 with errno set.
+ *
+ * The child has no memory of its own until it is the program: to copy pid 1's takes longer than all the rest. As the
+ * programs may not trace or read pid 1, they may not do so to the child either, unless the machine is set up so that
+ * a process can be traced that has given up privileges (see fs.suid_dumpable in proc_sys_fs(5)).
+ *
+ * @param io  its stdin, stdout and stderr, and its executable if argv[0] is not to be looked for: a file that no
+ *            path in here leads to can be neither replaced, nor read, nor run by another program; -1: there is none
+ */
+static pid_t start_program(char *const argv[], char *const environment[], const int io[4],
+                           const struct limits *limits)
+{
+    struct program *slot = NULL;
+    for (int i = 0; i < MAX_PROGRAMS && !slot; i++)
+        if (programs[i].pid == 0)
+            slot = &programs[i];
+    if (!slot) {
+        errno = EAGAIN;
+        return -1;
+    }
+    int gone[2]; /* its other end is closed when the child has become the program, or has ended */
+    if (pipe2(gone, O_CLOEXEC) < 0)
+        return -1;
+    struct start start = {argv, environment, io, limits, limits->processes};
+    if (!opt.namespaces && opt.slot < 0)
+        start.processes += threads_of_this_user();
+    const pid_t pid = clone(become, stack + sizeof stack, in_common | SIGCHLD, &start);
+    const int reason = errno;
+    close(gone[1]);
+    if (pid > 0)
+        *slot = (struct program){pid, now_us(), now_us() + (int64_t)limits->wall_ms * 1000, false};
+    struct pollfd until = {gone[0], POLLIN, 0};
+    while (pid > 0 && poll(&until, 1, WATCH_MS) <= 0) {
+        watch_memory();
+        watch_time();
+        if (look_at(pid).state == 'T') /* another program has stopped it: then it will never be one */
+            kill(pid, SIGKILL);
+    }
+    close(gone[0]);
+    errno = reason;
+    return pid;
+}
+
 /* ---- the report -------------------------------------------------------------------------------------- */
 
 static void report_process(pid_t pid, void *closure)
@@ -895,8 +953,6 @@ static void command_start(struct message *message)
                 limits.address_mb = atol(equals);
             else if (strcmp(value, "file_mb") == 0)
                 limits.file_mb = atol(equals);
-            else if (strcmp(value, "processes") == 0)
-                limits.processes = atol(equals);
             else if (strcmp(value, "umask") == 0)
                 limits.umask = (unsigned)strtoul(equals, NULL, 8);
             else if (strcmp(value, "folder") == 0)
@@ -1102,6 +1158,10 @@ static int be_first(char *const argv[], char *const environment[])
     else if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
         refuse("adopt orphans");
     shared_at_first = shared_memory();
+    if (opt.namespaces)
+        make_both_users();
+    if (number_in("/proc/sys/fs/suid_dumpable", "") == 1)
+        in_common = 0;
     /* From now on no program can trace this process or read its memory, not even one of the same uid. */
     prctl(PR_SET_DUMPABLE, 0);
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)

@@ -278,6 +278,7 @@ def test_as_an_ordinary_user(tmp_path):
                           preexec_fn=become_nobody)
     assert done.stdout == "end\n", [REFUSED[int(number)] for number in done.stdout.split()[:-1]]
 
+
 @pytest.mark.parametrize("tier", ["namespaces", "host"])
 def test_who_does_not_come_to_its_turn_gets_more_time(tier, monkeypatch):
     """The time that a program may need to do something does not pass while others have the processors."""
@@ -308,3 +309,22 @@ def test_who_does_not_come_to_its_turn_gets_more_time(tier, monkeypatch):
         # What pid 1 tells in answer to the last question counts, too.
         box.kill(busy.pid, signal.SIGKILL)
         assert box.expect(lambda: bool(busy.status == signal.SIGKILL), 5)
+
+
+def test_an_executable_of_the_harness_is_out_of_the_programs_reach(inside):
+    """They have the same uid; a program may look at others of its kind."""
+    looks = ["cat /proc/{}/maps", "readlink /proc/{}/exe", "head -c 1 /proc/{}/environ"]
+    other, ours = inside.start(["sleep", "60"]), inside.start(["sleep", "60"], image=Path(shutil.which("sleep")))
+    for look in looks:
+        seen, refused = shell(inside, look.format(other.pid)), shell(inside, look.format(ours.pid))
+        assert seen.status == 0 and out(seen) != "" and refused.status != 0 and out(refused) == "", look
+
+
+
+def test_who_stops_everybody_does_not_stop_pid_1_in_the_middle_of_a_start(inside):
+    """The child has its memory in common with pid 1, which waits for it, until it is the program."""
+    stopper = inside.start(["sh", "-c", "while :; do kill -s STOP -- -1; done"])
+    for _ in range(100):
+        inside.start(["true"])
+    inside.kill(stopper.pid, signal.SIGKILL)
+    assert out(shell(inside, "echo all is well")) == "all is well\n"
