@@ -29,7 +29,6 @@ from .labs import ROOT, UserError
 
 OUTPUT_LIMIT = 4 << 20  # bytes that a program may write to stdout or stderr, each
 TURN_SECONDS = 1.0  # of the processor: who has had them has had its turn; the labs' programs need some milliseconds
-MOST_TURNS = 6  # how often the time may begin anew for programs that do not come to their turn
 
 HOST_TIER_LACKS = ("programs share this machine's segments, objects and files, and a program that means harm is "
                    "not contained: run only code that you trust")
@@ -145,6 +144,8 @@ class Box:
         #: For the host tier: names of objects that the run has used, told by the spy. Set by program.py.
         self.claimed: Callable[[], Set[str]] = set
         self.claimed_pids: Callable[[], Set[int]] = set
+        #: Whether so many more seconds are to be spent on waiting for programs that do not come to their turn.
+        self.grant: Callable[[float], bool] = lambda seconds: True
         #: What was on the machine before. In a namespace of its own: nothing.
         self._before = Contents() if tier == "namespaces" else self._everything()
 
@@ -422,13 +423,13 @@ class Box:
         Others may have all the processors meanwhile, a hundred processes of somebody's fork bomb for example. A program
         that is ready to run and has hardly run gets more time, and what it has done in the last moment counts.
         """
-        for _ in range(MOST_TURNS if timeout > 0 else 1):
-            if self.pump(until, timeout, tick, to_write):
-                return True
+        while not self.pump(until, timeout, tick, to_write):
             # The question has pid 1 tell first what has happened.
-            if timeout > 0 and not any(process.state == "R" and process.cpu < TURN_SECONDS for process in self.processes()):
-                break
-        return until()
+            if timeout <= 0 or not any(process.state == "R" and process.cpu < TURN_SECONDS for process in self.processes()):
+                return until()
+            if not self.grant(timeout):
+                return until()
+        return True
 
     def wait(self, program: Started, timeout: float) -> bool:
         """Waits until a program has ended, and takes in the rest of what it wrote. False: it still runs."""
