@@ -71,6 +71,7 @@ static void try_everything(void)
     TRY(syscall(SYS_add_key, "user", "hostile", "x", 1L, -4L));           /* and in the user's */
     TRY(syscall(SYS_io_uring_setup, 1, parameters));
     TRY(syscall(SYS_userfaultfd, 1));
+    TRY(syscall(SYS_mq_open, "left", O_CREAT | O_RDWR, 0600, NULL));      /* something for the next check's program */
     TRY(syscall(SYS_bpf, 0, parameters, sizeof parameters));
     TRY(syscall(SYS_perf_event_open, parameters, 0, -1, -1, 0));
     TRY(syscall(SYS_open_by_handle_at, AT_FDCWD, parameters, O_RDONLY));

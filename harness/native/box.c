@@ -698,8 +698,9 @@ static void drop_privileges(int into)
 
 /**
  * Refuses system calls that no lab needs and that need no capability: the keyring of whoever runs the harness,
- * memory and descriptors that no watch sees (io_uring), and what an ordinary user's program, which is of pid 1's
- * own uid in the eyes of these calls, could do to pid 1: its limits, its turn on the processor and its processors.
+ * memory and descriptors that no watch sees (io_uring), queues that no list shows (mq_open), and what an ordinary
+ * user's program, which is of pid 1's own uid in the eyes of these calls, could do to pid 1: its limits, its turn on
+ * the processor and its processors.
  * Pid 1, which needs none of them either, refuses them to itself, and so once for all programs.
  */
 static void refuse_calls(void)
@@ -708,7 +709,7 @@ static void refuse_calls(void)
     static const unsigned refused[] = {SYS_add_key, SYS_request_key, SYS_keyctl, SYS_io_uring_setup,
                                        SYS_io_uring_enter, SYS_io_uring_register, SYS_userfaultfd, SYS_bpf,
                                        SYS_perf_event_open, SYS_setpriority, SYS_ioprio_set, SYS_sched_setattr,
-                                       SYS_sched_setparam, SYS_sched_setscheduler};
+                                       SYS_sched_setparam, SYS_sched_setscheduler, SYS_mq_open};
     enum { COUNT = sizeof refused / sizeof *refused };
     const struct sock_filter no_call = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
                              refuse_it = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM);

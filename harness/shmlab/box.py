@@ -501,8 +501,8 @@ class Box:
         """Makes the box as good as new, which costs a fraction of a new one. False: it takes a new one."""
         if self.tier == "host" or not self._as_new:
             return False
-        self.clean()
         try:
+            self.clean()
             for folder in self.work_fd, self.run_fd:
                 for name in os.listdir(folder):
                     if folder == self.work_fd or name != "holds":
@@ -513,9 +513,9 @@ class Box:
             with os.scandir(outer := self.open("/tmp")) as entries:
                 alone = [entry.name for entry in entries] == [os.path.basename(self.work)]
             os.close(outer)
-        except OSError:  # a folder, for example
+            return alone and self.contents() == Contents()
+        except (BoxRefused, OSError):  # a folder, for example
             return False
-        return alone and self.contents() == Contents()
 
 
 @lru_cache(maxsize=None)

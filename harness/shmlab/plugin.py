@@ -267,6 +267,7 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: Optional[pytest.Item]) 
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
+    Bench.close_spare()
     path = _results_path(session.config)
     if path and not path.is_dir():
         results.write_json(path, session.config.stash[OUTCOMES], session.config.stash[SETTINGS].tier)

@@ -468,7 +468,9 @@ class Program:
 
 
 class Bench:
-    """What the `lab` fixture gives to a check. A new box for each check; nothing carries over."""
+    """What the `lab` fixture gives to a check. For each check a new box, or one as good as new; nothing carries over."""
+
+    _spare: Dict[Tuple[str, int], Box] = {}  # by tier and memory: emptied after a check that has passed
 
     def __init__(self, lab: Lab, submission: Path, tier: str, cc: str, san: bool) -> None:
         self.lab, self.submission, self.tier, self.cc, self.san = lab, submission, tier, cc, san
@@ -476,6 +478,8 @@ class Bench:
         self.subject: Optional[Program] = None  # the one that a failure is about
         self.files: Set[str] = set()
         self.made_by_check: List[str] = []
+        self._memory_mb = 2048 if san else 768
+        self._as_it_should = True
         self.at_students_desk = False  # then the way to see it by hand is told as for the labs' own folder
         self._box: Optional[Box] = None
         self._ring: Optional[Ring] = None
@@ -485,7 +489,7 @@ class Bench:
     @property
     def box(self) -> Box:
         if self._box is None:
-            self._box = Box(self.tier, memory_mb=2048 if self.san else 768)
+            self._box = self._spare.pop((self.tier, self._memory_mb), None) or Box(self.tier, memory_mb=self._memory_mb)
             self._box.claimed = self._claimed_names
             self._box.grant = lambda seconds: Patience.grant(self.lab, seconds)
             self._box.claimed_pids = lambda: {call.pid for call in self.read_calls()}
@@ -500,6 +504,7 @@ class Bench:
 
     def stop(self) -> None:
         """Ends every program: the check has seen enough, and whoever tells of it shall not have to compete with them."""
+        self._as_it_should = False
         try:
             if self._box:
                 self._box.stop()
@@ -509,11 +514,20 @@ class Bench:
             pass
 
     def close(self) -> None:
-        if self._box:
+        """Keeps the box for the next check if it can be made as good as new, and if all went as it should in it."""
+        if self._box and self._as_it_should and self._box.empty():
+            self._spare[self.tier, self._memory_mb] = self._box
+        elif self._box:
             self._box.close()  # in the host tier it asks the ring what is ours to remove
         if self._ring:
             self._ring.close()
         self._box = self._ring = None
+
+    @classmethod
+    def close_spare(cls) -> None:
+        """For whoever has run checks and will run no more."""
+        while cls._spare:
+            cls._spare.popitem()[1].close()
 
     def fresh(self) -> None:
         """The next run starts in an empty world, as if nothing had been."""

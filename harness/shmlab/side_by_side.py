@@ -19,6 +19,7 @@ import pytest
 
 from . import box
 from .labs import UserError
+from .program import Bench
 
 _NUMBER = struct.Struct("<I")  # of a portion; and the length of a message
 _kept: Optional[socket.socket] = None
@@ -70,6 +71,7 @@ def _work(session: pytest.Session, portions: Sequence[Sequence[int]], numbers: i
             sender.reports = []
             with os.fdopen(os.dup(to), "wb") as pipe:
                 pipe.write(_NUMBER.pack(len(message)) + message)
+    Bench.close_spare()
 
 
 def _start(session: pytest.Session, portions: Sequence[Sequence[int]], numbers: int) -> Tuple[int, int]:

@@ -113,6 +113,26 @@ def test_an_emptied_box_is_as_a_new_one(inside):
             assert shell(box, change).status == 0 and not box.empty(), change
 
 
+def test_a_box_is_used_again_after_a_check_that_has_passed():
+    def bench():
+        return Bench(labs.find("08"), labs.SOLUTIONS, "namespaces", "cc", False)
+
+    Bench.close_spare()
+    first = bench()
+    box, name = first.box, first.name()
+    first.run("posix_create", name, 1, "").require_success()
+    assert first.object(name)
+    first.close()
+    second = bench()
+    assert second.box is box and second.objects() == [] and second.read_calls() == []
+    second.stop()  # which is what becomes of a check that has failed
+    second.close()
+    third = bench()
+    assert third.box is not box
+    third.close()
+    Bench.close_spare()
+
+
 def test_reports_status_time_and_memory(tier):
     with Box(tier) as box:
         assert os.WEXITSTATUS(shell(box, "exit 3").status) == 3
