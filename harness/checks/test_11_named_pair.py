@@ -13,6 +13,10 @@ BEFORE_ITS_LOOK = {"fail": [("sem_timedwait", 1, errno.ETIMEDOUT), ("sem_wait", 
                    "hold": [("sem_timedwait", 1), ("sem_wait", 1)]}
 
 
+# kill() of a process of another user fails with EPERM: it is there.
+ANOTHER_USERS = {"fail": ("kill", 0, errno.EPERM)}
+
+
 def at_rest(program) -> bool:
     """Whether a program is held or has ended."""
     return program.started.status is not None or program.stands().place == "held"
@@ -198,7 +202,13 @@ def test_sleeps_until_woken(lab):
 @points(1, read="sem_timedwait(3), kill(2) and ESRCH; handout, Steps")
 def test_peer_dies(lab):
     """When its peer is killed, the program fails within a second and removes the name; a posted piece is still printed."""
-    started = []
+    started, waiting = [], []
+    for program in PEER:
+        name = lab.name()
+        mine = lab.start(program, name, stdin=b"x" * 2000 if program == "writer" else None, **ANOTHER_USERS)
+        if settle(mine):
+            lab.set_object(name, struct.pack("=i", 1), at=8 if program == "writer" else 4)
+            waiting.append((mine, mine.stands().sleeps))
     for program in PEER:
         name = lab.name()
         if program == "writer":
@@ -223,6 +233,11 @@ def test_peer_dies(lab):
         left = lab.object(name)
         require(not left, f"the {mine.name} removes the name when its peer has been killed", left)
     require_bytes(run.stdout, b"hello", "the reader prints the piece that its writer had posted")
+    for mine, slept in waiting:
+        lab.poll(lambda: mine.started.status is not None or mine.stands().sleeps >= slept + 2, 2)
+        if mine.started.status is not None:
+            require(False, f"the {mine.name} waits on for a peer that is there, but is another user's (kill() says EPERM)",
+                    mine.wait().ending)
 
 
 @points(1, read="sem_timedwait(3), EINTR; handout, Steps")

@@ -355,6 +355,14 @@ def fails(program, why: str, printed: bytes = b"") -> None:
 @points(1, read="kill(2) and ESRCH; handout, The protocol: Waiting, The end")
 def test_peer_dies(lab):
     """When its peer is killed, the program fails within a second of waiting for it, and removes the name."""
+    # kill() of a process of another user fails with EPERM: it is there.
+    full, empty, another_users = lab.name(), lab.name(), ("kill", 0, errno.EPERM)
+    lab.make_object(full, ring(64, receiver=1))
+    lab.make_object(empty, ring(64, 0, sender=1))
+    waiting = [start(lab, "ring_send", full, 64, True, stdin=b"z" * 99 + b"\n", fail=another_users),
+               start(lab, "ring_recv", empty, 64, True, fail=another_users)]
+    lab.settle(*waiting)
+    slept = [program.stands().sleeps for program in waiting]
     peers, mine = [], []
     for turn in "ring_recv", "ring_recv", "ring_send":
         name = lab.name()
@@ -372,7 +380,12 @@ def test_peer_dies(lab):
     fails(mine[0], "the ring is full and the receiver has been killed")
     fails(mine[1], "its input ends and the receiver has been killed before it took all")
     fails(mine[2], "the ring is empty and the sender has been killed", b"hello\n")
-    left = lab.objects()
+    for program, before in zip(waiting, slept):
+        lab.poll(lambda: program.started.status is not None or program.stands().sleeps >= before + 2, 2)
+        if program.started.status is not None:
+            require(False, f"{program.name} waits on for a peer that is there, but is another user's (kill() says EPERM)",
+                    program.wait().ending)
+    left = [left for left in lab.objects() if left.name not in (full, empty)]
     require(not left, "a program whose peer has been killed removes the name", left)
 
 

@@ -517,6 +517,7 @@ SPY(int, sem_timedwait, -1, (sem_t *restrict sem, const struct timespec *restric
 SPY(int, sem_post, -1, (sem_t * sem), (sem), NULL, PTR(sem))
 SPY(int, close, -1, (int fd), (fd), NULL, fd)
 SPY(int, fstat, -1, (int fd, struct stat *data), (fd, data), NULL, fd, PTR(data))
+SPY(int, kill, -1, (pid_t pid, int number), (pid, number), NULL, pid, number)
 SPY(int, flock, -1, (int fd, int operation), (fd, operation), NULL, fd, operation)
 SPY(int, link, -1, (const char *from, const char *to), (from, to), to, 0)
 SPY(int, linkat, -1, (int fd, const char *from, int tofd, const char *to, int flags), (fd, from, tofd, to, flags), to, 0)
