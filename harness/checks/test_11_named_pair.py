@@ -207,6 +207,7 @@ def test_peer_dies(lab):
         name = lab.name()
         mine = lab.start(program, name, stdin=b"x" * 2000 if program == "writer" else None, **ANOTHER_USERS)
         if settle(mine):
+            require(lab.object(name), f"the object {name} is there while the {program} waits", mine.standing())
             lab.set_object(name, struct.pack("=i", 1), at=8 if program == "writer" else 4)
             waiting.append((mine, mine.stands().sleeps))
     for program in PEER:

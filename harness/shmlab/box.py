@@ -421,14 +421,19 @@ class Box:
         """Waits for what the programs should do within so many seconds, in which they come to their turn.
 
         Others may have all the processors meanwhile, a hundred processes of somebody's fork bomb for example. A program
-        that is ready to run and has hardly run gets more time, and what it has done in the last moment counts.
+        that is ready to run and has hardly run gets more time, unless it is its own kind that has them. What it has done
+        in the last moment counts.
         """
+        before = None
         while not self.pump(until, timeout, tick, to_write):
-            # The question has pid 1 tell first what has happened.
-            if timeout <= 0 or not any(process.state == "R" and process.cpu < TURN_SECONDS for process in self.processes()):
+            if timeout <= 0:
+                return False
+            processes = self.processes()  # before it answers, pid 1 tells what has happened
+            used = sum(process.cpu for process in processes)
+            if not any(process.state == "R" and process.cpu < TURN_SECONDS for process in processes) or (
+                    before is not None and used - before > timeout / 2) or not self.grant(timeout):
                 return until()
-            if not self.grant(timeout):
-                return until()
+            before = used
         return True
 
     def wait(self, program: Started, timeout: float) -> bool:

@@ -25,7 +25,7 @@ from .results import ERROR, FAILED, PASSED, write_whole
 from .side_by_side import fork
 
 LABS_AT_A_TIME = 6  # that one process grades: starting pytest costs as much as a small lab
-LAB_SECONDS = 120.0  # before a lab's checks are given up; each program has its own, shorter limits
+LAB_SECONDS = 240.0  # before a lab's checks are given up; each program has its own, shorter limits
 MOST_ATTEMPTS = 2
 JUDGING = ("labs", "native", "kernel", "calls", "box", "build", "program", "side_by_side", "plugin", "feedback", "results")
 

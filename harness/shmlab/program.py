@@ -35,7 +35,7 @@ WALL_SECONDS = 4.0  # for a program that should end by itself; the labs' program
 HOLD_SECONDS = 4.0
 FEED_SECONDS = 10.0
 SHORT_SECONDS = 1.0
-GRANT_SECONDS = 30.0  # for all the checks of a lab together, which have two minutes
+GRANT_SECONDS = 60.0  # for all the checks of a lab together, which have four minutes
 RULES_LENGTH = 600  # always, as the spy wipes them out but the gap remains: its length shall tell nothing
 SPIN_SECONDS = 0.3  # of the processor; a program that has used so much since its start is not about to wait
 

@@ -299,11 +299,9 @@ def test_as_an_ordinary_user(tmp_path):
     assert done.stdout == "end\n", [REFUSED[int(number)] for number in done.stdout.split()[:-1]]
 
 
-@pytest.mark.parametrize("tier", ["namespaces", "host"])
-def test_who_does_not_come_to_its_turn_gets_more_time(tier, monkeypatch):
+def test_who_does_not_come_to_its_turn_gets_more_time(inside, monkeypatch):
     """The time that a program may need to do something does not pass while others have the processors."""
-    turns = []
-    pump = Box.pump
+    turns, pump, granted = [], Box.pump, iter(())
 
     def counted(box, until, timeout, *rest, **more):
         turns.append(timeout)
@@ -311,26 +309,28 @@ def test_who_does_not_come_to_its_turn_gets_more_time(tier, monkeypatch):
 
     monkeypatch.setattr(Box, "pump", counted)
 
-    def waits(box):
+    def waits(state, *cpu):
+        """How often the time is waited for of two programs, of which one sleeps, while they use the processor so long."""
+        nonlocal granted
         turns.clear()
-        assert not box.expect(lambda: False, 0.05)
+        looks, granted = iter(cpu), iter([True, True, True, False])
+        inside.grant = lambda seconds: next(granted)
+        monkeypatch.setattr(inside, "processes", lambda: [kernel.Process(2, 1, "S", 3.0, "one"),
+                                                          kernel.Process(3, 1, state, next(looks), "other")])
+        assert not inside.expect(lambda: False, 0.05)
         return len(turns)
 
-    with Box(tier) as box:
-        asleep = box.start(["sleep", "60"])
-        while kernel.parse_status(box.read(f"/proc/{asleep.pid}/status")).place != "waits":
-            pass
-        assert waits(box) == 1
-        busy = box.start(["sh", "-c", "while :; do :; done"])
-        granted = iter([True, True, True, False])
-        box.grant = lambda seconds: next(granted)
-        assert waits(box) == 4, "it runs, and has run for less than a second"
-        while next(process.cpu for process in box.processes() if process.pid == busy.pid) < boxes.TURN_SECONDS:
-            pass
-        assert waits(box) == 1
-        # What pid 1 tells in answer to the last question counts, too.
-        box.kill(busy.pid, signal.SIGKILL)
-        assert box.expect(lambda: bool(busy.status == signal.SIGKILL), 5)
+    assert waits("S", 0.0) == 1, "it waits for something else"
+    assert waits("R", 0.01, 0.02, 0.03, 0.04) == 4, "it hardly runs: as often as is granted"
+    assert waits("R", 0.05, 0.1) == 2, "it runs half of the time"
+    assert waits("R", boxes.TURN_SECONDS) == 1, "it has had its turn"
+    monkeypatch.undo()
+    # What the box's own processes have used is what the kernel says, and what pid 1 tells when it is asked counts.
+    busy = inside.start(["sh", "-c", "while :; do :; done"])
+    while next(process.cpu for process in inside.processes() if process.pid == busy.pid) < 0.1:
+        pass
+    inside.kill(busy.pid, signal.SIGKILL)
+    assert inside.expect(lambda: busy.status == signal.SIGKILL, 5)
 
 
 def test_an_executable_of_the_harness_is_out_of_the_programs_reach(inside):
