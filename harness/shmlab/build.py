@@ -22,6 +22,7 @@ FLAGS = ["-std=c17", "-O2", "-g", "-pthread", "-Wall", "-Wextra"]
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
 SOURCE_LIMIT = 1 << 20  # bytes in one source file
 COMPILE_SECONDS = 20  # the largest program with sanitizers takes one
+MOST_TURNS = 4  # so many times as long where others have the processors
 
 _gave_up: Dict[Path, str] = {}  # what took too long in this run; kept no longer, as the machine may have been busy
 
@@ -138,11 +139,22 @@ def _compile(commands: Dict[str, List[str]], files: Dict[str, bytes], tier: str,
             for name, content in files.items():
                 box.put(name, content)
             # No limit of processor time comes before: it would end a part of the compiler, which says so in its own words.
-            run = box.start(command, address_mb=0, wall_ms=COMPILE_SECONDS * 1000, cpu_s=2 * COMPILE_SECONDS)
+            most = MOST_TURNS * COMPILE_SECONDS
+            run = box.start(command, address_mb=0, wall_ms=most * 1000, cpu_s=most)
             runs.append((program, box, run))
         for program, box, run in runs:
-            box.wait(run, COMPILE_SECONDS + 5)
+            _wait(box, run)
             _keep(program, box, run, targets[program])
+
+
+def _wait(box: Box, run: Started) -> None:
+    """Waits for a compiler; longer for one that is at work and has not had the processors for half of the time."""
+    for _ in range(MOST_TURNS):
+        if box.wait(run, COMPILE_SECONDS):
+            return
+        processes = box.processes()
+        if sum(process.cpu for process in processes) > COMPILE_SECONDS / 2 or all(process.state != "R" for process in processes):
+            return
 
 
 def _keep(program: str, box: Box, run: Started, target: Path) -> None:
