@@ -12,7 +12,6 @@ PEER = {"writer": "reader", "reader": "writer"}
 BEFORE_ITS_LOOK = {"fail": [("sem_timedwait", 1, errno.ETIMEDOUT), ("sem_wait", 1, errno.EINTR)],
                    "hold": [("sem_timedwait", 1), ("sem_wait", 1)]}
 
-
 # kill() of a process of another user fails with EPERM: it is there.
 ANOTHER_USERS = {"fail": ("kill", 0, errno.EPERM)}
 

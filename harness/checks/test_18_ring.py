@@ -385,7 +385,7 @@ def test_peer_dies(lab):
         if program.started.status is not None:
             require(False, f"{program.name} waits on for a peer that is there, but is another user's (kill() says EPERM)",
                     program.wait().ending)
-    left = [left for left in lab.objects() if left.name not in (full, empty)]
+    left = [item for item in lab.objects() if item.name not in (full, empty)]
     require(not left, "a program whose peer has been killed removes the name", left)
 
 

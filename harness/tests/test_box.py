@@ -342,7 +342,6 @@ def test_an_executable_of_the_harness_is_out_of_the_programs_reach(inside):
         assert seen.status == 0 and out(seen) != "" and refused.status != 0 and out(refused) == "", look
 
 
-
 def test_who_stops_everybody_does_not_stop_pid_1_in_the_middle_of_a_start(inside):
     """The child has its memory in common with pid 1, which waits for it, until it is the program."""
     stopper = inside.start(["sh", "-c", "while :; do kill -s STOP -- -1; done"])

@@ -29,7 +29,8 @@ def calls_of(bench, program):
     for one in both:
         one.wait().require_success()
     for call in both[0].calls:
-        if call.pid == both[0].pid and call.name not in ("start", "exit", "end", "kill"):  # how often it looks after its peer is luck
+        # How often it looks after its peer, with kill(), is luck.
+        if call.pid == both[0].pid and call.name not in ("start", "exit", "end", "kill"):
             found.append((call.name, 1 + sum(call.name == before for before, _ in found)))
     bench.fresh()
     return found
