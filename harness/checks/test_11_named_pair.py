@@ -234,10 +234,7 @@ def test_peer_dies(lab):
         require(not left, f"the {mine.name} removes the name when its peer has been killed", left)
     require_bytes(run.stdout, b"hello", "the reader prints the piece that its writer had posted")
     for mine, slept in waiting:
-        lab.poll(lambda: mine.started.status is not None or mine.stands().sleeps >= slept + 2, 2)
-        if mine.started.status is not None:
-            require(False, f"the {mine.name} waits on for a peer that is there, but is another user's (kill() says EPERM)",
-                    mine.wait().ending)
+        mine.require_waits_on(slept, "for a peer that is there, but is another user's (kill() says EPERM)")
 
 
 @points(1, read="sem_timedwait(3), EINTR; handout, Steps")

@@ -381,10 +381,7 @@ def test_peer_dies(lab):
     fails(mine[1], "its input ends and the receiver has been killed before it took all")
     fails(mine[2], "the ring is empty and the sender has been killed", b"hello\n")
     for program, before in zip(waiting, slept):
-        lab.poll(lambda: program.started.status is not None or program.stands().sleeps >= before + 2, 2)
-        if program.started.status is not None:
-            require(False, f"{program.name} waits on for a peer that is there, but is another user's (kill() says EPERM)",
-                    program.wait().ending)
+        program.require_waits_on(before, "for a peer that is there, but is another user's (kill() says EPERM)")
     left = [item for item in lab.objects() if item.name not in (full, empty)]
     require(not left, "a program whose peer has been killed removes the name", left)
 

@@ -364,6 +364,12 @@ class Program:
             raise CheckFailed(f"{self.name} waits, without using the processor", ending)
         return found[0]
 
+    def require_waits_on(self, slept: int, why: str) -> None:
+        """Waits until it has gone to sleep twice more than `slept` times: it has looked around in between, and not ended."""
+        self.bench.poll(lambda: self.started.status is not None or self.stands().sleeps >= slept + 2, 2)
+        if self.started.status is not None:
+            raise CheckFailed(f"{self.name} waits on {why}", self.wait().ending)
+
     def wait_for_others(self, expected: str) -> None:
         """Waits until the program waits in a futex, which must be one that another process can wake."""
         call = self.wait_blocked(lambda call: call.in_futex)
