@@ -5,6 +5,7 @@
 # JOBS=1     one at a time
 # (not for students
 # FROM=folder OUT=folder COURSE=file TRUST=1   for make grade
+# FULL=1                                       for make test, which then takes twice as long
 # not for students)
 
 LAB ?=
@@ -58,8 +59,8 @@ build/%: %.c build/flags
 demo: ## installs what is missing, checks all the solutions, shows the score board
 	$(quiet)python=$$($(SETUP) check) && "$$python" -m pytest harness --submission solutions $(OPTIONS)
 
-test: ## installs what is missing, runs the project's own tests
-	$(quiet)python=$$($(SETUP) test) && "$$python" -m pytest harness/tests -n 2 --dist loadgroup $(if $(V),-v,-q) $(PYTEST)
+test: ## installs what is missing, runs the project's own tests; FULL=1 all that there are
+	$(quiet)python=$$($(SETUP) test) && "$$python" -m pytest harness/tests -n 3 --dist loadgroup $(if $(V),-v,-q) $(PYTEST)
 
 # not for students)
 check: ## checks your work: LAB=05 one lab, IN=folder other programs
@@ -110,5 +111,5 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1~\2/p' Makefile | awk -F'~' '{ printf "%-18s %s\n", $$1, $$2 }'
 	@echo '  options: LAB=05 IN=folder CC=clang SAN=1 V=1 TIER=host JOBS=1'
 # (not for students
-	@echo '  of make grade: FROM=submissions OUT=results COURSE=file TRUST=1'
+	@echo '  of make grade: FROM=submissions OUT=results COURSE=file TRUST=1; of make test: FULL=1'
 # not for students)

@@ -181,10 +181,10 @@ def test_side_by_side(lab):
         before = counters.atomic
         program.resume(child)
         goes_on = lab.poll(lambda: counters.atomic > before + 1000, 4)
-        where = program.standing()
+        late, where = lab.in_time(4), program.standing()
         freeze(program, child)
         require(goes_on, f"while the other children are stopped, child {child} goes on counting",
-                f"in 4 s the atomic counter went from {before} to {counters.atomic}", where)
+                f"{late} the atomic counter went from {before} to {counters.atomic}", where)
         call = program.blocked(child)
         require(not call or call.number not in SLEEPS, "a child that counts does not sleep",
                 f"process {child} is in nanosleep() or clock_nanosleep(), says /proc/{child}/syscall")

@@ -22,13 +22,13 @@ def at_rest(program) -> bool:
 
 
 def settle(program):
-    """Waits until a program waits for its peer or its input, is held, or has ended. Gives whether it lives."""
+    """Waits until a program waits for its peer or its input, spins, is held, or has ended. Gives whether it lives."""
 
     def waits():
         call = program.blocked()
         return call and (call.in_futex or call.reads_input)
 
-    program.bench.poll(lambda: waits() or at_rest(program), 4)
+    program.bench.poll(lambda: waits() or at_rest(program) or program.spins, 4)
     return program.started.status is None
 
 
@@ -263,14 +263,13 @@ def test_failing_calls(lab):
         name = lab.name()
         mine = lab.start(program, name, stdin=b"hello" if program == "writer" else None, **fault)
         mine.close_input()
-        made = None
-        if settle(mine):
-            made = lab.object(name)
+        made = lab.object_of_waiting(mine, name)
+        if mine.started.status is None:
             peer = lab.reference(PEER[program], name, stdin=b"hello" if program == "reader" else None)
             peer.close_input()
             lab.settle(mine, peer)  # the name is gone when both have ended
         run = mine.wait()
-        # If ours has failed and unlinked the name, the peer may have come just then and made a new object: not ours.
+        # If ours has failed and unlinked the name just when the peer came, the peer has made a new object.
         run.left_behind.objects = [item for item in run.left_behind.objects if made is None or item.inode == made.inode]
         return run
 

@@ -28,6 +28,8 @@ from . import kernel, native
 from .labs import ROOT, UserError
 
 OUTPUT_LIMIT = 4 << 20  # bytes that a program may write to stdout or stderr, each
+LOOK_SECONDS = 0.25  # between two looks whether anything can still happen
+MOST_ASLEEP = 80  # processes, that this is asked for
 TURN_SECONDS = 1.0  # of the processor: who has had them has had its turn; the labs' programs need some milliseconds
 
 HOST_TIER_LACKS = ("programs share this machine's segments, objects and files, and a program that means harm is "
@@ -113,6 +115,7 @@ class Box:
         self.programs: Dict[int, Started] = {}
         self.events: List[Tuple[str, ...]] = []
         self.orphans: Set[int] = set()
+        self.stuck = False  # whether the last wait ended because nobody was left who could wake anybody
         self._as_new = True  # but for what empty() takes away
         self._scratch: Optional[str] = None
         self._locked = False
@@ -257,6 +260,14 @@ class Box:
         """The content of a file of that world, of /proc above all."""
         with os.fdopen(self.open(path), "rb", buffering=0) as file:
             return file.readall()
+
+    def list(self, path: str) -> List[str]:
+        """The names in a folder of that world."""
+        fd = self.open(path)
+        try:
+            return os.listdir(fd)
+        finally:
+            os.close(fd)
 
     def _everything(self) -> Contents:
         """All that pid 1 sees, on the host that is the machine's. One question, as every run of a program asks it."""
@@ -422,19 +433,54 @@ class Box:
 
         Others may have all the processors meanwhile, a hundred processes of somebody's fork bomb for example. A program
         that is ready to run and has hardly run gets more time, unless it is its own kind that has them. What it has done
-        in the last moment counts.
+        in the last moment counts. Where all sleep and nobody is left to wake them, the wait is over at once.
         """
-        before = None
-        while not self.pump(until, timeout, tick, to_write):
+        self.stuck, asleep, used = False, None, None
+        end = time.monotonic() + timeout
+        while not self.pump(until, min(end - time.monotonic(), LOOK_SECONDS), tick, to_write):
             if timeout <= 0:
                 return False
             processes = self.processes()  # before it answers, pid 1 tells what has happened
-            used = sum(process.cpu for process in processes)
+            before, asleep = asleep, self._asleep(processes)
+            if asleep and asleep == before:
+                self.stuck = not until()
+                return not self.stuck
+            if time.monotonic() < end:
+                continue
+            total = sum(process.cpu for process in processes)
             if not any(process.state == "R" and process.cpu < TURN_SECONDS for process in processes) or (
-                    before is not None and used - before > timeout / 2) or not self.grant(timeout):
+                    used is not None and total - used > timeout / 2) or not self.grant(timeout):
                 return until()
-            before = used
+            used = total
+            end = time.monotonic() + timeout
         return True
+
+    def _asleep(self, processes: List[kernel.Process]) -> Optional[Dict[int, Tuple[int, int]]]:
+        """What each thread sleeps in and how often it has gone to sleep, if all in the box do until another wakes them.
+
+        If that is so twice, and the same, nobody was awake in between, and nobody is left to wake anybody: no process,
+        and no timer either.
+        """
+        found: Dict[int, Tuple[int, int]] = {}
+        if len(processes) > MOST_ASLEEP:
+            return None
+        try:
+            for process in processes:
+                folder = f"/proc/{process.pid}/task"
+                for thread in self.list(folder):
+                    stands = kernel.parse_status(self.read(f"{folder}/{thread}/status"))
+                    if not stands:
+                        return None
+                    number = -1
+                    if stands.place not in ("ended", "held"):
+                        call = kernel.parse_blocked(self.read(f"{folder}/{thread}/syscall"))
+                        if stands.place != "waits" or stands.caught & kernel.TIMER_SIGNALS or not call or not call.has_no_end:
+                            return None
+                        number = call.number
+                    found[int(thread)] = number, stands.sleeps
+        except OSError:
+            return None
+        return found
 
     def wait(self, program: Started, timeout: float) -> bool:
         """Waits until a program has ended, and takes in the rest of what it wrote. False: it still runs."""

@@ -128,15 +128,20 @@ def main(source: Path, out: Path, course_file: Optional[Path], labs: List[str], 
         grader.prepare()
         students = cohort.take_in(submissions, of.labs, out, grader)
         cohort.remove_strangers(students, out)
+        all_labs = sum(len(student.labs) for student in students)
+        before = sum(student.outcome_file(lab).exists() for student in students for lab in student.labs)
+        cohort.share(students)
         units = cohort.units_to_do(students, jobs)
-        todo, all_labs = sum(len(unit.labs) for unit in units), sum(len(student.labs) for student in students)
-        done = f", {all_labs - todo} of them graded before" if todo < all_labs else ""
-        print(f"{len(students)} submissions with {all_labs} labs{done}; {box.describe_tier(tier)}", file=sys.stderr)
+        todo = sum(len(unit.labs) for unit in units)
+        print(f"{len(students)} submissions with {all_labs} labs" + (f", {before} of them graded before" if before else "")
+              + (f", {all_labs - before - todo} the same as others" if before + todo < all_labs else "")
+              + f"; {box.describe_tier(tier)}", file=sys.stderr)
         progress = Progress(todo, "graded")
         try:
             cohort.grade_all(units, grader, progress)
         finally:
             progress.end()
+        cohort.share(students)
         everything = _write_everything(students, of, out, grader, ignored)
     except KeyboardInterrupt:
         print("\ninterrupted: the same command goes on where this one was", file=sys.stderr)

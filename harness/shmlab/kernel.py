@@ -213,10 +213,11 @@ class Process:
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a process stands: its state's letter, and how often it has gone to sleep so far."""
+    """Where a process stands: its state's letter, how often it has gone to sleep so far, the signals that it catches."""
 
     state: str
     sleeps: int
+    caught: int = 0
 
     @property
     def place(self) -> str:
@@ -227,16 +228,22 @@ class Standing:
 
 
 def parse_status(raw: bytes) -> Optional[Standing]:
-    """A /proc/PID/status."""
-    match = re.search(rb"^State:\t(\S).*^voluntary_ctxt_switches:\t(\d+)$", raw, re.M | re.S)
-    return Standing(match.group(1).decode(), int(match.group(2))) if match else None
+    """A /proc/PID/status, or /proc/PID/task/TID/status."""
+    match = re.search(rb"^State:\t(\S).*^SigCgt:\t([0-9a-f]+)$.*^voluntary_ctxt_switches:\t(\d+)$", raw, re.M | re.S)
+    return Standing(match.group(1).decode(), int(match.group(3)), int(match.group(2), 16)) if match else None
 
 
-# Numbers of the futex(2), read(2), wait4(2) and waitid(2) system calls.
+# Numbers of the futex(2), read(2), wait4(2), waitid(2), fcntl(2) and pause(2) system calls.
 FUTEX_CALLS = {"x86_64": 202, "aarch64": 98, "riscv64": 98, "i686": 240}
 FUTEX_PRIVATE = 0x80
+FUTEX_WAITS = (0, 6, 9, 13)  # FUTEX_WAIT, _LOCK_PI, _WAIT_BITSET, _LOCK_PI2: the fourth argument is a time-out
 READ_CALLS = {"x86_64": 0, "aarch64": 63, "riscv64": 63, "i686": 3}
 WAIT_CALLS = {"x86_64": (61, 247), "aarch64": (260, 95), "riscv64": (260, 95), "i686": (114, 284)}
+LOCK_CALLS = {"x86_64": 72, "aarch64": 25, "riscv64": 25, "i686": 221}
+PAUSE_CALLS = {"x86_64": 34, "i686": 29}  # elsewhere the C library makes it of ppoll(2)
+LOCK_WAITS = (7, 38)  # F_SETLKW, F_OFD_SETLKW
+# A timer can send these: SIGALRM, SIGVTALRM, SIGPROF, SIGUSR1, SIGUSR2, SIGIO and those of real time.
+TIMER_SIGNALS = sum(1 << number - 1 for number in (14, 26, 27, 10, 12, 29, *range(34, 65)))
 
 
 @dataclass(frozen=True)
@@ -258,6 +265,15 @@ class Blocked:
     @property
     def waits_for_child(self) -> bool:
         return self.number in WAIT_CALLS.get(os.uname().machine, ())
+
+    @property
+    def has_no_end(self) -> bool:
+        """A wait that only somebody else ends: for a semaphore, mutex, condition variable, lock, child, signal or input."""
+        if self.in_futex:
+            return self.arguments[1] & 0x7F in FUTEX_WAITS and self.arguments[3] == 0
+        if self.number == LOCK_CALLS.get(os.uname().machine, -2):
+            return self.arguments[1] in LOCK_WAITS
+        return self.waits_for_child or self.reads_input or self.number == PAUSE_CALLS.get(os.uname().machine, -2)
 
     @property
     def private_futex(self) -> bool:

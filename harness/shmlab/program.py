@@ -248,8 +248,8 @@ class Program:
                                    "it ended first", *ending])
             raise CheckFailed(f"{count} processes of {self.name} come to {point}" if count > 1 else
                               f"{self.name} comes to {point}",
-                              [f"within {timeout:.0f} s only {len(found)} did" if count > 1 else
-                               f"within {timeout:.0f} s it did not", *self.standing()])
+                              [f"{self.bench.in_time(timeout)} only {len(found)} did" if count > 1 else
+                               f"{self.bench.in_time(timeout)} it did not", *self.standing()])
         del box.events[: self._seen]
         self._seen = 0
         box.events[:] = [event for event in box.events if event[0] != "held"]
@@ -339,6 +339,11 @@ class Program:
         except OSError:
             return self.started.cpu
 
+    @property
+    def spins(self) -> bool:
+        """Whether it runs, and has used so much of the processor since its start that it is not about to wait."""
+        return self.stands().place == "runs" and self.cpu_seconds() > SPIN_SECONDS
+
     def measure_cpu(self, window: float = 0.1) -> Tuple[float, float]:
         """Watches the program for a while. Gives the seconds that passed and the processor seconds it used."""
         began, used = time.monotonic(), self.cpu_seconds()
@@ -354,8 +359,9 @@ class Program:
             call = self.blocked()
             if call and ready(call):
                 found.append(call)
-            return bool(found) or self.started.status is not None
+            return bool(found) or self.started.status is not None or (call is None and self.cpu_seconds() > before + 1)
 
+        before = self.cpu_seconds()
         # There is no event for this state; each look is a question to the kernel, not a sleep.
         if self.bench.poll(look, timeout):
             Patience.note(True, self)
@@ -366,7 +372,7 @@ class Program:
 
     def require_waits_on(self, slept: int, why: str) -> None:
         """Waits until it has gone to sleep twice more than `slept` times: it has looked around in between, and not ended."""
-        self.bench.poll(lambda: self.started.status is not None or self.stands().sleeps >= slept + 2, 2)
+        self.bench.poll(lambda: self.started.status is not None or self.stands().sleeps >= slept + 2 or self.spins, 2)
         if self.started.status is not None:
             raise CheckFailed(f"{self.name} waits on {why}", self.wait().ending)
 
@@ -404,7 +410,7 @@ class Program:
         timeout = Patience.limit(FEED_SECONDS, self, *self.bench.history)
         if not self.bench.box.feed(self.started, content, timeout):
             raise CheckFailed(f"{self.name} reads its input",
-                              [f"not all of {len(content)} bytes within {timeout:.0f} s", *self.standing()])
+                              [f"{self.bench.in_time(timeout)} it did not take all of {len(content)} bytes", *self.standing()])
 
     def close_input(self) -> None:
         self.bench.box.close_stdin(self.started)
@@ -442,14 +448,14 @@ class Program:
         ended = self.bench.pump(lambda: started.status is not None, timeout) and box.wait(started, 0)
         Patience.note(ended, self)
         if not ended:
-            standing = self.standing()
+            late, standing = self.bench.in_time(timeout), self.standing()
             self.kill()
             if not box.wait(started, 5):
                 # Its end is told to a tracer first, which has to end itself.
                 box.stop()
                 started.status = signal.SIGKILL
             self.finished = self._finish()
-            raise CheckFailed(f"{self.name} ends", [f"after {timeout:.1f} s it had not ended", *standing])
+            raise CheckFailed(f"{self.name} ends", [f"{late} it had not ended", *standing])
         self.finished = self._finish()
         text = self.finished.stderr
         if self.bench.san:
@@ -573,6 +579,10 @@ class Bench:
         """Whether one of the student's programs has come to a TODO."""
         return any(program.unfinished for program in self.history)
 
+    def in_time(self, seconds: float) -> str:
+        """For people: how long a wait has been that was in vain."""
+        return "when all slept and nobody was left to wake them," if self.box.stuck else f"within {seconds:.0f} s"
+
     def settle(self, *programs: Program) -> str:
         """Waits until at one moment each of the programs has ended, is held or waits. Says where the last one stands.
 
@@ -598,6 +608,23 @@ class Bench:
 
         self.poll(all_still, HOLD_SECONDS)
         return last[-1].place
+
+    def object_of_waiting(self, program: Program, name: str) -> Optional[kernel.Object]:
+        """Waits until a program sleeps and the object is there, which it gives; or until it has ended, or spins.
+
+        A peer that is started only then finds the object, or makes another one if the program has removed it meanwhile:
+        the inode tells which of the two is there in the end.
+        """
+        found: Optional[kernel.Object] = None
+
+        def there() -> bool:
+            nonlocal found
+            if program.stands().place == "waits":
+                found = self.object(name)
+            return found is not None or program.started.status is not None or program.spins
+
+        self.poll(there, HOLD_SECONDS)
+        return found
 
     def require_idle(self, waiting: Sequence[Tuple[str, Program]], window: float = 0.05) -> None:
         """Watches programs for a while: none may use the processor while, as the text beside it says, it waits."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Set, Tuple
 
 from . import gallery, native
-from .cohort import Grader, Student, Unit, add_lab, outcomes, units_to_do
+from .cohort import Grader, Student, Unit, add_lab, outcomes, share, units_to_do
 from .gallery import Exhibit
 from .intake import Submission
 from .labs import Lab
@@ -64,16 +64,12 @@ class Gallery:
 
     def prepare(self, wanted: Set[Exhibit], students: List[Student]) -> List[Unit]:
         """What has to be graded to know these mistakes: not what was before, nor what a student has handed in."""
-        handed_in = {student.outcome_file(lab).name: student.outcome_file(lab)
-                     for student in students for lab in student.labs}
         for mistake in sorted(wanted, key=str):
             folder = native.build_folder() / "gallery" / mistake.lab.name / mistake.name
             _refresh(mistake, folder / "labs" / mistake.lab.name)
             self._students[mistake] = Student(Submission(str(mistake), mistake.name), folder)
             add_lab(self._students[mistake], mistake.lab, self.grader)
-            outcome = self._students[mistake].outcome_file(mistake.lab)
-            if outcome.name in handed_in and not outcome.exists():
-                write_whole(outcome, handed_in[outcome.name].read_text(encoding="utf-8"))
+        share([*students, *self._students.values()])
         return units_to_do(list(self._students.values()), self.grader.jobs)
 
     def learn(self) -> None:

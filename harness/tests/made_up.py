@@ -44,8 +44,8 @@ def _spread(things: List, names: List[str]) -> Dict[str, List]:
     return found
 
 
-def build(folder: Path, share: int = 1) -> Expected:
-    """Writes the submissions, each `share`-th of them, and gives what is right for each."""
+def build(folder: Path, share: int = 1) -> Tuple[Expected, List[gallery.Exhibit]]:
+    """Writes the submissions, each `share`-th of them. Gives what is right for each, and the mistakes that are among them."""
     every = {lab.name: {check.name for check in lab.checks()} for lab in all_labs()}
     expected: Expected = {}
 
@@ -86,7 +86,7 @@ def build(folder: Path, share: int = 1) -> Expected:
             del expected[name]
             for path in folder.glob(shaped.get(name, name)):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-    return expected
+    return expected, [mistake for name in mistakes.keys() & expected.keys() for mistake in mistakes[name]]
 
 
 def _shapes(folder: Path, expected: Expected) -> Dict[str, str]:
@@ -120,5 +120,5 @@ def _shapes(folder: Path, expected: Expected) -> Dict[str, str]:
 if __name__ == "__main__":
     target = Path(sys.argv[1])
     target.mkdir(parents=True)
-    made = build(target, int(sys.argv[2]) if sys.argv[2:] else 1)
+    made, _ = build(target, int(sys.argv[2]) if sys.argv[2:] else 1)
     print(f"{len(made)} submissions, {sum(map(len, made.values()))} labs")

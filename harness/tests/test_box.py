@@ -349,3 +349,25 @@ def test_who_stops_everybody_does_not_stop_pid_1_in_the_middle_of_a_start(inside
         inside.start(["true"])
     inside.kill(stopper.pid, signal.SIGKILL)
     assert out(shell(inside, "echo all is well")) == "all is well\n"
+
+
+ALARM = "import signal, sys; signal.signal(signal.SIGALRM, lambda *_: sys.exit(7)); signal.setitimer(signal.ITIMER_REAL, 60); sys.stdin.read()"
+
+
+def test_a_wait_is_over_when_nobody_is_left_who_could_wake_anybody(inside):
+    """Such a process sleeps for ever, which the kernel shows long before a time is over; any other may wake up."""
+
+    def is_stuck(*commands):
+        programs = [inside.start(command, stdin=-1) for command in commands]
+        inside.expect(lambda: any(program.status is not None for program in programs), 1.0)
+        stuck, status = inside.stuck, programs[0].status
+        inside.clean()
+        return stuck, status
+
+    assert is_stuck(["cat"]) == (True, None), "it reads what nobody writes"
+    assert is_stuck(["sh", "-c", "cat; true"], ["cat"]) == (True, None), "a parent waits for its child as well"
+    assert is_stuck(["sh", "-c", "kill -s STOP $$"]) == (True, None), "nobody continues it"
+    assert is_stuck(["cat"], ["sleep", "60"]) == (False, None), "time wakes the other one"
+    assert is_stuck(["cat"], ["sh", "-c", "while :; do :; done"]) == (False, None), "the other one is awake"
+    assert is_stuck(["python3", "-c", ALARM.replace("60", "0.3")]) == (False, 7 << 8), "a timer wakes it"
+    assert is_stuck(["python3", "-c", ALARM]) == (False, None), "a timer may wake it"

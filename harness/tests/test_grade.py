@@ -15,7 +15,8 @@ from pathlib import Path
 import made_up
 import pytest
 
-from shmlab import kernel, labs
+from course import FULL
+from shmlab import gallery, labs, native
 
 HARNESS = labs.ROOT / "harness"
 
@@ -96,17 +97,42 @@ def agree(expected, found):
     return wrong
 
 
-def test_a_whole_course(tmp_path):
-    """Every known mistake, every variant, hostile programs and more, side by side: each gets what it would get alone.
+def grade_elsewhere(folder, user=None, mistakes=(), **environment):
+    """Grades what is in folder/in as this user, with a copy of the project that has these mistakes to compare with."""
+    folder.chmod(0o755)
+    for name in "labs", "solutions", "harness", "docs":
+        shutil.copytree(labs.ROOT / name, folder / "project" / name, ignore=shutil.ignore_patterns("__pycache__", "mistakes"))
+    for mistake in mistakes:
+        target = folder / "project" / mistake.path.relative_to(labs.ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(mistake.path, target)
+    account = pwd.getpwnam(user) if user else None
+    for path in [folder, *folder.rglob("*")] if account else []:
+        os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
 
-    test_gallery.py holds `make check` to the same: a known mistake fails the checks that it names, and no other.
+    def become():
+        if account:
+            os.setgroups([])
+            os.setgid(account.pw_gid)
+            os.setuid(account.pw_uid)
+
+    return grade(folder / "in", folder / "out", root=folder / "project", preexec_fn=become, timeout=2400,
+                 env={"HOME": str(folder), "SHMLAB_BUILD": str(folder / "build"), **environment})
+
+
+def test_a_course(tmp_path):
+    """Known mistakes, variants, hostile programs and more, side by side: each gets what it would get alone.
+
+    With FULL=1 these are sixty students with every known mistake among them. test_gallery.py holds `make check` to the same:
+    a known mistake fails the checks that it names, and no other.
     """
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()
-    expected = made_up.build(source)
-    assert len(expected) == made_up.STUDENTS
+    expected, handed_in = made_up.build(source, share=1 if FULL else 3)
+    assert len(expected) == made_up.STUDENTS / (1 if FULL else 3)
     before = machine()
-    done = grade(source, out, timeout=2400)
+    # What other tests have compiled already is the same.
+    done = grade_elsewhere(tmp_path, mistakes=handed_in, SHMLAB_BUILD=str(native.build_folder()))
     assert done.returncode == 0, done.stdout + done.stderr
     first = results(out)
     assert agree(expected, first) == {}
@@ -120,7 +146,7 @@ def test_a_whole_course(tmp_path):
     for number, path in enumerate(sorted(out.glob("students/*/checks/*.json"))):
         if number % 12 == 0:
             path.unlink()
-    assert grade(source, out, timeout=900).returncode == 0
+    assert grade(source, out, root=tmp_path / "project", timeout=900).returncode == 0
     second = results(out)
     assert agree(expected, second) == {}
     lucky = {name for name, wanted in expected.items() for right in wanted.values() if right and not isinstance(right, int) and right[1]}
@@ -143,6 +169,8 @@ def test_killed_at_any_moment_and_started_again(tmp_path):
     for name in "ada", "ben", "cem", "dot":
         for lab in "01", "05", "08", "09":
             put(source / name, lab, labs.SOLUTIONS if name < "c" else labs.LABS)
+    for path in source.rglob("*.c"):
+        path.write_text(f"{path.read_text()}/* {path.parts[-3]} */\n")  # else the outcomes of ada would be those of ben
     assert grade(source, whole).returncode == 0
     before = machine()
     environment = {**os.environ, "PYTHONPATH": str(HARNESS)}
@@ -243,6 +271,16 @@ def test_what_is_wrong_is_told_in_one_line(small, tmp_path, words, says):
     assert done.returncode == 2 and done.stdout == "" and says in done.stderr and len(done.stderr.splitlines()) == 1
 
 
+def test_the_same_program_is_graded_once_and_counts_for_all(small, tmp_path):
+    shutil.copytree(small / "ben", small / "cem")
+    done = grade(small, tmp_path / "out")
+    assert "7 labs, 2 the same as others;" in done.stderr and "graded: 5 of 5 labs" in done.stderr, done.stderr
+    ben, cem = (record for record in results(tmp_path / "out")["students"] if record["name"] in ("ben", "cem"))
+    assert ben["labs"] == cem["labs"] and sum(lab["state"] == "graded" for lab in cem["labs"].values()) == 2
+    assert "/ben/" not in (tmp_path / "out" / "students" / "cem" / "report.html").read_text()
+    assert ", 7 of them graded before;" in grade(small, tmp_path / "out").stderr
+
+
 def test_two_gradings_in_one_folder_do_not_meet(small, tmp_path):
     run = subprocess.Popen(command(small, tmp_path / "out"), cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                            stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(HARNESS)})
@@ -287,24 +325,11 @@ def made_submission(name):
 
 @pytest.mark.skipif(os.getuid() != 0, reason="as an ordinary user every other test here is this test")
 def test_as_an_ordinary_user():
-    nobody = pwd.getpwnam("nobody")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        folder.chmod(0o755)
-        for name in "labs", "solutions", "harness", "docs":
-            shutil.copytree(labs.ROOT / name, folder / "project" / name, ignore=shutil.ignore_patterns("__pycache__", "mistakes"))
         (folder / "in").mkdir()
-        expected = made_up.build(folder / "in", share=10)
-        for path in [folder, *folder.rglob("*")]:
-            os.chown(path, nobody.pw_uid, nobody.pw_gid, follow_symlinks=False)
-
-        def become():
-            os.setgroups([])
-            os.setgid(nobody.pw_gid)
-            os.setuid(nobody.pw_uid)
-
+        expected, _ = made_up.build(folder / "in", share=10)
         before = machine()
-        done = grade(folder / "in", folder / "out", root=folder / "project", preexec_fn=become, timeout=600,
-                     env={"HOME": str(folder), "SHMLAB_BUILD": str(folder / "build")})
+        done = grade_elsewhere(folder, "nobody")
         assert done.returncode == 0, done.stdout + done.stderr
         assert agree(expected, results(folder / "out")) == {} and machine() == before

@@ -1,14 +1,14 @@
 """Hostile programs: each gets its points and its sentence, harms nobody who is graded beside it, and leaves nothing."""
 import html
 import os
-import pwd
 import re
 import shutil
 import tempfile
 from pathlib import Path
 
+import course
 import pytest
-from test_grade import grade, machine, results
+from test_grade import grade_elsewhere, machine, results
 
 from shmlab import gallery, labs
 
@@ -26,20 +26,20 @@ def test_introduces_itself(attack):
     assert attack.program in attack.lab.programs and 0 <= attack.score <= 10
 
 
-def course_of(folder: Path) -> None:
+def course_of(folder: Path, attacks) -> None:
     """A course: each hostile program is a student of its own, and one more has done the labs that most of them attack."""
-    for attack in ATTACKS:
+    for attack in attacks:
         attack.apply(folder / attack.path.stem)
     for number in NEIGHBOURS:
         lab = labs.find(number)
         shutil.copytree(labs.SOLUTIONS / lab.name, folder / "neighbour" / "labs" / lab.name)
 
 
-def what_went_wrong(out: Path) -> dict:
+def what_went_wrong(out: Path, attacks) -> dict:
     """Students whose points or words are not the right ones, and what they are."""
     wrong = {}
     records = {record["name"]: record for record in results(out)["students"]}
-    for attack in ATTACKS:
+    for attack in attacks:
         record = records[attack.path.stem]
         graded = record["labs"][attack.lab.name]
         told = html.unescape((out / "students" / record["folder"] / "report.html").read_text(encoding="utf-8"))
@@ -57,26 +57,13 @@ def test_points_words_and_neighbours(user):
     """As whoever runs the tests, and, if that is root, as a user without any privilege, whose uid the programs share."""
     if user and os.getuid() != 0:
         pytest.skip("as an ordinary user the other of the two is this test")
+    attacks = course.some(ATTACKS, 3) if user else ATTACKS
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        folder.chmod(0o755)
-        # Without the known mistakes, which every grading compares with.
-        for name in "labs", "solutions", "harness", "docs":
-            shutil.copytree(labs.ROOT / name, folder / "project" / name, ignore=shutil.ignore_patterns("__pycache__", "mistakes"))
-        course_of(folder / "in")
-
-        def become():
-            if user:
-                os.setgroups([])
-                os.setgid(pwd.getpwnam(user).pw_gid)
-                os.setuid(pwd.getpwnam(user).pw_uid)
-
-        for path in [folder, *folder.rglob("*")]:
-            shutil.chown(path, user or os.getuid())
+        course_of(folder / "in", attacks)
         before = machine()
-        done = grade(folder / "in", folder / "out", root=folder / "project", preexec_fn=become, timeout=600,
-                     env={"HOME": str(folder), "SHMLAB_BUILD": str(folder / "build")})
+        done = grade_elsewhere(folder, user)
         assert done.returncode == 0, done.stdout + done.stderr
-        wrong = what_went_wrong(folder / "out")
+        wrong = what_went_wrong(folder / "out", attacks)
         assert not wrong, "\n".join(f"{name}: {what}" for name, what in wrong.items())
         assert machine() == before
