@@ -83,9 +83,9 @@ def test_keys_are_those_of_ftok(tmp_path):
 
 
 def test_where_a_process_stands():
-    raw = (b"Name:\tState:\tR\nUmask:\t0022\nState:\tS (sleeping)\n"
+    raw = (b"Name:\tState:\tR\nUmask:\t0022\nState:\tS (sleeping)\nSigCgt:\t0000000000002000\nCapInh:\t0\n"
            b"voluntary_ctxt_switches:\t7\nnonvoluntary_ctxt_switches:\t9\n")
-    assert kernel.parse_status(raw) == kernel.Standing("S", 7)
+    assert kernel.parse_status(raw) == kernel.Standing("S", 7, 1 << 14 - 1)  # SIGALRM is 14
     with open("/proc/self/status", "rb") as file:
         assert kernel.parse_status(file.read()).place == "runs"
     places = {state: kernel.Standing(state, 0).place for state in "STtZXRD"}
