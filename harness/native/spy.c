@@ -94,7 +94,8 @@ struct record {
 struct ring {
     uint64_t capacity;
     _Atomic uint64_t next;
-    char padding[112];
+    _Atomic uint64_t injected; /**< calls made to fail, whose records later ones may have displaced */
+    char padding[104];
     struct record record[];
 };
 
@@ -162,6 +163,8 @@ static void record(enum call call, uintptr_t where, int flags, int64_t result, i
         return;
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
+    if (flags & INJECTED)
+        atomic_fetch_add_explicit(&ring->injected, 1, memory_order_relaxed);
     uint64_t number = atomic_fetch_add_explicit(&ring->next, 1, memory_order_relaxed);
     struct record *r = &ring->record[number % ring->capacity];
     atomic_store_explicit(&r->sequence, 0, memory_order_relaxed);

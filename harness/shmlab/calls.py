@@ -15,7 +15,7 @@ NATIVE = Path(__file__).resolve().parent.parent / "native"
 CAPACITY = 8192
 
 # The same layout as struct ring and struct record in spy.c.
-_HEAD = struct.Struct("<QQ112x")
+_HEAD = struct.Struct("<QQQ104x")
 _RECORD = struct.Struct("<QQiHHiiqQ5q40s")
 
 
@@ -128,20 +128,28 @@ class Ring:
         self._fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=folder)
         os.fchmod(self._fd, 0o666)
         os.ftruncate(self._fd, _HEAD.size + capacity * _RECORD.size)
-        os.pwrite(self._fd, _HEAD.pack(capacity, 0), 0)
+        os.pwrite(self._fd, _HEAD.pack(capacity, 0, 0), 0)
         self._known: List[Call] = []
         self._next = 0  # the first record that was not yet whole when we last looked
 
     def close(self) -> None:
         os.close(self._fd)
 
+    def _head(self) -> Tuple[int, ...]:
+        head = os.pread(self._fd, _HEAD.size, 0)
+        return _HEAD.unpack(head) if len(head) == _HEAD.size else (0, 0, 0)
+
+    @property
+    def injected(self) -> int:
+        """How many calls were made to fail, those too whose records are lost."""
+        return self._head()[2]
+
     def read(self) -> Tuple[List[Call], int]:
         """The records that are there, oldest first, and how many older ones were lost.
 
         The ring is a stranger's to write: whatever does not make sense is passed over.
         """
-        head = os.pread(self._fd, _HEAD.size, 0)
-        total = _HEAD.unpack(head)[1] if len(head) == _HEAD.size else 0
+        total = self._head()[1]
         oldest = max(0, total - self.capacity)
         self._known = [call for call in self._known if oldest < call.sequence <= total]
         # A whole record stays as it is until the ring has come round: each is read once, a hole again and again.

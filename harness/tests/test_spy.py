@@ -155,6 +155,7 @@ class Watched:
             assert box.wait(started, 20)
             self.status, self.output = started.status, bytes(started.output[1]).decode()
             self.calls, self.lost = ring.read()
+            self.injected = ring.injected
             ring.close()
 
     def names(self, own_only=True):
@@ -204,13 +205,15 @@ def test_a_full_ring_loses_the_oldest_and_says_how_many(built):
     run = Watched(built("gcc"), "threads", capacity=100)
     assert run.status == 0 and len(run.calls) == 100 and run.lost == 8000 + 1 + 4 + 4 - 100
     assert [call.sequence for call in run.calls] == list(range(run.lost + 1, run.lost + 101))
+    run = Watched(built("gcc"), "fork", rules=f"fail shmget 1 {errno.ENOSPC} p", capacity=2)
+    assert not any(call.injected for call in run.calls) and run.injected == 1, "it counts, though its record is lost"
 
 
 @pytest.mark.parametrize("build", ["gcc", "musl", "static", "asan-clang"])
 def test_a_call_can_be_made_to_fail(built, build):
     run = Watched(built(build), "map", rules=f"fail mmap 1 {errno.ENOMEM} p")
     assert os.WEXITSTATUS(run.status) == 1 and run.output == f"mmap: {os.strerror(errno.ENOMEM)}\n" or build == "musl"
-    assert run.calls[1].injected and run.calls[1].error == errno.ENOMEM
+    assert run.calls[1].injected and run.calls[1].error == errno.ENOMEM and run.injected == 1
 
 
 @pytest.mark.parametrize("build", ["gcc", "musl", "static", "asan-clang"])
