@@ -5,7 +5,7 @@
 # JOBS=1     one at a time
 # (not for students
 # FROM=folder OUT=folder COURSE=file TRUST=1   for make grade
-# FULL=1                                       for make test, which then takes twice as long
+# FULL=1                                       for make test, which then takes much longer
 # not for students)
 
 LAB ?=

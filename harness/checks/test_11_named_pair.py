@@ -263,15 +263,8 @@ def test_failing_calls(lab):
         name = lab.name()
         mine = lab.start(program, name, stdin=b"hello" if program == "writer" else None, **fault)
         mine.close_input()
-        made = lab.object_of_waiting(mine, name)
-        if mine.started.status is None:
-            peer = lab.reference(PEER[program], name, stdin=b"hello" if program == "reader" else None)
-            peer.close_input()
-            lab.settle(mine, peer)  # the name is gone when both have ended
-        run = mine.wait()
-        # If ours has failed and unlinked the name just when the peer came, the peer has made a new object.
-        run.left_behind.objects = [item for item in run.left_behind.objects if made is None or item.inode == made.inode]
-        return run
+        return lab.run_with_peer(mine, name, lambda: lab.reference(
+            PEER[program], name, stdin=b"hello" if program == "reader" else None))
 
     for program in PEER:
         lab.each_call_fails(lambda **fault: talk(program, **fault), "/shmlab")

@@ -438,15 +438,8 @@ def test_failing_calls(lab):
         mine = start(lab, program, name, 64, True, stdin=b"hello\n" if program == "ring_send" else None, **options)
         mine.close_input()
         # A sender has room for all of it and needs no receiver. A receiver goes to sleep, unless it ends before.
-        made = lab.object_of_waiting(mine, name)
-        if mine.started.status is None:
-            peer = start(lab, PEER[program], name, 64, False, stdin=b"hello\n" if program == "ring_recv" else None)
-            peer.close_input()
-            lab.settle(mine, peer)  # the name is gone when both have ended
-        run = mine.wait()
-        # If ours has failed and unlinked the name just when the peer came, the peer has made a new object.
-        run.left_behind.objects = [item for item in run.left_behind.objects if made is None or item.inode == made.inode]
-        return run
+        return lab.run_with_peer(mine, name, lambda: start(
+            lab, PEER[program], name, 64, False, stdin=b"hello\n" if program == "ring_recv" else None))
 
     for program in PEER:
         lab.each_call_fails(lambda **fault: talk(program, **fault), "/shmlab")

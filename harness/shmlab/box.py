@@ -561,10 +561,7 @@ class Box:
             # Who announces a hold finds pid 1's own socket there, and not one of an earlier program's.
             if not os.path.samestat(os.stat("holds", dir_fd=self.run_fd, follow_symlinks=False), self._holds):
                 return False
-            with os.scandir(outer := self.open("/tmp")) as entries:
-                alone = [entry.name for entry in entries] == [os.path.basename(self.work)]
-            os.close(outer)
-            return alone and self.contents() == Contents()
+            return self.list("/tmp") == [os.path.basename(self.work)] and self.contents() == Contents()
         except (BoxRefused, OSError):  # a folder, for example
             return False
 

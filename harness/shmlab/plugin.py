@@ -41,7 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--grade", metavar="DIR", help="grade every submission in this folder; see `make grade`")
     group.addoption("--out", metavar="DIR", help="where --grade writes its results")
     group.addoption("--course", metavar="FILE", help="for --grade: weights and deadlines")
-    group.addoption("--jobs", metavar="N", help="so many checks, with --grade so many programs, at a time (default: one a processor)")
+    group.addoption("--jobs", metavar="N", help="so many labs at a time, or checks of one lab (default: one a processor, and one)")
     group.addoption("--trust", action="store_true", help="for --grade: run these programs even without a box")
 
 

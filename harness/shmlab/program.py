@@ -248,8 +248,8 @@ class Program:
                                    "it ended first", *ending])
             raise CheckFailed(f"{count} processes of {self.name} come to {point}" if count > 1 else
                               f"{self.name} comes to {point}",
-                              [f"{self.bench.in_time(timeout)} only {len(found)} did" if count > 1 else
-                               f"{self.bench.in_time(timeout)} it did not", *self.standing()])
+                              [f"{self.bench.in_time(timeout)} " + (f"only {len(found)} did" if count > 1 else "it did not"),
+                               *self.standing()])
         del box.events[: self._seen]
         self._seen = 0
         box.events[:] = [event for event in box.events if event[0] != "held"]
@@ -359,12 +359,13 @@ class Program:
             call = self.blocked()
             if call and ready(call):
                 found.append(call)
-            return bool(found) or self.started.status is not None or (call is None and self.cpu_seconds() > before + 1)
+            spins = call is None and self.cpu_seconds() > before + 1
+            return bool(found) or self.started.status is not None or spins
 
         before = self.cpu_seconds()
         # There is no event for this state; each look is a question to the kernel, not a sleep.
         if self.bench.poll(look, timeout):
-            Patience.note(True, self)
+            Patience.note(bool(found) or self.started.status is not None, self)
         if not found:
             ending = self.wait().ending if self.started.status is not None else self.standing()
             raise CheckFailed(f"{self.name} waits, without using the processor", ending)
@@ -609,22 +610,28 @@ class Bench:
         self.poll(all_still, HOLD_SECONDS)
         return last[-1].place
 
-    def object_of_waiting(self, program: Program, name: str) -> Optional[kernel.Object]:
-        """Waits until a program sleeps and the object is there, which it gives; or until it has ended, or spins.
+    def run_with_peer(self, program: Program, name: str, start_peer: Callable[[], Program]) -> Run:
+        """Starts a peer as soon as a program sleeps and its object is there, unless it ends before; waits for its end.
 
-        A peer that is started only then finds the object, or makes another one if the program has removed it meanwhile:
-        the inode tells which of the two is there in the end.
+        If it has failed and unlinked the name just when the peer came, the peer has made a new object, as the inode tells:
+        that is not what the program has left behind.
         """
-        found: Optional[kernel.Object] = None
+        made: Optional[kernel.Object] = None
 
-        def there() -> bool:
-            nonlocal found
+        def meets() -> bool:
+            nonlocal made
             if program.stands().place == "waits":
-                found = self.object(name)
-            return found is not None or program.started.status is not None or program.spins
+                made = self.object(name)
+            return made is not None or program.started.status is not None or program.spins
 
-        self.poll(there, HOLD_SECONDS)
-        return found
+        self.poll(meets, HOLD_SECONDS)
+        if program.started.status is None:
+            peer = start_peer()
+            peer.close_input()
+            self.settle(program, peer)  # the name is gone when both have ended
+        run = program.wait()
+        run.left_behind.objects = [item for item in run.left_behind.objects if made is None or item.inode == made.inode]
+        return run
 
     def require_idle(self, waiting: Sequence[Tuple[str, Program]], window: float = 0.05) -> None:
         """Watches programs for a while: none may use the processor while, as the text beside it says, it waits."""

@@ -351,7 +351,8 @@ def test_who_stops_everybody_does_not_stop_pid_1_in_the_middle_of_a_start(inside
     assert out(shell(inside, "echo all is well")) == "all is well\n"
 
 
-ALARM = "import signal, sys; signal.signal(signal.SIGALRM, lambda *_: sys.exit(7)); signal.setitimer(signal.ITIMER_REAL, 60); sys.stdin.read()"
+ALARM = ("import signal, sys; signal.signal(signal.SIGALRM, lambda *_: sys.exit(7)); "
+         "signal.setitimer(signal.ITIMER_REAL, 60); sys.stdin.read()")
 
 
 def test_a_wait_is_over_when_nobody_is_left_who_could_wake_anybody(inside):
