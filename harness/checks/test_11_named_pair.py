@@ -70,9 +70,9 @@ def conversation(lab: Bench, program: str, first: str, **options):
 
 def slot(lab: Bench, name: str):
     """What the object says, for people: why a pair may hang."""
-    if not lab.object(name):
+    raw = lab.bytes_if_there(name)
+    if raw is None:
         return [f"there is no object {name} any more"]
-    raw = lab.object_bytes(name)
     if len(raw) < 88:
         return [f"{name} has {len(raw)} bytes, and a struct pair has more"]
     ready, writer, reader = struct.unpack_from("=3i", raw)

@@ -54,7 +54,7 @@ def calls_of(lab: Bench, comers=1):
 def office(lab: Bench, name):
     """What is in place under the name: for people, and as numbers (None: it is no whole office)."""
     item = lab.object(name)
-    raw = lab.object_bytes(name, LAYOUT.size) if item else b""
+    raw = lab.bytes_if_there(name, LAYOUT.size) or b""
     if len(raw) < LAYOUT.size:
         return [item or f"/dev/shm: no {name[1:]}"], None
     values = LAYOUT.unpack(raw)

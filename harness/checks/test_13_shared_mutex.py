@@ -27,7 +27,7 @@ def new_buffer(lab: Bench):
 def items(lab: Bench, name):
     """The items in the buffer, oldest first (None: it is no buffer), and the same for people."""
     item = lab.object(name)
-    raw = lab.object_bytes(name, LAYOUT.size) if item else b""
+    raw = lab.bytes_if_there(name, LAYOUT.size) or b""
     if len(raw) < LAYOUT.size:
         return None, [item or f"/dev/shm: no {name[1:]}"]
     _, first, count, *slot = LAYOUT.unpack(raw)

@@ -136,8 +136,8 @@ def join(lab: Bench, program: str, name: str, capacity: int, mine: bool, **optio
     """Starts one of the two and waits until it has taken its place, or has ended."""
     started = start(lab, program, name, capacity, mine, **options)
     place = 4 * PLACE[program]
-    lab.poll(lambda: started.started.status is not None or bool(
-        lab.object(name) and any(lab.object_bytes(name, 4 * BYTES)[place:place + 4])), 4)
+    lab.poll(lambda: started.started.status is not None or any(
+        (lab.bytes_if_there(name, 4 * BYTES) or b"")[place:place + 4]), 4)
     return started
 
 

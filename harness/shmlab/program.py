@@ -821,8 +821,17 @@ class Bench:
 
     def object_bytes(self, name: str, limit: int = 64 << 20) -> bytes:
         """The bytes of an object, read from outside."""
+        content = self.bytes_if_there(name, limit)
+        if content is None:
+            raise CheckFailed(f"there is an object {name}", self.objects())
+        return content
+
+    def bytes_if_there(self, name: str, limit: int = 64 << 20) -> Optional[bytes]:
+        """The same where a program may unlink the object at any moment; None where there is none."""
         try:
             fd = os.open(name[1:], os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self.box.shm_fd)
+        except FileNotFoundError:
+            return None
         except OSError as error:
             raise CheckFailed(f"an unrelated process of the same user can open {name}", [str(error.strerror)]) from None
         with os.fdopen(fd, "rb") as file:

@@ -18,7 +18,7 @@ def start(bench, program, name, **options):
 
 
 def has_joined(bench, program, name):
-    raw = bench.object_bytes(name) if bench.object(name) else b""
+    raw = bench.bytes_if_there(name) or b""
     return len(raw) >= 12 and struct.unpack_from("=i", raw, WORD[program])[0] != 0
 
 
