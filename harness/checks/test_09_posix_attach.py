@@ -94,7 +94,7 @@ def test_unmapped_and_closed(lab):
 
 @points(1, read="shm_open(3), ftruncate(2), shm_unlink(3); handout, Steps")
 def test_leaves_the_object_alone(lab):
-    """The object stays as it was: its name, bytes, size, mode and times, and no other comes to it."""
+    """The object stays as it was: its name, bytes, size, mode and times of change, and no other comes to it."""
     for content, mode in (some_bytes(PAGE + 1), 0o640), (b"", 0o600), (some_bytes(5), 0o666):
         name = lab.name()
         old = lab.make_object(name, content, mode)
