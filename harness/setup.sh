@@ -65,7 +65,7 @@ if [ "$purpose" = docs-test ]; then
     need chromedriver chromium-driver
 fi
 python=$(find_python "$modules") || {
-    missing="$missing python3 python3-pytest"
+    missing="$missing python3-pytest" # which needs python3
     case $purpose in grade | test) missing="$missing python3-rich python3-jinja2" ;; esac
     [ "$purpose" = test ] && missing="$missing python3-pytest-xdist"
     [ "$purpose" = docs-test ] && missing="$missing python3-selenium"

@@ -34,6 +34,9 @@ def test_size(lab):
         item = run.left_behind.one_object(name)
         require(item.size == size, f"size {size}", item)
         lab.fresh()
+    size = (1 << 32) + PAGE
+    run, _ = create(lab, size)
+    require(run.exit_status != 0, f"no success with SIZE {size}, which is more than can be had here", run.ending, lab.objects())
 
 
 @points(1, read="shm_open(3), umask(2); handout, Background")
