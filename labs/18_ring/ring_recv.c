@@ -56,9 +56,8 @@ static void give_back(struct receiver *self)
     if (before == self->taken)
         return;
 
-    /* TODO 5: Store the new `taken`, but not before all reads of these bytes are done. Then, and not
-       earlier, read `full_at`: if that is `before`, wake up the sender, who sleeps on the futex
-       `taken`. */
+    /* TODO 5: Store the new `taken`, but not before all reads of these bytes are done. Then, behind a
+       fence, read `full_at`: if that is `before`, wake up the sender, who sleeps on the futex `taken`. */
     errx(EXIT_FAILURE, "TODO 5: give back up to %u and wake up the sender", self->taken);
     /* TODO 5 ends. */
 }
@@ -80,7 +79,7 @@ static bool sleep_on_sent(struct receiver *self)
     struct ring *ring = self->ring;
     const struct timespec slice = {.tv_nsec = SLICE_NS};
     long result = -1;
-    /* TODO 6: Store in `empty_at` on which value of `sent` you sleep. Then, and not earlier, wait on the
+    /* TODO 6: Store in `empty_at` on which value of `sent` you sleep. Then, behind a fence, wait on the
        futex `sent`, as long as it has this value, but no longer than `slice`. */
     errx(EXIT_FAILURE, "TODO 6: sleep on %p for %ld ns", (void *)&ring->sent, slice.tv_nsec);
     /* TODO 6 ends. */

@@ -71,9 +71,9 @@ static void publish(struct sender *self)
     if (before == self->sent)
         return;
 
-    /* TODO 5: Store the new `sent`, so that whoever reads it finds the bytes in the ring, too. Then, and
-       not earlier, read `empty_at`: if that is `before`, wake up the receiver, who sleeps on the futex
-       `sent`. */
+    /* TODO 5: Store the new `sent`, so that whoever reads it finds the bytes in the ring, too. Then,
+       behind a fence, read `empty_at`: if that is `before`, wake up the receiver, who sleeps on the
+       futex `sent`. */
     errx(EXIT_FAILURE, "TODO 5: publish up to %u and wake up the receiver", self->sent);
     /* TODO 5 ends. */
 }
@@ -95,7 +95,7 @@ static bool sleep_on_taken(struct sender *self)
     struct ring *ring = self->ring;
     const struct timespec slice = {.tv_nsec = SLICE_NS};
     long result = -1;
-    /* TODO 6: Store in `full_at` on which value of `taken` you sleep. Then, and not earlier, wait on the
+    /* TODO 6: Store in `full_at` on which value of `taken` you sleep. Then, behind a fence, wait on the
        futex `taken`, as long as it has this value, but no longer than `slice`. */
     errx(EXIT_FAILURE, "TODO 6: sleep on %p for %ld ns", (void *)&ring->taken, slice.tv_nsec);
     /* TODO 6 ends. */

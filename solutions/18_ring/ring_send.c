@@ -71,9 +71,9 @@ static void publish(struct sender *self)
     if (before == self->sent)
         return;
 
-    /* TODO 5: Store the new `sent`, so that whoever reads it finds the bytes in the ring, too. Then, and
-       not earlier, read `empty_at`: if that is `before`, wake up the receiver, who sleeps on the futex
-       `sent`. */
+    /* TODO 5: Store the new `sent`, so that whoever reads it finds the bytes in the ring, too. Then,
+       behind a fence, read `empty_at`: if that is `before`, wake up the receiver, who sleeps on the
+       futex `sent`. */
     atomic_store_explicit(&ring->sent, self->sent, memory_order_release);
     atomic_thread_fence(memory_order_seq_cst);
     if (atomic_load_explicit(&ring->empty_at, memory_order_relaxed) == before &&
@@ -107,7 +107,7 @@ static bool sleep_on_taken(struct sender *self)
     struct ring *ring = self->ring;
     const struct timespec slice = {.tv_nsec = SLICE_NS};
     long result = -1;
-    /* TODO 6: Store in `full_at` on which value of `taken` you sleep. Then, and not earlier, wait on the
+    /* TODO 6: Store in `full_at` on which value of `taken` you sleep. Then, behind a fence, wait on the
        futex `taken`, as long as it has this value, but no longer than `slice`. */
     atomic_store_explicit(&ring->full_at, self->taken, memory_order_relaxed);
     atomic_thread_fence(memory_order_seq_cst);
