@@ -155,23 +155,28 @@ def _alive(pid: int) -> bool:
 
 
 def clean_ipc() -> int:
-    """Removes this user's segments with a key of the labs' project id that nobody uses, and objects with our names."""
+    """Removes this user's segments with a key of the labs' project id that nobody uses, and objects with our names; for
+    root, those of the box's users as well. If checks are running on this machine's own IPC, they are waited for.
+    """
+    box.HostLock.take()
+    mine = {os.getuid(), *(box.USERS if os.getuid() == 0 else ())}
     libc = ctypes.CDLL(None, use_errno=True)
     removed = 0
     for segment in kernel.parse_segments(Path("/proc/sysvipc/shm").read_bytes()):
-        ours = segment.key >> 24 == PROJECT_ID and segment.uid == os.getuid()
+        ours = segment.key >> 24 == PROJECT_ID and segment.uid in mine
         if ours and segment.nattch == 0 and not _alive(segment.cpid):
             if libc.shmctl(segment.shmid, 0, None) == 0:
                 print(f"removed segment {segment.shmid}, key 0x{segment.key:08x}, {segment.size} bytes")
                 removed += 1
     for entry in os.scandir("/dev/shm"):
         if entry.name.startswith(OBJECT_PREFIXES) and entry.is_file(follow_symlinks=False) \
-                and entry.stat(follow_symlinks=False).st_uid == os.getuid():
+                and entry.stat(follow_symlinks=False).st_uid in mine:
             os.unlink(entry.path)
             print(f"removed object /{entry.name}")
             removed += 1
     if not removed:
         print("nothing of the labs is left on this machine")
+    box.HostLock.drop()
     return 0
 
 

@@ -86,7 +86,11 @@ def hidden_folders() -> List[str]:
         folder.startswith(other + "/") for other in real | {"/tmp", "/run"} if other != folder))
 
 
-class _HostLock:
+#: The users that programs run as where root checks them: one for each process that has a box.
+USERS = range(60000, 64000)
+
+
+class HostLock:
     """One harness at a time on the machine's own IPC. A harness may open a second box, to compile for example."""
 
     depth = 0
@@ -124,7 +128,7 @@ class Box:
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 19)
         self._socket = ours
         command = [str(native.box_program()), "--tier", tier, "--shm-mb", str(shm_mb), "--memory-mb",
-                   str(memory_mb), "--slot", str(os.getpid() % 4000), "--processors", ",".join(map(str, PROCESSORS))]
+                   str(memory_mb), "--slot", str(os.getpid() % len(USERS)), "--processors", ",".join(map(str, PROCESSORS))]
         if tier == "host":
             command += self._prepare_host()
         else:
@@ -155,7 +159,7 @@ class Box:
     # ---- the host tier's own arrangements
 
     def _prepare_host(self) -> List[str]:
-        _HostLock.take()
+        HostLock.take()
         self._locked = True
         self._scratch = tempfile.mkdtemp(prefix="shmlab-")
         os.chmod(self._scratch, 0o755)
@@ -198,7 +202,7 @@ class Box:
             self._scratch = None
         if self._locked:
             self._locked = False
-            _HostLock.drop()
+            HostLock.drop()
 
     # ---- messages
 

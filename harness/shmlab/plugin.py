@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import errno
 import re
+import signal
 import sys
 import time
 import traceback
@@ -109,6 +110,9 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from None
     config.stash[SETTINGS] = settings
     config.stash[OUTCOMES] = []
+    if not hasattr(config, "workerinput"):
+        # As Ctrl-C does: without namespaces nobody else removes what the programs have made.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     # An xdist worker has no terminal; with -v whoever asks gets pytest's own view, tracebacks and all.
     standard = config.pluginmanager.getplugin("terminalreporter")
     if standard and config.getoption("verbose") <= 0 and not hasattr(config, "workerinput"):

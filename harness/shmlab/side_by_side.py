@@ -32,14 +32,15 @@ def fork() -> int:
     its modules do at a fork.
     """
     parent = os.getpid()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         pid = os.fork()
         if pid == 0:
             ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
             if os.getppid() != parent:
                 os._exit(1)
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            for number in signal.SIGINT, signal.SIGTERM:
+                signal.signal(number, signal.SIG_DFL)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return pid

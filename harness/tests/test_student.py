@@ -4,8 +4,10 @@ import os
 import pty
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 import xml.etree.ElementTree as xml
 
 import course
@@ -291,6 +293,33 @@ def test_watch_checks_again_at_every_save(mine):
     finally:
         run.terminate()
         assert run.wait(10) == 0
+
+
+def test_ended_by_kill_the_host_tier_leaves_nothing(tmp_path):
+    lab = labs.find("08")
+    (tmp_path / lab.name).mkdir()
+    source = (labs.SOLUTIONS / lab.name / "posix_create.c").read_text()
+    (tmp_path / lab.name / "posix_create.c").write_text(source.replace("/* TODO 2:", "for (;;) pause(); /* TODO 2:"))
+    before = set(os.listdir("/dev/shm"))
+    run = subprocess.Popen(course.pytest_command(str(labs.ROOT / "harness"), "--submission", str(tmp_path), "--lab", "08",
+                                                 "--tier", "host"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    end = time.monotonic() + 120  # other tests may have the machine's own IPC
+
+    def made():
+        return [name for name in os.listdir("/dev/shm") if name.startswith("shmlab-") and name not in before]
+
+    try:
+        while not made() and run.poll() is None and time.monotonic() < end:
+            pass
+        there = made()
+        run.send_signal(signal.SIGTERM)
+        said, _ = run.communicate(timeout=30)
+    finally:
+        run.kill()
+        run.wait()
+    assert there and run.returncode == 2, said
+    assert not [name for name in there if os.path.exists(f"/dev/shm/{name}")], said
+    assert "Traceback" not in said
 
 
 def test_clean_ipc_removes_only_what_the_labs_left(tmp_path):
