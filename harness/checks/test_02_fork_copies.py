@@ -65,6 +65,11 @@ def test_answers(lab):
 @points(1, read="mmap(2), MAP_SHARED and MAP_ANONYMOUS; handout, Background")
 def test_shared_word(lab):
     """Parent and child map the same shared anonymous memory, and the child's NEW is in it."""
+    program = lab.start(PROGRAM, OLD, NEW, hold=("fork", 1, "c"))
+    child = program.held()[0]
+    mapping = program.common_mappings(program.pid, child)[0]
+    require(places(program.memory(mapping), OLD), f"the shared mapping holds {OLD} when the child has been forked", mapping)
+    lab.fresh()
     program, child = child_has_changed_all(lab)
     mapping = program.common_mappings(program.pid, child)[0]
     require(places(program.memory(mapping), NEW), f"the parent's shared mapping holds {NEW} when the child is about to end",
@@ -131,8 +136,9 @@ def test_exec_drops_the_mappings(lab):
     program.close_input()
     run = program.wait().require_success()
     require_bytes(run.stdout, b"a line\n" + answer(OLD, OLD, OLD, NEW), "stdout is what cat prints, then the four words")
-    run = lab.run(PROGRAM, 1, 2, "echo", "a  b", "c").require_success()
-    require_bytes(run.stdout, b"a  b c\n" + answer(1, 1, 1, 2), "PROGRAM gets its arguments: stdout of echo 'a  b' c")
+    run = lab.run(PROGRAM, 1, 2, "echo", "a  b", *"cdefghijklmnopqr").require_success()
+    require_bytes(run.stdout, b"a  b c d e f g h i j k l m n o p q r\n" + answer(1, 1, 1, 2),
+                  "PROGRAM gets its arguments: stdout of echo 'a  b' c d e …")
 
 
 @points(1, read="wait(2), WIFSIGNALED; handout, Steps")
@@ -140,14 +146,18 @@ def test_child_fails(lab):
     """A child that is killed or that fails makes the program fail, without an answer."""
     program, child = child_has_changed_all(lab)
     program.kill(child)
-    runs = [program.wait(), lab.run(PROGRAM, 1, 2, "./no-such-program"), lab.run(PROGRAM, 1, 2, "false"),
-            lab.run(PROGRAM, 1, 2, "sh", "-c", "exit 3")]
-    for run, what in zip(runs, ["the child was killed", "PROGRAM is not there", "PROGRAM has ended with exit status 1",
-                                "PROGRAM has ended with exit status 3"]):
+    runs = [("the child was killed", program.wait()),
+            ("PROGRAM is not there", lab.run(PROGRAM, 1, 2, "./no-such-program")),
+            ("PROGRAM is a folder", lab.run(PROGRAM, 1, 2, "/"))]
+    for script, what in [("kill -TERM $$", "been killed by SIGTERM"),
+                         *((f"exit {n}", f"ended with exit status {n}") for n in (1, 3, 200))]:
+        runs.append((f"PROGRAM has {what}", lab.run(PROGRAM, 1, 2, "sh", "-c", script)))
+    for what, run in runs:
         require(run.exit_status == 1 and run.stderr, f"exit status 1 and a message when {what}", run.ending)
         require(run.stdout == b"", f"nothing on stdout when {what}", run.stdout)
-    require("no-such-program" in runs[1].stderr or "exec" in runs[1].stderr,
-            "the message names the program that cannot be executed", runs[1].ending)
+    absent = runs[1][1]
+    require("no-such-program" in absent.stderr or "exec" in absent.stderr,
+            "the message names the program that cannot be executed", absent.ending)
 
 
 @points(1, read="waitpid(2), munmap(2); handout, Steps")

@@ -1,14 +1,14 @@
 """Lab 03: a parent and its children share one anonymous mapping."""
 import errno
 
-from shmlab import Bench, points, require
+from shmlab import Bench, points, require, require_bytes
 
 CHILDREN = 4
 
 
 def held_children(lab: Bench, where: str, children: int = CHILDREN):
-    """The program with all its children stopped, and the children's pids."""
-    program = lab.start("anonymous_fork", children, 1000, hold=(where, 1, "c"))
+    """The program with all its children stopped, and the children's pids. The parts are not all of one length."""
+    program = lab.start("anonymous_fork", children, 1003, hold=(where, 1, "c"))
     return program, program.held(children)
 
 
@@ -24,11 +24,10 @@ def test_usage(lab):
 @points(2, read="handout, Steps")
 def test_total(lab):
     """The program prints the sum of 1 to M, for every N and M."""
-    for children, last in (1, 1), (2, 1000), (3, 1000), (7, 100), (5, 3), (4, 0), (64, 65), (2, 1000000):
+    for children, last in (1, 1), (2, 1000), (3, 1000), (7, 100), (5, 3), (4, 0), (64, 65), (2, 1000000), (64, 100000000):
         run = lab.run("anonymous_fork", children, last).require_success()
         total = last * (last + 1) // 2
-        require(run.stdout.split() == [b"%d" % total],
-                f"anonymous_fork {children} {last} prints {total}", "stdout:", run.stdout)
+        require_bytes(run.stdout, b"%d\n" % total, f"anonymous_fork {children} {last} prints {total}, alone on one line")
 
 
 @points(2, read="mmap(2), MAP_SHARED and MAP_ANONYMOUS; handout, Background")
@@ -41,7 +40,9 @@ def test_all_share_one_mapping(lab):
 @points(1, read="fork(2); handout, Steps")
 def test_children_run_side_by_side(lab):
     """All N children are there at the same time."""
-    program, children = held_children(lab, "fork", 5)
+    program, children = held_children(lab, "fork", 20)
+    for mapping in (mapping for mapping in program.maps() if mapping.anonymous):
+        require(not any(program.memory(mapping)), "nothing is in the shared memory before a child has counted", mapping)
     program.resume(*children)
     program.wait().require_success()
 
@@ -106,7 +107,10 @@ def test_failing_calls(lab):
     waits, child = ("wait", "waitpid", "waitid"), ("child", "process", "wait")
 
     def scenario(**fault):
-        return lab.run("anonymous_fork", CHILDREN, 1000, **fault)
+        run = lab.run("anonymous_fork", CHILDREN, 1000, **fault)
+        if any(call.injected for call in run.program.calls):
+            require(run.stdout == b"", "no total when a call has failed", "stdout:", run.stdout)
+        return run
 
     def scenario_of_waiting(**fault):
         program = lab.start("anonymous_fork", CHILDREN, 1000, hold="end", **fault)

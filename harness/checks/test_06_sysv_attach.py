@@ -27,8 +27,9 @@ def test_usage(lab):
 @points(2, read="shmget(2), shmat(2); handout, Steps")
 def test_prints_the_text(lab):
     """The program prints the text that an unrelated process has left in the segment."""
-    for text in b"hello", b"", "Grüße! ".encode() * 1000, b"two\nlines", b"100 %d %5s %%":
-        segment_with(lab, text + b"\0", size=len(text) + 100)
+    for text in b"hello", b"", "Grüße! ".encode() * 1000, b"two\nlines\n", b"100 %d %5s %%", b"0123456789" * 20000:
+        # Behind the zero byte is what is left of an older and longer text.
+        segment_with(lab, text + b"\0older" * 5)
         run = attach(lab).require_success()
         require_bytes(run.stdout, text + b"\n", "stdout is the text and a newline")
         lab.fresh()
@@ -113,7 +114,9 @@ def test_failing_calls(lab):
         lab.make_segment(NO_KEY, b"another's\0")
     run = lab.run("sysv_attach", "no_such_file")
     run.require_failure("ftok", "no_such_file", because="there is no file no_such_file")
-    lab.fresh()
-    segment_with(lab, b"hello\0")
-    run = lab.run("sysv_attach", FILE, stdout="/dev/full")
-    require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when stdout is full", run.ending)
+    for text in b"hello", b"":
+        lab.fresh()
+        segment_with(lab, text + b"\0")
+        run = lab.run("sysv_attach", FILE, stdout="/dev/full")
+        require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when stdout is full, also for the newline alone",
+                run.ending)

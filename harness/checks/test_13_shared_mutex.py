@@ -112,7 +112,8 @@ def pass_on(lab: Bench, mine):
             start = lab.start if program == mine else lab.reference
             both[program] = start(program, name, *MANY[program])
             lab.settle(both[program])
-        printed = finish(name, f"when the {first} is first", both["producer"], both["consumer"])[1]
+        nothing, printed = finish(name, f"when the {first} is first", both["producer"], both["consumer"])
+        require(nothing == b"", "a producer prints nothing", nothing)
         require_bytes(printed, lines(*numbers(7, 1, 20)), f"all comes out in order when the {first} is first")
 
 
@@ -252,9 +253,21 @@ def test_several(lab):
         program.resume()
     finish(name, "when two producers wait and two items are taken out", *pair)
 
+    # A signal tells of what is there already: who is woken by it looks at once, and then sleeps on.
+    for program in PEER:
+        name = new_buffer(lab)
+        if program == "consumer":
+            finish(name, "when there is room", lab.reference("producer", name, 7, SLOTS))
+        other = lab.reference(PEER[program], name, *ONE[PEER[program]])
+        lab.settle(other)
+        mine = lab.start(program, name, *ONE[program], hold="pthread_cond_signal")
+        lab.settle(mine, other)
+        mine.resume()
+        finish(name, f"when a {PEER[program]} that waited looks as soon as the {program} has signalled", mine, other)
+
     # All of them at once: your consumers, your producers, and both.
     for mine in ["consumer"], ["producer"], ["producer", "consumer"]:
-        name, count = new_buffer(lab), 100
+        name, count = new_buffer(lab), 3000 if len(mine) == 2 else 100
         role = {"producer": [], "consumer": []}
         for program in sorted(PEER, key=lambda program: program in mine):
             for n in 1, 2:
@@ -274,10 +287,10 @@ def test_failing_calls(lab):
     """Whichever call fails, the program says so, exits with status 1, and does not leave the mutex locked."""
     given = ("shm_open", "fcntl", "ftruncate", "posix_fallocate", "mmap")
 
-    def after(name):
+    def after(name, program):
         """The buffer still works for others: one puts an item in, and one takes this and all others out."""
         count = 1 + len(items(lab, name)[0] or [])
-        finish(name, "when another has failed before", lab.reference("producer", name, 8, 1),
+        finish(name, f"when your {program} has failed before: it must not keep the mutex", lab.reference("producer", name, 8, 1),
                lab.reference("consumer", name, count))
 
     def scenario(program, **fault):
@@ -287,8 +300,11 @@ def test_failing_calls(lab):
             finish(name, "when there is room", lab.reference("producer", name, 7, 1))
         run = mine.wait()
         run.left_behind.objects.clear()  # the name stays, whatever happens
+        if fault and fault["fail"][0].startswith("pthread"):
+            require(lab.object(name), f"{name} stays, although {fault['fail'][0]}() has failed (this check made it fail)",
+                    lab.objects())
         if fault.get("fail", [""])[0] != "pthread_mutex_unlock":
-            after(name)
+            after(name, program)
         return run
 
     for program in PEER:
@@ -303,12 +319,13 @@ def test_failing_calls(lab):
         run = mine.wait()
         if any(call.injected for call in mine.calls):
             run.require_failure("pthread_cond_wait", "pthread_cond_timedwait", "/shmlab")
-        after(name)
+            require(not run.other_reason(errno.EPERM), "the reason is what the call has given", run.ending)
+        after(name, program)
         lab.fresh()
     name = new_buffer(lab)
     lab.reference("producer", name, 7, 1).wait().require_success()
     run = lab.run("consumer", name, 1, stdout="/dev/full")
     require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when stdout is full", run.ending)
-    after(name)
+    after(name, "consumer")
     for program in PEER:
         lab.run(program, "/no/such/name", *ONE[program]).require_failure("shm_open", "/no/such/name")

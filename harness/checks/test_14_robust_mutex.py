@@ -1,4 +1,5 @@
 """Lab 14: a robust mutex outlives its owner, and whoever comes next undoes what the owner left half done."""
+import errno
 import struct
 from dataclasses import dataclass, replace
 
@@ -147,6 +148,8 @@ def test_steps_are_settled(lab):
     work(lab, name, "transfer", 1).require_success()  # so that `before` holds something old
     old, seen = Bank((999, 1)), []
     for point in points_from_lock(lab, name, "transfer", 100):
+        if point[0] == "pthread_mutex_unlock":
+            break
         set_bank(lab, name, old)
         seen.append((point, kill_at(lab, name, point, "transfer", 100)))
         stranger(lab, name, "show").require_success()
@@ -204,14 +207,15 @@ def test_survivor_repairs(lab):
 @points(1, read="pthread_mutex_consistent(3), ENOTRECOVERABLE; handout, Background")
 def test_third_process(lab):
     """After the repair the mutex is as good as new: a third process, and a fourth, can lock it."""
-    name = dead_owner(lab, HALF_DONE)
-    for ordinal, words, account in (("first", ["transfer", 50], (750, 250)), ("second", ["show"], (750, 250)),
-                                    ("third", ["transfer", 1], (749, 251))):
-        run = work(lab, name, *words)
-        require(run.exit_status == 0, f"the {ordinal} process after the dead owner can lock the mutex", run.ending)
-        bank = look(lab, name)
-        require(bank.account == account, f"account {account[0]} {account[1]} after the {ordinal} process", bank)
-    require(bank.repairs == 4, "repairs 4: three from before, and one by the first process", bank)
+    for left, sums in (HALF_DONE, (750, 250)), (Bank((600, 400), 0, (800, 200), 3), (550, 450)):
+        name, story = dead_owner(lab, left), f"the owner was killed and left {left.line}"
+        for ordinal, words, account in (("first", ["transfer", 50], sums), ("second", ["show"], sums),
+                                        ("third", ["transfer", 1], (sums[0] - 1, sums[1] + 1))):
+            run = work(lab, name, *words)
+            require(run.exit_status == 0, f"the {ordinal} process after the dead owner can lock the mutex", story, run.ending)
+            bank = look(lab, name)
+            require(bank.account == account, f"account {account[0]} {account[1]} after the {ordinal} process", story, bank)
+        require(bank.repairs == 4, "repairs 4: three from before, and one by the first process", story, bank)
 
 
 @points(1, read="pthread_mutexattr_setrobust(3), pthread_mutex_consistent(3); handout, Background")
@@ -243,6 +247,9 @@ def test_others_die_too(lab):
         require(bank.account == (800, 200), "account 800 200", story, f"the next process makes of it: {bank.line}")
     require(any(bank.account == (800, 200) and bank.under_way for _, bank in seen),
             "after some call of the repair: both accounts are put back, and the transfer is still under way",
+            [f"after {name}() number {nth}: {bank.line}" for (name, nth), bank in seen])
+    require(any(bank.account == (800, 200) and not bank.under_way and bank.repairs == 3 for _, bank in seen),
+            "after a later call of the repair: no transfer is under way any more, and the repair is not counted yet",
             [f"after {name}() number {nth}: {bank.line}" for (name, nth), bank in seen])
 
 
@@ -278,6 +285,13 @@ def test_failing_calls(lab):
     lab.each_call_fails(repair, "/shmlab", " mutex", skip=sorted(made - inside))
     lab.fresh()
     work(lab, "/no/such/name", "show").require_failure("shm_open", "/no/such/name")
+    name = lab.name()
+    work(lab, name, "show").require_success()
+    old = look(lab, name)
+    run = work(lab, name, "transfer", 100, fail=[(call, 1, errno.ENOTRECOVERABLE) for call in LOCKS])
+    require(run.exit_status == 1 and look(lab, name) == old,
+            f"who cannot lock the mutex ends with exit status 1, and leaves the bank as it is: {old.line}",
+            "the lock failed with ENOTRECOVERABLE (this check made it fail)", run.ending, look(lab, name))
     name = lab.name()
     run = work(lab, name, "show", stdout="/dev/full")
     require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when stdout is full", run.ending)

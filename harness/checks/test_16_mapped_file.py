@@ -113,8 +113,8 @@ def test_growth(lab):
 def test_room(lab):
     """Room for TEXT is reserved before TEXT is stored, and for nothing else: a hole stays a hole."""
     text = "room " * PAGE
-    for offset in HOLE // 2 + 123, HOLE + 3 * PAGE:
-        make_hole(lab)
+    for hole, offset in (HOLE, HOLE // 2 + 123), (HOLE, HOLE + 3 * PAGE), (PAGE, HOLE // 2 + 123):
+        make_hole(lab, hole)
         program = lab.start("mapped_file", FILE, offset, text, hold="posix_fallocate")
         program.held()
         now = status(lab)
@@ -127,8 +127,8 @@ def test_room(lab):
         require_bytes(os.pread(fd, len(text) + 1, offset).rstrip(b"\0"), text.encode(), "TEXT in the hole")
         os.close(fd)
         now = status(lab)
-        require(now.st_size == max(HOLE, offset + len(text)) and now.st_blocks * 512 < 1 << 20,
-                f"{max(HOLE, offset + len(text))} bytes, with far less than 1 MiB behind them",
+        require(now.st_size == max(hole, offset + len(text)) and now.st_blocks * 512 < 1 << 20,
+                f"{max(hole, offset + len(text))} bytes, with far less than 1 MiB behind them",
                 f"{FILE}: size {now.st_size}, {now.st_blocks * 512} bytes behind it")
     run = store(lab, HOLE // 2, text, fail=("posix_fallocate", 1, errno.ENOSPC))
     run.require_failure("posix_fallocate", FILE)
@@ -224,8 +224,9 @@ def test_preview(lab):
 @points(1, read="open(2), EACCES and ENOENT; handout, Step 1")
 def test_file_that_cannot_be_written(lab):
     """A file that is not there or may not be written is an error; none is made, and none changed."""
-    store(lab, 0, "hello").require_failure("open", FILE)
-    require(FILE not in os.listdir(lab.box.work_fd), "no file is made", f"{FILE} is there")
+    for words in [], ["preview"]:
+        store(lab, 0, "hello", *words).require_failure("open", FILE)
+        require(FILE not in os.listdir(lab.box.work_fd), "no file is made", f"{FILE} is there")
     for size, offset, text in PLACES[0], GROWTHS[1]:
         old = make(lab, size, 0o444)
         store(lab, offset, text).require_failure("open", FILE)
@@ -237,16 +238,20 @@ def test_failing_calls(lab):
     """Whichever call fails, the program says so and exits with status 1, and before TEXT is stored the file is as it
     was."""
 
-    def scenario(*words, fail=None):
-        old = make(lab, 10)
-        run = store(lab, 2 if words else 5000, "hello", *words, fail=fail)
-        if fail and run.exit_status == 1 and (words or fail[0] in BEFORE_THE_COPY):
-            require_bytes(stored(lab), old, f"{fail[0]}() failed (this check made it fail): the file is as it was")
+    def scenario(size, *words, fail=None):
+        old, offset = make(lab, size), 2 if words else 5000
+        run = store(lab, offset, "hello", *words, fail=fail)
+        if fail and run.exit_status == 1:
+            if words or fail[0] in BEFORE_THE_COPY:
+                require_bytes(stored(lab), old, f"{fail[0]}() failed (this check made it fail): the file is as it was")
+            elif fail[0] == "msync":
+                require_bytes(stored(lab), changed(old, offset, "hello"), "msync() failed (this check made it fail): TEXT stays")
         return run
 
-    lab.each_call_fails(lambda **fault: scenario(**fault), FILE)
-    lab.fresh()
-    lab.each_call_fails(lambda **fault: scenario("preview", **fault), FILE)
+    for size in 0, 10:
+        lab.each_call_fails(lambda **fault: scenario(size, **fault), FILE)
+        lab.fresh()
+    lab.each_call_fails(lambda **fault: scenario(10, "preview", **fault), FILE)
     lab.fresh()
     make(lab, 10)
     run = store(lab, 2, "hello", "preview", stdout="/dev/full")

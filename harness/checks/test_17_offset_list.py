@@ -1,6 +1,8 @@
 """Lab 17: a list whose links are offsets, in an object that every process maps elsewhere."""
+import errno
 import os
 import struct
+from dataclasses import replace
 
 from shmlab import Bench, points, require, require_bytes
 
@@ -120,6 +122,17 @@ def test_words(lab):
         for number, (got, wanted) in enumerate(zip(found, words)):
             require_bytes(got, wanted, f"word {number + 1}")
         require(len(found) == len(words), f"a list of {len(words)} words", f"{len(found)} words")
+    # In the last page the object ends, and the mapping goes on. It is looked at there before munmap(), which is made to fail.
+    name = lab.name()
+    builder = lab.start("builder", name, "y" * 1000, "z" * 1000, hold=["mmap", "munmap"], fail=("munmap", 1, errno.EINVAL))
+    builder.held()
+    mapping, item = next((m for m in builder.maps() if m.object == name), None), lab.object(name)
+    require(mapping and item, f"/dev/shm{name} is mapped after mmap()", builder.shared_maps())
+    after = replace(mapping, start=mapping.start + item.size)
+    builder.set_memory(after, b"\xff" * after.size)
+    builder.resume()
+    builder.held()
+    require_bytes(builder.memory(after), b"\xff" * after.size, "nothing is stored behind the end of the object")
 
 
 @points(1, read="list.h; handout, Steps")
@@ -145,8 +158,8 @@ def test_any_layout(lab):
             require_walk(lab, pack(nodes, end + gap), words, "a list with gaps" if gap else "a list")
     require_walk(lab, pack([], HEAD.size), [], "an empty list in an object that is only a head")
     require_walk(lab, pack([], 5 * PAGE), [], "an empty list in a large object")
-    nodes, end = in_a_row([b""] * 3000)
-    require_walk(lab, pack(nodes, end), [b""] * 3000, "3000 empty words that fill their object")
+    nodes, end = in_a_row([b""] * 70000)
+    require_walk(lab, pack(nodes, end), [b""] * 70000, "70000 empty words that fill their object")
     nodes, end = in_a_row([b"one", b"ends with the object"])
     words = [word for _, word in nodes]
     require_walk(lab, pack(nodes, end - 4), words, "a list that ends with its object's last byte")
@@ -223,9 +236,9 @@ def test_heads(lab):
     require_walk(lab, GOOD, [word for _, word in NODES], "a good list")
     swapped = int.from_bytes(MAGIC.to_bytes(8, "little"), "big")
     require_refusals(lab, *((spoilt(0, magic), f"the magic is {magic:#x}, not {MAGIC:#x}")
-                            for magic in (0, MAGIC ^ 1, swapped)))
+                            for magic in (0, MAGIC ^ 1, MAGIC ^ 1 << 32, MAGIC ^ 1 << 63, swapped)))
     require_refusals(lab, *((spoilt(8, size), f"the size in the head is {size}, the object has {SIZE} bytes")
-                            for size in (0, SIZE - 8, SIZE + 8, 300 * PAGE, 1 << 63)))
+                            for size in (0, SIZE - 8, SIZE + 8, 300 * PAGE, (1 << 32) + SIZE, 1 << 63)))
     require_refusals(lab, *((GOOD[:size], f"the object was cut off to {size} bytes, the list has {SIZE}")
                             for size in (0, 8, HEAD.size - 1, HEAD.size, PAGE, 2 * PAGE, SIZE - 1)))
 
@@ -248,6 +261,9 @@ def test_links(lab):
     large = pack(NODES, SIZE + 500 * PAGE)
     what = f"a link is {top - 16:#x}, the object has {len(large):#x} bytes"
     require_refusals(lab, *((spoilt(at, top - 16, large), what) for at in (FIRST, last)))
+    for at, _ in NODES[:3]:
+        long = SIZE - at - NODE.size + 1
+        require_refusals(lab, (spoilt(at + 8, long), f"the word at {at:#x} has length {long:#x}, and room for {long - 1:#x}"))
     room = SIZE - last - NODE.size
     lengths = [room + 1, 3 * PAGE, 1 << 63, top - 1, top - last - NODE.size]
     require_refusals(lab, *((spoilt(last + 8, length), f"the last word has length {length:#x}, and room for {room:#x}")
@@ -266,6 +282,10 @@ def test_circles(lab):
     raw = pack(nodes, end + 100 * PAGE)
     struct.pack_into("=Q", raw, nodes[-1][0], nodes[500][0])
     require_refusals(lab, (raw, "the last of 1000 nodes leads back to the 501st"))
+    nodes, end = in_a_row([b"y" * 3000000, b"z"])
+    raw = pack(nodes, end)
+    struct.pack_into("=Q", raw, nodes[-1][0], nodes[0][0])
+    require_refusals(lab, (raw, "the second node leads back to the first, whose word has 3000000 bytes"))
 
 
 @points(1, read="handout, Steps; err(3)")
