@@ -852,7 +852,8 @@ static pid_t start_program(char *const argv[], char *const environment[], const 
     while (pid > 0 && poll(&until, 1, WATCH_MS) <= 0) {
         watch_memory();
         watch_time();
-        if (look_at(pid).state == 'T') /* another program has stopped it: then it will never be one */
+        /* If another program has stopped it, it will never be one. If it is one by now, its own spy may hold it. */
+        if (look_at(pid).state == 'T' && poll(&until, 1, 0) == 0)
             kill(pid, SIGKILL);
     }
     close(gone[0]);
