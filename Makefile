@@ -60,7 +60,7 @@ demo: ## installs what is missing, checks all the solutions, shows the score boa
 	$(quiet)python=$$($(SETUP) check) && "$$python" -m pytest harness --submission solutions $(OPTIONS)
 
 test: ## installs what is missing, runs the project's own tests; FULL=1 all that there are
-	$(quiet)python=$$($(SETUP) test) && "$$python" -m pytest harness/tests -n 3 --dist loadgroup $(if $(V),-v,-q) $(PYTEST)
+	$(quiet)python=$$($(SETUP) test) && "$$python" -m pytest harness/tests -n 4 --dist loadgroup $(if $(V),-v,-q) $(PYTEST)
 
 # not for students)
 check: ## checks your work: LAB=05 one lab, IN=folder other programs

@@ -1,10 +1,11 @@
 """Lab 01: a mapping takes whole pages, and the size of a page is asked of the system."""
+import errno
 import os
 
 from shmlab import Bench, points, require, require_bytes
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
-LENGTHS = [1, PAGE - 1, PAGE, PAGE + 1, 7 * PAGE, 1000003]
+LENGTHS = [1, PAGE - 1, PAGE, PAGE + 1, 7 * PAGE, 1000003, (1 << 24) + 1]  # a float has no room for the last
 IMPOSSIBLE = [0, 1 << 62, (1 << 64) - 1]
 
 # Stands before the C library where a program asks for the size of a page.
@@ -49,6 +50,9 @@ def test_lines(lab):
     for lengths in LENGTHS, [PAGE], [5, 5, 3]:
         run = lab.run("page_size", *lengths).require_success()
         require_bytes(run.stdout, answer(lengths), f"stdout of page_size {' '.join(map(str, lengths))}")
+    run = lab.run("page_size", "0010").require_success()
+    require(run.stdout.split()[1:] == [b"1", b"%d" % PAGE] and int(run.stdout.split()[0]) == 10,
+            "the length 0010 is ten bytes: its digits are decimal", "stdout:", run.stdout)
 
 
 @points(2, read="mmap(2), proc_pid_maps(5); handout, Background")
@@ -109,6 +113,8 @@ def test_page_size_is_asked(lab):
         else:
             require(os.WIFEXITED(program.status) and os.WEXITSTATUS(program.status) == 1 and said,
                     "exit status 1 and a message when sysconf() fails", story, f"wait status {program.status}", said)
+            require(any(word in " ".join(said).replace("page_size:", "").lower() for word in ("sysconf", "page")),
+                    "the message names sysconf", story, said)
 
 
 @points(1, read="mmap(2), EINVAL and ENOMEM; handout, Steps")
@@ -125,6 +131,12 @@ def test_impossible_lengths(lab):
 def test_failing_calls(lab):
     """Whichever call fails, the program says so, exits with status 1 and leaves nothing behind."""
     lab.each_call_fails(lambda **fault: lab.run("page_size", 7, PAGE + 1, **fault), "7", str(PAGE + 1))
+    lab.fresh()
+    run = lab.run("page_size", 7, PAGE + 1, fail=("munmap", 1, errno.EINVAL))
+    calls = run.program.calls
+    failed = next((at for at, call in enumerate(calls) if call.injected), len(calls))
+    later = [call for call in calls[failed:] if call.name == "mmap"]
+    require(not later, "the program ends at once when munmap() has failed, and maps nothing more", later, run.ending)
     lab.fresh()
     run = lab.run("page_size", 1, stdout="/dev/full")
     require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when stdout is full", run.ending)

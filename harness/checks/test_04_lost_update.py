@@ -7,9 +7,14 @@ import struct
 import time
 
 from shmlab import Bench, points, require
+from shmlab.box import PROCESSORS
 
 PROGRAM = "lost_update"
-ENDLESS = 10**12  # nobody counts so far while a check looks
+MOST = 10**12
+ENDLESS = 1 << 39  # nobody counts so far while a check looks; and it is 0 in an int
+PAGE = os.sysconf("SC_PAGE_SIZE")
+ENOUGH = 1000  # stores of a check, of which none, or all, hit a moment that they hit a third of the time
+SEMAPHORE = 32  # bytes of a sem_t, in glibc and in musl, where a pointer has 64 bits
 
 # A child that takes such a lock for every increment is stopped while it has it: a gate takes it once or twice.
 LOCKS = [(name, 20, "c") for name in ("sem_wait", "pthread_mutex_lock", "flock", "fcntl")]
@@ -35,7 +40,8 @@ def children_of(program, count: int):
 
     program.bench.poll(look, 4)
     require(len(found) == count, f"{count} children are there at the same time",
-            [f"there are {len(found)}", *(program.standing() if program.started.status is None else program.wait().ending)])
+            [f"there are {len(found)}, of `{program.command}`",
+             *(program.standing() if program.started.status is None else program.wait().ending)])
     return found
 
 
@@ -64,9 +70,9 @@ class Counters:
         os.close(self.memory)
 
 
-def counting(lab: Bench, children: int, **options):
+def counting(lab: Bench, children: int, hold=()):
     """The program with children that are in the midst of counting; they go on until the box is closed."""
-    program = lab.start(PROGRAM, children, ENDLESS, **options)
+    program = lab.start(PROGRAM, children, ENDLESS, hold=[*hold, ("end", 1, "c")])  # who ends too early is still there
     pids = children_of(program, children)
     counters = Counters(program, [program.pid, *pids])
     lab.poll(lambda: counters.atomic > 0 or program.started.status is not None, 4)
@@ -74,6 +80,8 @@ def counting(lab: Bench, children: int, **options):
     require(0 < atomic < ENDLESS and program.started.status is None,
             f"while {children} children count to {ENDLESS}, the atomic counter is on its way in the shared memory",
             f"at its beginning is: plain {plain}, atomic {atomic}",
+            "a child that is stopped has come to its end: is M cut off on the way to it?"
+            if any(program.stands(pid).place == "held" for pid in pids) else [],
             program.standing() if program.started.status is None else program.wait().ending)
     return program, pids, counters
 
@@ -90,7 +98,7 @@ def freeze(program, *pids: int) -> None:
 def test_usage(lab):
     """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0."""
     lab.run(PROGRAM, 2, 10).require_success()
-    for words in ([], [2], [2, 10, 1], [0, 10], [17, 10], [2, 0], [2, ENDLESS + 1], ["x", 10], [2, "10x"], ["2x", 10],
+    for words in ([], [2], [2, 10, 1], [0, 10], [17, 10], [2, 0], [2, MOST + 1], ["x", 10], [2, "10x"], ["2x", 10],
                   [2, "1e3"], [-2, 10], [2, -10], ["+2", 10], ["", 10], [2, ""], [2, 1 << 64], [(1 << 64) + 2, 10]):
         lab.run(PROGRAM, *words).require_usage()
 
@@ -105,6 +113,8 @@ def test_totals(lab):
                 f"TOTAL and LOST add up to {children * times} in both lines of lost_update {children} {times}",
                 "stdout:", run.stdout)
         require(children > 1 or plain_lost == atomic_lost == 0, "a child that counts alone loses nothing", "stdout:", run.stdout)
+    run = lab.run(PROGRAM, "01", "010").require_success()
+    require(totals(run)[2] == 10, "M is ten for 010: its digits are decimal", "stdout:", run.stdout)
 
 
 @points(2, read="C17 7.17.7.5, atomic_fetch_add; handout, Background")
@@ -141,6 +151,13 @@ def test_counters_are_shared(lab):
     require(0 < plain <= 3000 and 0 < atomic <= 3000,
             "the mapping begins with the plain and the atomic counter, which are at most 3000 now",
             f"plain {plain}, atomic {atomic}", counters.mapping)
+    calls, start = program.recorded(), counters.mapping.start
+    ends = [start + 16, *(call.arguments[0] + SEMAPHORE for call in calls if call.name == "sem_init"
+                          and start <= call.arguments[0] < counters.mapping.end)]
+    for call in calls:
+        require(call.name != "mmap" or call.result != start or call.arguments[0] >= max(ends) - start,
+                f"the mapping is made with room for what is in it: at least {max(ends) - start} bytes", call,
+                "what lies behind the bytes that were asked for is there only because the kernel rounds up to whole pages")
     counters.set(1234, 2999)
     counters.close()
     program.resume(*children)
@@ -165,11 +182,21 @@ def test_gate(lab):
     require(len(calls) == 3, "while the fourth child is missing, the three that are there wait in the kernel", program.standing())
     require(not any(call.number in SLEEPS for call in calls), "the children wait until they are woken, and do not sleep for a time",
             "nanosleep() or clock_nanosleep() in /proc/PID/syscall of a child")
+    before = [program.stands(pid).sleeps for pid in early]
+    again = lab.poll(lambda: any(program.stands(pid).sleeps > slept + 1 for pid, slept in zip(early, before)), 0.05)
+    require(not again, "the children wait until they are woken, and do not wake to look at the gate from time to time",
+            "a child has gone to sleep anew while nobody woke it, says voluntary_ctxt_switches in its /proc/PID/status")
     counters = Counters(program, [program.pid, *early])
     require(counters.both == (0, 0), "both counters are 0 while the fourth child is missing", "plain %d, atomic %d" % counters.both)
     counters.close()
     program.resume()
     require(totals(program.wait().require_success())[2] > 0, "the children count when the fourth is there")
+    # A child may come to the gate only when it has been opened.
+    program = lab.start(PROGRAM, 1, 1000, hold=("fork", 1, "c"))
+    late = program.held()
+    lab.settle(program)
+    program.resume(*late)
+    program.wait().require_success()
 
 
 @points(1, read="handout, Background and Steps")
@@ -177,7 +204,7 @@ def test_side_by_side(lab):
     """All children count at the same time, and none waits for another: each goes on while the others are stopped."""
     program, children, counters = counting(lab, 3, hold=LOCKS)
     freeze(program, *children)
-    for child in children:
+    for child in children * 8:  # each is stopped anew every time: with luck while it has a lock
         before = counters.atomic
         program.resume(child)
         goes_on = lab.poll(lambda: counters.atomic > before + 1000, 4)
@@ -188,6 +215,8 @@ def test_side_by_side(lab):
         call = program.blocked(child)
         require(not call or call.number not in SLEEPS, "a child that counts does not sleep",
                 f"process {child} is in nanosleep() or clock_nanosleep(), says /proc/{child}/syscall")
+        require(not call or call.number < 0, "a child that counts takes no rest: it makes no system call",
+                f"process {child} was stopped in the system call {call and call.number}, says /proc/{child}/syscall")
     counters.close()
 
 
@@ -205,7 +234,29 @@ def test_one_by_one(lab):
         require(atomic > before, "the counters go up", f"the atomic counter was {before} and is {atomic}")
         before = atomic
         program.resume(child)
+    # What this check stores in the plain counter is lost if it comes between a load and a store, and is kept if it does
+    # not: both happen within some stores where this check and the child truly run at the same time. So it stays awake.
+    stores, kept, lost, end = 0, 0, 0, time.monotonic() + (4 if len(PROCESSORS) > 1 else 0)
+    while not (kept and lost) and kept + lost < ENOUGH and time.monotonic() < end:
+        stores += 1
+        stored = stores << 32
+        counters.set(stored)
+        found, at_once = counters.both[0], True
+        while found == stored and time.monotonic() < end:
+            found, at_once = counters.both[0], False
+        kept += at_once and found >> 32 == stores
+        lost += at_once and found >> 32 != stores
     counters.close()
+    require(lost or kept < ENOUGH, "the child adds to the plain counter with a load, an addition and a store, and another process "
+            "can come between them", f"none of {kept} numbers that this check stored meanwhile was lost: the addition is atomic")
+    require(kept or lost < ENOUGH, "each round begins with a load of the plain counter from the shared memory",
+            f"all {lost} numbers that this check stored in it were overwritten at once")
+
+
+def require_no_child(program):
+    """When the program is held at its end, nobody else is there."""
+    left = [process for process in program.bench.box.processes() if process.pid != program.pid]
+    require(not left, "no child is left, not even as a zombie, when the parent ends", left)
 
 
 @points(1, read="waitpid(2), WIFSIGNALED; handout, Steps")
@@ -215,18 +266,29 @@ def test_children_are_waited_for(lab):
     children = program.held(3)
     require(program.wait_blocked().number not in SLEEPS, "the parent waits until it is woken, and does not sleep for a time",
             "nanosleep() or clock_nanosleep() in /proc/PID/syscall of the parent")
-    program.kill(children[1])
-    program.resume(children[0], children[2])
+    first, middle, last = sorted(children)
+    program.kill(first)
+    program.kill(last)
+    # Whichever of them the parent waits for first, it takes in one that was killed.
+    lab.poll(lambda: not {first, last} <= {process.pid for process in lab.box.processes()}, 1)
+    require(lab.settle(program) == "waits", "the parent waits for the other children, too, when one was killed",
+            program.standing() if program.started.status is None else program.wait().ending)
+    program.resume(middle)
     run = program.wait()
     require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when a child was killed", run.ending)
     require(run.stdout == b"", "nothing on stdout when a child was killed", run.stdout)
     run.left_behind.require_nothing()
     program = lab.start(PROGRAM, 3, 1000, hold="end")
     program.held()
-    left = [process for process in lab.box.processes() if process.pid != program.pid]
-    require(not left, "no child is left, not even as a zombie, when the parent ends", left)
+    require_no_child(program)
     mapped = [mapping for mapping in program.maps() if mapping.anonymous]
     require(not mapped, "the shared memory is not mapped any more just before the parent ends", mapped)
+    calls = [call for call in program.recorded() if call.pid == program.pid and not call.failed]
+    for gate in [call.arguments[0] for call in calls if call.name == "sem_init"]:
+        ends = [call for call in calls if (call.name == "sem_destroy" and call.arguments[0] == gate) or (
+            call.name == "munmap" and 0 <= gate - call.arguments[0] < max(PAGE, call.arguments[1]))]
+        require([call.name for call in ends[:1]] == ["sem_destroy"], "the gate is destroyed, and then its memory is unmapped",
+                ends or "there is no sem_destroy()")
 
 
 @points(1, read="handout, Steps; err(3)")
@@ -240,6 +302,10 @@ def test_failing_calls(lab):
         if any(call.injected for call in lab.read_calls()):
             require(run.exit_status == 1 and run.stderr, f"exit status 1 and a message when {fault[0]}() fails", run.ending)
             run.left_behind.require_nothing()
+    lab.fresh()
+    program = lab.start(PROGRAM, 3, 100, hold="end", fail=("fork", 3, errno.EAGAIN))
+    program.held()
+    require_no_child(program)
     lab.fresh()
     run = lab.run(PROGRAM, 2, 10, stdout="/dev/full")
     require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when stdout is full", run.ending)

@@ -1,9 +1,12 @@
 """Lab 05: a System V segment with a text in it outlives the program that made it."""
 import errno
+import re
 
 from shmlab import Bench, points, require, require_bytes
+from shmlab.kernel import show
 
 ID = ord("S")
+IPC_RMID = 0
 
 
 def create(lab: Bench, text: str = "hello", file: str = "meeting_place", **options):
@@ -30,7 +33,7 @@ def test_key(lab):
 def test_size(lab):
     """The segment is exactly as large as TEXT with its closing zero byte."""
     for text in "hello", "", "x" * 4095, "y" * 5000:
-        segment = create(lab, text).left_behind.one_segment()
+        segment = create(lab, text).require_success().left_behind.one_segment()
         require(segment.size == len(text) + 1, f"size {len(text) + 1} for a text of {len(text)} bytes", segment)
         lab.fresh()
 
@@ -52,6 +55,20 @@ def test_text(lab):
         wanted = text.encode()
         require_bytes(lab.segment_bytes(segment)[: len(wanted)], wanted, "the segment begins with TEXT")
         lab.fresh()
+    # A new segment is all zero bytes, which shows no store of a zero byte. So this check fills the memory before the copy.
+    program = lab.start("sysv_create", lab.file(), "hello", hold="shmat")
+    program.held()
+    mapped = [mapping for mapping in program.maps() if mapping.key is not None]
+    require(mapped, "the segment is mapped when shmat() has returned", program.maps())
+    program.set_memory(mapped[0], b"#" * mapped[0].size)
+    reader = lab.tool_start("hold", lab.segments()[0].shmid)
+    lab.poll(lambda: reader.status is not None or bool(reader.output[1]), 4)
+    program.resume()
+    program.wait().require_success()
+    page = program.memory(next(mapping for mapping in program.maps(reader.pid) if mapping.key is not None), reader.pid)
+    story = "this check had filled the memory with # before the copy, up to the end of the page"
+    require(page[:6] == b"hello\0", "the segment has TEXT with its closing zero byte", show(page[:16]), story)
+    require(page[6:] == b"#" * (len(page) - 6), "the program stores nothing behind the end of its 6 bytes", show(page[:16]), story)
 
 
 @points(1, read="shmdt(2); handout, Step 5")
@@ -77,20 +94,35 @@ def test_taken_key(lab):
     """A segment that has the key already is left as it is, and the program fails."""
     lab.file()
     old = lab.make_segment(lab.ftok("meeting_place", ID), b"somebody else's", size=64)
-    create(lab).require_failure("shmget", "meeting_place", because="before it began, another process had made a "
-                                "segment with the same key")
+    run = create(lab).require_failure("shmget", "meeting_place", because="before it began, another process had made a "
+                                      "segment with the same key")
+    tried = [call for call in run.program.calls if call.name == "shmctl" and call.arguments[1] == IPC_RMID]
+    require(not tried, "a program that has made no segment tries to remove none", tried, run.ending)
     now = lab.segments()
     require([s.shmid for s in now] == [old.shmid], "the old segment is there, and no other", now)
     require_bytes(lab.segment_bytes(now[0]).rstrip(b"\0"), b"somebody else's", "the old segment keeps its bytes")
     lab.fresh()
     # The same when the creator of the old segment was killed half-way.
-    killed = lab.start("sysv_create", lab.file(), "hello", hold="shmget")
+    killed = lab.start("sysv_create", lab.file(), "hello", hold=("shmget", 0))
     killed.held()
+    if not lab.segments():  # it has only looked so far
+        killed.resume()
+        killed.held()
     killed.kill()
     lab.box.wait(killed.started, 2)
     create(lab).require_failure("shmget", "meeting_place", because="an earlier run was killed right after shmget() "
                                 "and had left its segment")
     require(len(lab.segments()) == 1, "the segment of the killed program is there, and no other", lab.segments())
+    lab.fresh()
+    # And when another one comes between a look for the segment and its creation.
+    late = lab.start("sysv_create", lab.file(), "hello", hold="shmget")
+    late.held()
+    if not lab.segments():
+        old = lab.make_segment(lab.ftok("meeting_place", ID), b"somebody else's", size=64)
+        late.resume()
+        late.wait().require_failure("shmget", "meeting_place", because="after its first shmget(), which found none, another "
+                                    "process made a segment with the same key")
+        require_bytes(lab.segment_bytes(old).rstrip(b"\0"), b"somebody else's", "the other segment keeps its bytes")
 
 
 @points(1, read="handout, Step 6; err(3)")
@@ -99,9 +131,13 @@ def test_failing_calls(lab):
     lab.each_call_fails(lambda **fault: create(lab, **fault), "meeting_place")
     lab.fresh()
     alone, both = (create(lab, fail=[("shmat", 1, errno.ENOMEM), *more]) for more in ([], [("shmctl", 1, errno.EPERM)]))
-    if any(call.injected and call.name == "shmctl" for call in both.program.calls):
-        require(both.exit_status == 1 and both.stderr != alone.stderr, "the program also says that it could not remove "
-                "the segment", "shmat() failed, and then shmctl() too (this check made them fail)", both.ending)
+    if {"shmat", "shmctl"} <= {call.name for call in both.program.calls if call.injected}:
+        story = "shmat() failed, and then shmctl() too (this check made them fail)"
+        said = [re.sub(r"\d+", "#", run.stderr) for run in (alone, both)]  # a shmid may be in it
+        require(both.exit_status == 1 and said[0] != said[1], "the program also says that it could not remove the segment",
+                story, both.ending)
+        require(both.says(["shmat", "meeting_place"]), "the message names the call that failed first, too: shmat or "
+                "meeting_place", story, both.ending)
     lab.fresh()
     run = lab.run("sysv_create", "no_such_file", "hello")
     run.require_failure("ftok", "no_such_file", because="there is no file no_such_file")

@@ -21,17 +21,18 @@ def require_line(run, label: str, outcome: str, story: str):
 
 
 def next_held(program) -> int:
-    """The child that is held now: there is only one at a time."""
+    """The child that is held now: there is only one at a time, and its parent waits for it."""
     children = program.held()
+    require(program.bench.settle(program) != "ended", "the parent waits for its child", "it has ended, and its child has not")
     require(len(children) == 1, "one child at a time: the one before has been waited for",
             [f"process {child} is another child" for child in children])
     return children[0]
 
 
-def stop_at(lab: Bench, label: str, call: str):
+def stop_at(lab: Bench, label: str, call: str, nth: int = 1):
     """Holds one experiment's child right after a call. Gives the object's name, the program, and the child."""
     name = lab.name()
-    program = lab.start("posix_lifetime", name, hold=[("fork", 1, "c"), (call, 1, "c")])
+    program = lab.start("posix_lifetime", name, hold=[("fork", 1, "c"), (call, nth, "c")])
     children, wanted = [], LABELS.index(label) + 1
     while True:
         child = next_held(program)
@@ -112,6 +113,8 @@ def test_each_child_ends_as_its_line_says(lab):
     program = lab.start("posix_lifetime", lab.name(), hold=("fork", 1, "c"))
     for label, end in ENDS.items():
         child = next_held(program)
+        require(not program.spins, "a parent that waits for its child does not use the processor",
+                f"it has used {program.cpu_seconds():.2f} s of the processor and goes on")
         others = [process for process in lab.box.processes() if process.pid not in (program.pid, child)]
         require(not others, "the child before has been waited for, before the next one is forked", others)
         status = real_end(lab, program, child)
@@ -165,8 +168,12 @@ def test_unlink(lab):
 @points(1, read="munmap(2); signal(7), SIGSEGV; handout, Background")
 def test_munmap(lab):
     """After `munmap` the child has no mapping, its parent still has one, and the next read kills the child."""
-    name, program, child = stop_at(lab, "munmap", "munmap")
+    name, program, child = stop_at(lab, "munmap", "munmap", 0)
     found = mine(program, name, child)
+    if sum(mapping.size for mapping in found) == PAGE:  # one page at a time
+        program.resume(child)
+        if next_held(program) == child:
+            found = mine(program, name, child)
     require(not found, f"no line for /dev/shm{name} in /proc/PID/maps of the child after munmap()", found)
     require(mine(program, name, program.pid), f"a line for /dev/shm{name} in /proc/PID/maps of the parent",
             program.shared_maps())
@@ -186,6 +193,9 @@ def test_last_page(lab):
         lab.set_object(name, b"Z", at, PAGE)
         run = go_on(lab, program).require_success()
         require_line(run, "last page", "wrong bytes", f"another process has put a byte at {at} after ftruncate()")
+    name, program, _ = stop_at(lab, "last page", "end")
+    require_size(lab, name, KEPT)
+    go_on(lab, program).require_success()
 
 
 @points(1, read="ftruncate(2), mmap(2); signal(7), SIGBUS; handout, Background")
@@ -197,12 +207,12 @@ def test_next_page(lab):
     status = real_end(lab, program, child)
     require(status == BUS, "the child is killed by SIGBUS", ending(status))
     go_on(lab, program).require_success()
-    for content, outcome in (b"", "read ok"), (b"Z", "wrong bytes"):
+    for content, outcome, where in (b"", "read ok", ""), (b"Z", "wrong bytes", ", with a first byte that is not 0"), \
+            (b"\0Z", "read ok", ", with a second byte that is not 0"):
         name, program, child = stop_at(lab, "next page", "ftruncate")
         lab.set_object(name, content, PAGE, SIZE)
         run = go_on(lab, program).require_success()
-        require_line(run, "next page", outcome, "another process has given the object its second page back" +
-                     (", with a byte in it" if content else ""))
+        require_line(run, "next page", outcome, "another process has given the object its second page back" + where)
 
 
 @points(1, read="waitpid(2), WTERMSIG; handout, Steps")
@@ -256,6 +266,8 @@ def test_failing_calls(lab):
         require(run.exit_status == 1, "the program notices the failure and ends with exit status 1", story, run.ending)
         require(call in run.stderr or "/shmlab" in run.stderr, f"a message on stderr that names {call} or the object",
                 story, run.ending)
+        require(not run.other_reason(FAILURES.get(call, errno.ENOSPC)), "the reason in the message, if it gives one, is the "
+                "true one", story, run.ending)
         children = list(dict.fromkeys(made.pid for made in program.calls if made.pid != program.pid))
         most = LABELS[: children.index(hit[0])] if who == "c" else LABELS
         labels = [line.split(":")[0] for line in run.stdout.decode("utf-8", "replace").splitlines()]
@@ -263,6 +275,19 @@ def test_failing_calls(lab):
                 [f"stdout: {line}" for line in run.stdout.decode("utf-8", "replace").splitlines()])
         if who == "c" or call not in REMOVERS:
             require(not run.left_behind.lines, "the program takes back what it had made", story, run.left_behind.lines)
+    # In the last child: the others are killed before they come to that call.
+    lab.fresh()
+    program = lab.start("posix_lifetime", lab.name(), hold=("fork", 1, "c"), fail=("ftruncate", 1, errno.EFBIG, "c"))
+    for label in LABELS:
+        (program.resume if label == LABELS[-1] else program.kill)(next_held(program))
+    run = program.wait()
+    if any(call.injected for call in program.calls):
+        run.require_failure("ftruncate", "/shmlab", because="ftruncate() failed in the last child (this check made it fail)")
+        run.left_behind.require_nothing()
+    lab.fresh()
+    run = lab.run("posix_lifetime", lab.name(), fail=("end", 1, 3, "c"))
+    require(run.exit_status == 1 and not run.stdout, "exit status 1 and no line when a child ends with exit status 3",
+            run.ending, run.stdout)
     lab.fresh()
     run = lab.run("posix_lifetime", lab.name(), stdout="/dev/full")
     require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when stdout is full", run.ending)

@@ -1,5 +1,6 @@
 """Lab 11: two unrelated programs talk through a named object, in step, without spinning."""
 import errno
+import os
 import struct
 
 from shmlab import Bench, points, require, require_bytes
@@ -11,6 +12,9 @@ PEER = {"writer": "reader", "reader": "writer"}
 # The reader's first wait ends without an item, and it is held before it looks whether its writer is there.
 BEFORE_ITS_LOOK = {"fail": [("sem_timedwait", 1, errno.ETIMEDOUT), ("sem_wait", 1, errno.EINTR)],
                    "hold": [("sem_timedwait", 1), ("sem_wait", 1)]}
+
+# A second goes by, in slices of 100 ms, and nobody has come.
+NOBODY_COMES = [("sem_timedwait", nth, errno.ETIMEDOUT) for nth in range(1, 12)]
 
 # kill() of a process of another user fails with EPERM: it is there.
 ANOTHER_USERS = {"fail": ("kill", 0, errno.EPERM)}
@@ -76,8 +80,9 @@ def slot(lab: Bench, name: str):
     if len(raw) < 88:
         return [f"{name} has {len(raw)} bytes, and a struct pair has more"]
     ready, writer, reader = struct.unpack_from("=3i", raw)
-    # The value of a semaphore is in its first 31 bits, in glibc and in musl.
-    room, items, length = (struct.unpack_from("=I", raw, at)[0] & 0x7FFFFFFF for at in (16, 48, 80))
+    # The value of a semaphore is in its first 31 bits, in glibc and in musl, where it is aligned as an int.
+    room, items, length = (struct.unpack_from("=I", raw, at)[0] & 0x7FFFFFFF for at in
+                           ((12, 44, 80) if "musl" in lab.cc else (16, 48, 80)))
     lines = [f"in {name}: ready {ready}, writer {writer}, reader {reader}, "
              f"room {room}, items {items}, length {length}"]
     if ready and room == items == 0:
@@ -131,6 +136,14 @@ def test_writer_to_reference_reader(lab):
         mine, peer, name = conversation(lab, "writer", first)
         printed = finish(lab, mine, peer, name)
         require_bytes(printed, b"".join(PIECES), f"all arrives when the {first} is first")
+        destroyed = [call for call in mine.calls if call.name == "sem_destroy"]
+        require(not destroyed, "the writer leaves the semaphores to the reader, who still needs them", destroyed)
+    name = lab.name()
+    writer = lab.start("writer", name)
+    require(lab.box.wait(writer.started, 4), "a writer whose input is empty posts the end, and ends before a reader has come",
+            writer.standing())
+    writer.wait().require_success()
+    lab.reference("reader", name).wait().require_success()
 
 
 @points(2, read="sem_wait(3), sem_post(3), write(2); handout, Background and Steps")
@@ -162,9 +175,15 @@ def test_joining(lab):
         made = lab.object(name)
         require(made and made.mode == 0o600, f"the {program} makes {name} with mode 0600, also under umask 000",
                 made or ["there is no such object", *mine.standing()])
+        if program == "reader":  # a writer may have taken its turn already
+            lines = slot(lab, name)
+            require("room 1," in lines[0], "in a new object room is 1", lines)
         peer = lab.reference(PEER[program], name, stdin=b"hello" if program == "reader" else None)
         writer, reader = (mine, peer) if program == "writer" else (peer, mine)
         reader.wait_output(5)
+        now = lab.object(name)
+        require(now and now.size == made.size, f"the {program} makes the object sizeof(struct pair) bytes large", made,
+                "and when the other has given it its size, " + now.line if now else f"there is no object {name} any more")
         second = lab.start(program, name)
         taken = f"a second {program} ends with exit status 1 and a message, as the place is taken"
         require(lab.box.wait(second.started, 4), taken, second.standing())
@@ -183,13 +202,19 @@ def test_joining(lab):
 @points(1, read="sem_init(3), pshared; sem_timedwait(3); futex(2), FUTEX_PRIVATE_FLAG; handout, Background")
 def test_sleeps_until_woken(lab):
     """A process that has to wait uses no processor time, and its peer can wake it."""
-    both = [lab.start("writer", lab.name(), stdin=b"y" * 5000), lab.start("reader", lab.name())]
+    both = [lab.start("writer", lab.name(), stdin=b"y" * 5000, fail=NOBODY_COMES),
+            lab.start("reader", lab.name(), fail=NOBODY_COMES)]
     for mine in both:
+        if not settle(mine) and any(call.injected for call in mine.recorded()):
+            require(False, f"the {mine.name} waits as long as it takes for a peer that has not come yet",
+                    "it ended when sem_timedwait() had failed with ETIMEDOUT (this check made it fail)", mine.wait().ending)
         call = mine.wait_blocked(lambda call: call.in_futex)
         require(not call.private_futex,
                 f"the {mine.name} waits for a semaphore that other processes can post",
                 f"/proc/{mine.pid}/syscall: futex(…, {call.arguments[1]:#x}, …) has FUTEX_PRIVATE_FLAG (0x80): "
                 "only threads of the same process can wake it")
+        private = [call for call in mine.recorded() if call.name == "sem_init" and call.arguments[1] == 0]
+        require(not private, f"the {mine.name} sets up both semaphores for several processes: pshared is not 0", private)
     began = both[1].cpu_seconds()
     seconds, used = both[0].measure_cpu()
     for mine, used in zip(both, (used, both[1].cpu_seconds() - began)):
@@ -209,7 +234,7 @@ def test_peer_dies(lab):
             require(lab.object(name), f"the object {name} is there while the {program} waits", mine.standing())
             lab.set_object(name, struct.pack("=i", 1), at=8 if program == "writer" else 4)
             waiting.append((mine, mine.stands().sleeps))
-    for program in PEER:
+    for program, unlinked in [(program, unlinked) for program in PEER for unlinked in (True, False)]:
         name = lab.name()
         if program == "writer":
             peer = lab.reference("reader", name)
@@ -220,16 +245,22 @@ def test_peer_dies(lab):
             settle(mine)
             peer = lab.reference("writer", name, stdin=b"hello")
             settle(peer)
-        started.append((mine, peer, name))
-    for mine, peer, _ in started:
+        started.append((mine, peer, name, unlinked))
+    for mine, peer, name, unlinked in started:
+        if unlinked:
+            lab.unlink_object(name)
         peer.kill()
         peer.wait()
         if mine.name == "writer":
             mine.send(b"z" * 5000)
         mine.resume()
-    for mine, peer, name in started:
+    for mine, peer, name, unlinked in started:
         run = ended(lab, mine, name, 2)
         require(run.exit_status == 1 and run.stderr, f"the {mine.name} fails when its peer was killed", run.ending)
+        require(not any(os.strerror(number) in run.stderr for number in (0, errno.EAGAIN)),
+                f"the reason in the message, if it gives one, is the true one: {os.strerror(errno.ESRCH)}", run.ending)
+        require(not unlinked or os.strerror(errno.ENOENT) not in run.stderr,
+                "that the name is gone already is no second failure", run.ending)
         left = lab.object(name)
         require(not left, f"the {mine.name} removes the name when its peer has been killed", left)
     require_bytes(run.stdout, b"hello", "the reader prints the piece that its writer had posted")
@@ -269,6 +300,17 @@ def test_failing_calls(lab):
     for program in PEER:
         lab.each_call_fails(lambda **fault: talk(program, **fault), "/shmlab")
         lab.fresh()
+        run = talk(program, fail=[("munmap", 1, errno.EINVAL), ("shm_unlink", 1, errno.EACCES)])
+        run.require_each_failure_told()
+        lab.fresh()
+        name = lab.name()
+        made = lab.make_object(name, b"", mode=0)
+        run = lab.run(program, name).require_failure("shm_open", name, because="the object may not be opened by anybody")
+        require(lab.object(name), "nothing is unlinked before shm_open() has succeeded", made, f"{name} is gone", run.ending)
+        lab.fresh()
+    run = lab.run("writer", lab.name(), stdin=lab.box.work_fd)
+    run.require_failure("read", "input", "stdin", "/shmlab", because="stdin is a folder: read() fails with EISDIR")
+    run.left_behind.require_nothing()
     run = talk("reader", stdout="/dev/full")
     run.require_failure("write", "output", "stdout", "/shmlab", because="stdout is full: it takes no byte")
     run.left_behind.require_nothing()

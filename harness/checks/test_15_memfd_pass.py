@@ -14,6 +14,7 @@ SOCKET = "meeting"
 SEALS = {1: "F_SEAL_SEAL", 2: "F_SEAL_SHRINK", 4: "F_SEAL_GROW", 16: "F_SEAL_FUTURE_WRITE"}
 ADD_SEALS, GET_SEALS = 1033, 1034  # Python has these names from 3.8 on, and the last seal from 3.13 on
 PATIENCE = 4.0
+NO_ERROR = os.strerror(0), "No error information"  # musl says the second
 
 
 def names(seals: int) -> str:
@@ -55,32 +56,45 @@ def connected(lab: Bench, sender):
 
 @contextmanager
 def taken(lab: Bench, sender):
-    """Takes what the student's sender sends. Gives the descriptors."""
-    found = []
+    """Takes what the student's sender sends. Gives the descriptors, and the data beside them."""
+    found, data = [], b""
     with connected(lab, sender) as connection:
         try:
             if connection:
-                found += socket.recv_fds(connection, 16, 8, socket.MSG_CMSG_CLOEXEC)[1]
+                data, found[:] = socket.recv_fds(connection, 1 << 16, 8, socket.MSG_CMSG_CLOEXEC)[:2]
         except ConnectionResetError:
             pass
         except socket.timeout:
             require(False, "the sender sends its message to whoever connects", sender.standing())
         try:
-            yield found
+            yield found, data
         finally:
             for descriptor in found:
                 os.close(descriptor)
 
 
-def one_memory(sender, descriptors) -> int:
-    """The descriptor that a sender has sent, if it is the only one and a memfd."""
+def one_memory(sender, message) -> int:
+    """The descriptor that a sender has sent, if it is the only one and a memfd, beside one byte of data."""
+    descriptors, data = message
     if not descriptors:
         sender.bench.poll(lambda: sender.started.status is not None, PATIENCE)
     ending = sender.wait().ending if sender.started.status is not None else []
-    require(len(descriptors) == 1, "the sender sends one descriptor", f"it sent {len(descriptors)}", ending)
+    require(len(descriptors) == 1, "the sender sends one descriptor", f"it sent {len(descriptors)}",
+            "is cmsg_len CMSG_SPACE() instead of CMSG_LEN()? Then what is behind the descriptor goes with it"
+            if len(descriptors) > 1 else [], ending)
+    require(len(data) == 1, "the message is one byte, and beside it the descriptor", f"it has {len(data)} bytes: {show(data, 40)}")
     target = os.readlink(f"/proc/self/fd/{descriptors[0]}")
     require(target.startswith("/memfd:"), "the descriptor is that of a memfd", f"it is that of {target}")
     return descriptors[0]
+
+
+def require_closed_by_exec(program) -> None:
+    """What a held program has of a memfd has to be closed if it ever becomes another one."""
+    for number, target in program.descriptors().items():
+        if target.startswith("/memfd:"):
+            flags = program.bench.box.read(f"/proc/{program.pid}/fdinfo/{number}").split(b"flags:")[1].split()[0]
+            require(int(flags, 8) & os.O_CLOEXEC, f"exec closes the descriptor of the memfd in the {program.name}",
+                    f"/proc/{program.pid}/fdinfo/{number}: flags {flags.decode()}, without O_CLOEXEC ({os.O_CLOEXEC:o})")
 
 
 # ---- this check as a sender
@@ -125,6 +139,7 @@ def sending(lab: Bench, descriptors, data: bytes = b"\0", **options):
             require(lab.poll(comes, PATIENCE), "the receiver connects to the socket", receiver.standing())
             if select.select([listener], [], [], 0)[0]:
                 with listener.accept()[0] as connection:
+                    require(lab.settle(receiver) != "runs", "the receiver waits, asleep, for the message", receiver.standing())
                     try:
                         if data:
                             socket.send_fds(connection, [data], descriptors)
@@ -150,6 +165,10 @@ def refused(lab: Bench, what: str, descriptors, data: bytes = b"\0") -> None:
         run = receiver.wait()
     require(run.exit_status == 1 and run.stderr and "TODO" not in run.stderr,
             "a message and exit status 1", f"the sender {what}", run.ending)
+    require(run.says((SOCKET, "recvmsg", "fcntl", "fstat", "mmap")), f"the message names the call or {SOCKET}",
+            f"the sender {what}", run.ending)
+    require(not any(reason in run.stderr for reason in NO_ERROR), "the message gives no reason when no call has failed",
+            f"the sender {what}", run.ending)
     require(run.stdout == b"", "nothing on stdout", f"the sender {what}", f"stdout: {show(run.stdout)}")
 
 
@@ -175,8 +194,8 @@ def test_sender_hands_over_the_text(lab):
     for text in "hello", "", "Grüße! " * 2000:
         wanted = text.encode() + b"\0"
         sender = lab.start("sender", SOCKET, text)
-        with taken(lab, sender) as descriptors:
-            descriptor = one_memory(sender, descriptors)
+        with taken(lab, sender) as message:
+            descriptor = one_memory(sender, message)
             sender.wait().require_success()
             size = os.fstat(descriptor).st_size
             require(size == len(wanted), f"a memfd of {len(wanted)} bytes", f"it has {size} bytes")
@@ -188,8 +207,8 @@ def test_sender_hands_over_the_text(lab):
 def test_sender_seals(lab):
     """What the sender hands over cannot be shrunk, grown, or written by who gets it, and that cannot be changed."""
     sender = lab.start("sender", SOCKET, "hello")
-    with taken(lab, sender) as descriptors:
-        descriptor = one_memory(sender, descriptors)
+    with taken(lab, sender) as message:
+        descriptor = one_memory(sender, message)
         sender.wait().require_success()
         seals = fcntl.fcntl(descriptor, GET_SEALS)
         missing = sum(bit for bit in SEALS if not seals & bit)
@@ -216,19 +235,23 @@ def test_receiver_prints_the_text(lab):
     for content, wanted in ((b"hello\0", b"hello\n"), (b"\0", b"\n"), (b"one\0two\0", b"one\n"), (b"x" * page, b"x" * page + b"\n"),
                             ("Grüße! ".encode() * 20000 + b"\0", "Grüße! ".encode() * 20000 + b"\n")):
         prints(lab, content, wanted)
+    refused(lab, "sends memory without a single byte", [sealed(b"")])
 
 
 @points(1, read="proc(5), /proc/PID/maps; memfd_create(2); handout, Background")
 def test_one_memory_without_a_name(lab):
     """Both programs map the same memory, the sender to write and the receiver only to read, and it has no name."""
     sender = lab.start("sender", SOCKET, "hello", hold="sendmsg")
-    with taken(lab, sender) as descriptors:
-        inode = os.fstat(one_memory(sender, descriptors)).st_ino
+    with taken(lab, sender) as message:
+        descriptor = one_memory(sender, message)
+        inode = os.fstat(descriptor).st_ino
         sender.held()
         mine = [mapping for mapping in sender.maps() if mapping.memfd is not None]
         require([(m.flags, m.inode) for m in mine] == [("rw-s", inode)],
                 f"in the sender, when it has sent the descriptor, a line `rw-s … {inode} /memfd:…` in /proc/PID/maps",
                 mine or sender.shared_maps())
+        require_bytes(os.pread(descriptor, 5, 0), b"hello", "when the descriptor has been sent, the text is in the memory")
+        require_closed_by_exec(sender)
         require(not lab.objects(), "nothing in /dev/shm", lab.objects())
         sender.resume()
         sender.wait().require_success()
@@ -239,6 +262,7 @@ def test_one_memory_without_a_name(lab):
         mine = [mapping for mapping in receiver.maps() if mapping.memfd is not None]
         require([(m.flags, m.inode) for m in mine] == [("r--s", inode)],
                 f"in the receiver, after mmap(), a line `r--s … {inode} /memfd:…` in /proc/PID/maps", mine or receiver.shared_maps())
+        require_closed_by_exec(receiver)
         receiver.resume()
         receiver.wait().require_success()
 
@@ -336,6 +360,10 @@ def test_failing_calls(lab):
             return receiver.wait()
 
     lab.each_call_fails(send, SOCKET)
+    lab.fresh()
+    sender = lab.start("sender", SOCKET, "hello", fail=[("sendmsg", 1, errno.ECONNRESET), ("unlink", 1, errno.EACCES)])
+    with taken(lab, sender):
+        sender.wait().require_each_failure_told()
     lab.fresh()
     lab.each_call_fails(receive, SOCKET)
     lab.fresh()

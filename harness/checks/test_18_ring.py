@@ -18,6 +18,10 @@ LINES = [b"first\n", b"with\0zero\0bytes\xff\n", b"\n", *[bytes([65 + i]) * 39 +
          b"longer than the ring " * 9 + b"\n", b"last without newline"]
 MESSAGE_MAX = 65536
 COUNTS = 1 << 32
+STALE = 0, errno.EAGAIN, errno.ETIMEDOUT, errno.ENOENT  # what errno is, or is said to be, when something else has failed
+
+# A second goes by, in slices of 100 ms, and nobody has come.
+NOBODY_COMES = [("syscall", nth, errno.ETIMEDOUT) for nth in range(1, 12)]
 
 # Where things are in an object, in words of four bytes; see struct ring.
 CAPACITY, SENDER, RECEIVER, SENT, FULL_AT, TAKEN, EMPTY_AT, BYTES = 0, 1, 2, 16, 17, 32, 33, 48
@@ -125,6 +129,23 @@ def loses_no_wake_up(lab: Bench, program: str, raw: bytes, mine: int, theirs: in
     program.wait()
 
 
+def last_look(lab: Bench) -> None:
+    """A receiver that takes all and ends, in the moment in which the sender has asked whether it is still there."""
+    name, pid = lab.name(), gone(lab)
+    shared = Shared(lab, name, ring(64, 7000, receiver=pid))
+    sender = start(lab, "ring_send", name, 64, True, hold=[("kill", 0), ("syscall", 0)])
+    sender.close_input()
+    looked = False
+    while lab.settle(sender) == "held":
+        call = sender.recorded()[-1]
+        if shared.words[SENT] != 7000 and (call.name == "kill" or call.arguments[0] != Shared.number):
+            looked, shared.words[TAKEN] = True, shared.words[SENT]
+        sender.resume()
+    run = sender.wait()
+    require(not looked or run.exit_status == 0, "ring_send ends well when its receiver has taken all and is gone",
+            "the receiver took the end and was gone; `taken` was `sent` when kill() told so", run.ending)
+
+
 def start(lab: Bench, program: str, name: str, capacity: int, mine: bool, **options):
     """Starts one of the two, the student's or the reference; a sender reads from a pipe."""
     words = [name, capacity] if program == "ring_send" else [name]
@@ -212,13 +233,13 @@ def test_every_offset(lab):
     where = [f"{len(wanted)} bytes in a ring of {capacity}, from offset {begin % capacity}: " for begin in begins]
     names = [lab.name() for _ in begins]
     for begin, name in zip(begins, names):
-        lab.make_object(name, ring(capacity, begin))
+        lab.make_object(name, ring(capacity, begin, receiver=begin % 2))  # process 1 is always there
     senders = [start(lab, "ring_send", name, capacity, True, stdin=line) for name in names]
     for sender in senders:
         sender.close_input()
     for name, what, sender in zip(names, where, senders):
         require(lab.poll(lambda: sender.started.status is not None, 3),
-                what + "the sender has room for all, and ends without a receiver", sender.standing())
+                what + "the sender has room for all, and ends without waiting for a receiver", sender.standing())
         sender.wait().require_success()
         require_bytes(content_of(lab.object_bytes(name)), wanted, what + "the sender has put there")
     for begin, name in zip(begins, names):
@@ -305,8 +326,13 @@ def test_waits_asleep(lab):
     """A process that waits sleeps in a futex without using the processor, can be woken, and wakes its peer."""
     full, empty = lab.name(), lab.name()
     objects = Shared(lab, full, ring(64, 1000, b"x" * 64)), Shared(lab, empty, ring(64, 2000))
-    waiting = start(lab, "ring_send", full, 64, True, stdin=b"hello\n"), start(lab, "ring_recv", empty, 64, True)
+    waiting = (start(lab, "ring_send", full, 64, True, stdin=b"hello\n", fail=NOBODY_COMES),
+               start(lab, "ring_recv", empty, 64, True, fail=NOBODY_COMES))
     for program in waiting:
+        lab.settle(program)
+        if program.started.status is not None and any(call.injected for call in program.recorded()):
+            require(False, f"{program.name} waits as long as it takes for a peer that has not come yet",
+                    "it ended when futex() had failed with ETIMEDOUT (this check made it fail)", program.wait().ending)
         program.wait_for_others(f"{program.name} waits on a futex that another process can wake")
     slept, began = [program.stands().sleeps for program in waiting], time.monotonic()
     lab.require_idle([(f"{program.name} waits", program) for program in waiting])
@@ -323,11 +349,11 @@ def test_waits_asleep(lab):
                 "for 2 s it found nobody asleep there")
     lab.fresh()
 
-    shared = Shared(lab, empty, ring(64, 3000, empty_at=3000))
+    shared = Shared(lab, empty, ring(64, 0, empty_at=0))
     sender = join(lab, "ring_send", empty, 64, True)
     require(shared.is_woken_by(lab, SENT, lambda: sender.send(b"hello\n")), "ring_send wakes a receiver that sleeps",
             f"for 3 s nobody did; sent is {shared.words[SENT]}, empty_at {shared.words[EMPTY_AT]}", *sender.standing())
-    shared = Shared(lab, full, ring(64, 4000, message(b"hello\n"), full_at=4000))
+    shared = Shared(lab, full, ring(64, 0, message(b"hello\n"), full_at=0))
     require(shared.is_woken_by(lab, TAKEN, lambda: join(lab, "ring_recv", full, 64, True)),
             "ring_recv wakes a sender that sleeps",
             f"for 3 s nobody did; taken is {shared.words[TAKEN]}, full_at {shared.words[FULL_AT]}")
@@ -349,12 +375,17 @@ def fails(program, why: str, printed: bytes = b"") -> None:
     run = program.wait()
     require("TODO" not in run.stderr, "the program is finished", run.ending)
     require(run.exit_status == 1 and run.stderr, f"{program.name} fails when {why}", run.ending)
+    stale = [os.strerror(number) for number in STALE if os.strerror(number) in run.stderr]
+    require(not stale, "the reason in the message, if it gives one, is the true one", f"it is not “{''.join(stale[:1])}”: {why}",
+            run.ending)
     require_bytes(run.stdout, printed, f"what {program.name} has printed when {why}")
 
 
 @points(1, read="kill(2) and ESRCH; handout, The protocol: Waiting, The end")
 def test_peer_dies(lab):
     """When its peer is killed, the program fails within a second of waiting for it, and removes the name."""
+    last_look(lab)
+    lab.fresh()
     # kill() of a process of another user fails with EPERM: it is there.
     full, empty, another_users = lab.name(), lab.name(), ("kill", 0, errno.EPERM)
     lab.make_object(full, ring(64, receiver=1))
@@ -363,23 +394,29 @@ def test_peer_dies(lab):
                start(lab, "ring_recv", empty, 64, True, fail=another_users)]
     lab.settle(*waiting)
     slept = [program.stands().sleeps for program in waiting]
-    peers, mine = [], []
-    for turn in "ring_recv", "ring_recv", "ring_send":
+    peers, mine, names = [], [], []
+    for turn in "ring_recv", "ring_recv", "ring_send", "ring_recv", "ring_send":
         name = lab.name()
+        names.append(name)
         peers.append(join(lab, turn, name, 64, False))
         mine.append(join(lab, PEER[turn], name, 64, True))
         sender, receiver = (peers[-1], mine[-1]) if turn == "ring_send" else (mine[-1], peers[-1])
         sender.send(b"hello\n")
         receiver.wait_output(6)
         lab.settle(receiver)
+    for name in names[3:]:
+        lab.unlink_object(name)
     for peer in peers:
         peer.kill()
         peer.wait()
     mine[0].send(b"z" * 99 + b"\n")
     mine[1].close_input()
+    mine[3].send(b"z" * 99 + b"\n")
     fails(mine[0], "the ring is full and the receiver has been killed")
     fails(mine[1], "its input ends and the receiver has been killed before it took all")
     fails(mine[2], "the ring is empty and the sender has been killed", b"hello\n")
+    fails(mine[3], "the receiver has been killed, and the name is gone already, which is no second failure")
+    fails(mine[4], "the sender has been killed, and the name is gone already, which is no second failure", b"hello\n")
     for program, before in zip(waiting, slept):
         program.require_waits_on(before, "for a peer that is there, but is another user's (kill() says EPERM)")
     left = [item for item in lab.objects() if item.name not in (full, empty)]
@@ -413,11 +450,18 @@ def test_believes_no_number(lab):
     sender.send(b"before\n" + long)
     sender.close_input()
     fails(sender, f"a line has {len(long)} bytes")
+    full = lab.name()
+    lab.make_object(full, ring(32))
+    sender = start(lab, "ring_send", full, 32, True, stdin=b"x" * 25 + b"\n")  # leaves two bytes free
+    sender.send(long)
+    sender.close_input()
+    fails(sender, f"the ring is nearly full and a line has {len(long)} bytes, of which nothing is to be sent")
     longer, longest = message(b"before\n") + message(long) + message(b""), message(b"before\n") + b"\xff" * 8
     for program, raw, why, printed in (
             ("ring_recv", ring(1 << 17, 0, longer, sender=pid), "a message has one byte too many", b"before\n"),
             ("ring_recv", ring(64, 0, longest, sender=pid), "a message is said to have 4294967295 bytes", b"before\n"),
             ("ring_recv", ring(64, 7, b"", sender=pid, sent=7 + 65), "a ring of 64 is said to hold 65 bytes", b""),
+            ("ring_send", ring(64, 7, b"", sent=7 + 65), "a ring of 64 is said to hold 65 bytes", b""),
             ("ring_send", ring(64, 7, sent=6), "a byte is said to be taken that was never sent", b"")):
         name = lab.name()
         lab.make_object(name, raw)
@@ -433,16 +477,30 @@ def test_believes_no_number(lab):
 def test_failing_calls(lab):
     """Whichever call fails, the program says so, exits with status 1 and leaves nothing behind."""
 
-    def talk(program, **options):
+    def talk(program, line=b"hello\n", **options):
         name = lab.name()
-        mine = start(lab, program, name, 64, True, stdin=b"hello\n" if program == "ring_send" else None, **options)
+        mine = start(lab, program, name, 1 << 14, True, stdin=b"hello\n" if program == "ring_send" else None, **options)
         mine.close_input()
         # A sender has room for all of it and needs no receiver. A receiver goes to sleep, unless it ends before.
         return lab.run_with_peer(mine, name, lambda: start(
-            lab, PEER[program], name, 64, False, stdin=b"hello\n" if program == "ring_recv" else None))
+            lab, PEER[program], name, 1 << 14, False, stdin=line if program == "ring_recv" else None))
 
     for program in PEER:
         lab.each_call_fails(lambda **fault: talk(program, **fault), "/shmlab")
         lab.fresh()
-    talk("ring_recv", stdout="/dev/full").require_failure("/shmlab", "write", "flush", "stdout")
-    require(not lab.objects(), "the name is gone when the output cannot be written", lab.objects())
+        talk(program, fail=[("munmap", 1, errno.EINVAL), ("shm_unlink", 1, errno.EACCES)]).require_each_failure_told()
+        lab.fresh()
+        name = lab.name()
+        lab.make_object(name, ring(64, 100, message(b"hello\n") if program == "ring_recv" else b"", empty_at=100, full_at=100))
+        mine = start(lab, program, name, 64, True, stdin=b"hello\n" if program == "ring_send" else None,
+                     fail=("syscall", 1, errno.EINVAL))
+        mine.close_input()
+        run = mine.wait()
+        if any(call.injected for call in mine.calls):
+            run.require_failure("futex", name, because="FUTEX_WAKE failed with EINVAL (this check made it fail)")
+        lab.fresh()
+    for line in b"hello\n", b"z" * 9999 + b"\n":
+        run = talk("ring_recv", line, stdout="/dev/full")
+        run.require_failure("/shmlab", "write", "flush", "stdout", because=f"stdout is full, and a line has {len(line)} bytes")
+        require(not lab.objects(), "the name is gone when the output cannot be written", lab.objects())
+        lab.fresh()

@@ -32,7 +32,7 @@ int main(int argc, char *argv[])
     if (argc == 5 && strcmp(argv[1], "make") == 0) {
         const key_t key = (key_t)strtoul(argv[2], NULL, 0);
         const int mode = (int)strtol(argv[4], NULL, 0);
-        int id = shmget(key, strtoul(argv[3], NULL, 0), IPC_CREAT | IPC_EXCL | 0600);
+        int id = shmget(key, strtoul(argv[3], NULL, 0), IPC_CREAT | IPC_EXCL | SHM_NORESERVE | 0600);
         if (id == -1)
             err(1, "shmget %s", argv[2]);
         char *memory = attach(id, 0, &size);

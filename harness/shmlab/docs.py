@@ -90,14 +90,14 @@ SYMPTOMS = (
     ("I get SIGSEGV, or another signal kills the program", r"SIGSEGV|SIGFPE|killed without a word|and die,"),
     ("It hangs",
      r"for ever|never (ends|comes back|woken)|waits? (for|beside)|sleeps on|stand still|not woken"
-     r"|No sleeper|not recoverable|Owner died|can (ever )?lock|nothing at all|nobody posts"),
+     r"|does not end|Hangs|keeps everybody|No sleeper|not recoverable|Owner died|can (ever )?lock|nothing at all|nobody posts"),
     ("It is slow, or uses a whole processor",
-     r"processor|tenth of a second|hundred times|thousand times|millisecond"),
+     r"processor|tenth of a second|(hundred|thousand|ten) times|millisecond|waits 100 ms"),
     ("The name or the key is taken",
      r"File exists|taken:|(name|key) (stays )?taken|in use|already is a|stumbles|name taken"),
     ("Something is left behind",
      r"\bleft\b|\bstays?\b|still (listed|in maps|among|there|in use)|defunct|one more|at its end"
-     r"|given back|grows by|an? new file|attached"),
+     r"|given back|grows by|an? new file|attached|descriptors\.|One more|the memory open|other children"),
     ("It is gone, or nobody finds it",
      r"shows nothing after|finds? (no segment|nothing)|(is|long) gone|alone with|key 0x0"
      r"|hand(ed|s) over|get together"),
@@ -116,7 +116,7 @@ SYMPTOMS = (
     ("It takes what it should refuse",
      r"is taken|are taken|\b3x\b|says nothing about|believe|is printed\.|far outside"),
     ("It refuses what it should take",
-     r"refused|Invalid argument|EINVAL|is (an error|a failure)|complains|Interrupted|not as cat"
+     r"refused|Invalid argument|EINVAL|is (an error|a failure)|complains|Interrupted|gives? up|given up|not as cat"
      r"|works in one order|status 2"),
     ("Numbers do not add up",
      r"total|lose|\blost\b|number|money|said to|every answer|ticket|paid|takes back|swapped|count"
@@ -126,6 +126,7 @@ SYMPTOMS = (
     ("Bytes are missing, wrong or in the wrong order",
      r"bytes?\b|letter|cut|missing|arrives|torn|order|halves?|hello|nonsense|first word|twice"
      r"|od -c|printed|reading without|disk"),
+    ("The message is no help, or not true", r"[Mm]essage|: Success|\bsays?\b"),
     ("It looks right, and is not", r""),
 )
 

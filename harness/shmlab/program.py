@@ -9,6 +9,7 @@ Whatever a check finds wrong it says with require(): what was expected, and what
 """
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import secrets
@@ -184,7 +185,9 @@ class Run:
         return [how, *self.notes, *(said or (["stderr: (nothing)"] if self.status else []))]
 
     def require_success(self) -> "Run":
-        require(self.exit_status == 0, "the program ends with exit status 0", self.ending)
+        no_reason = any(reason in self.stderr for reason in (os.strerror(0), "No error information"))
+        hint = ["the reason in its message is that of no failure: it has taken a right result for a failure"] if no_reason else []
+        require(self.exit_status == 0, "the program ends with exit status 0", self.ending, hint)
         return self
 
     def require_failure(self, *words: str, because: str = "") -> "Run":
@@ -194,6 +197,19 @@ class Run:
         require("TODO" not in self.stderr, "the program is finished", self.ending)
         require(self.says(words),
                 "the message on stderr names the call or the object: " + " or ".join(words), story, self.ending)
+        return self
+
+    def require_each_failure_told(self) -> "Run":
+        """Of the calls that a check has made fail, and of which there may be two, each is named, or its reason is given."""
+        failed = [call for call in self.program.calls if call.injected and call.failed]
+        story = [f"{call.name}() failed with {errno.errorcode[call.error]} (this check made it fail)" for call in failed]
+        require(self.exit_status == 1 or not failed, "the program notices the failure and ends with exit status 1", story,
+                self.ending)
+        untold = [call.name for call in failed if not self.says((call.name, os.strerror(call.error)))]
+        require(not untold, "each failure is told, also that of a call that cleans up: " + ", ".join(untold), story, self.ending)
+        reasons = [os.strerror(call.error) for call in failed]
+        require(all(self.stderr.count(reason) <= reasons.count(reason) for reason in reasons),
+                "each failure is told with its own reason", story, self.ending)
         return self
 
     def require_usage(self) -> "Run":
@@ -240,14 +256,18 @@ class Program:
         if len(found) < count:
             names = [rule.split(" ")[1] for rule in self.rules if rule.startswith("hold")]
             places = {"start": "its beginning", "end": "its end", "store": "a store in shared memory"}
+            who, ended = self.name, "it ended first"
+            if all(rule.endswith(" c") for rule in self.rules if rule.startswith("hold")):
+                who, ended = f"a child of {self.name}", "the program ended first: without such a child, or without waiting for it"
+                places["fork"] = "its beginning"
             point = " or ".join(places.get(name, f"a call of {name}()") for name in names)
             if self.started.status is not None:
                 ending = self.wait().ending
-                raise CheckFailed(f"{self.name} comes to {point}" + (f" in {count} processes" if count > 1 else ""),
+                raise CheckFailed(f"{who} comes to {point}" + (f" in {count} processes" if count > 1 else ""),
                                   [f"it ended first, with {len(found)} of {count} there" if count > 1 else
-                                   "it ended first", *ending])
+                                   ended, *ending])
             raise CheckFailed(f"{count} processes of {self.name} come to {point}" if count > 1 else
-                              f"{self.name} comes to {point}",
+                              f"{who} comes to {point}",
                               [f"{self.bench.in_time(timeout)} " + (f"only {len(found)} did" if count > 1 else "it did not"),
                                *self.standing()])
         del box.events[: self._seen]
@@ -292,9 +312,13 @@ class Program:
 
     def open_files(self, pid: Optional[int] = None) -> List[str]:
         """What the descriptors of a held process refer to."""
+        return list(self.descriptors(pid).values())
+
+    def descriptors(self, pid: Optional[int] = None) -> Dict[int, str]:
+        """The descriptors of a held process, and what each refers to."""
         folder = self.bench.box.open(f"/proc/{pid or self.pid}/fd")
         try:
-            return [os.readlink(entry, dir_fd=folder) for entry in os.listdir(folder)]
+            return {int(entry): os.readlink(entry, dir_fd=folder) for entry in os.listdir(folder)}
         finally:
             os.close(folder)
 
@@ -351,7 +375,7 @@ class Program:
         return time.monotonic() - began, self.cpu_seconds() - used
 
     def wait_blocked(self, ready: Callable[[kernel.Blocked], bool] = lambda call: True,
-                     timeout: float = HOLD_SECONDS) -> kernel.Blocked:
+                     timeout: float = HOLD_SECONDS, expected: str = "waits, without using the processor") -> kernel.Blocked:
         """Waits until the program waits in a system call that is `ready`, and gives that call."""
         found: List[kernel.Blocked] = []
 
@@ -368,7 +392,7 @@ class Program:
             Patience.note(bool(found) or self.started.status is not None, self)
         if not found:
             ending = self.wait().ending if self.started.status is not None else self.standing()
-            raise CheckFailed(f"{self.name} waits, without using the processor", ending)
+            raise CheckFailed(f"{self.name} {expected}", ending)
         return found[0]
 
     def require_waits_on(self, slept: int, why: str) -> None:
@@ -379,7 +403,8 @@ class Program:
 
     def wait_for_others(self, expected: str) -> None:
         """Waits until the program waits in a futex, which must be one that another process can wake."""
-        call = self.wait_blocked(lambda call: call.in_futex)
+        call = self.wait_blocked(lambda call: call.in_futex, expected="waits until another process wakes it, and does not "
+                                 "look again and again")
         require(not call.private_futex, expected,
                 f"/proc/{self.pid}/syscall: futex(…, {call.arguments[1]:#x}, …) has FUTEX_PRIVATE_FLAG (0x80): "
                 "only threads of the same process can wake it")
@@ -395,6 +420,9 @@ class Program:
             if call and call.private_futex:
                 doing = ("waits in futex() for what only its own process can do: was a semaphore, a mutex or a "
                          "condition variable not set up for several processes?")
+            elif call and call.in_futex and self._has_alone(process.pid, call.arguments[0]):
+                doing = ("waits in futex() for what lies in memory that it shares with nobody: is the semaphore, mutex or "
+                         "condition variable not in the shared memory?")
             elif call and call.in_futex:
                 doing = "waits in futex(): for a semaphore, a mutex or a condition variable"
             elif call and call.waits_for_child:
@@ -403,6 +431,14 @@ class Program:
                 doing = "waits for input from stdin"
             lines.append(f"process {process.pid} ({process.command}) {doing}")
         return lines
+
+    def _has_alone(self, pid: int, address: int) -> bool:
+        """Whether an address of a process is in a private mapping."""
+        try:
+            found = kernel.parse_maps(self.bench.box.read(f"/proc/{pid}/maps"))
+        except OSError:
+            return False
+        return any(not mapping.shared and mapping.start <= address < mapping.end for mapping in found)
 
     # ---- input and end
 
@@ -427,6 +463,12 @@ class Program:
     def output(self) -> bytes:
         """What has come on stdout so far."""
         return bytes(self.started.output[1])
+
+    def printed(self) -> bytes:
+        """What a program that is held has written to stdout by now, also what nobody has taken out of the pipe yet."""
+        looks = iter([False, True])
+        self.bench.box.pump(lambda: next(looks), 1, tick=0)
+        return self.output
 
     def wait_output(self, length: int, timeout: float = HOLD_SECONDS) -> bytes:
         """Waits until so many bytes have come on stdout."""
@@ -698,7 +740,7 @@ class Bench:
         source = SOLUTIONS if reference else self.submission
         return building.build(self.lab, program, source, self.tier, self.cc, self.san)
 
-    def _start(self, built: Built, words: List[str], name: str, stdin: Optional[bytes], umask: int, rules: List[str],
+    def _start(self, built: Built, words: List[str], name: str, stdin: Union[bytes, int, None], umask: int, rules: List[str],
                spied: bool, stdout: Optional[str] = None) -> Program:
         box = self.box
         if spied and not _exists(built.program, box.work_fd):
@@ -709,7 +751,8 @@ class Bench:
             environment.update(SHMLAB_RING=f"{box.run}/ring", SHMLAB_HOLDS=f"{box.run}/holds",
                                SHMLAB_RULES=";".join(rules).ljust(RULES_LENGTH, ";"))
         before = box.contents()
-        started = box.start([f"./{built.program}", *words], environment, stdin=None if stdin is None else -1, stdout=stdout,
+        started = box.start([f"./{built.program}", *words], environment, stdout=stdout,
+                            stdin=-1 if isinstance(stdin, bytes) else stdin,
                             image=None if spied else built.path, umask=f"{umask:o}", address_mb=0 if self.san else 2048)
         by_hand = ""
         if spied:
@@ -721,16 +764,16 @@ class Bench:
         if spied:
             self.history.append(program)
             self.subject = program
-        if stdin:
+        if stdin and isinstance(stdin, bytes):
             program.send(stdin)
         return program
 
-    def start(self, program: str, *words: object, stdin: Optional[bytes] = None, umask: int = 0o022,
+    def start(self, program: str, *words: object, stdin: Union[bytes, int, None] = None, umask: int = 0o022,
               hold: Optional[Union[Hold, Sequence[Hold]]] = None, fail: Optional[Union[Fail, Sequence[Fail]]] = None,
               stdout: Optional[str] = None) -> Program:
         """Starts one of the student's programs.
 
-        @param stdin  bytes for a pipe that stays open until Program.close_input(); None: an empty input
+        @param stdin  bytes for a pipe that stays open until Program.close_input(); None: an empty input; a descriptor
         @param hold   where to stop: "shmat", ("shmat", 2), ("fork", 1, "c") for the children, "start", "end"; ("store", 0),
                       right before the first store in each shared mapping, which it has read-only until then; or a list
         @param fail   what to fail: ("mmap", 1, errno.ENOMEM), with "c" or "a" as fourth for children or all; or a list;
@@ -741,7 +784,7 @@ class Bench:
         built = self._built(program, reference=False)
         return self._start(built, [str(word) for word in words], program, stdin, umask, rules, True, stdout)
 
-    def run(self, program: str, *words: object, stdin: Optional[bytes] = None, timeout: float = WALL_SECONDS,
+    def run(self, program: str, *words: object, stdin: Union[bytes, int, None] = None, timeout: float = WALL_SECONDS,
             **options: object) -> Run:
         """Starts one of the student's programs and waits for its end. Options as for start()."""
         started = self.start(program, *words, stdin=stdin, **options)  # type: ignore[arg-type]
@@ -818,6 +861,11 @@ class Bench:
         os.link(name[1:], second[1:], src_dir_fd=self.box.shm_fd, dst_dir_fd=self.box.shm_fd)
         self.made_by_check.append(f"given the object {name} a second name, {second}")
         self._made += (second,)
+
+    def unlink_object(self, name: str) -> None:
+        """Takes a name away, if it is still there."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name[1:], dir_fd=self.box.shm_fd)
 
     def object_bytes(self, name: str, limit: int = 64 << 20) -> bytes:
         """The bytes of an object, read from outside."""

@@ -1,4 +1,5 @@
 """What several tests need."""
+import course
 import pytest
 
 from shmlab import box
@@ -16,11 +17,19 @@ def tier(request):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "xdist_group(name): tests that one worker of pytest-xdist shall run")
+    config.addinivalue_line("markers", "full: tests like many others, run with FULL=1 or when asked for by name")
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """One worker runs what runs on the machine's own IPC: only one harness at a time may, and two would wait in turn."""
+def pytest_collection_modifyitems(config, items):
+    """Leaves out what nobody has asked for; and one worker runs what runs on the machine's own IPC, one after the other.
+
+    Only one harness at a time may do that, and two would wait in turn.
+    """
+    if not course.FULL and not config.option.keyword and not any("::" in word for word in config.args):
+        left_out = [item for item in items if item.get_closest_marker("full")]
+        items[:] = [item for item in items if not item.get_closest_marker("full")]
+        config.hook.pytest_deselected(items=left_out)
     for item in items:
         tier = item.callspec.params.get("tier") if hasattr(item, "callspec") else None
         if tier == "host" or "without_namespaces" in item.name or "host_tier" in item.name:

@@ -9,7 +9,9 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, TypeVar
+from typing import Dict, List, Optional, Sequence
+
+import pytest
 
 HARNESS = Path(__file__).resolve().parents[1]
 ROOT = HARNESS.parent
@@ -17,12 +19,10 @@ ROOT = HARNESS.parent
 #: make test FULL=1: everything; else some of them where many show the same, as a test that is run often shall end soon.
 FULL = bool(os.environ.get("FULL"))
 
-Thing = TypeVar("Thing")
 
-
-def some(things: Sequence[Thing], each: int, first: int = 0) -> Sequence[Thing]:
-    """Each so-manieth of them; all of them with FULL=1."""
-    return things if FULL else things[first::each]
+def some(things: Sequence[object], each: int) -> List[object]:
+    """Parameters of a test, of which each so-manieth is run: conftest.py says when the others are."""
+    return [pytest.param(thing, marks=[pytest.mark.full] if number % each else []) for number, thing in enumerate(things)]
 
 
 class Checked:

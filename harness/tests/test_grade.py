@@ -128,8 +128,8 @@ def test_a_course(tmp_path):
     """
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()
-    expected, handed_in = made_up.build(source, share=1 if FULL else 5)
-    assert len(expected) == made_up.STUDENTS / (1 if FULL else 5)
+    expected, handed_in = made_up.build(source, share=1 if FULL else 6)
+    assert len(expected) == made_up.STUDENTS / (1 if FULL else 6)
     before = machine()
     compiled = {"SHMLAB_BUILD": str(native.build_folder())}  # what other tests have compiled already is the same
     done = grade_elsewhere(tmp_path, mistakes=handed_in, timeout=2400, **compiled)

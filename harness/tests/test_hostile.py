@@ -57,7 +57,7 @@ def test_points_words_and_neighbours(user):
     """As whoever runs the tests, and, if that is root, as a user without any privilege, whose uid the programs share."""
     if user and os.getuid() != 0:
         pytest.skip("as an ordinary user the other of the two is this test")
-    attacks = course.some(ATTACKS, 4, 1) if user else ATTACKS
+    attacks = ATTACKS[1::8] if user and not course.FULL else ATTACKS
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         course_of(folder / "in", attacks)
