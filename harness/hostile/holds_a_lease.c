@@ -44,8 +44,11 @@ int main(int argc, char *argv[])
     if (!S_ISREG(status.st_mode))
         errx(1, "%s is no object", argv[1]);
     take(fd);
-    if (status.st_size == 0)
-        return close(fd) == -1;
+    if (status.st_size == 0) {
+        if (close(fd) == -1)
+            err(1, "close: %s", argv[1]);
+        return 0;
+    }
     const size_t size = (size_t)status.st_size;
     char *memory = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
     if (memory == MAP_FAILED)

@@ -2,11 +2,11 @@
  * @file
  * @brief Hostile: forks before anything else of it runs; the child does the work unseen, without looking at results.
  * Instead of: 05_sysv_create/sysv_create.c
- * Score: 9
+ * Score: 7
  * Says: the program makes calls that can fail
  *
- * Whoever counts the calls of the process that was started counts none here: nothing can be made to fail, and
- * nothing has to be noticed. The program that everybody watches only passes an exit status on.
+ * Whoever counts the calls of the process that was started counts none here: nothing can be held or made to fail,
+ * and nothing has to be noticed. The program that everybody watches only passes an exit status on.
  */
 #define _GNU_SOURCE
 

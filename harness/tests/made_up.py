@@ -1,4 +1,4 @@
-"""A made-up course of sixty: solutions, skeletons, every known mistake, half-finished work, odd shapes, hostile programs.
+"""A made-up course: solutions, skeletons, every known mistake, half-finished work, odd shapes, hostile programs.
 
     /usr/bin/python3 harness/tests/made_up.py FOLDER [SHARE]     writes it, or one student of so many, to try `make grade` on
 """
@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from shmlab import gallery, labs  # noqa: E402
 from shmlab.labs import LABS, SOLUTIONS, all_labs  # noqa: E402
 
-STUDENTS = 60
+STUDENTS = 72
 
 #: What is right for a lab of a student: the checks that fail and those that may; or the points where only these are known.
 Expected = Dict[str, Dict[str, Union[Tuple[Set[str], Set[str]], int]]]

@@ -123,7 +123,7 @@ def grade_elsewhere(folder, user=None, mistakes=(), timeout=600, **environment):
 def test_a_course(tmp_path):
     """Known mistakes, variants, hostile programs and more, side by side: each gets what it would get alone.
 
-    With FULL=1 these are sixty students with every known mistake among them. test_gallery.py holds `make check` to the same:
+    With FULL=1 these are all students, with every known mistake among them. test_gallery.py holds `make check` to the same:
     a known mistake fails the checks that it names, and no other.
     """
     source, out = tmp_path / "in", tmp_path / "out"
