@@ -145,8 +145,8 @@ int main(int argc, char *argv[])
     static unsigned char message[MESSAGE_MAX];
     uint32_t length = 0;
     do {
-        /* TODO 1: Take out a length, then as many bytes, and give back their room. If the length is more
-           than MESSAGE_MAX: errno is EMSGSIZE, give up. Then write the message, which is whole now, to
+        /* TODO 1: Take out a length. If it is more than MESSAGE_MAX: errno is EMSGSIZE, give up. Then take
+           out as many bytes, give back their room, and write the message, which is whole now, to
            stdout. */
         get(&self, message, 0); /* Takes out nothing yet. */
         errx(EXIT_FAILURE, "TODO 1: take out a message of up to %zu bytes", sizeof message);
