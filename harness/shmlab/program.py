@@ -368,12 +368,6 @@ class Program:
         """Whether it runs, and has used so much of the processor since its start that it is not about to wait."""
         return self.stands().place == "runs" and self.cpu_seconds() > SPIN_SECONDS
 
-    def measure_cpu(self, window: float = 0.1) -> Tuple[float, float]:
-        """Watches the program for a while. Gives the seconds that passed and the processor seconds it used."""
-        began, used = time.monotonic(), self.cpu_seconds()
-        self.bench.box.pump(lambda: False, window)
-        return time.monotonic() - began, self.cpu_seconds() - used
-
     def wait_blocked(self, ready: Callable[[kernel.Blocked], bool] = lambda call: True,
                      timeout: float = HOLD_SECONDS, expected: str = "waits, without using the processor") -> kernel.Blocked:
         """Waits until the program waits in a system call that is `ready`, and gives that call."""
@@ -676,14 +670,22 @@ class Bench:
         return run
 
     def require_idle(self, waiting: Sequence[Tuple[str, Program]], window: float = 0.05) -> None:
-        """Watches programs for a while: none may use the processor while, as the text beside it says, it waits."""
-        before, began = [program.cpu_seconds() for _, program in waiting], time.monotonic()
-        self.box.pump(lambda: False, window)
-        seconds = time.monotonic() - began
-        for (why, program), then in zip(waiting, before):
-            used = program.cpu_seconds() - then
-            require(used < 0.02 * seconds, f"next to no processor time while {why}",
-                    f"in {seconds * 1000:.0f} ms {program.name} used {used * 1000:.1f} ms of the processor")
+        """Watches programs for a while: none may use the processor while, as the text beside it says, it waits.
+
+        Where one has used it they are watched again: for the time in which a virtual machine was stopped the kernel takes
+        a program that was just running to have run.
+        """
+        for _ in range(5):
+            before, began = [program.cpu_seconds() for _, program in waiting], time.monotonic()
+            self.box.pump(lambda: False, window)
+            seconds = time.monotonic() - began
+            used = [program.cpu_seconds() - then for (_, program), then in zip(waiting, before)]
+            if max(used) < 0.02 * seconds:
+                return
+        for (why, program), spent in zip(waiting, used):
+            program.looked_at()
+            require(spent < 0.02 * seconds, f"next to no processor time while {why}",
+                    f"in {seconds * 1000:.0f} ms {program.name} used {spent * 1000:.1f} ms of the processor")
 
     def read_calls(self) -> List[Call]:
         """All that the spy has recorded in this box, oldest first."""
