@@ -10,6 +10,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
+from collections import Counter
 from pathlib import Path
 from typing import Dict, List, Set, Tuple, Union
 
@@ -33,6 +34,11 @@ def _copy(source: Path, target: Path) -> None:
 def _exhibit(exhibit: gallery.Exhibit, target: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         _copy(exhibit.apply(Path(scratch)) / exhibit.lab.name, target)
+
+
+def _most(things: List) -> int:
+    """So many students it takes, as each hands in one program of a lab."""
+    return max(Counter(thing.lab.number for thing in things).values())
 
 
 def _spread(things: List, names: List[str]) -> Dict[str, List]:
@@ -73,8 +79,9 @@ def build(folder: Path, share: int = 1) -> Tuple[Expected, List[gallery.Exhibit]
                 _copy(attack.apply(Path(scratch)) / "labs" / attack.lab.name, where / "labs" / attack.lab.name)
             expected[name][attack.lab.name] = attack.score
     shaped = _shapes(folder, expected)
-    variants = _spread(gallery.variants(), [f"variant-{number}" for number in range(4)])
+    variants = _spread(gallery.variants(), [f"variant-{number}" for number in range(_most(gallery.variants()))])
     wrong = STUDENTS - len(expected) - len(variants)
+    assert wrong >= _most(gallery.mistakes()), "STUDENTS are too few: one lab has more mistakes than there are left for them"
     mistakes = _spread(gallery.mistakes(), [f"mistake-{number:02}" for number in range(wrong)])
     for name, exhibits in {**variants, **mistakes}.items():
         where = student(name)
