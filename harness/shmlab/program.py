@@ -169,11 +169,16 @@ class Run:
         text = self.stderr.replace(f"{self.name}:", "").replace(f"./{self.name}", "").lower()
         return any(word.lower() in text for word in words)
 
+    @property
+    def says_success(self) -> bool:
+        """Whether the message gives as its reason that nothing has failed: what errno 0 stands for."""
+        return any(reason in self.stderr for reason in SUCCESS)
+
     def other_reason(self, number: int) -> str:
         """The reason that the message gives, if it is another error's than this one's."""
         if os.strerror(number) in self.stderr:
             return ""
-        others = {os.strerror(other) for other in (0, *errno.errorcode)} | MUSL_REASONS
+        others = {os.strerror(other) for other in errno.errorcode} | MUSL_REASONS
         return next((reason for reason in sorted(others) if reason in self.stderr), "")
 
     @property
@@ -185,9 +190,9 @@ class Run:
         return [how, *self.notes, *(said or (["stderr: (nothing)"] if self.status else []))]
 
     def require_success(self) -> "Run":
-        no_reason = any(reason in self.stderr for reason in (os.strerror(0), "No error information"))
-        hint = ["the reason in its message is that of no failure: it has taken a right result for a failure"] if no_reason else []
-        require(self.exit_status == 0, "the program ends with exit status 0", self.ending, hint)
+        require(self.exit_status == 0, "the program ends with exit status 0", self.ending,
+                "the reason in its message is that of no failure: it has taken a right result for a failure"
+                if self.says_success else [])
         return self
 
     def require_failure(self, *words: str, because: str = "") -> "Run":
@@ -1024,8 +1029,9 @@ FAILURES: Dict[str, int] = {
 
 MOST_FAILURES = 6  # of one call
 
-# What musl says for "no error" and for ECHILD; its other words for what students mix up are those of the GNU C library.
-MUSL_REASONS = {"No error information", "No child process"}
+# What the GNU C library and musl say for errno 0. Else musl has other words, of what students mix up, for ECHILD alone.
+SUCCESS = os.strerror(0), "No error information"
+MUSL_REASONS = {*SUCCESS, "No child process"}
 
 REMOVERS = ("shmctl", "shm_unlink", "sem_unlink", "unlink", "wait", "waitpid", "waitid")
 
