@@ -86,7 +86,7 @@ docs-instructor: ## the same with solutions and grading, in build/docs-instructo
 	$(quiet)python=$$($(SETUP) docs) && $(SHMLAB) "$$python" -m shmlab docs --instructor
 
 docs-test: ## opens every page in a browser that nobody sees
-	$(quiet)python=$$($(SETUP) docs-test) && "$$python" -m pytest harness/tests/in_browser.py $(if $(V),-v,-q) $(PYTEST)
+	$(quiet)python=$$($(SETUP) docs-test) && "$$python" -m pytest harness/tests/site/in_browser.py $(if $(V),-v,-q) $(PYTEST)
 
 bench: ## measures the harness: start-up, the spy, each lab; and the ring of lab 18
 	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab bench

@@ -1,8 +1,8 @@
-"""Makes `pytest harness --lab 05` work from any folder: all else is in shmlab/."""
+"""Makes `pytest harness --lab 05` work from any directory: all else is in shmlab/."""
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from shmlab.plugin import *  # noqa: E402,F401,F403
-from shmlab.plugin import lab  # noqa: E402,F401
+from shmlab.judging.plugin import *  # noqa: E402,F401,F403
+from shmlab.judging.plugin import lab  # noqa: E402,F401

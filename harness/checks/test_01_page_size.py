@@ -2,7 +2,7 @@
 import errno
 import os
 
-from shmlab import Bench, points, require, require_bytes
+from shmlab import LabFixture, points, require, require_bytes
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 LENGTHS = [1, PAGE - 1, PAGE, PAGE + 1, 7 * PAGE, 1000003, (1 << 24) + 1]  # a float has no room for the last
@@ -22,12 +22,12 @@ def answer(lengths, page: int = PAGE) -> bytes:
     return b"".join(b"%d %d %d\n" % (length, pages, pages * page) for length, pages in rows)
 
 
-def mapped_in_turn(lab: Bench, lengths):
+def mapped_in_turn(lab: LabFixture, lengths):
     """Runs the program, stopped after each mmap(). Gives each length with the anonymous mappings of that moment."""
-    program = lab.start("page_size", *lengths, hold=[("mmap", 0), "end"])
+    program = lab.start("page_size", *lengths, stop_at=[("mmap", 0), "end"])
     seen = []
     for length in lengths:
-        program.held()
+        program.wait_stopped()
         seen.append((length, [mapping for mapping in program.maps() if mapping.anonymous]))
         require(seen[-1][1], f"a shared anonymous mapping is there when {length} bytes have been mapped",
                 "/proc/PID/maps has no line `rw-s … /dev/zero (deleted)`", program.maps())
@@ -59,7 +59,7 @@ def test_lines(lab):
 def test_length_of_the_mapping(lab):
     """While N bytes are mapped, the line in `/proc/PID/maps` is as long as the program says."""
     program, seen = mapped_in_turn(lab, LENGTHS)
-    program.held()
+    program.wait_stopped()
     program.resume()
     lines = program.wait().stdout.splitlines()
     for (length, mappings), line in zip(seen, lines + [b""] * len(seen)):
@@ -83,7 +83,7 @@ def test_one_at_a_time(lab):
     program, seen = mapped_in_turn(lab, LENGTHS)
     for length, mappings in seen:
         require(len(mappings) == 1, f"one shared anonymous mapping while {length} bytes are mapped", mappings)
-    program.held()
+    program.wait_stopped()
     left = [mapping for mapping in program.maps() if mapping.anonymous]
     require(not left, "no shared anonymous mapping just before the program ends", left)
 
@@ -131,12 +131,12 @@ def test_impossible_lengths(lab):
 def test_failing_calls(lab):
     """Whichever call fails, the program says so, exits with status 1 and leaves nothing behind."""
     lab.each_call_fails(lambda **fault: lab.run("page_size", 7, PAGE + 1, **fault), "7", str(PAGE + 1))
-    lab.fresh()
+    lab.reset()
     run = lab.run("page_size", 7, PAGE + 1, fail=("munmap", 1, errno.EINVAL))
     calls = run.program.calls
     failed = next((at for at, call in enumerate(calls) if call.injected), len(calls))
     later = [call for call in calls[failed:] if call.name == "mmap"]
     require(not later, "the program ends at once when munmap() has failed, and maps nothing more", later, run.ending)
-    lab.fresh()
+    lab.reset()
     run = lab.run("page_size", 1, stdout="/dev/full")
     require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when stdout is full", run.ending)

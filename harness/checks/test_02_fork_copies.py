@@ -2,7 +2,7 @@
 import struct
 from dataclasses import replace
 
-from shmlab import Bench, points, require, require_bytes
+from shmlab import LabFixture, points, require, require_bytes
 
 OLD, NEW = 0x1122334455667788, 0x99AABBCCDDEEFF01
 KINDS = ["global", "heap", "private", "shared"]
@@ -13,10 +13,10 @@ def answer(*values: int) -> bytes:
     return b"".join(b"%s %d\n" % (kind.encode(), value) for kind, value in zip(KINDS, values))
 
 
-def child_has_changed_all(lab: Bench):
-    """The program with its child held at its end, and the child's pid."""
-    program = lab.start(PROGRAM, OLD, NEW, hold=("end", 1, "c"))
-    return program, program.held()[0]
+def child_has_changed_all(lab: LabFixture):
+    """The program with its child stopped at its end, and the child's pid."""
+    program = lab.start(PROGRAM, OLD, NEW, stop_at=("end", 1, "c"))
+    return program, program.wait_stopped()[0]
 
 
 def places(content: bytes, value: int):
@@ -65,11 +65,11 @@ def test_answers(lab):
 @points(1, read="mmap(2), MAP_SHARED and MAP_ANONYMOUS; handout, Background")
 def test_shared_word(lab):
     """Parent and child map the same shared anonymous memory, and the child's NEW is in it."""
-    program = lab.start(PROGRAM, OLD, NEW, hold=("fork", 1, "c"))
-    child = program.held()[0]
+    program = lab.start(PROGRAM, OLD, NEW, stop_at=("fork", 1, "c"))
+    child = program.wait_stopped()[0]
     mapping = program.common_mappings(program.pid, child)[0]
     require(places(program.memory(mapping), OLD), f"the shared mapping holds {OLD} when the child has been forked", mapping)
-    lab.fresh()
+    lab.reset()
     program, child = child_has_changed_all(lab)
     mapping = program.common_mappings(program.pid, child)[0]
     require(places(program.memory(mapping), NEW), f"the parent's shared mapping holds {NEW} when the child is about to end",
@@ -102,7 +102,7 @@ def test_parent_looks(lab):
     program.set_memory(replace(mapping, start=mapping.start + at), struct.pack("=Q", 77))
     program.resume(child)
     run = program.wait().require_success()
-    story = "this check has stored other values in the parent's words while the child was held"
+    story = "this check has stored other values in the parent's words while the child was stopped"
     lines = [line.split(b" ") for line in run.stdout.splitlines()]
     require([line[0].decode() for line in lines] == KINDS and lines[3][1:] == [b"77"],
             "the parent prints the value that is in the shared mapping, 77", story, "stdout:", run.stdout)
@@ -121,12 +121,12 @@ def test_exec_drops_the_mappings(lab):
 
     def child_waits_in_cat():
         children[:] = [process.pid for process in lab.box.processes() if process.parent == program.pid
-                       and process.command == "cat" and program.stands(process.pid).place == "waits"]
+                       and process.command == "cat" and program.state(process.pid).phase == "waits"]
         return children or program.started.status is not None
 
     lab.poll(child_waits_in_cat, 4)
     require(children, "fork_copies OLD NEW cat - has a child that has become cat, and waits for it",
-            program.standing() if program.started.status is None else program.wait().ending)
+            program.describe_state() if program.started.status is None else program.wait().ending)
     ours = [mapping for mapping in program.maps() if mapping.anonymous]
     theirs = [mapping for mapping in program.maps(children[0]) if mapping.anonymous]
     require(ours and not theirs, "the shared mapping is there in the parent, and not in the child after exec",
@@ -148,7 +148,7 @@ def test_child_fails(lab):
     program.kill(child)
     runs = [("the child was killed", program.wait()),
             ("PROGRAM is not there", lab.run(PROGRAM, 1, 2, "./no-such-program")),
-            ("PROGRAM is a folder", lab.run(PROGRAM, 1, 2, "/"))]
+            ("PROGRAM is a directory", lab.run(PROGRAM, 1, 2, "/"))]
     for script, what in [("kill -TERM $$", "been killed by SIGTERM"),
                          *((f"exit {n}", f"ended with exit status {n}") for n in (1, 3, 200))]:
         runs.append((f"PROGRAM has {what}", lab.run(PROGRAM, 1, 2, "sh", "-c", script)))
@@ -163,14 +163,14 @@ def test_child_fails(lab):
 @points(1, read="waitpid(2), munmap(2); handout, Steps")
 def test_tidy(lab):
     """When the program ends, it has waited for the child and unmapped both mappings."""
-    program = lab.start(PROGRAM, OLD, NEW, hold=[("end", 1, "c"), "end"])
-    child = program.held()[0]
+    program = lab.start(PROGRAM, OLD, NEW, stop_at=[("end", 1, "c"), "end"])
+    child = program.wait_stopped()[0]
     maps = program.maps()
     # The heap may be without a name, too; one of these words is the private mapping's, which must go.
     nameless = [mapping.start + at for mapping, at in copied_words(program, child)
                 if not mapping.name and not in_image(mapping, maps)]
     program.resume(child)
-    program.held()
+    program.wait_stopped()
     now = program.maps()
     left = [process for process in lab.box.processes() if process.pid != program.pid]
     require(not left, "the child is gone, not even a zombie, just before the program ends", left)
@@ -184,6 +184,6 @@ def test_tidy(lab):
 def test_failing_calls(lab):
     """Whichever call fails, the program says so, exits with status 1 and leaves nothing behind."""
     lab.each_call_fails(lambda **fault: lab.run(PROGRAM, 1, 2, **fault), "child", "process", "wait")
-    lab.fresh()
+    lab.reset()
     run = lab.run(PROGRAM, 1, 2, stdout="/dev/full")
     require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when stdout is full", run.ending)

@@ -1,15 +1,15 @@
 """Lab 03: a parent and its children share one anonymous mapping."""
 import errno
 
-from shmlab import Bench, points, require, require_bytes
+from shmlab import LabFixture, points, require, require_bytes
 
 CHILDREN = 4
 
 
-def held_children(lab: Bench, where: str, children: int = CHILDREN):
+def held_children(lab: LabFixture, where: str, children: int = CHILDREN):
     """The program with all its children stopped, and the children's pids. The parts are not all of one length."""
-    program = lab.start("anonymous_fork", children, 1003, hold=(where, 1, "c"))
-    return program, program.held(children)
+    program = lab.start("anonymous_fork", children, 1003, stop_at=(where, 1, "c"))
+    return program, program.wait_stopped(children)
 
 
 @points(1, read="handout, Steps")
@@ -65,12 +65,12 @@ def test_results_are_in_shared_memory(lab):
 @points(1, read="wait(2), WIFSIGNALED and WEXITSTATUS; handout, Steps")
 def test_killed_child(lab):
     """A child that is killed, or ends with another exit status than 0, makes the program fail."""
-    program = lab.start("anonymous_fork", CHILDREN, 1000, hold=[("fork", 1, "c"), "end"])
-    children = sorted(program.held(CHILDREN))  # as they were forked: neither the first nor the last is killed
+    program = lab.start("anonymous_fork", CHILDREN, 1000, stop_at=[("fork", 1, "c"), "end"])
+    children = sorted(program.wait_stopped(CHILDREN))  # as they were forked: neither the first nor the last is killed
     program.kill(children[1])
     lab.poll(lambda: all(process.pid != children[1] or process.state == "Z" for process in lab.box.processes()), 4)
     program.resume(*(child for child in children if child != children[1]))
-    program.held()
+    program.wait_stopped()
     left = [process for process in lab.box.processes() if process.pid != program.pid]
     require(not left, "the program waits for the other children, too, when one of them was killed", left)
     program.resume()
@@ -88,8 +88,8 @@ def test_killed_child(lab):
 def test_children_are_reaped(lab):
     """When the program ends, it has waited for every child and unmapped the memory."""
     for fail in None, ("fork", 3, errno.EAGAIN):
-        program = lab.start("anonymous_fork", CHILDREN, 1000, hold="end", fail=fail)
-        program.held()
+        program = lab.start("anonymous_fork", CHILDREN, 1000, stop_at="end", fail=fail)
+        program.wait_stopped()
         left = [process for process in lab.box.processes() if process.pid != program.pid]
         require(not left, "no child is left, not even as a zombie, when the parent ends" +
                 (" because fork() failed" if fail else ""), left)
@@ -98,7 +98,7 @@ def test_children_are_reaped(lab):
         program.resume()
         run = program.wait()
         require(run.exit_status == (1 if fail else 0), f"exit status {1 if fail else 0}", run.ending)
-        lab.fresh()
+        lab.reset()
 
 
 @points(1, read="handout, Steps; err(3)")
@@ -113,25 +113,25 @@ def test_failing_calls(lab):
         return run
 
     def scenario_of_waiting(**fault):
-        program = lab.start("anonymous_fork", CHILDREN, 1000, hold="end", **fault)
-        program.held()
+        program = lab.start("anonymous_fork", CHILDREN, 1000, stop_at="end", **fault)
+        program.wait_stopped()
         left = [process for process in lab.box.processes() if process.pid != program.pid]
         require(len(left) <= len(fault), "the program waits for the other children, too, when it cannot wait for one", left)
         program.resume()
         return program.wait()
 
     lab.each_call_fails(scenario, *child, skip=waits)
-    lab.fresh()
+    lab.reset()
     lab.each_call_fails(scenario_of_waiting, *child, only=waits)
     for name in waits:
-        lab.fresh()
+        lab.reset()
         run = scenario(fail=(name, 1, errno.ECHILD))
         if any(call.injected for call in run.program.calls):
             require(run.exit_status == 1 and run.stderr and not run.stdout,
                     f"exit status 1, a message, and no total when the first {name}() fails with ECHILD",
                     "nobody knows then how that child has ended", run.ending)
     for nth in 1, 2, CHILDREN:
-        lab.fresh()
+        lab.reset()
         run = lab.run("anonymous_fork", CHILDREN, 1000, fail=("fork", nth, errno.EAGAIN))
         run.require_failure("fork", *child)
         forks = [call for call in run.program.calls if call.name == "fork" and call.pid == run.program.pid]

@@ -6,8 +6,8 @@ import signal
 import struct
 import time
 
-from shmlab import Bench, points, require
-from shmlab.box import PROCESSORS
+from shmlab import LabFixture, points, require
+from shmlab.sandbox.box import PROCESSORS
 
 PROGRAM = "lost_update"
 MOST = 10**12
@@ -32,16 +32,16 @@ def totals(run):
 
 def children_of(program, count: int):
     """The pids of the program's children, as soon as they are so many."""
-    box, found = program.bench.box, []
+    box, found = program.fixture.box, []
 
     def look() -> bool:
         found[:] = [process.pid for process in box.processes() if process.parent == program.pid and process.state != "Z"]
         return len(found) >= count or program.started.status is not None
 
-    program.bench.poll(look, 4)
+    program.fixture.poll(look, 4)
     require(len(found) == count, f"{count} children are there at the same time",
             [f"there are {len(found)}, of `{program.command}`",
-             *(program.standing() if program.started.status is None else program.wait().ending)])
+             *(program.describe_state() if program.started.status is None else program.wait().ending)])
     return found
 
 
@@ -52,7 +52,7 @@ class Counters:
         common = program.common_mappings(*pids)
         require(len(common) == 1, "one shared anonymous mapping, and no more", common)
         self.mapping = common[0]
-        self.memory = program.bench.box.open(f"/proc/{pids[0]}/mem", "w")
+        self.memory = program.fixture.box.open(f"/proc/{pids[0]}/mem", "w")
 
     @property
     def both(self):
@@ -70,9 +70,9 @@ class Counters:
         os.close(self.memory)
 
 
-def counting(lab: Bench, children: int, hold=()):
+def counting(lab: LabFixture, children: int, stop_at=()):
     """The program with children that are in the midst of counting; they go on until the box is closed."""
-    program = lab.start(PROGRAM, children, ENDLESS, hold=[*hold, ("end", 1, "c")])  # who ends too early is still there
+    program = lab.start(PROGRAM, children, ENDLESS, stop_at=[*stop_at, ("end", 1, "c")])  # who ends too early is still there
     pids = children_of(program, children)
     counters = Counters(program, [program.pid, *pids])
     lab.poll(lambda: counters.atomic > 0 or program.started.status is not None, 4)
@@ -81,8 +81,8 @@ def counting(lab: Bench, children: int, hold=()):
             f"while {children} children count to {ENDLESS}, the atomic counter is on its way in the shared memory",
             f"at its beginning is: plain {plain}, atomic {atomic}",
             "a child that is stopped has come to its end: is M cut off on the way to it?"
-            if any(program.stands(pid).place == "held" for pid in pids) else [],
-            program.standing() if program.started.status is None else program.wait().ending)
+            if any(program.state(pid).phase == "stopped" for pid in pids) else [],
+            program.describe_state() if program.started.status is None else program.wait().ending)
     return program, pids, counters
 
 
@@ -90,8 +90,8 @@ def freeze(program, *pids: int) -> None:
     """Stops processes wherever they are."""
     for pid in pids:
         program.kill(pid, signal.SIGSTOP)
-    stopped = program.bench.poll(lambda: all(program.stands(pid).place in ("held", "ended") for pid in pids), 4)
-    require(stopped, "a process that was sent SIGSTOP stops", program.standing())
+    stopped = program.fixture.poll(lambda: all(program.state(pid).phase in ("stopped", "ended") for pid in pids), 4)
+    require(stopped, "a process that was sent SIGSTOP stops", program.describe_state())
 
 
 @points(1, read="handout, Steps")
@@ -144,8 +144,8 @@ def test_atomic_loses_nothing(lab):
 @points(1, read="mmap(2), MAP_SHARED and MAP_ANONYMOUS; handout, Steps")
 def test_counters_are_shared(lab):
     """Parent and children have the counters in one shared anonymous mapping, and what is there in the end is printed."""
-    program = lab.start(PROGRAM, 3, 1000, hold=("end", 1, "c"))
-    children = program.held(3)
+    program = lab.start(PROGRAM, 3, 1000, stop_at=("end", 1, "c"))
+    children = program.wait_stopped(3)
     counters = Counters(program, [program.pid, *children])
     plain, atomic = counters.both
     require(0 < plain <= 3000 and 0 < atomic <= 3000,
@@ -170,20 +170,20 @@ def test_counters_are_shared(lab):
 @points(1, read="sem_init(3), sem_wait(3); handout, Background and Steps")
 def test_gate(lab):
     """No child counts before all N are there; those that wait do so in the kernel, neither spinning nor sleeping for a time."""
-    program = lab.start(PROGRAM, 4, 1000, hold=("fork", 3))
-    program.held()
+    program = lab.start(PROGRAM, 4, 1000, stop_at=("fork", 3))
+    program.wait_stopped()
     early = children_of(program, 3)
 
     def waiting():
         return [call for call in map(program.blocked, early) if call and call.number >= 0]
 
-    lab.poll(lambda: len(waiting()) == 3 or any(program.stands(pid).place == "ended" for pid in early), 4)
+    lab.poll(lambda: len(waiting()) == 3 or any(program.state(pid).phase == "ended" for pid in early), 4)
     calls = waiting()
-    require(len(calls) == 3, "while the fourth child is missing, the three that are there wait in the kernel", program.standing())
+    require(len(calls) == 3, "while the fourth child is missing, the three that are there wait in the kernel", program.describe_state())
     require(not any(call.number in SLEEPS for call in calls), "the children wait until they are woken, and do not sleep for a time",
             "nanosleep() or clock_nanosleep() in /proc/PID/syscall of a child")
-    before = [program.stands(pid).sleeps for pid in early]
-    again = lab.poll(lambda: any(program.stands(pid).sleeps > slept + 1 for pid, slept in zip(early, before)), 0.05)
+    before = [program.state(pid).sleeps for pid in early]
+    again = lab.poll(lambda: any(program.state(pid).sleeps > slept + 1 for pid, slept in zip(early, before)), 0.05)
     require(not again, "the children wait until they are woken, and do not wake to look at the gate from time to time",
             "a child has gone to sleep anew while nobody woke it, says voluntary_ctxt_switches in its /proc/PID/status")
     counters = Counters(program, [program.pid, *early])
@@ -192,8 +192,8 @@ def test_gate(lab):
     program.resume()
     require(totals(program.wait().require_success())[2] > 0, "the children count when the fourth is there")
     # A child may come to the gate only when it has been opened.
-    program = lab.start(PROGRAM, 1, 1000, hold=("fork", 1, "c"))
-    late = program.held()
+    program = lab.start(PROGRAM, 1, 1000, stop_at=("fork", 1, "c"))
+    late = program.wait_stopped()
     lab.settle(program)
     program.resume(*late)
     program.wait().require_success()
@@ -202,13 +202,13 @@ def test_gate(lab):
 @points(1, read="handout, Background and Steps")
 def test_side_by_side(lab):
     """All children count at the same time, and none waits for another: each goes on while the others are stopped."""
-    program, children, counters = counting(lab, 3, hold=LOCKS)
+    program, children, counters = counting(lab, 3, stop_at=LOCKS)
     freeze(program, *children)
     for child in children * 8:  # each is stopped anew every time: with luck while it has a lock
         before = counters.atomic
         program.resume(child)
         goes_on = lab.poll(lambda: counters.atomic > before + 1000, 4)
-        late, where = lab.in_time(4), program.standing()
+        late, where = lab.in_time(4), program.describe_state()
         freeze(program, child)
         require(goes_on, f"while the other children are stopped, child {child} goes on counting",
                 f"{late} the atomic counter went from {before} to {counters.atomic}", where)
@@ -254,16 +254,16 @@ def test_one_by_one(lab):
 
 
 def require_no_child(program):
-    """When the program is held at its end, nobody else is there."""
-    left = [process for process in program.bench.box.processes() if process.pid != program.pid]
+    """When the program is stopped at its end, nobody else is there."""
+    left = [process for process in program.fixture.box.processes() if process.pid != program.pid]
     require(not left, "no child is left, not even as a zombie, when the parent ends", left)
 
 
 @points(1, read="waitpid(2), WIFSIGNALED; handout, Steps")
 def test_children_are_waited_for(lab):
     """The parent waits for its children without spinning; one that is killed makes it fail; when it ends, no child is left and no mapping."""
-    program = lab.start(PROGRAM, 3, 1000, hold=("end", 1, "c"))
-    children = program.held(3)
+    program = lab.start(PROGRAM, 3, 1000, stop_at=("end", 1, "c"))
+    children = program.wait_stopped(3)
     require(program.wait_blocked().number not in SLEEPS, "the parent waits until it is woken, and does not sleep for a time",
             "nanosleep() or clock_nanosleep() in /proc/PID/syscall of the parent")
     first, middle, last = sorted(children)
@@ -272,14 +272,14 @@ def test_children_are_waited_for(lab):
     # Whichever of them the parent waits for first, it takes in one that was killed.
     lab.poll(lambda: not {first, last} <= {process.pid for process in lab.box.processes()}, 1)
     require(lab.settle(program) == "waits", "the parent waits for the other children, too, when one was killed",
-            program.standing() if program.started.status is None else program.wait().ending)
+            program.describe_state() if program.started.status is None else program.wait().ending)
     program.resume(middle)
     run = program.wait()
     require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when a child was killed", run.ending)
     require(run.stdout == b"", "nothing on stdout when a child was killed", run.stdout)
     run.left_behind.require_nothing()
-    program = lab.start(PROGRAM, 3, 1000, hold="end")
-    program.held()
+    program = lab.start(PROGRAM, 3, 1000, stop_at="end")
+    program.wait_stopped()
     require_no_child(program)
     mapped = [mapping for mapping in program.maps() if mapping.anonymous]
     require(not mapped, "the shared memory is not mapped any more just before the parent ends", mapped)
@@ -296,16 +296,16 @@ def test_failing_calls(lab):
     """Whichever call fails, the program says so, exits with status 1 and leaves nothing behind."""
     lab.each_call_fails(lambda **fault: lab.run(PROGRAM, 2, 100, **fault), "child", "process", "wait")
     for fault in ("fork", 3, errno.EAGAIN), ("sem_wait", 1, errno.EINVAL, "c"):
-        lab.fresh()
+        lab.reset()
         program = lab.start(PROGRAM, 3, 100, fail=fault)
         run = program.wait()
         if any(call.injected for call in lab.read_calls()):
             require(run.exit_status == 1 and run.stderr, f"exit status 1 and a message when {fault[0]}() fails", run.ending)
             run.left_behind.require_nothing()
-    lab.fresh()
-    program = lab.start(PROGRAM, 3, 100, hold="end", fail=("fork", 3, errno.EAGAIN))
-    program.held()
+    lab.reset()
+    program = lab.start(PROGRAM, 3, 100, stop_at="end", fail=("fork", 3, errno.EAGAIN))
+    program.wait_stopped()
     require_no_child(program)
-    lab.fresh()
+    lab.reset()
     run = lab.run(PROGRAM, 2, 10, stdout="/dev/full")
     require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when stdout is full", run.ending)

@@ -2,14 +2,14 @@
 import errno
 import re
 
-from shmlab import Bench, points, require, require_bytes
-from shmlab.kernel import show
+from shmlab import LabFixture, points, require, require_bytes
+from shmlab.sandbox.kernel import show
 
 ID = ord("S")
 IPC_RMID = 0
 
 
-def create(lab: Bench, text: str = "hello", file: str = "meeting_place", **options):
+def create(lab: LabFixture, text: str = "hello", file: str = "meeting_place", **options):
     return lab.run("sysv_create", lab.file(file), text, **options)
 
 
@@ -35,7 +35,7 @@ def test_size(lab):
     for text in "hello", "", "x" * 4095, "y" * 5000:
         segment = create(lab, text).require_success().left_behind.one_segment()
         require(segment.size == len(text) + 1, f"size {len(text) + 1} for a text of {len(text)} bytes", segment)
-        lab.fresh()
+        lab.reset()
 
 
 @points(1, read="shmget(2), umask(2); handout, Background")
@@ -44,7 +44,7 @@ def test_mode(lab):
     for umask in 0o022, 0o077, 0o000:
         segment = create(lab, umask=umask).left_behind.one_segment()
         require(segment.mode == 0o640, f"mode 0640 under umask {umask:03o}", segment)
-        lab.fresh()
+        lab.reset()
 
 
 @points(2, read="shmat(2), memcpy(3); handout, Steps 3 and 4")
@@ -54,10 +54,10 @@ def test_text(lab):
         segment = create(lab, text).left_behind.one_segment()
         wanted = text.encode()
         require_bytes(lab.segment_bytes(segment)[: len(wanted)], wanted, "the segment begins with TEXT")
-        lab.fresh()
+        lab.reset()
     # A new segment is all zero bytes, which shows no store of a zero byte. So this check fills the memory before the copy.
-    program = lab.start("sysv_create", lab.file(), "hello", hold="shmat")
-    program.held()
+    program = lab.start("sysv_create", lab.file(), "hello", stop_at="shmat")
+    program.wait_stopped()
     mapped = [mapping for mapping in program.maps() if mapping.key is not None]
     require(mapped, "the segment is mapped when shmat() has returned", program.maps())
     program.set_memory(mapped[0], b"#" * mapped[0].size)
@@ -74,8 +74,8 @@ def test_text(lab):
 @points(1, read="shmdt(2); handout, Step 5")
 def test_detached(lab):
     """The segment is detached before the program ends."""
-    program = lab.start("sysv_create", lab.file(), "hello", hold="end")
-    program.held()
+    program = lab.start("sysv_create", lab.file(), "hello", stop_at="end")
+    program.wait_stopped()
     segments = lab.segments()
     require(len(segments) == 1, "one segment is there just before the program ends", segments)
     require(segments[0].atime != 0, "the segment has been attached", segments[0], "it has never been attached")
@@ -101,22 +101,22 @@ def test_taken_key(lab):
     now = lab.segments()
     require([s.shmid for s in now] == [old.shmid], "the old segment is there, and no other", now)
     require_bytes(lab.segment_bytes(now[0]).rstrip(b"\0"), b"somebody else's", "the old segment keeps its bytes")
-    lab.fresh()
+    lab.reset()
     # The same when the creator of the old segment was killed half-way.
-    killed = lab.start("sysv_create", lab.file(), "hello", hold=("shmget", 0))
-    killed.held()
+    killed = lab.start("sysv_create", lab.file(), "hello", stop_at=("shmget", 0))
+    killed.wait_stopped()
     if not lab.segments():  # it has only looked so far
         killed.resume()
-        killed.held()
+        killed.wait_stopped()
     killed.kill()
     lab.box.wait(killed.started, 2)
     create(lab).require_failure("shmget", "meeting_place", because="an earlier run was killed right after shmget() "
                                 "and had left its segment")
     require(len(lab.segments()) == 1, "the segment of the killed program is there, and no other", lab.segments())
-    lab.fresh()
+    lab.reset()
     # And when another one comes between a look for the segment and its creation.
-    late = lab.start("sysv_create", lab.file(), "hello", hold="shmget")
-    late.held()
+    late = lab.start("sysv_create", lab.file(), "hello", stop_at="shmget")
+    late.wait_stopped()
     if not lab.segments():
         old = lab.make_segment(lab.ftok("meeting_place", ID), b"somebody else's", size=64)
         late.resume()
@@ -129,7 +129,7 @@ def test_taken_key(lab):
 def test_failing_calls(lab):
     """Whichever call fails, the program says so, exits with status 1 and leaves nothing behind."""
     lab.each_call_fails(lambda **fault: create(lab, **fault), "meeting_place")
-    lab.fresh()
+    lab.reset()
     alone, both = (create(lab, fail=[("shmat", 1, errno.ENOMEM), *more]) for more in ([], [("shmctl", 1, errno.EPERM)]))
     if {"shmat", "shmctl"} <= {call.name for call in both.program.calls if call.injected}:
         story = "shmat() failed, and then shmctl() too (this check made them fail)"
@@ -138,10 +138,10 @@ def test_failing_calls(lab):
                 story, both.ending)
         require(both.says(["shmat", "meeting_place"]), "the message names the call that failed first, too: shmat or "
                 "meeting_place", story, both.ending)
-    lab.fresh()
+    lab.reset()
     run = lab.run("sysv_create", "no_such_file", "hello")
     run.require_failure("ftok", "no_such_file", because="there is no file no_such_file")
     run.left_behind.require_nothing()
-    if lab.own_kernel:
+    if lab.private_ipc:
         lab.box.set_sysctl("kernel/shmmni", 0)
         create(lab).require_failure("shmget", "meeting_place", because="the kernel had no shmid left (kernel.shmmni was 0)")

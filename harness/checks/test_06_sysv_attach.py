@@ -1,17 +1,17 @@
 """Lab 06: an unrelated program finds a segment by its key and reads it."""
-from shmlab import Bench, points, require, require_bytes
+from shmlab import LabFixture, points, require, require_bytes
 
 ID = ord("S")
 FILE = "meeting_place"
 NO_KEY = 0xFFFFFFFF  # -1, what ftok() gives when it has failed; a segment may have it
 
 
-def segment_with(lab: Bench, content: bytes, size: int = 0, mode: int = 0o600):
+def segment_with(lab: LabFixture, content: bytes, size: int = 0, mode: int = 0o600):
     lab.file(FILE)
     return lab.make_segment(lab.ftok(FILE, ID), content, size, mode)
 
 
-def attach(lab: Bench, **options):
+def attach(lab: LabFixture, **options):
     return lab.run("sysv_attach", FILE, **options)
 
 
@@ -32,22 +32,22 @@ def test_prints_the_text(lab):
         segment_with(lab, text + b"\0older" * 5)
         run = attach(lab).require_success()
         require_bytes(run.stdout, text + b"\n", "stdout is the text and a newline")
-        lab.fresh()
+        lab.reset()
     text = b"more than a write() takes " * 100
     segment_with(lab, text + b"\0")
     run = attach(lab, fail=("write", 0, -400))
     require(run.exit_status == 1 or run.stdout == text + b"\n",
             f"all of a text of {len(text)} bytes is written, or the program fails",
             "this check lets no write() take more than 400 bytes", f"{len(run.stdout)} bytes came", run.ending)
-    lab.fresh()
+    lab.reset()
 
 
 @points(2, read="shmat(2), SHM_RDONLY; handout, Background")
 def test_attaches_read_only(lab):
     """The segment is attached for reading only."""
     segment = segment_with(lab, b"hello\0")
-    program = lab.start("sysv_attach", FILE, hold="shmat")
-    program.held()
+    program = lab.start("sysv_attach", FILE, stop_at="shmat")
+    program.wait_stopped()
     mine = [mapping for mapping in program.maps() if mapping.key == segment.key]
     require(mine, "the segment is mapped after shmat()", program.shared_maps())
     require(all(mapping.flags == "r--s" for mapping in mine), "a line `r--s … /SYSV…` in /proc/PID/maps", mine)
@@ -70,15 +70,15 @@ def test_text_without_zero_byte(lab):
         segment_with(lab, text)
         run = attach(lab).require_success()
         require_bytes(run.stdout, text + b"\n", f"stdout is all of a segment of {size} bytes, and a newline")
-        lab.fresh()
+        lab.reset()
 
 
 @points(1, read="shmdt(2), shmctl(2); handout, Steps")
 def test_leaves_the_segment_alone(lab):
     """Before the program ends it has detached the segment and left it as it was."""
     old = segment_with(lab, b"hello\0")
-    program = lab.start("sysv_attach", FILE, hold="end")
-    program.held()
+    program = lab.start("sysv_attach", FILE, stop_at="end")
+    program.wait_stopped()
     now = lab.segments()
     require(len(now) == 1 and not now[0].removed, "the segment is still there", now)
     require(now[0].nattch == 0, "nattch 0 just before the program ends", now)
@@ -95,7 +95,7 @@ def test_permission(lab):
     run = attach(lab)
     require(run.exit_status == 0 and run.stdout == b"read me\n", "a segment with mode 0400 is printed", run.ending, run.stdout)
     for mode in 0o200, 0:
-        lab.fresh()
+        lab.reset()
         segment_with(lab, b"secret\0", mode=mode)
         attach(lab).require_failure("shmget", "shmat", "shmctl", FILE, because=f"the segment has mode {mode:04o}")
 
@@ -109,13 +109,13 @@ def test_failing_calls(lab):
         return attach(lab, **fault)
 
     lab.each_call_fails(scenario, FILE)
-    lab.fresh()
-    if lab.own_kernel:
+    lab.reset()
+    if lab.private_ipc:
         lab.make_segment(NO_KEY, b"another's\0")
     run = lab.run("sysv_attach", "no_such_file")
     run.require_failure("ftok", "no_such_file", because="there is no file no_such_file")
     for text in b"hello", b"":
-        lab.fresh()
+        lab.reset()
         segment_with(lab, text + b"\0")
         run = lab.run("sysv_attach", FILE, stdout="/dev/full")
         require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when stdout is full, also for the newline alone",

@@ -2,8 +2,9 @@
 import errno
 import os
 
-from shmlab import Bench, native, points, require, require_bytes
-from shmlab.kernel import parse_maps
+from shmlab.sandbox import native
+from shmlab import LabFixture, points, require, require_bytes
+from shmlab.sandbox.kernel import parse_maps
 
 ID = ord("S")
 FILE = "meeting_place"
@@ -13,17 +14,17 @@ LARGE = (5 << 30) + 5  # bytes: more than an int can tell
 LINES = ("key", "shmid", "size", "mode", "nattch", "cpid", "lpid", "atime", "dtime", "ctime")
 
 
-def control(lab: Bench, *words, **options):
+def control(lab: LabFixture, *words, **options):
     return lab.run("sysv_control", FILE, *words, **options)
 
 
-def segment_with(lab: Bench, mode: int = 0o600, size: int = 100):
+def segment_with(lab: LabFixture, mode: int = 0o600, size: int = 100):
     """A segment of the key, with TEXT in it, made by an unrelated process that is gone."""
     lab.file(FILE)
     return lab.make_segment(lab.ftok(FILE, ID), TEXT, size, mode)
 
 
-def row(lab: Bench, shmid: int):
+def row(lab: LabFixture, shmid: int):
     """A segment's line in /proc/sysvipc/shm, by the names in its head; None where there is no line."""
     head, *lines = lab.box.read("/proc/sysvipc/shm").decode().splitlines()
     rows = [dict(zip(head.split()[:14], line.split())) for line in lines]  # the rest is about pages: not ours to keep
@@ -37,7 +38,7 @@ def shown(found):
     return "/proc/sysvipc/shm: " + "  ".join(f"{name} {value}" for name, value in found.items())
 
 
-def holder(lab: Bench, shmid: int):
+def holder(lab: LabFixture, shmid: int):
     """An unrelated process that has the segment attached until its input ends."""
     started = lab.tool_start("hold", shmid)
     lab.poll(lambda: started.status is not None or bool(started.output[1]), 4)
@@ -45,12 +46,12 @@ def holder(lab: Bench, shmid: int):
     return started
 
 
-def let_go(lab: Bench, started):
+def let_go(lab: LabFixture, started):
     lab.box.close_stdin(started)
     lab.box.wait(started, 4)
 
 
-def attached(lab: Bench, started):
+def attached(lab: LabFixture, started):
     """The mappings of a segment that an unrelated process has; none while it is still being started."""
     try:
         return [mapping for mapping in parse_maps(lab.box.read(f"/proc/{started.pid}/maps")) if mapping.key is not None]
@@ -58,7 +59,7 @@ def attached(lab: Bench, started):
         return []
 
 
-def held_bytes(lab: Bench, started) -> bytes:
+def held_bytes(lab: LabFixture, started) -> bytes:
     """The beginning of the segment as its holder has it mapped."""
     fd = lab.box.open(f"/proc/{started.pid}/mem")
     try:
@@ -67,7 +68,7 @@ def held_bytes(lab: Bench, started) -> bytes:
         os.close(fd)
 
 
-def require_refused(lab: Bench, shmid: int):
+def require_refused(lab: LabFixture, shmid: int):
     """An unrelated process of the same user cannot attach the segment for reading."""
     started = lab.tool_start("read", shmid)
     let_go(lab, started)
@@ -76,7 +77,7 @@ def require_refused(lab: Bench, shmid: int):
             said or "it has attached the segment", shown(row(lab, shmid)))
 
 
-def require_true_answer(lab: Bench, shmid: int):
+def require_true_answer(lab: LabFixture, shmid: int):
     """Runs `stat`: it prints what the kernel says, and the kernel says the same before and after."""
     before = row(lab, shmid)
     run = control(lab, "stat").require_success()
@@ -108,7 +109,7 @@ def test_stat(lab):
     """`stat` prints what the kernel knows of the segment, and leaves it as it was."""
     # Never attached: its maker could not, for want of address space. Most of what there is to know is 0.
     key = lab.ftok(lab.file(FILE), ID)
-    if lab.own_kernel:
+    if lab.private_ipc:
         lab.box.set_sysctl("kernel/shmall", LARGE >> 10)
     for size in LARGE, 64 << 20:  # a machine that promises no memory that it has not makes the smaller one only
         maker = lab.box.start(["peer", "make", str(key), str(size), "0"], image=native.peer_program(), address_mb=32)
@@ -116,7 +117,7 @@ def test_stat(lab):
         if lab.segment(key):
             break
     require_true_answer(lab, lab.segment(key).shmid)
-    lab.fresh()
+    lab.reset()
     # In use: by its maker, which is still at it and has never detached, and by another one.
     key = lab.ftok(lab.file(FILE), ID)
     maker = lab.tool_start("make", key, 5000, 0o640, stdin=TEXT)
@@ -131,8 +132,8 @@ def test_stat(lab):
     let_go(lab, other)
     require_true_answer(lab, shmid)
     # Removed after it was found, while another one has it attached: the kernel's flag for that stands above the mode.
-    program = lab.start("sysv_control", FILE, "stat", hold="shmget")
-    program.held()
+    program = lab.start("sysv_control", FILE, "stat", stop_at="shmget")
+    program.wait_stopped()
     other = holder(lab, shmid)
     lab.reference("sysv_control", FILE, "remove").wait().require_success()
     program.resume()
@@ -153,7 +154,7 @@ def test_mode(lab):
         require(run.stdout == b"", "`mode` prints nothing", "stdout:", run.stdout)
     require_bytes(lab.segment_bytes(segment)[: len(TEXT)], TEXT, "with mode 0400 an unrelated process can read")
     for mode in "0200", "0":
-        lab.fresh()
+        lab.reset()
         segment = segment_with(lab)
         control(lab, "mode", mode).require_success()
         require_refused(lab, segment.shmid)
@@ -237,12 +238,12 @@ def test_failing_calls(lab):
 
     for words in ["stat"], ["mode", "0640"], ["remove"]:
         lab.each_call_fails(lambda **fault: scenario(*words, **fault), FILE)
-        lab.fresh()
-        if lab.own_kernel:
+        lab.reset()
+        if lab.private_ipc:
             lab.make_segment(NO_KEY, TEXT)
         run = lab.run("sysv_control", "no_such_file", *words)
         run.require_failure("ftok", "no_such_file", because="there is no file no_such_file")
-        lab.fresh()
+        lab.reset()
     segment_with(lab)
     run = control(lab, "stat", stdout="/dev/full")
     require(run.exit_status == 1 and run.says(["stdout", "output", "write", "printf", "flush", "puts", "fclose"]),

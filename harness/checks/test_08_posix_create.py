@@ -2,12 +2,12 @@
 import errno
 import os
 
-from shmlab import Bench, points, require, require_bytes
+from shmlab import LabFixture, points, require, require_bytes
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
-def create(lab: Bench, size=4096, text="hello", **options):
+def create(lab: LabFixture, size=4096, text="hello", **options):
     """Runs the program with a new name. Gives the run and the name."""
     name = lab.name()
     return lab.run("posix_create", name, size, text, **options), name
@@ -33,7 +33,7 @@ def test_size(lab):
         run, name = create(lab, size)
         item = run.left_behind.one_object(name)
         require(item.size == size, f"size {size}", item)
-        lab.fresh()
+        lab.reset()
     size = (1 << 32) + PAGE
     run, _ = create(lab, size)
     require(run.exit_status != 0, f"no success with SIZE {size}, which is more than can be had here", run.ending, lab.objects())
@@ -46,7 +46,7 @@ def test_mode(lab):
         run, name = create(lab, umask=umask)
         item = run.left_behind.one_object(name)
         require(item.mode == mode, f"mode {mode:04o} under umask {umask:03o}", item)
-        lab.fresh()
+        lab.reset()
 
 
 @points(2, read="mmap(2), memcpy(3); handout, Steps")
@@ -57,24 +57,24 @@ def test_text(lab):
         run.left_behind.one_object(name)
         wanted = text.encode() + b"\0"
         require_bytes(lab.object_bytes(name)[: len(wanted)], wanted, "the object begins with TEXT and a zero byte")
-        lab.fresh()
+        lab.reset()
 
 
 @points(1, read="mmap(2), MAP_SHARED; handout, Steps")
 def test_shared_mapping(lab):
     """The text is stored through a shared mapping of the object."""
     name = lab.name()
-    program = lab.start("posix_create", name, 5000, "hello", hold="mmap")
-    program.held()
+    program = lab.start("posix_create", name, 5000, "hello", stop_at="mmap")
+    program.wait_stopped()
     mine = [mapping for mapping in program.maps() if mapping.object == name]
     require(mine, f"/dev/shm{name} is mapped after mmap()", program.shared_maps())
     require(all(m.flags == "rw-s" for m in mine), f"a line `rw-s … /dev/shm{name}` in /proc/PID/maps", mine)
     require(sum(m.size for m in mine) >= 5000, "all 5000 bytes of the object are mapped", mine)
     require(not any(lab.object_bytes(name)), "the bytes are not in the object before it is mapped", lab.object_bytes(name))
-    lab.fresh()
+    lab.reset()
     name = lab.name()
-    program = lab.start("posix_create", name, 5000, "hello", hold="store")
-    program.held()
+    program = lab.start("posix_create", name, 5000, "hello", stop_at="store")
+    program.wait_stopped()
     require(not any(lab.object_bytes(name)), "the bytes are not in the object before the first store into its mapping",
             lab.object_bytes(name))
 
@@ -86,16 +86,16 @@ def test_memory_is_reserved(lab):
     run, name = create(lab, size)
     item = run.left_behind.one_object(name)
     require(item.reserved >= size, f"memory for all {size} bytes is behind the object", item)
-    lab.fresh()
+    lab.reset()
     for number in errno.ENOSPC, errno.EFBIG:
         program = lab.start("posix_create", lab.name(), size, "hello", fail=("posix_fallocate", 1, number))
         run = program.wait()
         if any(call.injected for call in program.calls):
             run.require_failure("posix_fallocate", "/shmlab", because=f"posix_fallocate() failed with {errno.errorcode[number]}")
             run.left_behind.require_nothing()
-    if lab.own_kernel:
+    if lab.private_ipc:
         for leave in 0, PAGE, 4 * PAGE:
-            lab.fresh()
+            lab.reset()
             lab.fill_shared_memory(leave)
             run, name = create(lab, size)
             require(run.signal is None, "with /dev/shm full the program says so and is not killed", run.ending)
@@ -107,8 +107,8 @@ def test_memory_is_reserved(lab):
 def test_unmapped_and_still_there(lab):
     """The mapping is gone and the descriptor closed before the program ends, and the object stays."""
     name = lab.name()
-    program = lab.start("posix_create", name, 5000, "hello", hold="end")
-    program.held()
+    program = lab.start("posix_create", name, 5000, "hello", stop_at="end")
+    program.wait_stopped()
     mine = [mapping for mapping in program.maps() if mapping.object == name]
     require(not mine, f"/dev/shm{name} is not mapped any more just before the program ends", mine)
     opened = [f"/proc/{program.pid}/fd: a descriptor of {file}" for file in program.open_files() if name in file]
@@ -128,10 +128,10 @@ def test_taken_name(lab):
     require(now == [old], "the old object is there as it was, and no other: " + old.line, now)
     require_bytes(lab.object_bytes(name), b"somebody else's", "the old object keeps its bytes")
     # The same when the creator of the old object was killed half-way.
-    lab.fresh()
+    lab.reset()
     name = lab.name()
-    killed = lab.start("posix_create", name, 4096, "hello", hold="shm_open")
-    killed.held()
+    killed = lab.start("posix_create", name, 4096, "hello", stop_at="shm_open")
+    killed.wait_stopped()
     killed.kill()
     lab.box.wait(killed.started, 2)
     if lab.object(name):  # that was not a call which only looked
@@ -145,7 +145,7 @@ def test_taken_name(lab):
 def test_failing_calls(lab):
     """Whichever call fails, the program says so, exits with status 1 and leaves nothing behind."""
     lab.each_call_fails(lambda **fault: create(lab, **fault)[0], "/shmlab")
-    lab.fresh()
+    lab.reset()
     run = lab.run("posix_create", "/no/such/name", 4096, "hello")
     run.require_failure("shm_open", "/no/such/name")
     run.left_behind.require_nothing()

@@ -3,7 +3,7 @@ import errno
 import os
 import random
 
-from shmlab import Bench, points, require, require_bytes
+from shmlab import LabFixture, points, require, require_bytes
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 TEXT = b"hello\0"
@@ -17,7 +17,7 @@ def some_bytes(size: int) -> bytes:
     return bytes(content[:size])
 
 
-def attach(lab: Bench, content: bytes = TEXT, mode: int = 0o600, **options):
+def attach(lab: LabFixture, content: bytes = TEXT, mode: int = 0o600, **options):
     """Runs the program on a new object."""
     name = lab.name()
     lab.make_object(name, content, mode)
@@ -60,8 +60,8 @@ def test_mapped_for_reading(lab):
     for size in 6, PAGE, 5 * PAGE + 1:
         name = lab.name()
         lab.make_object(name, some_bytes(size))
-        program = lab.start("posix_attach", name, hold="mmap")
-        program.held()
+        program = lab.start("posix_attach", name, stop_at="mmap")
+        program.wait_stopped()
         mine = [mapping for mapping in program.maps() if mapping.object == name]
         require(mine, f"/dev/shm{name} is mapped after mmap()", program.shared_maps())
         require(all(m.flags == "r--s" for m in mine), f"a line `r--s … /dev/shm{name}` in /proc/PID/maps", mine)
@@ -82,8 +82,8 @@ def test_unmapped_and_closed(lab):
     for content in TEXT, b"", some_bytes(3 * PAGE + 7):
         name = lab.name()
         lab.make_object(name, content)
-        program = lab.start("posix_attach", name, hold="end")
-        program.held()
+        program = lab.start("posix_attach", name, stop_at="end")
+        program.wait_stopped()
         mine = [mapping for mapping in program.maps() if mapping.object == name]
         require(not mine, f"/dev/shm{name} is not mapped any more just before the program ends", mine)
         files = [file for file in program.open_files() if name in file]
@@ -132,17 +132,17 @@ def test_what_may_be_read(lab):
     for mode in 0o200, 0:
         attach(lab, mode=mode).require_failure("shm_open", "/shmlab")
     shm = lab.box.shm_fd
-    target, link, folder, pipe = (lab.name() for _ in range(4))
+    target, link, directory, pipe = (lab.name() for _ in range(4))
     lab.make_object(target, TEXT)
     ends = []
     try:
         os.symlink(target[1:], link[1:], dir_fd=shm)
-        os.mkdir(folder[1:], 0o755, dir_fd=shm)
+        os.mkdir(directory[1:], 0o755, dir_fd=shm)
         os.mkfifo(pipe[1:], 0o644, dir_fd=shm)
         os.chmod(pipe[1:], 0o644, dir_fd=shm)
         # While somebody has it open for reading and writing, nobody waits for the other end of a named pipe.
         ends.append(os.open(pipe[1:], os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=shm))
-        for name, kind in (link, "symbolic link"), (folder, "folder"), (pipe, "named pipe"):
+        for name, kind in (link, "symbolic link"), (directory, "directory"), (pipe, "named pipe"):
             run = lab.run("posix_attach", name)
             require(run.exit_status == 1 and not run.stdout, "exit status 1 and nothing on stdout when "
                     f"/dev/shm{name} is a {kind}", run.ending, run.stdout)
@@ -151,7 +151,7 @@ def test_what_may_be_read(lab):
     finally:
         for end in ends:
             os.close(end)
-        for remove, name in (os.unlink, pipe), (os.rmdir, folder), (os.unlink, link):
+        for remove, name in (os.unlink, pipe), (os.rmdir, directory), (os.unlink, link):
             try:
                 remove(name[1:], dir_fd=shm)
             except FileNotFoundError:
@@ -163,7 +163,7 @@ def test_failing_calls(lab):
     """Whichever call fails, the program says so and exits with status 1."""
     for content in TEXT, b"":
         lab.each_call_fails(lambda **fault: attach(lab, content, **fault), "/shmlab")
-        lab.fresh()
+        lab.reset()
     lab.run("posix_attach", "/no/such/name").require_failure("shm_open", "/no/such/name")
     for content in TEXT, some_bytes(100000):
         run = attach(lab, content, stdout="/dev/full")

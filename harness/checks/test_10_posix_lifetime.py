@@ -3,8 +3,8 @@ import errno
 import os
 import signal
 
-from shmlab import Bench, points, require, require_bytes
-from shmlab.program import FAILURES, REMOVERS
+from shmlab import LabFixture, points, require, require_bytes
+from shmlab.judging.faults import FAILURES, REMOVERS
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 SIZE, KEPT = 2 * PAGE, 100
@@ -21,18 +21,18 @@ def require_line(run, label: str, outcome: str, story: str):
 
 
 def next_held(program) -> int:
-    """The child that is held now: there is only one at a time, and its parent waits for it."""
-    children = program.held()
-    require(program.bench.settle(program) != "ended", "the parent waits for its child", "it has ended, and its child has not")
+    """The child that is stopped now: there is only one at a time, and its parent waits for it."""
+    children = program.wait_stopped()
+    require(program.fixture.settle(program) != "ended", "the parent waits for its child", "it has ended, and its child has not")
     require(len(children) == 1, "one child at a time: the one before has been waited for",
             [f"process {child} is another child" for child in children])
     return children[0]
 
 
-def stop_at(lab: Bench, label: str, call: str, nth: int = 1):
+def stop_at(lab: LabFixture, label: str, call: str, nth: int = 1):
     """Holds one experiment's child right after a call. Gives the object's name, the program, and the child."""
     name = lab.name()
-    program = lab.start("posix_lifetime", name, hold=[("fork", 1, "c"), (call, nth, "c")])
+    program = lab.start("posix_lifetime", name, stop_at=[("fork", 1, "c"), (call, nth, "c")])
     children, wanted = [], LABELS.index(label) + 1
     while True:
         child = next_held(program)
@@ -44,8 +44,8 @@ def stop_at(lab: Bench, label: str, call: str, nth: int = 1):
         program.resume(child)
 
 
-def go_on(lab: Bench, program):
-    """Lets everything that is held go on, until the program has ended."""
+def go_on(lab: LabFixture, program):
+    """Lets everything that is stopped go on, until the program has ended."""
     program.resume(*(process.pid for process in lab.box.processes() if process.state == "T"))
 
     def ended():
@@ -59,17 +59,17 @@ def go_on(lab: Bench, program):
     return program.wait()
 
 
-def state_of(lab: Bench, pid: int) -> str:
+def state_of(lab: LabFixture, pid: int) -> str:
     return next((process.state for process in lab.box.processes() if process.pid == pid), "X")
 
 
-def real_end(lab: Bench, program, child: int) -> int:
-    """Lets a held child end while its parent is stopped and cannot wait for it. Gives the kernel's wait status."""
+def real_end(lab: LabFixture, program, child: int) -> int:
+    """Lets a stopped child end while its parent is stopped and cannot wait for it. Gives the kernel's wait status."""
     program.kill(program.pid, signal.SIGSTOP)
     lab.poll(lambda: state_of(lab, program.pid) in "TX", 4)
     program.resume(child)
     lab.poll(lambda: state_of(lab, child) in "ZX", 4)
-    require(state_of(lab, child) == "Z", "the child ends", program.standing())
+    require(state_of(lab, child) == "Z", "the child ends", program.describe_state())
     # See proc_pid_stat(5): exit_code is the 52nd field, and the second is in parentheses.
     fields = lab.box.read(f"/proc/{child}/stat").rpartition(b")")[2].split()
     program.resume()
@@ -93,7 +93,7 @@ def mapped_whole(program, name: str, child: int):
     return found[0]
 
 
-def require_size(lab: Bench, name: str, size: int):
+def require_size(lab: LabFixture, name: str, size: int):
     item = lab.object(name)
     require(item and item.size == size, f"the object has {size} bytes after ftruncate()", item or lab.objects())
 
@@ -110,7 +110,7 @@ def test_usage(lab):
 @points(1, read="waitpid(2), WIFSIGNALED; signal(7); handout, Steps")
 def test_each_child_ends_as_its_line_says(lab):
     """Each experiment has a child of its own, one at a time, which really ends as the line says; nothing is left."""
-    program = lab.start("posix_lifetime", lab.name(), hold=("fork", 1, "c"))
+    program = lab.start("posix_lifetime", lab.name(), stop_at=("fork", 1, "c"))
     for label, end in ENDS.items():
         child = next_held(program)
         require(not program.spins, "a parent that waits for its child does not use the processor",
@@ -256,7 +256,7 @@ def test_failing_calls(lab):
         # In the parent the first and the last of a name; in the children the first that each of them makes.
         faults |= {(call, nth, who) for call, most in counts.items() for nth in ((1, most) if who == "p" else (1,))}
     for call, nth, who in sorted(faults | {("write", 1, "c")}):
-        lab.fresh()
+        lab.reset()
         run = lab.run("posix_lifetime", lab.name(), fail=(call, nth, FAILURES.get(call, errno.ENOSPC), who))
         program = lab.history[-1]
         hit = [made.pid for made in program.calls if made.injected]
@@ -276,19 +276,19 @@ def test_failing_calls(lab):
         if who == "c" or call not in REMOVERS:
             require(not run.left_behind.lines, "the program takes back what it had made", story, run.left_behind.lines)
     # In the last child: the others are killed before they come to that call.
-    lab.fresh()
-    program = lab.start("posix_lifetime", lab.name(), hold=("fork", 1, "c"), fail=("ftruncate", 1, errno.EFBIG, "c"))
+    lab.reset()
+    program = lab.start("posix_lifetime", lab.name(), stop_at=("fork", 1, "c"), fail=("ftruncate", 1, errno.EFBIG, "c"))
     for label in LABELS:
         (program.resume if label == LABELS[-1] else program.kill)(next_held(program))
     run = program.wait()
     if any(call.injected for call in program.calls):
         run.require_failure("ftruncate", "/shmlab", because="ftruncate() failed in the last child (this check made it fail)")
         run.left_behind.require_nothing()
-    lab.fresh()
+    lab.reset()
     run = lab.run("posix_lifetime", lab.name(), fail=("end", 1, 3, "c"))
     require(run.exit_status == 1 and not run.stdout, "exit status 1 and no line when a child ends with exit status 3",
             run.ending, run.stdout)
-    lab.fresh()
+    lab.reset()
     run = lab.run("posix_lifetime", lab.name(), stdout="/dev/full")
     require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when stdout is full", run.ending)
     run.left_behind.require_nothing()

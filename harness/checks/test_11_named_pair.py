@@ -3,15 +3,15 @@ import errno
 import os
 import struct
 
-from shmlab import Bench, points, require, require_bytes
-from shmlab.program import CheckFailed
+from shmlab import LabFixture, points, require, require_bytes
+from shmlab.judging.require import CheckFailed
 
 PIECES = [b"first\n", b"with\0zero\0bytes\xff", b"x" * 1500, b"last without newline"]
 PEER = {"writer": "reader", "reader": "writer"}
 
-# The reader's first wait ends without an item, and it is held before it looks whether its writer is there.
+# The reader's first wait ends without an item, and it is stopped before it looks whether its writer is there.
 BEFORE_ITS_LOOK = {"fail": [("sem_timedwait", 1, errno.ETIMEDOUT), ("sem_wait", 1, errno.EINTR)],
-                   "hold": [("sem_timedwait", 1), ("sem_wait", 1)]}
+                   "stop_at": [("sem_timedwait", 1), ("sem_wait", 1)]}
 
 # A second goes by, in slices of 100 ms, and nobody has come.
 NOBODY_COMES = [("sem_timedwait", nth, errno.ETIMEDOUT) for nth in range(1, 12)]
@@ -21,29 +21,29 @@ ANOTHER_USERS = {"fail": ("kill", 0, errno.EPERM)}
 
 
 def at_rest(program) -> bool:
-    """Whether a program is held or has ended."""
-    return program.started.status is not None or program.stands().place == "held"
+    """Whether a program is stopped or has ended."""
+    return program.started.status is not None or program.state().phase == "stopped"
 
 
 def settle(program):
-    """Waits until a program waits for its peer or its input, spins, is held, or has ended. Gives whether it lives."""
+    """Waits until a program waits for its peer or its input, spins, is stopped, or has ended. Gives whether it lives."""
 
     def waits():
         call = program.blocked()
         return call and (call.in_futex or call.reads_input)
 
-    program.bench.poll(lambda: waits() or at_rest(program) or program.spins, 4)
+    program.fixture.poll(lambda: waits() or at_rest(program) or program.spins, 4)
     return program.started.status is None
 
 
-def conversation(lab: Bench, program: str, first: str, **options):
+def conversation(lab: LabFixture, program: str, first: str, **options):
     """Runs a student's program with the reference peer, one of the two first. Gives both, and the name.
 
-    If the reader is first the student's program is held right after its first sem_post(); its peer goes on.
+    If the reader is first the student's program is stopped right after its first sem_post(); its peer goes on.
     """
     name, pieces, mine, peer = lab.name(), list(PIECES), None, None
     if first == "reader":
-        options["hold"] = ("sem_post", 1)
+        options["stop_at"] = ("sem_post", 1)
     for turn in [first, PEER[first]]:
         if turn == program:
             mine = lab.start(program, name, stdin=b"" if turn == "writer" else None, **options)
@@ -60,11 +60,11 @@ def conversation(lab: Bench, program: str, first: str, **options):
     for number, piece in enumerate(pieces):
         writer.send(piece)
         if number == 0:
-            mine.held()
+            mine.wait_stopped()
             if writer is mine:
                 lab.poll(lambda: len(peer.output) >= len(piece) or peer.started.status is not None, 4)
                 require_bytes(peer.output, piece,
-                              "while the writer is held right after sem_post() the reader prints the piece")
+                              "while the writer is stopped right after sem_post() the reader prints the piece")
         else:
             settle(writer)
             mine.resume()
@@ -72,7 +72,7 @@ def conversation(lab: Bench, program: str, first: str, **options):
     return mine, peer, name
 
 
-def slot(lab: Bench, name: str):
+def slot(lab: LabFixture, name: str):
     """What the object says, for people: why a pair may hang."""
     raw = lab.bytes_if_there(name)
     if raw is None:
@@ -91,8 +91,8 @@ def slot(lab: Bench, name: str):
     return lines
 
 
-def ended(lab: Bench, program, name: str, seconds: float = 4):
-    """Waits for the end of a program, held or not. If it hangs, the object tells more than its state."""
+def ended(lab: LabFixture, program, name: str, seconds: float = 4):
+    """Waits for the end of a program, stopped or not. If it hangs, the object tells more than its state."""
     lab.poll(lambda: at_rest(program), seconds)
     program.resume()
     try:
@@ -102,7 +102,7 @@ def ended(lab: Bench, program, name: str, seconds: float = 4):
         raise
 
 
-def finish(lab: Bench, mine, peer, name: str):
+def finish(lab: LabFixture, mine, peer, name: str):
     """Waits for both; gives what the reader has printed. Nothing may be left."""
     pair = [mine, peer] if mine.name == "writer" else [peer, mine]
     runs = [ended(lab, program, name) for program in pair]
@@ -141,7 +141,7 @@ def test_writer_to_reference_reader(lab):
     name = lab.name()
     writer = lab.start("writer", name)
     require(lab.box.wait(writer.started, 4), "a writer whose input is empty posts the end, and ends before a reader has come",
-            writer.standing())
+            writer.describe_state())
     writer.wait().require_success()
     lab.reference("reader", name).wait().require_success()
 
@@ -174,7 +174,7 @@ def test_joining(lab):
         settle(mine)
         made = lab.object(name)
         require(made and made.mode == 0o600, f"the {program} makes {name} with mode 0600, also under umask 000",
-                made or ["there is no such object", *mine.standing()])
+                made or ["there is no such object", *mine.describe_state()])
         if program == "reader":  # a writer may have taken its turn already
             lines = slot(lab, name)
             require("room 1," in lines[0], "in a new object room is 1", lines)
@@ -186,7 +186,7 @@ def test_joining(lab):
                 "and when the other has given it its size, " + now.line if now else f"there is no object {name} any more")
         second = lab.start(program, name)
         taken = f"a second {program} ends with exit status 1 and a message, as the place is taken"
-        require(lab.box.wait(second.started, 4), taken, second.standing())
+        require(lab.box.wait(second.started, 4), taken, second.describe_state())
         run = second.wait()
         require(run.exit_status == 1 and run.stderr, taken, run.ending)
         now = lab.object(name)
@@ -226,9 +226,9 @@ def test_peer_dies(lab):
         name = lab.name()
         mine = lab.start(program, name, stdin=b"x" * 2000 if program == "writer" else None, **ANOTHER_USERS)
         if settle(mine):
-            require(lab.object(name), f"the object {name} is there while the {program} waits", mine.standing())
+            require(lab.object(name), f"the object {name} is there while the {program} waits", mine.describe_state())
             lab.set_object(name, struct.pack("=i", 1), at=8 if program == "writer" else 4)
-            waiting.append((mine, mine.stands().sleeps))
+            waiting.append((mine, mine.state().sleeps))
     for program, unlinked in [(program, unlinked) for program in PEER for unlinked in (True, False)]:
         name = lab.name()
         if program == "writer":
@@ -294,25 +294,25 @@ def test_failing_calls(lab):
 
     for program in PEER:
         lab.each_call_fails(lambda **fault: talk(program, **fault), "/shmlab")
-        lab.fresh()
+        lab.reset()
         run = talk(program, fail=[("munmap", 1, errno.EINVAL), ("shm_unlink", 1, errno.EACCES)])
         run.require_each_failure_told()
-        lab.fresh()
+        lab.reset()
         name = lab.name()
         made = lab.make_object(name, b"", mode=0)
         run = lab.run(program, name).require_failure("shm_open", name, because="the object may not be opened by anybody")
         require(lab.object(name), "nothing is unlinked before shm_open() has succeeded", made, f"{name} is gone", run.ending)
-        lab.fresh()
+        lab.reset()
     run = lab.run("writer", lab.name(), stdin=lab.box.work_fd)
-    run.require_failure("read", "input", "stdin", "/shmlab", because="stdin is a folder: read() fails with EISDIR")
+    run.require_failure("read", "input", "stdin", "/shmlab", because="stdin is a directory: read() fails with EISDIR")
     run.left_behind.require_nothing()
     run = talk("reader", stdout="/dev/full")
     run.require_failure("write", "output", "stdout", "/shmlab", because="stdout is full: it takes no byte")
     run.left_behind.require_nothing()
     for program in PEER:
         lab.run(program, "/no/such/name").require_failure("shm_open", "/no/such/name")
-    if lab.own_kernel:
-        lab.fresh()
+    if lab.private_ipc:
+        lab.reset()
         lab.fill_shared_memory()
         for program in PEER:
             run = lab.run(program, lab.name()).require_failure("posix_fallocate", "/shmlab", because="/dev/shm is full")

@@ -2,45 +2,45 @@
 import re
 import struct
 
-from shmlab import Bench, points, require
-from shmlab.program import FAILURES
+from shmlab import LabFixture, points, require
+from shmlab.judging.faults import FAILURES
 
 DESKS = 2
 LAYOUT = struct.Struct(f"<II{DESKS}I{DESKS}I")  # setups, tickets, number[], visits[]
 QUIET = ("start", "end", "exit", "_exit", "abort")
 
 
-def come(lab: Bench, name, n, hold=None):
+def come(lab: LabFixture, name, n, stop_at=None):
     """One more comer."""
-    return lab.start("first_comer", name, n, hold=hold)
+    return lab.start("first_comer", name, n, stop_at=stop_at)
 
 
 def settle(program):
-    """Waits until a comer has ended, is held, or waits for another."""
-    require(program.bench.settle(program) != "runs", "a comer that waits does not use the processor",
-            f"it has used {program.cpu_seconds():.2f} s of the processor and goes on", program.standing())
+    """Waits until a comer has ended, is stopped, or waits for another."""
+    require(program.fixture.settle(program) != "runs", "a comer that waits does not use the processor",
+            f"it has used {program.cpu_seconds():.2f} s of the processor and goes on", program.describe_state())
 
 
 def finish(programs, story):
-    """Lets all comers go on, as often as they are held, to their end. Gives their runs."""
-    bench, left = programs[0].bench, list(programs)
+    """Lets all comers go on, as often as they are stopped, to their end. Gives their runs."""
+    fixture, left = programs[0].fixture, list(programs)
 
     def look():
         for program in list(left):
-            place = program.stands().place
-            if place == "held":
+            place = program.state().phase
+            if place == "stopped":
                 program.resume()
             if place == "ended":
                 left.remove(program)
         return not left
 
-    bench.poll(look, 4)
-    require(not left, f"every comer gets its ticket, {story}", [p.standing() for p in left[:1]],
-            office(bench, programs[0].command.split()[1])[0])
+    fixture.poll(look, 4)
+    require(not left, f"every comer gets its ticket, {story}", [p.describe_state() for p in left[:1]],
+            office(fixture, programs[0].command.split()[1])[0])
     return [program.wait() for program in programs]
 
 
-def calls_of(lab: Bench, comers=1):
+def calls_of(lab: LabFixture, comers=1):
     """The calls of the first comer, or of the last of several, in their order: (name, n-th of this name)."""
     name = lab.name()
     for n in range(1, comers + 1):
@@ -51,7 +51,7 @@ def calls_of(lab: Bench, comers=1):
     return [(name, 1 + names[:i].count(name)) for i, name in enumerate(names)]
 
 
-def office(lab: Bench, name):
+def office(lab: LabFixture, name):
     """What is in place under the name: for people, and as numbers (None: it is no whole office)."""
     item = lab.object(name)
     raw = lab.bytes_if_there(name, LAYOUT.size) or b""
@@ -62,7 +62,7 @@ def office(lab: Bench, name):
     return [item, ", ".join(f"{key} {value}" for key, value in now.items())], now
 
 
-def require_office(lab: Bench, name, numbers):
+def require_office(lab: LabFixture, name, numbers):
     """One comer with one of these N has set the office up. Gives what is in it."""
     saw, now = office(lab, name)
     require(now, f"a struct office is in place under {name}", saw)
@@ -73,7 +73,7 @@ def require_office(lab: Bench, name, numbers):
     return now
 
 
-def require_served(lab: Bench, name, runs, numbers, leftover=False):
+def require_served(lab: LabFixture, name, runs, numbers, leftover=False):
     """All these comers have been served in one office that one comer has set up, and no other name is left."""
     answers = []
     for run in runs:
@@ -119,8 +119,8 @@ def test_one_after_the_other(lab):
         require(lab.object(name).mode == 0o600, f"mode 0600 under umask {umask:03o}", lab.object(name))
     name = lab.name()
     for n in 70, 1000:
-        program = come(lab, name, n, hold=["sem_post", ("munmap", 0), "end"])
-        while lab.settle(program) == "held":
+        program = come(lab, name, n, stop_at=["sem_post", ("munmap", 0), "end"])
+        while lab.settle(program) == "stopped":
             mapped = [mapping for mapping in program.maps() if name in mapping.name]
             still_open = [f"a descriptor refers to {file}" for file in program.open_files() if name in file]
             require(not program.printed() or not mapped + still_open,
@@ -138,8 +138,8 @@ def test_ticket(lab):
     """A ticket is taken in one step: what others take just before a comer's store is not given out again."""
     name, others = lab.name(), 0
     come(lab, name, 10).wait().require_success()
-    mine = come(lab, name, 20, hold=("store", 0))
-    while lab.settle(mine) == "held":
+    mine = come(lab, name, 20, stop_at=("store", 0))
+    while lab.settle(mine) == "stopped":
         now = require_office(lab, name, [10])
         others += 1000
         lab.set_object(name, struct.pack("=I", now["tickets"] + 1000), 4)
@@ -157,8 +157,8 @@ def test_ticket(lab):
 def test_one_at_a_desk(lab):
     """A comer whose desk is taken waits, without using the processor, until the other has left it."""
     name = lab.name()
-    slow = come(lab, name, 10, hold=["sem_wait", "sem_trywait", "sem_timedwait"])
-    slow.held()
+    slow = come(lab, name, 10, stop_at=["sem_wait", "sem_trywait", "sem_timedwait"])
+    slow.wait_stopped()
     runs = [come(lab, name, 20).wait() for _ in range(DESKS - 1)]
     last = come(lab, name, 30)
     last.wait_for_others("it waits for a semaphore that other processes can post")
@@ -166,19 +166,19 @@ def test_one_at_a_desk(lab):
     require(require_office(lab, name, [10])["visits"][0] == 0, "nobody counts a visit to a desk that another is at",
             office(lab, name)[0])
     runs += finish([slow, last], "when the one at its desk has left it")
-    leaving = come(lab, name, 40, hold="sem_post")
-    leaving.held()
+    leaving = come(lab, name, 40, stop_at="sem_post")
+    leaving.wait_stopped()
     now = require_office(lab, name, [10])
     require(sum(now["visits"]) == now["tickets"], "a visit is counted before the next one may come", office(lab, name)[0])
     runs += finish([leaving], "when it has left its desk")
     require_served(lab, name, runs, [10])
 
 
-def half_way(lab: Bench):
-    """For each call of a comer's start: when it is, a new name, and a comer to it that is held after that call."""
+def half_way(lab: LabFixture):
+    """For each call of a comer's start: when it is, a new name, and a comer to it that is stopped after that call."""
     for call, nth in calls_of(lab):
         name = lab.name()
-        program = come(lab, name, 10, hold=(call, nth))
+        program = come(lab, name, 10, stop_at=(call, nth))
         settle(program)
         now = office(lab, name)[1]
         if now and now["tickets"]:
@@ -187,14 +187,14 @@ def half_way(lab: Bench):
 
 
 def take_turns(programs, late):
-    """Lets comers that are held after each call go on, one call each in turn, every one `late` turns behind the last."""
+    """Lets comers that are stopped after each call go on, one call each in turn, every one `late` turns behind the last."""
     for program in programs:
         settle(program)
     turn, going = 0, True
     while going and turn < 200:
         going = False
         for i, program in enumerate(programs):
-            if program.stands().place == "held":
+            if program.state().phase == "stopped":
                 going = True
                 if turn >= i * late:
                     program.resume()
@@ -209,17 +209,17 @@ def test_start_race(lab):
     each = [(call, 0) for call in dict.fromkeys(call for call, _ in calls)][:15]
     for late in 0, 1:
         name, numbers = lab.name(), [100, 200, 300]
-        programs = [come(lab, name, n, hold=each) for n in numbers]
+        programs = [come(lab, name, n, stop_at=each) for n in numbers]
         take_turns(programs, late)
         require_served(lab, name, finish(programs, "when they take turns, one call each"), numbers)
     for where, name, slow in half_way(lab):
         quick = come(lab, name, 20)
         settle(quick)
-        runs = finish([slow, quick], f"when another was held {where}")
+        runs = finish([slow, quick], f"when another was stopped {where}")
         require_served(lab, name, runs, [10, 20])
     for count in 4, 8, 12:
         name, numbers = lab.name(), [1000 * n for n in range(1, count + 1)]
-        programs = [come(lab, name, n, hold=calls[0]) for n in numbers]
+        programs = [come(lab, name, n, stop_at=calls[0]) for n in numbers]
         for program in programs:
             settle(program)
         runs = finish(programs, f"when {count} of them go on at once after their first call")
@@ -240,16 +240,16 @@ def test_dead_comer(lab):
     old, name = lab.name(), lab.name()
     come(lab, old, 10).wait().require_success()
     before = office(lab, old)[1]
-    late = come(lab, name, 20, hold="start")
-    late.held()
+    late = come(lab, name, 20, stop_at="start")
+    late.wait_stopped()
     lab.link_object(old, f"{name}.{late.pid}")
     runs = finish([late], "when one that had its pid was killed before it could unlink its own name")
     require_served(lab, name, runs, [20], leftover=True)
     require(office(lab, old)[1] == before, f"the office that has the name {old}, too, stays as it is", office(lab, old)[0])
     # One that has the same pid, in another container, say, is faster.
     name = lab.name()
-    late = come(lab, name, 30, hold=["shm_unlink", "unlink"])
-    if lab.settle(late) == "held":
+    late = come(lab, name, 30, stop_at=["shm_unlink", "unlink"])
+    if lab.settle(late) == "stopped":
         lab.link_object(old, f"{name}.{late.pid}")
     finish([late], "or fails, when another makes its own name after it has unlinked that")
     require(office(lab, old)[1] == before, "what has a comer's own name after it has unlinked that name stays as it is",
@@ -274,7 +274,7 @@ def test_failing_calls(lab):
         return run
 
     lab.each_call_fails(scenario, "/shmlab")
-    lab.fresh()
+    lab.reset()
     # One that fails as a later comer leaves the office to the others.
     for call, nth in calls_of(lab, 2):
         if call not in FAILURES:
@@ -286,13 +286,13 @@ def test_failing_calls(lab):
         require(call != "munmap" or not run.stdout, "the line is printed when the office has been unmapped", run.stdout)
         require_office(lab, name, [10])
     lab.run("first_comer", "/no/such/name", 10).require_failure("shm_open", "/no/such/name")
-    lab.fresh()
+    lab.reset()
     name = lab.name()
     run = lab.run("first_comer", name, 10, stdout="/dev/full")
     require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when stdout is full", run.ending)
     finish([come(lab, name, n) for n in range(20, 20 + DESKS)], "when one whose line could not be written has failed")
-    if lab.own_kernel:
-        lab.fresh()
+    if lab.private_ipc:
+        lab.reset()
         lab.fill_shared_memory()
         run = lab.run("first_comer", lab.name(), 10)
         require(run.signal is None, "with /dev/shm full the program says so and is not killed", run.ending)

@@ -4,7 +4,7 @@ import re
 import signal
 import struct
 
-from shmlab import Bench, points, require, require_bytes
+from shmlab import LabFixture, points, require, require_bytes
 
 SLOTS = 8
 LAYOUT = struct.Struct(f"<III{2 * SLOTS}I")  # ready, first, count, slot[] of producer and number
@@ -16,7 +16,7 @@ MORE = {"producer": [7, 20 + SLOTS + 1], "consumer": [21]}  # so many that it ha
 REST = {"producer": [8, 1], "consumer": [SLOTS + 1]}  # what it waits for then
 
 
-def new_buffer(lab: Bench):
+def new_buffer(lab: LabFixture):
     """A name whose buffer finished programs have set up and used; it is empty."""
     name = lab.name()
     for program in lab.reference("producer", name, 99, 1), lab.reference("consumer", name, 1):
@@ -24,7 +24,7 @@ def new_buffer(lab: Bench):
     return name
 
 
-def items(lab: Bench, name):
+def items(lab: LabFixture, name):
     """The items in the buffer, oldest first (None: it is no buffer), and the same for people."""
     item = lab.object(name)
     raw = lab.bytes_if_there(name, LAYOUT.size) or b""
@@ -35,7 +35,7 @@ def items(lab: Bench, name):
     return found, [item, f"first {first}, count {count}: {' '.join(f'({p}, {n})' for p, n in found) or 'no item'}"]
 
 
-def require_items(lab: Bench, name, wanted, when):
+def require_items(lab: LabFixture, name, wanted, when):
     """The buffer holds these items. One that is being put in or taken out may be on its way."""
     lab.poll(lambda: items(lab, name)[0] == wanted, 2)
     found, saw = items(lab, name)
@@ -56,15 +56,15 @@ def stop(*programs):
     """Stops programs wherever they are."""
     for program in programs:
         program.kill(number=signal.SIGSTOP)
-    programs[0].bench.settle(*programs)
+    programs[0].fixture.settle(*programs)
 
 
 def finish(name, story, *programs, seconds=4):
     """All end, with success. Gives what they have printed."""
-    lab = programs[0].bench
+    lab = programs[0].fixture
     lab.pump(lambda: all(program.started.status is not None for program in programs), seconds)
     stuck = [program for program in programs if program.started.status is None]
-    require(not stuck, f"every program does its work and ends, {story}", [p.standing() for p in stuck], items(lab, name)[1])
+    require(not stuck, f"every program does its work and ends, {story}", [p.describe_state() for p in stuck], items(lab, name)[1])
     return [program.wait().require_success().stdout for program in programs]
 
 
@@ -104,7 +104,7 @@ def test_usage(lab):
         lab.run("consumer", name, wrong).require_usage()
 
 
-def pass_on(lab: Bench, mine):
+def pass_on(lab: LabFixture, mine):
     """Items go from a producer to a consumer, one of them yours and the other finished, whichever is first."""
     for first in PEER:
         name, both = new_buffer(lab), {}
@@ -136,7 +136,7 @@ def test_bound(lab):
     producer = lab.start("producer", name, 7, 20)
     lab.settle(producer)
     require_items(lab, name, numbers(7, 1, SLOTS), "when nobody takes any out")
-    require(producer.stands().place != "ended", "the producer waits when all slots are taken", producer.standing())
+    require(producer.state().phase != "ended", "the producer waits when all slots are taken", producer.describe_state())
     first = finish(name, "when one item is taken out", lab.reference("consumer", name, 1))[0]
     require_items(lab, name, numbers(7, 2, SLOTS + 1), "when one has been taken out")
     rest = finish(name, "when all are taken out", lab.reference("consumer", name, 19), producer)[0]
@@ -150,8 +150,8 @@ def test_woken_by_the_peer(lab):
     """A process that has to wait, for the mutex or for either condition, is woken by an unrelated one."""
     for program in PEER:
         name = lab.name()
-        mine = lab.start(program, name, *ONE[program], hold=LOCKS)
-        mine.held()
+        mine = lab.start(program, name, *ONE[program], stop_at=LOCKS)
+        mine.wait_stopped()
         peer = lab.reference(PEER[program], name, *ONE[PEER[program]])
         peer.wait_for_others(f"it waits for a mutex that other processes can use (set up by your {program})")
         mine.resume()
@@ -175,7 +175,7 @@ def test_waits_without_cpu(lab):
                ("there is no item", lab.start("consumer", new_buffer(lab), 1))]
     for program in PEER:
         name = new_buffer(lab)
-        lab.start(PEER[program], name, *ONE[PEER[program]], hold=LOCKS).held()
+        lab.start(PEER[program], name, *ONE[PEER[program]], stop_at=LOCKS).wait_stopped()
         waiting.append(("another holds the mutex", lab.start(program, name, *ONE[program])))
     for _, program in waiting:
         program.wait_blocked(lambda call: call.in_futex)
@@ -189,7 +189,7 @@ def test_several(lab):
     story = "when another producer comes as soon as it has unlocked the mutex"
     name = new_buffer(lab)
     finish(name, "when there is room", lab.reference("producer", name, 7, SLOTS))
-    mine = lab.start("consumer", name, SLOTS + 1, hold="pthread_mutex_unlock")
+    mine = lab.start("consumer", name, SLOTS + 1, stop_at="pthread_mutex_unlock")
     lab.settle(mine)
     other = lab.reference("producer", name, 8, 1)
     lab.settle(other)
@@ -198,7 +198,7 @@ def test_several(lab):
 
     story = "when a consumer comes as soon as it has unlocked the mutex"
     name = new_buffer(lab)
-    mine = lab.start("producer", name, 7, 1, hold="pthread_mutex_unlock")
+    mine = lab.start("producer", name, 7, 1, stop_at="pthread_mutex_unlock")
     lab.settle(mine)
     other = lab.reference("consumer", name, 1)
     lab.settle(other)
@@ -214,7 +214,7 @@ def test_several(lab):
     finish(name, "when there is room", lab.reference("producer", name, 7, 1))
     finish(name, "when there is an item", lab.reference("consumer", name, 1))
     mine.resume()
-    require(lab.settle(mine) == "waits", f"a consumer waits again {story}", mine.standing(), items(lab, name)[1],
+    require(lab.settle(mine) == "waits", f"a consumer waits again {story}", mine.describe_state(), items(lab, name)[1],
             mine.output)
     require_bytes(finish(name, story, mine, lab.reference("producer", name, 8, 1))[0], lines((8, 1)), f"the next item, {story}")
 
@@ -260,7 +260,7 @@ def test_several(lab):
             finish(name, "when there is room", lab.reference("producer", name, 7, SLOTS))
         other = lab.reference(PEER[program], name, *ONE[PEER[program]])
         lab.settle(other)
-        mine = lab.start(program, name, *ONE[program], hold="pthread_cond_signal")
+        mine = lab.start(program, name, *ONE[program], stop_at="pthread_cond_signal")
         lab.settle(mine, other)
         mine.resume()
         finish(name, f"when a {PEER[program]} that waited looks as soon as the {program} has signalled", mine, other)
@@ -309,7 +309,7 @@ def test_failing_calls(lab):
 
     for program in PEER:
         lab.each_call_fails(lambda **fault: scenario(program, **fault), "/shmlab", skip=given if program == "consumer" else ())
-        lab.fresh()
+        lab.reset()
         # The same for a wait that fails, in a buffer that others have set up.
         name = new_buffer(lab)
         waits = [(call, 1, errno.EPERM) for call in ("pthread_cond_wait", "pthread_cond_timedwait")]
@@ -321,7 +321,7 @@ def test_failing_calls(lab):
             run.require_failure("pthread_cond_wait", "pthread_cond_timedwait", "/shmlab")
             require(not run.other_reason(errno.EPERM), "the reason is what the call has given", run.ending)
         after(name, program)
-        lab.fresh()
+        lab.reset()
     name = new_buffer(lab)
     lab.reference("producer", name, 7, 1).wait().require_success()
     run = lab.run("consumer", name, 1, stdout="/dev/full")

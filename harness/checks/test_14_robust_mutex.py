@@ -3,7 +3,7 @@ import errno
 import struct
 from dataclasses import dataclass, replace
 
-from shmlab import Bench, points, require, require_bytes
+from shmlab import LabFixture, points, require, require_bytes
 
 TOTAL = 1000
 LOCKS = ("pthread_mutex_lock", "pthread_mutex_timedlock", "pthread_mutex_trylock")
@@ -31,29 +31,29 @@ class Bank:
         return f"{self.account[0]} {self.account[1]} {self.repairs}\n".encode()
 
 
-def look(lab: Bench, name: str) -> Bank:
+def look(lab: LabFixture, name: str) -> Bank:
     raw = lab.object_bytes(name)
     require(len(raw) > FIELDS.size, f"{name} holds a struct bank", f"it has {len(raw)} bytes", lab.objects())
     ready, first, second, under_way, old_first, old_second, repairs = FIELDS.unpack(raw[: FIELDS.size])
     return Bank((first, second), under_way, (old_first, old_second), repairs, ready)
 
 
-def set_bank(lab: Bench, name: str, bank: Bank) -> None:
+def set_bank(lab: LabFixture, name: str, bank: Bank) -> None:
     """Puts the bank into a state, its mutex as it is."""
     lab.set_object(name, FIELDS.pack(bank.ready, *bank.account, bank.under_way, *bank.before, bank.repairs))
 
 
-def work(lab: Bench, name: str, *words: object, **options):
+def work(lab: LabFixture, name: str, *words: object, **options):
     """Runs the student's program to its end."""
     return lab.run("robust_mutex", name, *words, **options)
 
 
-def stranger(lab: Bench, name: str, *words: object):
+def stranger(lab: LabFixture, name: str, *words: object):
     """Runs the finished program to its end, as a process that knows nothing of the student's."""
     return lab.reference("robust_mutex", name, *words).wait()
 
 
-def points_from_lock(lab: Bench, name: str, *words: object):
+def points_from_lock(lab: LabFixture, name: str, *words: object):
     """Runs the program once. Gives its calls from the lock to the unlock, as hold points."""
     work(lab, name, *words).require_success()
     counts, found, inside = {}, [], False
@@ -69,10 +69,10 @@ def points_from_lock(lab: Bench, name: str, *words: object):
     return found[:20]
 
 
-def kill_at(lab: Bench, name: str, point, *words: object, state=None) -> Bank:
+def kill_at(lab: LabFixture, name: str, point, *words: object, state=None) -> Bank:
     """Kills the student's program right after a call. Gives the bank at that moment."""
-    owner = lab.start("robust_mutex", name, *words, hold=point)
-    owner.held()
+    owner = lab.start("robust_mutex", name, *words, stop_at=point)
+    owner.wait_stopped()
     if state:
         set_bank(lab, name, state)
     bank = look(lab, name)
@@ -81,7 +81,7 @@ def kill_at(lab: Bench, name: str, point, *words: object, state=None) -> Bank:
     return bank
 
 
-def dead_owner(lab: Bench, bank: Bank, first=None) -> str:
+def dead_owner(lab: LabFixture, bank: Bank, first=None) -> str:
     """A bank in this state whose owner has been killed. Gives its name."""
     name = lab.name()
     first = first or points_from_lock(lab, lab.name(), "transfer", 1)[0]
@@ -128,8 +128,8 @@ def test_waits_its_turn(lab):
     """While one process owns the mutex, another waits asleep, and goes on when it is unlocked."""
     first = points_from_lock(lab, lab.name(), "transfer", 1)[0]
     name = lab.name()
-    owner = lab.start("robust_mutex", name, "transfer", 100, hold=first)
-    owner.held()
+    owner = lab.start("robust_mutex", name, "transfer", 100, stop_at=first)
+    owner.wait_stopped()
     # Whether the mutex is process-shared the kernel does not show: glibc's robust mutexes wake everybody.
     shared = [call for call in lab.read_calls() if call.name == "pthread_mutexattr_setpshared" and call.pid == owner.pid]
     require(any(call.arguments[1] == 1 and not call.failed for call in shared),
@@ -223,8 +223,8 @@ def test_others_die_too(lab):
     """A process that waits already when the owner is killed goes on, and one that is killed in its repair leaves it to the next."""
     first = points_from_lock(lab, lab.name(), "transfer", 1)[0]
     name = lab.name()
-    owner = lab.start("robust_mutex", name, "transfer", 1, hold=first)
-    owner.held()
+    owner = lab.start("robust_mutex", name, "transfer", 1, stop_at=first)
+    owner.wait_stopped()
     set_bank(lab, name, HALF_DONE)
     other = lab.start("robust_mutex", name, "transfer", 50)
     other.wait_blocked(lambda call: call.in_futex)
@@ -278,12 +278,12 @@ def test_failing_calls(lab):
 
     first = points_from_lock(lab, lab.name(), "transfer", 1)[0]
     lab.each_call_fails(transfer, "/shmlab", " mutex")  # "lock the mutex", say; but not another call
-    lab.fresh()
+    lab.reset()
     # Of a process that repairs, only what it does beyond the others.
     inside = {name for name, _ in points_from_lock(lab, dead_owner(lab, HALF_DONE, first), "show")[1:]}
     made = {call.name for call in lab.history[-1].calls}
     lab.each_call_fails(repair, "/shmlab", " mutex", skip=sorted(made - inside))
-    lab.fresh()
+    lab.reset()
     work(lab, "/no/such/name", "show").require_failure("shm_open", "/no/such/name")
     name = lab.name()
     work(lab, name, "show").require_success()

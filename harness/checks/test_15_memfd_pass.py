@@ -7,24 +7,24 @@ import select
 import socket
 from contextlib import contextmanager
 
-from shmlab import Bench, points, require, require_bytes
-from shmlab.kernel import show
+from shmlab import LabFixture, points, require, require_bytes
+from shmlab.sandbox.kernel import show
 
 SOCKET = "meeting"
 SEALS = {1: "F_SEAL_SEAL", 2: "F_SEAL_SHRINK", 4: "F_SEAL_GROW", 16: "F_SEAL_FUTURE_WRITE"}
 ADD_SEALS, GET_SEALS = 1033, 1034  # Python has these names from 3.8 on, and the last seal from 3.13 on
-PATIENCE = 4.0
+WAIT_SECONDS = 4.0
 
 
 def names(seals: int) -> str:
     return " | ".join(name for bit, name in SEALS.items() if seals & bit) or "no seal"
 
 
-def exists(lab: Bench) -> bool:
+def exists(lab: LabFixture) -> bool:
     return SOCKET in os.listdir(lab.box.work_fd)
 
 
-def address(lab: Bench) -> str:
+def address(lab: LabFixture) -> str:
     """The socket as a process outside of the box can reach it."""
     return f"/proc/self/fd/{lab.box.work_fd}/{SOCKET}"
 
@@ -33,10 +33,10 @@ def address(lab: Bench) -> str:
 
 
 @contextmanager
-def connected(lab: Bench, sender):
+def connected(lab: LabFixture, sender):
     """Connects to the student's sender as soon as it listens. Gives None if it ends first."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(PATIENCE)
+        connection.settimeout(WAIT_SECONDS)
 
         def connects() -> bool:
             if sender.started.status is not None:
@@ -49,12 +49,12 @@ def connected(lab: Bench, sender):
             return bool(found)
 
         found = []
-        require(lab.poll(connects, PATIENCE), "the sender waits at the socket", sender.standing())
+        require(lab.poll(connects, WAIT_SECONDS), "the sender waits at the socket", sender.describe_state())
         yield found[0] if found else None
 
 
 @contextmanager
-def taken(lab: Bench, sender):
+def taken(lab: LabFixture, sender):
     """Takes what the student's sender sends. Gives the descriptors, and the data beside them."""
     found, data = [], b""
     with connected(lab, sender) as connection:
@@ -64,7 +64,7 @@ def taken(lab: Bench, sender):
         except ConnectionResetError:
             pass
         except socket.timeout:
-            require(False, "the sender sends its message to whoever connects", sender.standing())
+            require(False, "the sender sends its message to whoever connects", sender.describe_state())
         try:
             yield found, data
         finally:
@@ -76,7 +76,7 @@ def one_memory(sender, message) -> int:
     """The descriptor that a sender has sent, if it is the only one and a memfd, beside one byte of data."""
     descriptors, data = message
     if not descriptors:
-        sender.bench.poll(lambda: sender.started.status is not None, PATIENCE)
+        sender.fixture.poll(lambda: sender.started.status is not None, WAIT_SECONDS)
     ending = sender.wait().ending if sender.started.status is not None else []
     require(len(descriptors) == 1, "the sender sends one descriptor", f"it sent {len(descriptors)}",
             "is cmsg_len CMSG_SPACE() instead of CMSG_LEN()? Then what is behind the descriptor goes with it"
@@ -88,10 +88,10 @@ def one_memory(sender, message) -> int:
 
 
 def require_closed_by_exec(program) -> None:
-    """What a held program has of a memfd has to be closed if it ever becomes another one."""
+    """What a stopped program has of a memfd has to be closed if it ever becomes another one."""
     for number, target in program.descriptors().items():
         if target.startswith("/memfd:"):
-            flags = program.bench.box.read(f"/proc/{program.pid}/fdinfo/{number}").split(b"flags:")[1].split()[0]
+            flags = program.fixture.box.read(f"/proc/{program.pid}/fdinfo/{number}").split(b"flags:")[1].split()[0]
             require(int(flags, 8) & os.O_CLOEXEC, f"exec closes the descriptor of the memfd in the {program.name}",
                     f"/proc/{program.pid}/fdinfo/{number}: flags {flags.decode()}, without O_CLOEXEC ({os.O_CLOEXEC:o})")
 
@@ -121,7 +121,7 @@ def one_more_seal() -> int:
 
 
 @contextmanager
-def sending(lab: Bench, descriptors, data: bytes = b"\0", **options):
+def sending(lab: LabFixture, descriptors, data: bytes = b"\0", **options):
     """Starts the student's receiver and sends it this, without data nothing; then hangs up. Closes the descriptors."""
     if exists(lab):
         os.unlink(SOCKET, dir_fd=lab.box.work_fd)
@@ -135,10 +135,10 @@ def sending(lab: Bench, descriptors, data: bytes = b"\0", **options):
             def comes() -> bool:
                 return bool(select.select([listener], [], [], 0)[0]) or receiver.started.status is not None
 
-            require(lab.poll(comes, PATIENCE), "the receiver connects to the socket", receiver.standing())
+            require(lab.poll(comes, WAIT_SECONDS), "the receiver connects to the socket", receiver.describe_state())
             if select.select([listener], [], [], 0)[0]:
                 with listener.accept()[0] as connection:
-                    require(lab.settle(receiver) != "runs", "the receiver waits, asleep, for the message", receiver.standing())
+                    require(lab.settle(receiver) != "runs", "the receiver waits, asleep, for the message", receiver.describe_state())
                     try:
                         if data:
                             socket.send_fds(connection, [data], descriptors)
@@ -150,7 +150,7 @@ def sending(lab: Bench, descriptors, data: bytes = b"\0", **options):
                 os.close(descriptor)
 
 
-def prints(lab: Bench, content: bytes, wanted: bytes, more: int = 0) -> None:
+def prints(lab: LabFixture, content: bytes, wanted: bytes, more: int = 0) -> None:
     with sending(lab, [sealed(content, sum(SEALS) | more)]) as receiver:
         run = receiver.wait()
     require(run.exit_status == 0, "the receiver takes a memfd that is sealed as it should be",
@@ -158,7 +158,7 @@ def prints(lab: Bench, content: bytes, wanted: bytes, more: int = 0) -> None:
     require_bytes(run.stdout, wanted, "stdout is the text and a newline")
 
 
-def refused(lab: Bench, what: str, descriptors, data: bytes = b"\0") -> None:
+def refused(lab: LabFixture, what: str, descriptors, data: bytes = b"\0") -> None:
     """The receiver must say no to this, and print nothing."""
     with sending(lab, descriptors, data) as receiver:
         run = receiver.wait()
@@ -177,8 +177,8 @@ def refused(lab: Bench, what: str, descriptors, data: bytes = b"\0") -> None:
 @points(1, read="handout, Steps")
 def test_usage(lab):
     """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0."""
-    sender = lab.start("sender", SOCKET, "hello", hold="listen")
-    sender.held()
+    sender = lab.start("sender", SOCKET, "hello", stop_at="listen")
+    sender.wait_stopped()
     sender.resume()
     run = lab.run("receiver", SOCKET).require_success()
     sender.wait().require_success()
@@ -199,7 +199,7 @@ def test_sender_hands_over_the_text(lab):
             size = os.fstat(descriptor).st_size
             require(size == len(wanted), f"a memfd of {len(wanted)} bytes", f"it has {size} bytes")
             require_bytes(os.pread(descriptor, size, 0), wanted, "the memory holds TEXT and a zero byte when the sender is gone")
-        lab.fresh()
+        lab.reset()
 
 
 @points(1, read="fcntl(2), File Sealing; memfd_create(2); handout, Background")
@@ -240,11 +240,11 @@ def test_receiver_prints_the_text(lab):
 @points(1, read="proc(5), /proc/PID/maps; memfd_create(2); handout, Background")
 def test_one_memory_without_a_name(lab):
     """Both programs map the same memory, the sender to write and the receiver only to read, and it has no name."""
-    sender = lab.start("sender", SOCKET, "hello", hold="sendmsg")
+    sender = lab.start("sender", SOCKET, "hello", stop_at="sendmsg")
     with taken(lab, sender) as message:
         descriptor = one_memory(sender, message)
         inode = os.fstat(descriptor).st_ino
-        sender.held()
+        sender.wait_stopped()
         mine = [mapping for mapping in sender.maps() if mapping.memfd is not None]
         require([(m.flags, m.inode) for m in mine] == [("rw-s", inode)],
                 f"in the sender, when it has sent the descriptor, a line `rw-s … {inode} /memfd:…` in /proc/PID/maps",
@@ -256,8 +256,8 @@ def test_one_memory_without_a_name(lab):
         sender.wait().require_success()
     descriptor = sealed(b"hello\0")
     inode = os.fstat(descriptor).st_ino
-    with sending(lab, [descriptor], hold="mmap") as receiver:
-        receiver.held()
+    with sending(lab, [descriptor], stop_at="mmap") as receiver:
+        receiver.wait_stopped()
         mine = [mapping for mapping in receiver.maps() if mapping.memfd is not None]
         require([(m.flags, m.inode) for m in mine] == [("r--s", inode)],
                 f"in the receiver, after mmap(), a line `r--s … {inode} /memfd:…` in /proc/PID/maps", mine or receiver.shared_maps())
@@ -297,8 +297,8 @@ def test_peer_is_not_there(lab):
     os.unlink(SOCKET, dir_fd=lab.box.work_fd)
     lab.run("receiver", SOCKET).require_failure("connect", SOCKET)
 
-    sender = lab.start("sender", SOCKET, "hello", hold="listen")
-    sender.held()
+    sender = lab.start("sender", SOCKET, "hello", stop_at="listen")
+    sender.wait_stopped()
     with connected(lab, sender):
         pass
     sender.resume()
@@ -328,7 +328,7 @@ def test_socket_is_removed(lab):
             except FileNotFoundError:
                 return False
 
-        lab.poll(lambda: sender.started.status is not None or not same(), PATIENCE)
+        lab.poll(lambda: sender.started.status is not None or not same(), WAIT_SECONDS)
         require(same(), f"{what} is left as it was", f"{SOCKET} is " + ("another one now" if exists(lab) else "gone"))
         sender.wait().require_failure("bind", SOCKET)
 
@@ -359,13 +359,13 @@ def test_failing_calls(lab):
             return receiver.wait()
 
     lab.each_call_fails(send, SOCKET)
-    lab.fresh()
+    lab.reset()
     sender = lab.start("sender", SOCKET, "hello", fail=[("sendmsg", 1, errno.ECONNRESET), ("unlink", 1, errno.EACCES)])
     with taken(lab, sender):
         sender.wait().require_each_failure_told()
-    lab.fresh()
+    lab.reset()
     lab.each_call_fails(receive, SOCKET)
-    lab.fresh()
+    lab.reset()
     with sending(lab, [sealed(b"hello\0")], stdout="/dev/full") as receiver:
         run = receiver.wait()
     require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when stdout is full", run.ending)

@@ -2,7 +2,7 @@
 import errno
 import os
 
-from shmlab import Bench, points, require, require_bytes
+from shmlab import LabFixture, points, require, require_bytes
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 FILE = "notes"
@@ -31,34 +31,34 @@ def changed(old: bytes, offset: int, text: str) -> bytes:
     return old[:offset].ljust(offset, b"\0") + new + old[offset + len(new):]
 
 
-def make(lab: Bench, size: int, mode: int = 0o666) -> bytes:
+def make(lab: LabFixture, size: int, mode: int = 0o666) -> bytes:
     """Makes FILE anew, with so many bytes. Gives them."""
     if FILE in os.listdir(lab.box.work_fd):
         os.unlink(FILE, dir_fd=lab.box.work_fd)
     lab.box.put(FILE, content(size), mode)
-    lab.made_by_check[:] = [f"a file {FILE}, {size} bytes, mode {mode:04o}"]
+    lab.preparations[:] = [f"a file {FILE}, {size} bytes, mode {mode:04o}"]
     return content(size)
 
 
-def make_hole(lab: Bench, size: int = HOLE) -> None:
+def make_hole(lab: LabFixture, size: int = HOLE) -> None:
     """Makes FILE anew: large, and nothing behind it."""
     make(lab, 0)
     fd = os.open(FILE, os.O_RDWR | os.O_CLOEXEC, dir_fd=lab.box.work_fd)
     os.ftruncate(fd, size)
     os.close(fd)
-    lab.made_by_check[:] = [f"a file {FILE}, {size} bytes with nothing behind them: truncate -s {size} {FILE}"]
+    lab.preparations[:] = [f"a file {FILE}, {size} bytes with nothing behind them: truncate -s {size} {FILE}"]
 
 
-def stored(lab: Bench) -> bytes:
+def stored(lab: LabFixture) -> bytes:
     """What an unrelated process reads in the file."""
     return lab.box.get(FILE, 64 << 20)
 
 
-def status(lab: Bench) -> os.stat_result:
+def status(lab: LabFixture) -> os.stat_result:
     return os.stat(FILE, dir_fd=lab.box.work_fd)
 
 
-def store(lab: Bench, offset: int, text: str, *words: str, **options):
+def store(lab: LabFixture, offset: int, text: str, *words: str, **options):
     return lab.run("mapped_file", FILE, offset, text, *words, **options)
 
 
@@ -115,8 +115,8 @@ def test_room(lab):
     text = "room " * PAGE
     for hole, offset in (HOLE, HOLE // 2 + 123), (HOLE, HOLE + 3 * PAGE), (PAGE, HOLE // 2 + 123):
         make_hole(lab, hole)
-        program = lab.start("mapped_file", FILE, offset, text, hold="posix_fallocate")
-        program.held()
+        program = lab.start("mapped_file", FILE, offset, text, stop_at="posix_fallocate")
+        program.wait_stopped()
         now = status(lab)
         require(now.st_blocks * 512 >= len(text), f"room for {len(text)} bytes behind the hole",
                 f"{FILE}: size {now.st_size}, {now.st_blocks * 512} bytes behind it")
@@ -132,7 +132,7 @@ def test_room(lab):
                 f"{FILE}: size {now.st_size}, {now.st_blocks * 512} bytes behind it")
     run = store(lab, HOLE // 2, text, fail=("posix_fallocate", 1, errno.ENOSPC))
     run.require_failure("posix_fallocate", FILE)
-    if lab.own_kernel:
+    if lab.private_ipc:
         name = lab.name()
         lab.make_object(name, b"full", mode=0o666)
         lab.fill_shared_memory()
@@ -146,12 +146,12 @@ def test_window(lab):
     """The pages that TEXT lies in are mapped shared, for reading and writing, and no others."""
     for size, offset, text in PLACES + GROWTHS[-2:]:
         make(lab, size)
-        program = lab.start("mapped_file", FILE, offset, text, hold=["mmap", "msync"])
-        program.held()
+        program = lab.start("mapped_file", FILE, offset, text, stop_at=["mmap", "msync"])
+        program.wait_stopped()
         early = stored(lab)[offset:offset + len(text.encode())]
         require(early != text.encode(), "TEXT is not in the file before it is copied into the mapping", early)
         program.resume()
-        program.held()
+        program.wait_stopped()
         require_window(program, offset, text, "rw-s")
         program.resume()
         program.wait().require_success()
@@ -162,8 +162,8 @@ def test_synchronised(lab):
     """The program waits until all of TEXT is on the file's device."""
     for size, offset, text in (20, 7, "WORLD"), (3 * PAGE + 5, 2 * PAGE - 3, "across"), PLACES[-1]:
         old = make(lab, size)
-        program = lab.start("mapped_file", FILE, offset, text, hold="msync")
-        program.held()
+        program = lab.start("mapped_file", FILE, offset, text, stop_at="msync")
+        program.wait_stopped()
         at = require_window(program, offset, text, "rw-s")
         require_bytes(stored(lab), changed(old, offset, text), "TEXT is in the file when msync() has returned")
         program.resume()
@@ -184,9 +184,9 @@ def test_killed_before_msync(lab):
     """TEXT is in the file for every other process even if the program is killed before its msync."""
     for size, offset, text in (20, 7, "WORLD"), (10, PAGE + 7, "far"):
         old = make(lab, size)
-        # Made to fail and held: the program has come to its msync(), and the kernel has heard nothing of it.
-        program = lab.start("mapped_file", FILE, offset, text, hold="msync", fail=("msync", 1, errno.EIO))
-        program.held()
+        # Made to fail and stopped: the program has come to its msync(), and the kernel has heard nothing of it.
+        program = lab.start("mapped_file", FILE, offset, text, stop_at="msync", fail=("msync", 1, errno.EIO))
+        program.wait_stopped()
         require_bytes(stored(lab), changed(old, offset, text), "TEXT is in the file before msync()")
         program.kill()
         program.wait()
@@ -199,8 +199,8 @@ def test_preview(lab):
     read-only."""
     for mode, (size, offset, text) in [(0o666, place) for place in PLACES] + [(0o444, PLACES[0])]:
         old = make(lab, size, mode)
-        program = lab.start("mapped_file", FILE, offset, text, "preview", hold="mmap")
-        program.held()
+        program = lab.start("mapped_file", FILE, offset, text, "preview", stop_at="mmap")
+        program.wait_stopped()
         require_window(program, offset, text, "rw-p")
         program.resume()
         run = program.wait().require_success()
@@ -250,9 +250,9 @@ def test_failing_calls(lab):
 
     for size in 0, 10:
         lab.each_call_fails(lambda **fault: scenario(size, **fault), FILE)
-        lab.fresh()
+        lab.reset()
     lab.each_call_fails(lambda **fault: scenario(10, "preview", **fault), FILE)
-    lab.fresh()
+    lab.reset()
     make(lab, 10)
     run = store(lab, 2, "hello", "preview", stdout="/dev/full")
     require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when stdout is full", run.ending)

@@ -4,7 +4,7 @@ import os
 import struct
 from dataclasses import replace
 
-from shmlab import Bench, points, require, require_bytes
+from shmlab import LabFixture, points, require, require_bytes
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -65,7 +65,7 @@ def unpack(raw: bytes):
     return words
 
 
-def build(lab: Bench, *words: bytes):
+def build(lab: LabFixture, *words: bytes):
     """Runs the builder with a new name. Gives the name."""
     name = lab.name()
     run = lab.run("builder", name, *(os.fsdecode(word) for word in words)).require_success()
@@ -73,29 +73,29 @@ def build(lab: Bench, *words: bytes):
     return name
 
 
-def put(lab: Bench, raw: bytes, **options) -> str:
+def put(lab: LabFixture, raw: bytes, **options) -> str:
     """Makes an object of these bytes. Gives its name."""
     name = lab.name()
-    lab.made_by_check.clear()
+    lab.preparations.clear()
     lab.make_object(name, bytes(raw), **options)
     return name
 
 
-def require_walk(lab: Bench, raw: bytes, words, what: str) -> None:
+def require_walk(lab: LabFixture, raw: bytes, words, what: str) -> None:
     """The walker prints the words of a list that a check has made."""
     run = lab.run("walker", put(lab, raw)).require_success()
     require_bytes(run.stdout, lines(words), f"stdout is the words of {what}")
 
 
-def require_refusals(lab: Bench, *bad) -> None:
+def require_refusals(lab: LabFixture, *bad) -> None:
     """The walker refuses each object, given as its bytes and what is wrong with it, and prints no word of it."""
     for some in range(0, len(bad), 4):  # a few at once: that takes less time
         started = [(lab.start("walker", put(lab, raw)), what) for raw, what in bad[some:some + 4]]
         for program, what in started:
             name = program.command.split()[1]
-            lab.made_by_check[:] = [f"an object {name} with a bad list: {what}"]
+            lab.preparations[:] = [f"an object {name} with a bad list: {what}"]
             if not lab.box.wait(program.started, 4):
-                require(False, "the walker ends, whatever the list is like", what, program.standing())
+                require(False, "the walker ends, whatever the list is like", what, program.describe_state())
             run = program.wait()
             require(run.signal is None, "a bad list is an error, and does not kill the walker", what, run.ending)
             require(run.exit_status == 1, "the walker refuses the list with exit status 1", what, run.ending)
@@ -124,14 +124,14 @@ def test_words(lab):
         require(len(found) == len(words), f"a list of {len(words)} words", f"{len(found)} words")
     # In the last page the object ends, and the mapping goes on. It is looked at there before munmap(), which is made to fail.
     name = lab.name()
-    builder = lab.start("builder", name, "y" * 1000, "z" * 1000, hold=["mmap", "munmap"], fail=("munmap", 1, errno.EINVAL))
-    builder.held()
+    builder = lab.start("builder", name, "y" * 1000, "z" * 1000, stop_at=["mmap", "munmap"], fail=("munmap", 1, errno.EINVAL))
+    builder.wait_stopped()
     mapping, item = next((m for m in builder.maps() if m.object == name), None), lab.object(name)
     require(mapping and item, f"/dev/shm{name} is mapped after mmap()", builder.shared_maps())
     after = replace(mapping, start=mapping.start + item.size)
     builder.set_memory(after, b"\xff" * after.size)
     builder.resume()
-    builder.held()
+    builder.wait_stopped()
     require_bytes(builder.memory(after), b"\xff" * after.size, "nothing is stored behind the end of the object")
 
 
@@ -171,7 +171,7 @@ def test_mapped_elsewhere(lab):
     """The list is read at whatever address the object is mapped, and holds none of the builder's addresses."""
 
     def address(program, name):
-        program.held()
+        program.wait_stopped()
         mine = [mapping for mapping in program.maps() if mapping.object == name]
         require(mine, f"/dev/shm{name} is mapped after mmap()", program.shared_maps())
         program.resume()
@@ -179,7 +179,7 @@ def test_mapped_elsewhere(lab):
 
     words = [b"one", b"two", b"three"]
     name = lab.name()
-    builder = lab.start("builder", name, *(word.decode() for word in words), hold="mmap")
+    builder = lab.start("builder", name, *(word.decode() for word in words), stop_at="mmap")
     mapping = address(builder, name)
     builder.wait().require_success()
     raw = lab.object_bytes(name)
@@ -193,7 +193,7 @@ def test_mapped_elsewhere(lab):
         copy = bytearray(raw) + bytes(pages * PAGE)
         struct.pack_into("=Q", copy, 8, len(copy))
         name = put(lab, copy)
-        walker = lab.start("walker", name, hold="mmap")
+        walker = lab.start("walker", name, stop_at="mmap")
         seen.append(address(walker, name))
         require_bytes(walker.wait().require_success().stdout, lines(words), "stdout is the words")
     require(len({mapping.start for mapping in seen}) > 1, "the walker maps the object wherever the kernel likes", seen)
@@ -206,8 +206,8 @@ def test_read_only(lab):
     raw = pack(nodes, end)
     name = lab.name()
     old = lab.make_object(name, bytes(raw), mode=0o400)
-    program = lab.start("walker", name, hold="mmap")
-    program.held()
+    program = lab.start("walker", name, stop_at="mmap")
+    program.wait_stopped()
     mine = [mapping for mapping in program.maps() if mapping.object == name]
     require(mine and all(mapping.flags == "r--s" for mapping in mine),
             f"a line `r--s … /dev/shm{name}` in /proc/PID/maps", mine or program.shared_maps())
@@ -294,7 +294,7 @@ def test_failing_calls(lab):
     name that is taken."""
     lab.each_call_fails(lambda **fault: lab.run("builder", lab.name(), "one", "two", **fault), "/shmlab")
     lab.each_call_fails(lambda **fault: lab.run("walker", put(lab, GOOD), **fault), "/shmlab")
-    lab.fresh()
+    lab.reset()
     name = lab.name()
     old = lab.make_object(name, b"somebody else's")
     lab.run("builder", name, "one").require_failure("shm_open", name)

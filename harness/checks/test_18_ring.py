@@ -10,8 +10,8 @@ import struct
 import threading
 import time
 
-from shmlab import Bench, points, require, require_bytes
-from shmlab.kernel import FUTEX_CALLS, parse_blocked
+from shmlab import LabFixture, points, require, require_bytes
+from shmlab.sandbox.kernel import FUTEX_CALLS, parse_blocked
 
 PEER = {"ring_send": "ring_recv", "ring_recv": "ring_send"}
 LINES = [b"first\n", b"with\0zero\0bytes\xff\n", b"\n", *[bytes([65 + i]) * 39 + b"\n" for i in range(4)],
@@ -58,7 +58,7 @@ class Shared:
     libc = ctypes.CDLL(None, use_errno=True)
     number = FUTEX_CALLS.get(os.uname().machine, -1)
 
-    def __init__(self, lab: Bench, name: str, content: bytes) -> None:
+    def __init__(self, lab: LabFixture, name: str, content: bytes) -> None:
         lab.make_object(name, content)
         fd = os.open(name[1:], os.O_RDWR | os.O_CLOEXEC, dir_fd=lab.box.shm_fd)
         self.words = (ctypes.c_uint32 * BYTES).from_buffer(mmap.mmap(fd, 4 * BYTES))
@@ -72,7 +72,7 @@ class Shared:
         """FUTEX_WAKE for one sleeper; gives how many there were."""
         return self._futex(place, 1, 1, None)
 
-    def is_woken_by(self, lab: Bench, place: int, act) -> bool:
+    def is_woken_by(self, lab: LabFixture, place: int, act) -> bool:
         """Sleeps on a word, and when it sleeps, lets something happen. Tells whether somebody woke it up."""
         outcome = []
 
@@ -96,24 +96,24 @@ class Shared:
         return outcome[1] == 0
 
 
-def loses_no_wake_up(lab: Bench, program: str, raw: bytes, mine: int, theirs: int) -> None:
-    """A program that is about to sleep first wakes its peer. It is held there: its new count has to be in the ring. Then
+def loses_no_wake_up(lab: LabFixture, program: str, raw: bytes, mine: int, theirs: int) -> None:
+    """A program that is about to sleep first wakes its peer. It is stopped there: its new count has to be in the ring. Then
     the peer does what the program would wait for, and as nobody sleeps yet, wakes nobody: the program must not sleep."""
     name = lab.name()
     shared = Shared(lab, name, raw)
     old = shared.words[mine]
     program = start(lab, program, name, 64, True, stdin=b"hello\n" if program == "ring_send" else None,
-                    hold=("syscall", 0))
+                    stop_at=("syscall", 0))
 
     def futex(operation: int):
         return [call for call in program.recorded() if call.name == "syscall" and call.arguments[0] == Shared.number
                 and call.arguments[2] & 0x7F in (operation, operation + 9)]  # the other form of it takes a set of bits
 
-    program.held()
+    program.wait_stopped()
     while not futex(1):
         require(not futex(0), f"{program.name} wakes its peer before it sleeps itself", futex(0))
         program.resume()
-        program.held()
+        program.wait_stopped()
     new, word = shared.words[mine], "sent" if mine == SENT else "taken"
     require(new != old, f"the new `{word}` is stored before the peer is woken, who looks at it then",
             futex(1), f"`{word}` is {new} as before")
@@ -129,14 +129,14 @@ def loses_no_wake_up(lab: Bench, program: str, raw: bytes, mine: int, theirs: in
     program.wait()
 
 
-def last_look(lab: Bench) -> None:
+def last_look(lab: LabFixture) -> None:
     """A receiver that takes all and ends, in the moment in which the sender has asked whether it is still there."""
     name, pid = lab.name(), gone(lab)
     shared = Shared(lab, name, ring(64, 7000, receiver=pid))
-    sender = start(lab, "ring_send", name, 64, True, hold=[("kill", 0), ("syscall", 0)])
+    sender = start(lab, "ring_send", name, 64, True, stop_at=[("kill", 0), ("syscall", 0)])
     sender.close_input()
     looked = False
-    while lab.settle(sender) == "held":
+    while lab.settle(sender) == "stopped":
         call = sender.recorded()[-1]
         if shared.words[SENT] != 7000 and (call.name == "kill" or call.arguments[0] != Shared.number):
             looked, shared.words[TAKEN] = True, shared.words[SENT]
@@ -146,14 +146,14 @@ def last_look(lab: Bench) -> None:
             "the receiver took the end and was gone; `taken` was `sent` when kill() told so", run.ending)
 
 
-def start(lab: Bench, program: str, name: str, capacity: int, mine: bool, **options):
+def start(lab: LabFixture, program: str, name: str, capacity: int, mine: bool, **options):
     """Starts one of the two, the student's or the reference; a sender reads from a pipe."""
     words = [name, capacity] if program == "ring_send" else [name]
     options.setdefault("stdin", b"" if program == "ring_send" else None)
     return (lab.start if mine else lab.reference)(program, *words, **options)
 
 
-def join(lab: Bench, program: str, name: str, capacity: int, mine: bool, **options):
+def join(lab: LabFixture, program: str, name: str, capacity: int, mine: bool, **options):
     """Starts one of the two and waits until it has taken its place, or has ended."""
     started = start(lab, program, name, capacity, mine, **options)
     place = 4 * PLACE[program]
@@ -162,7 +162,7 @@ def join(lab: Bench, program: str, name: str, capacity: int, mine: bool, **optio
     return started
 
 
-def gone(lab: Bench) -> int:
+def gone(lab: LabFixture) -> int:
     """The pid of a process that was here and is not any more."""
     run = lab.reference("ring_send")
     run.wait()
@@ -186,7 +186,7 @@ def test_usage(lab):
         lab.run("ring_send", *words).require_usage()
 
 
-def conversation(lab: Bench, program: str, first: str) -> None:
+def conversation(lab: LabFixture, program: str, first: str) -> None:
     """A student's program with the reference peer, one of the two first; all lines have to arrive."""
     name, pair = lab.name(), {}
     for turn in first, PEER[first]:
@@ -213,7 +213,7 @@ def test_sender_to_reference_receiver(lab):
     """Every line that the sender reads arrives at an unrelated receiver at once and unchanged, whichever is first."""
     for first in PEER:
         conversation(lab, "ring_send", first)
-        lab.fresh()
+        lab.reset()
 
 
 @points(1, read="handout, The protocol: Messages, Waiting, The end")
@@ -221,7 +221,7 @@ def test_receiver_from_reference_sender(lab):
     """What an unrelated sender sends is printed at once and unchanged, whichever is first; then the name is gone."""
     for first in PEER:
         conversation(lab, "ring_recv", first)
-        lab.fresh()
+        lab.reset()
 
 
 @points(1, read="handout, The protocol: The ring")
@@ -239,7 +239,7 @@ def test_every_offset(lab):
         sender.close_input()
     for name, what, sender in zip(names, where, senders):
         require(lab.poll(lambda: sender.started.status is not None, 3),
-                what + "the sender has room for all, and ends without waiting for a receiver", sender.standing())
+                what + "the sender has room for all, and ends without waiting for a receiver", sender.describe_state())
         sender.wait().require_success()
         require_bytes(content_of(lab.object_bytes(name)), wanted, what + "the sender has put there")
     for begin, name in zip(begins, names):
@@ -256,7 +256,7 @@ def kept_waiting(*programs) -> float:
         raw = [file.read()]
     for program in programs:
         try:
-            raw.append(program.bench.box.read(f"/proc/{program.pid}/schedstat"))
+            raw.append(program.fixture.box.read(f"/proc/{program.pid}/schedstat"))
         except OSError:
             pass  # it has ended
     return sum(int(line.split()[1]) for line in raw) / 1e9
@@ -300,7 +300,7 @@ def carry(sender, receiver, content: bytes, seconds: float = 5) -> None:
     if arrived < len(content):
         ended = [line for one in (sender, receiver) if one.started.status is not None for line in one.wait().ending]
         require(False, f"{len(content)} bytes arrive", f"{arrived} bytes did, within {seconds:.0f} s", ended,
-                *sender.standing())
+                *sender.describe_state())
 
 
 @points(1, read="handout, The protocol")
@@ -318,7 +318,7 @@ def test_megabytes(lab):
         carry(pair["ring_send"], pair["ring_recv"], content)
         for ended in pair.values():
             require_bytes(ended.wait().require_success().stdout, b"", "nothing is printed after the last line")
-        lab.fresh()
+        lab.reset()
 
 
 @points(1, read="futex(2): FUTEX_WAIT, FUTEX_WAKE, FUTEX_PRIVATE_FLAG; handout, The protocol: Waiting")
@@ -334,11 +334,11 @@ def test_waits_asleep(lab):
             require(False, f"{program.name} waits as long as it takes for a peer that has not come yet",
                     "it ended when futex() had failed with ETIMEDOUT (this check made it fail)", program.wait().ending)
         program.wait_for_others(f"{program.name} waits on a futex that another process can wake")
-    slept, began = [program.stands().sleeps for program in waiting], time.monotonic()
+    slept, began = [program.state().sleeps for program in waiting], time.monotonic()
     lab.require_idle([(f"{program.name} waits", program) for program in waiting])
     seconds = time.monotonic() - began
     for program, before in zip(waiting, slept):
-        woke = program.stands().sleeps - before
+        woke = program.state().sleeps - before
         require(woke <= 80 * seconds, f"{program.name} sleeps until it is woken, and looks at its peer every 100 ms",
                 f"in {seconds * 1000:.0f} ms it woke up {woke} times")
     for program, shared, place, word, note in (waiting[0], objects[0], TAKEN, "taken", FULL_AT), \
@@ -347,20 +347,20 @@ def test_waits_asleep(lab):
                 f"{word} is {shared.words[place]}, {'full_at' if note == FULL_AT else 'empty_at'} {shared.words[note]}")
         require(lab.poll(lambda: shared.wake(place) == 1, 2), f"FUTEX_WAKE of `{word}` finds {program.name}",
                 "for 2 s it found nobody asleep there")
-    lab.fresh()
+    lab.reset()
 
     shared = Shared(lab, empty, ring(64, 0, empty_at=0))
     sender = join(lab, "ring_send", empty, 64, True)
     require(shared.is_woken_by(lab, SENT, lambda: sender.send(b"hello\n")), "ring_send wakes a receiver that sleeps",
-            f"for 3 s nobody did; sent is {shared.words[SENT]}, empty_at {shared.words[EMPTY_AT]}", *sender.standing())
+            f"for 3 s nobody did; sent is {shared.words[SENT]}, empty_at {shared.words[EMPTY_AT]}", *sender.describe_state())
     shared = Shared(lab, full, ring(64, 0, message(b"hello\n"), full_at=0))
     require(shared.is_woken_by(lab, TAKEN, lambda: join(lab, "ring_recv", full, 64, True)),
             "ring_recv wakes a sender that sleeps",
             f"for 3 s nobody did; taken is {shared.words[TAKEN]}, full_at {shared.words[FULL_AT]}")
-    lab.fresh()
+    lab.reset()
     loses_no_wake_up(lab, "ring_send", ring(64, 5000, b"x" * 60, empty_at=5060), SENT, TAKEN)
     loses_no_wake_up(lab, "ring_recv", ring(64, 6000, message(b"two\n"), sent=6006, full_at=6000), TAKEN, SENT)
-    lab.fresh()
+    lab.reset()
 
     name = lab.name()
     sender = join(lab, "ring_send", name, 1, True, stdin=b"a ring of 1 byte\n")
@@ -385,7 +385,7 @@ def fails(program, why: str, printed: bytes = b"") -> None:
 def test_peer_dies(lab):
     """When its peer is killed, the program fails within a second of waiting for it, and removes the name."""
     last_look(lab)
-    lab.fresh()
+    lab.reset()
     # kill() of a process of another user fails with EPERM: it is there.
     full, empty, another_users = lab.name(), lab.name(), ("kill", 0, errno.EPERM)
     lab.make_object(full, ring(64, receiver=1))
@@ -393,7 +393,7 @@ def test_peer_dies(lab):
     waiting = [start(lab, "ring_send", full, 64, True, stdin=b"z" * 99 + b"\n", fail=another_users),
                start(lab, "ring_recv", empty, 64, True, fail=another_users)]
     lab.settle(*waiting)
-    slept = [program.stands().sleeps for program in waiting]
+    slept = [program.state().sleeps for program in waiting]
     peers, mine, names = [], [], []
     for turn in "ring_recv", "ring_recv", "ring_send", "ring_recv", "ring_send":
         name = lab.name()
@@ -487,9 +487,9 @@ def test_failing_calls(lab):
 
     for program in PEER:
         lab.each_call_fails(lambda **fault: talk(program, **fault), "/shmlab")
-        lab.fresh()
+        lab.reset()
         talk(program, fail=[("munmap", 1, errno.EINVAL), ("shm_unlink", 1, errno.EACCES)]).require_each_failure_told()
-        lab.fresh()
+        lab.reset()
         name = lab.name()
         lab.make_object(name, ring(64, 100, message(b"hello\n") if program == "ring_recv" else b"", empty_at=100, full_at=100))
         mine = start(lab, program, name, 64, True, stdin=b"hello\n" if program == "ring_send" else None,
@@ -498,9 +498,9 @@ def test_failing_calls(lab):
         run = mine.wait()
         if any(call.injected for call in mine.calls):
             run.require_failure("futex", name, because="FUTEX_WAKE failed with EINVAL (this check made it fail)")
-        lab.fresh()
+        lab.reset()
     for line in b"hello\n", b"z" * 9999 + b"\n":
         run = talk("ring_recv", line, stdout="/dev/full")
         run.require_failure("/shmlab", "write", "flush", "stdout", because=f"stdout is full, and a line has {len(line)} bytes")
         require(not lab.objects(), "the name is gone when the output cannot be written", lab.objects())
-        lab.fresh()
+        lab.reset()

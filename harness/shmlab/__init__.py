@@ -2,7 +2,8 @@
 
 The way of a submission, one module a step: labs, native, kernel, calls, box, build, program, plugin, feedback, results.
 """
-from .plugin import points
-from .program import Bench, require, require_bytes
+from .judging.plugin import points
+from .judging.fixture import LabFixture
+from .judging.require import require, require_bytes
 
-__all__ = ["Bench", "points", "require", "require_bytes"]
+__all__ = ["LabFixture", "points", "require", "require_bytes"]

@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 from typing import Dict, List
 
-from . import box, kernel, native
-from .labs import LABS, ROOT, Lab, UserError, find, submitted_folder
+from .sandbox import box, kernel, native, tiers
+from .labs import LABS, ROOT, Lab, UserError, find, submitted_directory
 
 PROJECT_ID = ord("S")  # what the labs give to ftok()
 OBJECT_PREFIXES = ("shmlab", "sem.shmlab")  # what the handouts tell to begin names with
@@ -31,10 +31,10 @@ def _one_lab(word: str) -> Lab:
 # ---- watch ------------------------------------------------------------------------------------------------
 
 
-def _state(folder: Path) -> Dict[str, int]:
-    """Time of the last change of every source in a folder."""
+def _state(directory: Path) -> Dict[str, int]:
+    """Time of the last change of every source in a directory."""
     found = {}
-    for path in sorted(folder.glob("*.[ch]")):
+    for path in sorted(directory.glob("*.[ch]")):
         try:
             found[path.name] = path.stat().st_mtime_ns
         except FileNotFoundError:
@@ -44,20 +44,20 @@ def _state(folder: Path) -> Dict[str, int]:
 
 def watch(lab: Lab, submission: Path, options: List[str]) -> int:
     """Checks at once, and again after every save, until Ctrl-C."""
-    folder = submitted_folder(submission, lab) or submission
+    directory = submitted_directory(submission, lab) or submission
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     command = [sys.executable, "-m", "pytest", str(ROOT / "harness"), "--submission", str(submission),
                "--lab", lab.number, *options]
     try:
         while True:
-            before = _state(folder)
+            before = _state(directory)
             if sys.stdout.isatty():
                 print("\x1b[2J\x1b[H", end="", flush=True)
             status = subprocess.run(command).returncode
             if status == 4:
                 return 1  # a usage error does not go away by saving a file
-            print(f"\nwatching {os.path.relpath(folder)}: save a file to check again, Ctrl-C to stop", flush=True)
-            while _state(folder) == before:
+            print(f"\nwatching {os.path.relpath(directory)}: save a file to check again, Ctrl-C to stop", flush=True)
+            while _state(directory) == before:
                 time.sleep(0.2)
     except KeyboardInterrupt:
         print()
@@ -72,7 +72,7 @@ def hint(lab: Lab) -> int:
     hints = lab.hints()
     if not hints:
         raise UserError(f"lab {lab.number} has no hints: read its handout, labs/{lab.name}/README.md")
-    path = native.build_folder() / "hints.json"
+    path = native.build_directory() / "hints.json"
     try:
         shown = json.loads(path.read_text())
         assert isinstance(shown, dict)
@@ -121,9 +121,9 @@ def doctor() -> int:
         if cc != "musl-gcc":
             note += "; sanitizers " + ("work" if _works(cc, "-fsanitize=address,undefined") else "missing")
         rows.append((cc, note))
-    tier = box.choose_tier(None)
+    tier = tiers.choose_tier(None)
     rows.append(("tier", tier))
-    rows.append(("", box.describe_tier(tier)))
+    rows.append(("", tiers.describe_tier(tier)))
     shm = os.statvfs("/dev/shm")
     rows.append(("/dev/shm", f"{shm.f_frsize * shm.f_blocks >> 20} MiB, {shm.f_frsize * shm.f_bavail >> 20} MiB free; "
                              "each box has its own of 64 MiB" if tier == "namespaces" else "shared with everybody"))
@@ -184,11 +184,12 @@ def clean_ipc() -> int:
 
 
 def _grade(words: argparse.Namespace) -> int:
-    from . import grade, side_by_side  # the pages need Jinja2, which a student need not have
+    from .course import grade  # its pages need Jinja2, which a student need not have
+    from .judging import parallel
 
     if not words.source:
         raise UserError("say where the submissions are: make grade FROM=submissions OUT=results")
-    jobs = side_by_side.number_of_jobs(words.jobs)
+    jobs = parallel.number_of_jobs(words.jobs)
     native.find_compiler(words.cc)
     labs = [word for item in words.lab for word in item.replace(",", " ").split()]
     return grade.main(Path(words.source), Path(words.out), Path(words.course) if words.course else None, labs, words.cc,
@@ -198,7 +199,7 @@ def _grade(words: argparse.Namespace) -> int:
 def _hand_out(words: argparse.Namespace) -> int:
     from . import dist
 
-    out = Path(words.out) if words.out else native.build_folder()
+    out = Path(words.out) if words.out else native.build_directory()
     if words.command == "dist":
         path = dist.make_dist(out)
     else:
@@ -215,7 +216,7 @@ def main() -> int:
         sub = commands.add_parser(name)
         sub.add_argument("--lab", default="")
         if name == "watch":
-            sub.add_argument("--in", dest="folder", default=str(LABS))
+            sub.add_argument("--in", dest="directory", default=str(LABS))
             sub.add_argument("options", nargs="*")
     sub = commands.add_parser("grade")
     sub.add_argument("--from", dest="source", required=True)
@@ -241,7 +242,7 @@ def main() -> int:
         if words.command == "watch":
             lab = _one_lab(words.lab)
             options = [word for word in words.options if word not in ("--lab", words.lab)]
-            return watch(lab, Path(words.folder).resolve(), options)
+            return watch(lab, Path(words.directory).resolve(), options)
         if words.command == "hint":
             return hint(_one_lab(words.lab))
         if words.command == "bench":
@@ -253,7 +254,7 @@ def main() -> int:
         if words.command in ("dist", "gradescope"):
             return _hand_out(words)
         if words.command == "docs":
-            from . import docs
+            from .site import docs
 
             return docs.main(words.instructor)
         return doctor() if words.command == "doctor" else clean_ipc()

@@ -17,7 +17,8 @@ import time
 from pathlib import Path
 from typing import Callable, Dict, List, Tuple
 
-from . import box, calls, labs, native
+from . import labs
+from .sandbox import box, calls, native, tiers
 
 ROUNDS = 15
 
@@ -33,7 +34,7 @@ def _table(title: str, unit: str, measured: Dict[str, List[float]]) -> None:
 
 def start_up() -> None:
     """Starting a program that does nothing, in ways that isolate it more or less."""
-    tier = box.choose_tier(None)
+    tier = tiers.choose_tier(None)
 
     def plain() -> None:
         subprocess.run(["/bin/true"], close_fds=False)
@@ -68,26 +69,26 @@ def start_up() -> None:
 
 def spy_cost() -> None:
     """What the spy adds to a call, beside strace."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as directory:
         source = native.NATIVE / "calls_bench.c"
-        plain, spied = os.path.join(folder, "plain"), os.path.join(folder, "spied")
+        plain, spied = os.path.join(directory, "plain"), os.path.join(directory, "spied")
         wraps = "-Wl," + ",".join(f"--wrap={name}" for name in calls.WRAPPED)
         common = [native.host_compiler(), "-std=gnu17", "-O2", "-pthread", str(source)]
         subprocess.run([*common, "-o", plain, "-lrt"], check=True)
         subprocess.run([*common, str(native.spy_object(native.host_compiler())), wraps, "-o", spied, "-lrt"], check=True)
-        where = os.open(folder, os.O_RDONLY)
+        where = os.open(directory, os.O_RDONLY)
         calls.Ring(where).close()
         os.close(where)
 
         def run(command: List[str], rounds: int, environment: Dict[str, str]) -> Dict[str, float]:
-            text = subprocess.run([*command, str(rounds), os.path.join(folder, "file")], env={**os.environ, **environment}, check=True, text=True,
+            text = subprocess.run([*command, str(rounds), os.path.join(directory, "file")], env={**os.environ, **environment}, check=True, text=True,
                                   stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
             return {name: float(value) for name, value in (line.split() for line in text.splitlines())}
 
         rows: Dict[str, Dict[str, List[float]]] = {}
         for _ in range(ROUNDS):
             candidates = {"plain": run([plain], 5000, {}),
-                          "with the spy": run([spied], 5000, {"SHMLAB_RING": os.path.join(folder, "ring")})}
+                          "with the spy": run([spied], 5000, {"SHMLAB_RING": os.path.join(directory, "ring")})}
             if shutil.which("strace"):
                 candidates["under strace -f"] = run(["strace", "-f", "-o", "/dev/null", plain], 300, {})
             for candidate, figures in candidates.items():
@@ -124,7 +125,7 @@ def ring() -> None:
                                         or (line["to"] == "ring_spin" and line["of"] in WAYS)):
             print(f"  {line['size']:>6} B  {line['of'] + ' / ' + line['to']:<40} {line['median']:>8.3g} "
                   f"({line['least']:.3g} to {line['greatest']:.3g})")
-    target = native.build_folder() / "bench" / "ring.svg"
+    target = native.build_directory() / "bench" / "ring.svg"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(_chart(medians, sizes), encoding="utf-8")
     (target.parent / "ring.jsonl").write_text(done.stdout, encoding="utf-8")
@@ -171,7 +172,7 @@ def lab_times() -> None:
             for what in "compiled anew", "compiled before":
                 environment = {**os.environ, "SHMLAB_BUILD": empty}
                 if what == "compiled anew":  # but the harness's own programs are there, as on any second run
-                    shutil.copytree(native.build_folder() / "native", Path(empty, "native"))
+                    shutil.copytree(native.build_directory() / "native", Path(empty, "native"))
                 began = time.perf_counter()
                 done = subprocess.run([sys.executable, "-m", "pytest", str(labs.ROOT / "harness"), "--lab", lab.number, "--submission",
                                        str(labs.SOLUTIONS)], env=environment, stdout=subprocess.DEVNULL)

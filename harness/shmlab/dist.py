@@ -18,17 +18,16 @@ import zipfile
 from pathlib import Path
 from typing import Dict, List, Optional
 
-from . import native
-from .cohort import JUDGING
-from .labs import CHECKS, PEERS, ROOT, SOLUTIONS, Lab, UserError, all_labs
+from .sandbox import native
+from .labs import CHECKS, PEERS, ROOT, SOLUTIONS, Lab, UserError, all_labs, judging_modules
 
 NAME = "shared-memory-lab"
 _FILES = ["LICENSE", "compile_flags.txt", ".clang-format", ".editorconfig", ".gitignore", "harness/pytest.ini",
           "harness/conftest.py", "harness/setup.sh", "harness/native/box.c", "harness/native/spy.c",
           "harness/native/calls.def", "docs/compare.md"]
-_FOLDERS = ["labs", "harness/checks", "docs/figures"]
-_MODULES = ["__init__", "__main__", *JUDGING]
-_AUTOGRADER_MODULES = ["course", "intake", "cohort", "exports", "autograde"]
+_DIRECTORIES = ["labs", "harness/checks", "docs/figures"]
+_AUTOGRADER_MODULES = [Path(__file__).parent / "course" / f"{name}.py"
+                       for name in ("__init__", "course_file", "intake", "cohort", "exports", "autograde")]
 
 
 def _without(text: str, start: str, end: str) -> str:
@@ -74,18 +73,18 @@ def compile_peers(target: Path) -> None:
                 _compile(cc, "c17", SOLUTIONS / lab.name / f"{program}.c", here / library / lab.name / program)
 
 
-def students_edition(target: Path, more_modules: Optional[List[str]] = None) -> None:
+def students_edition(target: Path, more_modules: Optional[List[Path]] = None) -> None:
     """Writes the tree of the students' edition."""
     if not SOLUTIONS.is_dir():
         raise UserError("this is the students' edition already: it has no solutions to compile peers from")
     for name in _FILES:
         _copy(ROOT / name, target / name)
-    for name in _FOLDERS:
+    for name in _DIRECTORIES:
         for path in sorted((ROOT / name).rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
                 _copy(path, target / path.relative_to(ROOT))
-    for name in _MODULES + (more_modules or []):
-        _copy(ROOT / "harness" / "shmlab" / f"{name}.py", target / "harness" / "shmlab" / f"{name}.py")
+    for path in [*judging_modules(), Path(__file__).with_name("__main__.py"), *(more_modules or [])]:
+        _copy(path, target / path.relative_to(ROOT))
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     (target / "Makefile").write_text(_without(makefile, "# (not for students", "# not for students)"), encoding="utf-8")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -127,10 +126,10 @@ chmod 700 "${AUTOGRADER:-/autograder}/source"
 """
 
 _RUN = """#!/bin/bash
-# Gradescope runs this, as root, for every submission; see harness/shmlab/autograde.py.
+# Gradescope runs this, as root, for every submission; see harness/shmlab/course/autograde.py.
 set -eu
 cd "${AUTOGRADER:=/autograder}/source/lab"
-PYTHONPATH=harness exec /usr/bin/python3 -m shmlab.autograde "$AUTOGRADER/submission" "$AUTOGRADER/results/results.json"
+PYTHONPATH=harness exec /usr/bin/python3 -m shmlab.course.autograde "$AUTOGRADER/submission" "$AUTOGRADER/results/results.json"
 """
 
 
@@ -144,9 +143,9 @@ def make_gradescope(out: Path, course: Optional[Path], labs: List[str]) -> Path:
             (tree / name).write_text(text, encoding="utf-8")
             (tree / name).chmod(0o755)
         if course:
-            from . import course as courses
+            from .course.course_file import read_course
 
-            courses.read(course)  # what is wrong in it is better said here than there
+            read_course(course)  # what is wrong in it is better said here than there
             _copy(course, tree / "lab" / "course.ini")
         (tree / "lab" / "labs.txt").write_text(" ".join(labs) + "\n", encoding="utf-8")
         out.mkdir(parents=True, exist_ok=True)

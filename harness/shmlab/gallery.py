@@ -11,7 +11,7 @@ from .labs import HOSTILE, MISTAKES, ROOT, SOLUTIONS, VARIANTS, Lab, UserError, 
 
 
 @dataclass(frozen=True)
-class Exhibit:
+class Patch:
     """One patch. A mistake says what it looks like and which checks catch it; a variant is caught by none."""
 
     lab: Lab
@@ -21,42 +21,42 @@ class Exhibit:
     seen_as: str
     caught_by: Tuple[str, ...]
     sometimes_by: Tuple[str, ...] = ()  # and, as luck has it, by these: who comes first decides
-    needs_own_kernel: bool = False  # only a /dev/shm that is really full, or the like, shows this mistake
+    needs_private_ipc: bool = False  # only a /dev/shm that is really full, or the like, shows this mistake
 
     def __str__(self) -> str:
         return f"{self.lab.name}/{self.name}"
 
-    def apply(self, folder: Path) -> Path:
-        """Writes the patched programs below a folder. Gives the submission to check."""
-        target = folder / "solutions" / self.lab.name
+    def apply(self, directory: Path) -> Path:
+        """Writes the patched programs below a directory. Gives the submission to check."""
+        target = directory / "solutions" / self.lab.name
         target.mkdir(parents=True)
         for source in (ROOT / "solutions" / self.lab.name).iterdir():
             (target / source.name).write_bytes(source.read_bytes())
         done = subprocess.run(["patch", "-p1", "--quiet", "--fuzz=0", "--no-backup-if-mismatch", "-i", str(self.path)],
-                              cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+                              cwd=directory, stdin=subprocess.DEVNULL, capture_output=True, text=True)
         if done.returncode != 0:
             raise UserError(f"{self.path.relative_to(ROOT)} does not fit the solution: {done.stdout.strip()}")
-        return folder / "solutions"
+        return directory / "solutions"
 
 
-def _read(lab: Lab, path: Path) -> Exhibit:
+def _read(lab: Lab, path: Path) -> Patch:
     head = path.read_text(encoding="utf-8").split("\n--- ", 1)[0]
     field: Dict[str, str] = dict(re.findall(r"^([A-Z][a-z ]+): (.+)$", head, re.M))
     title = field.get("Mistake") or field.get("Variant") or ""
     caught, sometimes = (tuple(re.findall(r"\w+", field.get(name, ""))) for name in ("Caught by", "Sometimes by"))
-    return Exhibit(lab, path.stem, path, title, field.get("Seen as", ""), caught, sometimes, "Needs" in field)
+    return Patch(lab, path.stem, path, title, field.get("Seen as", ""), caught, sometimes, "Needs" in field)
 
 
-def _all(folder: Path) -> List[Exhibit]:
-    return [_read(lab, path) for lab in all_labs() for path in sorted((folder / lab.name).glob("*.patch"))]
+def _all(directory: Path) -> List[Patch]:
+    return [_read(lab, path) for lab in all_labs() for path in sorted((directory / lab.name).glob("*.patch"))]
 
 
-def mistakes() -> List[Exhibit]:
+def mistakes() -> List[Patch]:
     """Every known wrong program, lab by lab."""
     return _all(MISTAKES)
 
 
-def variants() -> List[Exhibit]:
+def variants() -> List[Patch]:
     """Every right program that is unlike the solution."""
     return _all(VARIANTS)
 
@@ -78,18 +78,18 @@ class Attack:
     def __str__(self) -> str:
         return self.path.stem
 
-    def is_told(self, text: str) -> bool:
+    def is_reported(self, text: str) -> bool:
         """Whether its student reads in the text what is to be said."""
         return not self.says or any(words in text for words in self.says)
 
-    def apply(self, folder: Path) -> Path:
+    def apply(self, directory: Path) -> Path:
         """Writes the lab's solution with the hostile program in its place. Gives the submission to check."""
-        target = folder / "labs" / self.lab.name
+        target = directory / "labs" / self.lab.name
         target.mkdir(parents=True)
         for source in [*(SOLUTIONS / self.lab.name).iterdir(), *HOSTILE.glob("*.h")]:
             (target / source.name).write_bytes(source.read_bytes())
         (target / f"{self.program}.c").write_bytes(self.path.read_bytes())
-        return folder
+        return directory
 
 
 def _read_attack(path: Path, labs: Dict[str, Lab]) -> Attack:

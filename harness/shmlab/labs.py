@@ -1,4 +1,4 @@
-"""Finds the labs and reads what their folders say. No list of labs is kept anywhere: the folders are the list."""
+"""Finds the labs and reads what their directories say. No list of labs is kept anywhere: the directories are the list."""
 from __future__ import annotations
 
 import ast
@@ -16,6 +16,13 @@ CHECKS = ROOT / "harness" / "checks"
 MISTAKES = ROOT / "harness" / "mistakes"
 VARIANTS = ROOT / "harness" / "variants"
 HOSTILE = ROOT / "harness" / "hostile"
+
+
+def judging_modules() -> List[Path]:
+    """The modules that decide a verdict, which each edition has and on which each kept outcome depends."""
+    package = Path(__file__).resolve().parent
+    return [package / "__init__.py", package / "labs.py", package / "results.py",
+            *sorted((package / "sandbox").glob("*.py")), *sorted((package / "judging").glob("*.py"))]
 
 
 class UserError(Exception):
@@ -41,13 +48,13 @@ class Lab:
     programs: Tuple[str, ...]
 
     @property
-    def folder(self) -> Path:
-        """The folder with the handout and the unfinished programs."""
+    def directory(self) -> Path:
+        """The directory with the handout and the unfinished programs."""
         return LABS / self.name
 
     @property
     def handout(self) -> str:
-        return (self.folder / "README.md").read_text(encoding="utf-8")
+        return (self.directory / "README.md").read_text(encoding="utf-8")
 
     def section(self, heading: str) -> str:
         """The text of one section of the handout, without its heading."""
@@ -82,28 +89,28 @@ def _checks(name: str) -> Tuple[Check, ...]:
     return tuple(found)
 
 
-def _read(folder: Path) -> Optional[Lab]:
-    match = re.fullmatch(r"(\d\d)_\w+", folder.name)
-    if not match or not (folder / "README.md").is_file():
+def _read(directory: Path) -> Optional[Lab]:
+    match = re.fullmatch(r"(\d\d)_\w+", directory.name)
+    if not match or not (directory / "README.md").is_file():
         return None
-    with open(folder / "README.md", encoding="utf-8") as handout:
+    with open(directory / "README.md", encoding="utf-8") as handout:
         title = re.sub(r"^#\s*(Lab \d+: )?", "", handout.readline()).strip()
-    programs = tuple(sorted(path.stem for path in folder.glob("*.c")))
-    if (SOLUTIONS / folder.name).is_dir():
+    programs = tuple(sorted(path.stem for path in directory.glob("*.c")))
+    if (SOLUTIONS / directory.name).is_dir():
         # A student may have deleted or added files in labs/; the solutions know what a lab consists of.
-        programs = tuple(sorted(path.stem for path in (SOLUTIONS / folder.name).glob("*.c")))
-    return Lab(match.group(1), folder.name, title, programs)
+        programs = tuple(sorted(path.stem for path in (SOLUTIONS / directory.name).glob("*.c")))
+    return Lab(match.group(1), directory.name, title, programs)
 
 
 @lru_cache(maxsize=None)
 def all_labs() -> Tuple[Lab, ...]:
     """Every lab, in order."""
-    found = (_read(folder) for folder in sorted(LABS.iterdir()) if folder.is_dir())
+    found = (_read(directory) for directory in sorted(LABS.iterdir()) if directory.is_dir())
     return tuple(lab for lab in found if lab)
 
 
 def find(word: str) -> Lab:
-    """The lab that a person means by "5", "05", "05_sysv_create", "sysv_create" or a path to its folder."""
+    """The lab that a person means by "5", "05", "05_sysv_create", "sysv_create" or a path to its directory."""
     wanted = word.rstrip("/").rsplit("/", 1)[-1]
     labs = all_labs()
     for lab in labs:
@@ -112,11 +119,11 @@ def find(word: str) -> Lab:
     raise UserError(f"there is no lab '{word}': the labs are {' '.join(lab.number for lab in labs)}")
 
 
-def submitted_folder(submission: Path, lab: Lab) -> Optional[Path]:
+def submitted_directory(submission: Path, lab: Lab) -> Optional[Path]:
     """Where in a submission the files of one lab are: DIR/NN_name, DIR/labs/NN_name, or DIR itself."""
-    for folder in (submission / lab.name, submission / "labs" / lab.name):
-        if folder.is_dir():
-            return folder
+    for directory in (submission / lab.name, submission / "labs" / lab.name):
+        if directory.is_dir():
+            return directory
     if submission.name == lab.name or any((submission / f"{program}.c").exists() for program in lab.programs):
         return submission
     return None

@@ -1,8 +1,8 @@
 """What several tests need."""
-import course
+import running
 import pytest
 
-from shmlab import box
+from shmlab.sandbox import tiers
 
 TIERS = ["namespaces", "host"]
 
@@ -10,7 +10,7 @@ TIERS = ["namespaces", "host"]
 @pytest.fixture(params=TIERS)
 def tier(request):
     """Each tier in turn; the better one may be refused here, which the tests then say."""
-    if request.param == "namespaces" and box.choose_tier("auto") != "namespaces":
+    if request.param == "namespaces" and tiers.choose_tier("auto") != "namespaces":
         pytest.fail("this machine refuses namespaces, so the box cannot be tested")
     return request.param
 
@@ -26,7 +26,7 @@ def pytest_collection_modifyitems(config, items):
 
     Only one harness at a time may do that, and two would wait in turn.
     """
-    if not course.FULL and not config.option.keyword and not any("::" in word for word in config.args):
+    if not running.FULL and not config.option.keyword and not any("::" in word for word in config.args):
         left_out = [item for item in items if item.get_closest_marker("full")]
         items[:] = [item for item in items if not item.get_closest_marker("full")]
         config.hook.pytest_deselected(items=left_out)

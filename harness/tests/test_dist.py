@@ -19,10 +19,10 @@ def archive(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def edition(archive, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("edition")
+    directory = tmp_path_factory.mktemp("edition")
     with tarfile.open(archive) as packed:
-        packed.extractall(folder)
-    return folder / dist.NAME
+        packed.extractall(directory)
+    return directory / dist.NAME
 
 
 def plain(line):
@@ -67,8 +67,8 @@ def test_the_same_tree_gives_the_same_archive(archive, tmp_path):
     assert dist.make_dist(tmp_path).read_bytes() == archive.read_bytes()
 
 
-def make(folder, *words):
-    done = subprocess.run(["make", "--no-print-directory", *words], cwd=folder, stdin=subprocess.DEVNULL,
+def make(directory, *words):
+    done = subprocess.run(["make", "--no-print-directory", *words], cwd=directory, stdin=subprocess.DEVNULL,
                           capture_output=True, text=True, timeout=120,
                           env={key: value for key, value in os.environ.items() if key != "PYTHONPATH"})
     return done.returncode, done.stdout + done.stderr

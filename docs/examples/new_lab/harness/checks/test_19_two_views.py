@@ -14,8 +14,8 @@ def test_usage(lab):
 @points(3, read="mmap(2); handout, Background")
 def test_two_views(lab):
     """The page is mapped twice, at two addresses, once to write and once only to read."""
-    program = lab.start("two_views", "hello", hold=("mmap", 2))
-    program.held()
+    program = lab.start("two_views", "hello", stop_at=("mmap", 2))
+    program.wait_stopped()
     views = [mapping for mapping in program.shared_maps() if mapping.name.startswith("/memfd:")]
     require(sorted(view.flags for view in views) == ["r--s", "rw-s"] and len({view.inode for view in views}) == 1,
             "two lines of /proc/PID/maps with one inode, `rw-s` and `r--s`", views)

@@ -1,0 +1,136 @@
+"""The one optional file of a course: which labs count, how much, until when, and what becomes of what comes late.
+
+    [course]
+    title = Operating systems, autumn
+    labs = 01 02 05            ; default: all
+    late per day = 10          ; per cent of the points that each day begun costs; default: 0
+    grace = 15                 ; minutes after the deadline that cost nothing; default: 0
+    last day = 5               ; after so many days late nothing counts; default: never
+    canvas = Labs (4711)       ; name and id of the assignment in Canvas; default: the title
+
+    [weights]
+    05 = 2                     ; lab 05 counts twice
+    05 test_usage = 0          ; this check of it does not count
+
+    [due]
+    05 = 2026-11-20 23:59      ; local time
+
+    [handed in]
+    ada = 2026-11-21 08:30     ; default: when the newest file of the lab was written
+"""
+from __future__ import annotations
+
+import configparser
+import math
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Dict, List, Optional, Tuple
+
+from ..labs import Lab, UserError, all_labs, find
+
+_KNOWN = {"course": ("title", "labs", "late per day", "grace", "last day", "canvas"), "weights": None, "due": None,
+          "handed in": None}
+
+
+@dataclass
+class Course:
+    """What counts in a course. Times are seconds since the epoch."""
+
+    title: str = "Shared Memory Lab"
+    labs: List[Lab] = field(default_factory=lambda: list(all_labs()))
+    late_per_day: float = 0.0
+    grace: float = 0.0  # minutes
+    last_day: float = math.inf
+    canvas: str = ""
+    lab_weights: Dict[str, float] = field(default_factory=dict)
+    check_weights: Dict[Tuple[str, str], float] = field(default_factory=dict)
+    due: Dict[str, float] = field(default_factory=dict)
+    handed_in: Dict[str, float] = field(default_factory=dict)
+
+    def worth(self, lab: Lab, check: str, points: float) -> float:
+        """What a check of so many points counts in this course."""
+        return points * self.lab_weights.get(lab.name, 1.0) * self.check_weights.get((lab.name, check), 1.0)
+
+    def days_late(self, lab: Lab, when: Optional[float]) -> int:
+        """How many days after the deadline, each one begun counted; 0 for what is in time or has no deadline."""
+        due = self.due.get(lab.name)
+        if due is None or when is None or when <= due + self.grace * 60:
+            return 0
+        return math.ceil((when - due) / 86400)
+
+    def late_factor(self, days: int) -> float:
+        """What part of the points is left after so many days, 0.0 to 1.0."""
+        return 0.0 if days > self.last_day else max(0.0, 1.0 - days * self.late_per_day / 100)
+
+
+def read_course(path: Path, labs: Optional[List[Lab]] = None) -> Course:
+    """Reads a course's file. Whatever is not understood is an error of one line."""
+    parser = configparser.ConfigParser(inline_comment_prefixes=(";", "#"), interpolation=None, delimiters=("=",))
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    try:
+        parser.read_string(path.read_text(encoding="utf-8-sig"), source=str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read the course's file {path}: {error}") from None
+    except configparser.Error as error:
+        raise UserError(f"{path}: {' '.join(str(error).split())}") from None
+
+    def wrong(section: str, key: str, why: str) -> UserError:
+        return UserError(f"{path}, [{section}] {key}: {why}")
+
+    def number(section: str, key: str, default: float) -> float:
+        text = parser.get(section, key, fallback="") if parser.has_section(section) else ""
+        if not text:
+            return default
+        try:
+            value = float(text)
+        except ValueError:
+            raise wrong(section, key, f"'{text}' is not a number") from None
+        if value < 0 or not math.isfinite(value):
+            raise wrong(section, key, f"{text} is below zero or without end")
+        return value
+
+    def moment(section: str, key: str) -> float:
+        text = parser.get(section, key)
+        try:
+            return datetime.fromisoformat(text).timestamp()
+        except ValueError:
+            raise wrong(section, key, f"'{text}' is no time; write it as 2026-11-20 23:59") from None
+
+    def lab_named(section: str, word: str) -> Lab:
+        try:
+            return find(word)
+        except UserError as error:
+            raise wrong(section, word, str(error)) from None
+
+    for section in parser.sections():
+        if section not in _KNOWN:
+            raise UserError(f"{path}: there is no section [{section}]: it is one of "
+                            + ", ".join(f"[{name}]" for name in _KNOWN))
+        known = _KNOWN[section]
+        for key in parser[section]:
+            if known is not None and key not in known:
+                raise wrong(section, key, f"is unknown: it is one of {', '.join(known)}")
+    course = Course(title=parser.get("course", "title", fallback="Shared Memory Lab"),
+                    late_per_day=number("course", "late per day", 0.0), grace=number("course", "grace", 0.0),
+                    last_day=number("course", "last day", math.inf), canvas=parser.get("course", "canvas", fallback=""))
+    words = parser.get("course", "labs", fallback="").replace(",", " ").split()
+    if words:
+        course.labs = [lab_named("course", word) for word in words]
+    if labs:
+        course.labs = labs
+    for key in parser["weights"] if parser.has_section("weights") else []:
+        word, _, check = key.partition(" ")
+        lab, weight = lab_named("weights", word), number("weights", key, 1.0)
+        if not check:
+            course.lab_weights[lab.name] = weight
+        elif check in [one.name for one in lab.checks()]:
+            course.check_weights[lab.name, check] = weight
+        else:
+            raise wrong("weights", key, f"lab {lab.number} has no check '{check}'; it has "
+                        + ", ".join(one.name for one in lab.checks()))
+    for key in parser["due"] if parser.has_section("due") else []:
+        course.due[lab_named("due", key).name] = moment("due", key)
+    for key in parser["handed in"] if parser.has_section("handed in") else []:
+        course.handed_in[key] = moment("handed in", key)
+    return course

@@ -1,0 +1,106 @@
+"""Makes the calls of a student's program fail: which error each call can have, and the check that goes through all."""
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING, Callable, Dict, List, Sequence, Tuple, Union
+
+from .require import require
+from .run import Run
+
+if TYPE_CHECKING:
+    from .fixture import LabFixture
+
+StopAt = Union[str, Tuple[str, int], Tuple[str, int, str]]
+Fail = Union[Tuple[str, int, int], Tuple[str, int, int, str]]
+
+# A plausible reason for each call that a check may make fail.
+FAILURES: Dict[str, int] = {
+    "ftok": errno.ENOENT, "shmget": errno.ENOSPC, "shmat": errno.ENOMEM, "shmdt": errno.EINVAL,
+    "shmctl": errno.EPERM, "shm_open": errno.EMFILE, "shm_unlink": errno.EACCES, "memfd_create": errno.EMFILE,
+    "ftruncate": errno.EFBIG, "posix_fallocate": errno.ENOSPC, "mmap": errno.ENOMEM, "munmap": errno.EINVAL,
+    "mprotect": errno.ENOMEM, "msync": errno.EIO, "sem_open": errno.EMFILE, "sem_close": errno.EINVAL,
+    "sem_unlink": errno.EACCES, "sem_init": errno.ENOSYS, "sem_destroy": errno.EINVAL, "sem_wait": errno.EINVAL,
+    "sem_timedwait": errno.EINVAL, "sem_post": errno.EOVERFLOW, "pthread_mutexattr_init": errno.ENOMEM,
+    "pthread_mutexattr_setpshared": errno.EINVAL, "pthread_mutexattr_setrobust": errno.EINVAL,
+    "pthread_mutex_init": errno.EAGAIN, "pthread_mutex_lock": errno.EINVAL, "pthread_mutex_unlock": errno.EPERM,
+    "pthread_mutex_consistent": errno.EINVAL, "pthread_mutex_destroy": errno.EBUSY,
+    "pthread_condattr_init": errno.ENOMEM, "pthread_condattr_setpshared": errno.EINVAL,
+    "pthread_condattr_setclock": errno.EINVAL, "pthread_cond_init": errno.EAGAIN, "pthread_cond_wait": errno.EPERM,
+    "pthread_cond_timedwait": errno.EPERM, "pthread_cond_signal": errno.EINVAL,
+    "pthread_cond_broadcast": errno.EINVAL, "pthread_cond_destroy": errno.EBUSY, "pthread_create": errno.EAGAIN,
+    "open": errno.EMFILE, "close": errno.EIO, "fstat": errno.EIO, "fcntl": errno.ENOLCK, "flock": errno.ENOLCK,
+    "link": errno.EMLINK, "linkat": errno.EMLINK, "rename": errno.EACCES, "unlink": errno.EACCES,
+    "socket": errno.EMFILE, "bind": errno.EACCES, "listen": errno.EOPNOTSUPP, "accept": errno.EMFILE,
+    "connect": errno.ECONNREFUSED, "sendmsg": errno.ECONNRESET, "recvmsg": errno.ECONNRESET,
+    "fork": errno.EAGAIN, "wait": errno.EINVAL, "waitpid": errno.EINVAL, "waitid": errno.EINVAL,
+    "execve": errno.EACCES, "execv": errno.EACCES, "execvp": errno.EACCES, "execl": errno.EACCES,
+    "execlp": errno.EACCES,
+}
+
+MOST_FAILURES = 6  # of one call
+
+REMOVERS = ("shmctl", "shm_unlink", "sem_unlink", "unlink", "wait", "waitpid", "waitid")
+
+
+def each_call_fails(lab: "LabFixture", scenario: Callable[..., Run], names: Sequence[str], skip: Sequence[str],
+                    only: Sequence[str]) -> None:
+    """See LabFixture.each_call_fails()."""
+    first = scenario().require_success()
+    program = lab.history[-1]
+    made: List[Tuple[str, int]] = []
+    for call in program.calls:
+        if call.pid == program.pid and call.name in FAILURES and call.name not in skip and (
+                not only or call.name in only):
+            nth = 1 + sum(name == call.name for name, _ in made)
+            # A program that calls in a loop calls for ever: its first calls tell what it does about a failure.
+            if nth <= MOST_FAILURES:
+                made.append((call.name, nth))
+    require(made or only, "the program makes calls that can fail", "the spy has recorded none")
+    for name, nth in made:
+        lab.reset()
+        lab.history.clear()
+        number = FAILURES[name]
+        run = scenario(fail=(name, nth, number))
+        program = lab.history[-1]
+        calls = program.calls
+        began = [call.result for call in calls if call.name == "start" and call.pid == program.pid]
+        require(began[:1] in ([], [len(program.rules)]),
+                "the program leaves alone what tells the spy which call to make fail", run.ending)
+        if not lab._ring or not lab._ring.injected:
+            # It did not come to that call, so that nothing has failed, and it has to end as it did before.
+            require(run.exit_status == 0 and len(run.left_behind.lines) == len(first.left_behind.lines),
+                    "the program does the same as before when no call fails", run.ending, run.left_behind.lines)
+            continue
+        times = "" if nth == 1 else f" the {nth}{'nd' if nth == 2 else 'rd' if nth == 3 else 'th'} time"
+        story = f"{name}() failed{times} with {errno.errorcode[number]} (this check made it fail)"
+        require(run.exit_status == 1, "the program notices the failure and ends with exit status 1", story, run.ending)
+        require(run.says((name, name.split("attr_")[-1], *names)),
+                f"a message on stderr that names the call ({name}) or what it was about", story, run.ending)
+        require(not run.other_reason(number), "the reason in the message, if it gives one, is the true one: "
+                f"{os.strerror(number)}", story, run.ending)
+        # What takes things back may itlab have been the call that failed.
+        if name not in REMOVERS:
+            require(not run.left_behind.lines, "the program takes back what it had made before it gives up", story,
+                    run.left_behind.lines)
+
+
+def rules_of(stop_at: object, fail: object) -> List[str]:
+    """The rules, as the spy reads them, for the options `stop_at` and `fail` of LabFixture.start()."""
+    return [_stop_rule(item) for item in _as_list(stop_at)] + [_fail_rule(item) for item in _as_list(fail)]
+
+
+def _as_list(item: object) -> List:
+    if item is None:
+        return []
+    return list(item) if isinstance(item, list) else [item]
+
+
+def _stop_rule(item: StopAt) -> str:
+    name, nth, who = (item, 1, "p") if isinstance(item, str) else (*item, "p")[:3]
+    return f"hold {name} {nth} {who}"
+
+
+def _fail_rule(item: Fail) -> str:
+    name, nth, number, who = (*item, "p")[:4]
+    return f"fail {name} {nth} {number} {who}"

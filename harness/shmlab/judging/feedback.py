@@ -1,0 +1,189 @@
+"""What a student sees: for each check its sentence, and for each failure what was expected, what the kernel
+showed, what was called, where to read on, and how to see it by hand. Never a traceback."""
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import sys
+import textwrap
+from typing import List, Optional, TextIO
+
+from ..sandbox.box import Box
+from ..sandbox.build import compile_command
+from ..sandbox.calls import Call, with_places
+from ..labs import Lab, submitted_directory
+from .fixture import LabFixture
+from .program import Program
+from ..results import ERROR, FAILED, PASSED, Outcome, plain
+
+_STYLES = {"green": "32", "red": "31", "yellow": "33", "bold": "1", "faint": "2"}
+_QUIET = ("start", "end")
+MOST_CALLS = 12
+
+
+class Page:
+    """Where the feedback is written: coloured on a terminal, plain text elsewhere."""
+
+    def __init__(self, stream: Optional[TextIO] = None) -> None:
+        self.stream = stream or sys.stdout
+        self.colour = bool(getattr(self.stream, "isatty", lambda: False)()) and "NO_COLOR" not in os.environ \
+            and os.environ.get("TERM") != "dumb"
+        self.width = max(60, min(shutil.get_terminal_size((110, 24)).columns, 120))
+
+    def style(self, text: str, *styles: str) -> str:
+        if not self.colour or not styles:
+            return text
+        return f"\x1b[{';'.join(_STYLES[s] for s in styles)}m{text}\x1b[0m"
+
+    def line(self, text: str = "") -> None:
+        encoding = getattr(self.stream, "encoding", None) or "utf-8"
+        self.stream.write(text.encode(encoding, "replace").decode(encoding) + "\n")
+        self.stream.flush()
+
+    def wrapped(self, label: str, text: str, *styles: str) -> None:
+        """A labelled text, its further lines below the first."""
+        indent = " " * 12
+        lines = textwrap.wrap(text, self.width - len(indent) - 10, break_long_words=False, break_on_hyphens=False)
+        for number, line in enumerate(lines or [""]):
+            head = f"{label:<9}" if number == 0 else " " * 9
+            self.line(indent + self.style(head, "faint") + " " + self.style(line, *styles))
+
+    def plain(self, label: str, lines: List[str]) -> None:
+        """Labelled lines that stay as they are."""
+        for number, line in enumerate(lines):
+            head = f"{label:<9}" if number == 0 else " " * 9
+            self.line(" " * 12 + self.style(head, "faint") + " " + line)
+
+
+def show_heading(page: Page, lab: Lab, warnings: List[str]) -> None:
+    page.line()
+    page.line(page.style(f"Lab {lab.number}  {lab.title}", "bold"))
+    if warnings:
+        page.plain("warning", [plain(line) for text in warnings for line in text.splitlines()][:12])
+
+
+def show_outcome(page: Page, outcome: Outcome, previous: Optional[Outcome]) -> None:
+    """One check. What is the same as for the check before is not said again."""
+    word, style = {PASSED: ("pass", "green"), FAILED: ("FAIL", "red"), ERROR: ("ERROR", "yellow")}[outcome.status]
+    score = f"{outcome.score}/{outcome.points}"
+    lines = textwrap.wrap(outcome.sentence, page.width - 13) or [""]
+    page.line(f"  {page.style(f'{word:<5}', style)}{score:>4} {lines[0]}")
+    for line in lines[1:]:
+        page.line(" " * 12 + line)
+    if outcome.status == PASSED:
+        return
+    same = previous is not None and (previous.expected, previous.saw) == (outcome.expected, outcome.saw)
+    if same:
+        page.plain("", [page.style("as above", "faint")])
+    else:
+        page.wrapped("expected", outcome.expected)
+        page.plain("but", outcome.saw[:16])
+        if outcome.calls:
+            page.plain("calls", outcome.calls)
+    if outcome.read and not same:
+        page.wrapped("read", outcome.read)
+    if outcome.by_hand and not same:
+        page.plain("by hand", [outcome.by_hand])
+
+
+def show_score(page: Page, lab: Lab, outcomes: List[Outcome]) -> None:
+    score, maximum = sum(o.score for o in outcomes), sum(o.points for o in outcomes)
+    style = "green" if score == maximum else "red" if score == 0 else "yellow"
+    page.line("  " + page.style(f"{score} of {maximum} points", "bold", style))
+    if score < maximum and lab.hints():
+        page.line("  " + page.style(f"stuck? `make hint LAB={lab.number}`; the handout is labs/{lab.name}/README.md",
+                                    "faint"))
+
+
+def show_board(page: Page, rows: List[List[str]], score: int, maximum: int) -> None:
+    """The score board of several labs: rows of number, title, score, maximum."""
+    page.line()
+    for number, title, got, most in rows:
+        bar = "#" * round(20 * int(got) / max(1, int(most)))
+        page.line(f"  {number}  {title:<48.48} {got:>3}/{most:<3} {page.style(f'{bar:<20}', 'green')}")
+    page.line("  " + page.style(f"{score} of {maximum} points", "bold"))
+
+
+# ---- collecting what there is to say about a failure --------------------------------------------------------
+
+
+def recent_calls(fixture: LabFixture) -> List[str]:
+    """The last calls of the program that a failure is about, each with its line in the source."""
+    program = fixture.subject
+    if not program:
+        return []
+    if not program.calls:
+        program.calls = program.recorded()
+    groups: List[List[Call]] = []
+    for call in program.calls:
+        if call.name in _QUIET:
+            continue
+        last = groups[-1][-1] if groups else None
+        if last and (last.pid, last.where, last.error) == (call.pid, call.where, call.error):
+            groups[-1].append(call)  # a loop: say it once
+        else:
+            groups.append([call])
+    omitted = max(0, len(groups) - MOST_CALLS)
+    counts = [len(group) for group in groups[omitted:]]
+    shown = _with_source_lines(fixture, program, [group[-1] for group in groups[omitted:]])
+    several = len({call.pid for call in shown}) > 1
+    width = max((len(call.place) for call in shown), default=0)
+    lines = [f"(and {sum(map(len, groups[:omitted]))} before)"] if omitted else []
+    for call, count in zip(shown, counts):
+        lines.append(_call_line(call, width, several) + (f"   ({count} times)" if count > 1 else ""))
+    return lines or ["none that this lab is about"]
+
+
+def _call_line(call: Call, width: int, several: bool) -> str:
+    process = f"[{call.pid}] " if several else ""
+    return f"{call.place:<{width}}  {process}{call}" if width else f"{process}{call}"
+
+
+_BY_STRACE = {"shmget", "shmat", "shmdt", "shmctl", "ftruncate", "munmap", "mmap", "fork"}
+
+
+def reproduce(fixture: LabFixture) -> str:
+    """Commands for the lab's directory that show the same."""
+    program = fixture.subject
+    if not program:
+        return ""
+    if fixture.in_student_layout and fixture.cc == "cc" and not fixture.san:
+        steps = [f"make {fixture.lab.number}", f"cd build/labs/{fixture.lab.name}"]
+    else:
+        directory = submitted_directory(fixture.submission, fixture.lab)
+        steps = [f"cd {directory}", " ".join(compile_command(program.name, fixture.cc, fixture.san))]
+    steps += [*(f"touch {name}" for name in sorted(fixture.files)), program.by_hand]
+    # A failure that was asked for is what matters, else the call at which it was stopped.
+    rules = sorted((rule.split(" ") for rule in program.rules), key=lambda rule: rule[0] != "fail")
+    if rules and rules[0][0] == "hold" and rules[0][1] not in ("end", "store"):
+        steps[-1] = f"gdb -ex start -ex 'break {rules[0][1]}' -ex continue -ex finish --args {steps[-1]}"
+    elif rules and rules[0][0] == "fail" and rules[0][1] in _BY_STRACE:
+        name = {"mmap": "mmap", "fork": "clone"}.get(rules[0][1], rules[0][1])
+        steps[-1] = (f"strace -f -e trace={name} -e inject={name}:error={errno.errorcode[int(rules[0][3])]}"
+                     f":when={'last' if name == 'mmap' else rules[0][2]} {steps[-1]}").replace(":when=last", "")
+    made = {call.name for call in fixture.read_calls() or program.calls}
+    steps += ["ipcs -m"] if "shmget" in made else ["ls -l /dev/shm"] if "shm_open" in made else []
+    return "; ".join(steps)
+
+
+def _with_source_lines(fixture: LabFixture, program: Program, calls: List[Call]) -> List[Call]:
+    """The calls with "file.c:31" where the debug information tells."""
+    if not calls:
+        return calls
+    wheres = sorted({call.where for call in calls})
+    base = 0
+    with open(program.built.path, "rb") as file:
+        if file.read(18)[16:18] == b"\x02\x00":  # ET_EXEC: not position-independent, usually at this address
+            base = 0x400000
+    try:
+        with Box(fixture.tier) as box:
+            box.put(program.built.program, program.built.path.read_bytes())
+            words = ["addr2line", "-s", "-e", program.built.program, *(hex(where + base - 1) for where in wheres)]
+            run = box.start(words, wall_ms=3000)
+            box.wait(run, 4)
+            lines = run.output[1].decode("utf-8", "replace").splitlines()
+    except Exception:  # the record is worth showing without places, too
+        return calls
+    known = {w: line.split(" ")[0] for w, line in zip(wheres, lines) if not line.startswith("?")}
+    return with_places(calls, known)

@@ -1,0 +1,381 @@
+"""The pytest plugin: options, which checks run, the `lab` fixture, points, and the student's view.
+
+    pytest harness --lab 05 --submission DIR -k outlives --junitxml=r.xml
+"""
+from __future__ import annotations
+
+import os
+import errno
+import re
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any, Iterator, List, Optional, Tuple
+
+import pytest
+from _pytest.terminal import TerminalReporter
+
+from .. import labs, results
+from ..sandbox import box, native, tiers
+from . import feedback, parallel
+from ..sandbox.box import BoxRefused
+from ..sandbox.build import BuildProblem, Built, build
+from ..labs import Lab, UserError
+from .fixture import LabFixture
+from .require import CheckFailed
+from ..results import ERROR, FAILED, Outcome
+
+
+def points(number: int, read: str = "") -> pytest.MarkDecorator:
+    """How many points a check is worth, and where a student reads on who does not pass it."""
+    return pytest.mark.points(number, read=read)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("shared memory lab")
+    group.addoption("--lab", action="append", default=[], metavar="NN", help="check this lab (may be repeated)")
+    group.addoption("--submission", metavar="DIR", help="directory with the programs (default: labs)")
+    group.addoption("--cc", default="cc", help="C compiler for the programs (default: cc)")
+    group.addoption("--san", action="store_true", help="build the programs with address and UB sanitizers")
+    group.addoption("--tier", help="namespaces, host or auto (default: the best that the machine has)")
+    group.addoption("--results", metavar="FILE",
+                    help="write the outcomes as JSON; into a directory: a file for each lab, as soon as it is done")
+    group.addoption("--grade", metavar="DIR", help="grade every submission in this directory; see `make grade`")
+    group.addoption("--out", metavar="DIR", help="where --grade writes its results")
+    group.addoption("--course", metavar="FILE", help="for --grade: weights and deadlines")
+    group.addoption("--jobs", metavar="N", help="so many labs at a time, or checks of one lab (default: one a processor, and one)")
+    group.addoption("--trust", action="store_true", help="for --grade: run these programs even without a box")
+
+
+class Settings:
+    """What the options ask for, looked at once."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        words = [word for item in config.getoption("lab") for word in item.replace(",", " ").split()]
+        here = labs.LABS in (Path.cwd(), *Path.cwd().parents) and re.match(r"\d\d_", Path.cwd().name)
+        self.labs: List[Lab] = [labs.find(word) for word in words or ([Path.cwd().name] if here else [])]
+        directory = config.getoption("submission")
+        self.submission = Path(config.invocation_params.dir, directory).resolve() if directory else labs.LABS
+        if not self.submission.is_dir():
+            raise UserError(f"there is no directory '{directory}': name the one with your programs in it")
+        if self.labs and directory and not any(labs.submitted_directory(self.submission, lab) for lab in self.labs):
+            raise UserError(f"'{directory}' has no directory {self.labs[0].name} and no {self.labs[0].programs[0]}.c")
+        box.also_hidden.add(str(self.submission))
+        self.cc: str = config.getoption("cc")
+        self.san: bool = config.getoption("san")
+        native.find_compiler(self.cc)
+        self.tier = tiers.choose_tier(config.getoption("tier"))
+        self.jobs = parallel.number_of_jobs(config.getoption("jobs"))
+
+    def try_to_build(self, lab: Lab, program: str) -> Optional[Built]:
+        """A program of the submission, compiled; None when there is none: the checks tell why."""
+        try:
+            return build(lab, program, self.submission, self.tier, self.cc, self.san)
+        except (BuildProblem, UserError, BoxRefused, OSError):
+            return None
+
+    def wants(self, path: Path) -> bool:
+        return any(path.name == f"test_{lab.name}.py" for lab in self.labs or labs.all_labs())
+
+
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """`pytest harness --grade DIR --out DIR` is `make grade`: many runs like this one, side by side."""
+    if not config.getoption("grade"):
+        return
+    here = config.invocation_params.dir
+    words = [sys.executable, "-m", "shmlab", "grade", "--from", str(here / config.getoption("grade")),
+             "--cc", config.getoption("cc"), "--out", str(here / (config.getoption("out") or "results"))]
+    words += ["--course", str(here / config.getoption("course"))] if config.getoption("course") else []
+    words += [word for name in ("jobs", "tier") if config.getoption(name) for word in (f"--{name}", config.getoption(name))]
+    words += [word for number in config.getoption("lab") for word in ("--lab", number)]
+    words += [f"--{name}" for name in ("trust", "san") if config.getoption(name)]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(labs.ROOT / "harness"), os.environ.get("PYTHONPATH")]))
+    os.execv(sys.executable, words)
+
+
+def _is_check_run(config: pytest.Config) -> bool:
+    """Whether checks run here, and not the harness's own tests."""
+    own_tests = labs.ROOT / "harness" / "tests"
+    paths = [Path(config.invocation_params.dir, str(arg).split("::")[0]).resolve() for arg in config.args]
+    return not any(own_tests == path or own_tests in path.parents for path in paths)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "points(number, read): what a check is worth, and where to read on")
+    if not _is_check_run(config):
+        return
+    try:
+        settings = Settings(config)
+    except UserError as error:
+        raise pytest.UsageError(str(error)) from None
+    config.stash[SETTINGS] = settings
+    config.stash[OUTCOMES] = []
+    if not hasattr(config, "workerinput"):
+        # As Ctrl-C does: without namespaces nobody else removes what the programs have made.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # An xdist worker has no terminal; with -v whoever asks gets pytest's own view, tracebacks and all.
+    standard = config.pluginmanager.getplugin("terminalreporter")
+    if standard and config.getoption("verbose") <= 0 and not hasattr(config, "workerinput"):
+        config.pluginmanager.unregister(standard)
+        config.pluginmanager.register(StudentReporter(config), "terminalreporter")
+
+
+SETTINGS: "pytest.StashKey[Settings]" = pytest.StashKey()
+OUTCOMES: "pytest.StashKey[List[Outcome]]" = pytest.StashKey()
+FIXTURE: "pytest.StashKey[LabFixture]" = pytest.StashKey()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> Optional[bool]:
+    settings = config.stash.get(SETTINGS, None)
+    if settings is None:
+        return None
+    if collection_path == labs.ROOT / "harness" / "tests":
+        return True
+    if collection_path.parent == labs.CHECKS and collection_path.name.startswith("test_"):
+        return None if settings.wants(collection_path) else True
+    return None
+
+
+def _lab_of(item: pytest.Item) -> Optional[Lab]:
+    match = re.fullmatch(r"test_(\d\d_\w+)\.py", item.path.name)
+    return labs.find(match.group(1)) if match and item.path.parent == labs.CHECKS else None
+
+
+@pytest.fixture
+def lab(request: pytest.FixtureRequest) -> Iterator[LabFixture]:
+    """The fixture of one check: see program.py."""
+    settings = request.config.stash[SETTINGS]
+    this = _lab_of(request.node)
+    assert this is not None
+    fixture = LabFixture(this, settings.submission, settings.tier, settings.cc, settings.san)
+    path = _results_path(request.config)
+    # Who grades a course writes for students, who have their programs in labs/.
+    fixture.in_student_layout = settings.submission == labs.LABS or bool(path and path.is_dir())
+    request.node.stash[FIXTURE] = fixture
+    yield fixture
+    fixture.close()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> Optional[bool]:
+    """Labs run side by side. So do the checks of one lab, if so many processes are asked for: they are short, and to share
+    them out takes longer than it saves (on two processors 0.05 to 0.25 s of a lab that takes one to two seconds there).
+    """
+    config, settings = session.config, session.config.stash.get(SETTINGS, None)
+    if settings is None:
+        return None
+    # pytest's own view of a run is for those who look into the harness; who grades a course has processes enough.
+    path = _results_path(config)
+    lab_of = [_lab_of(item) for item in session.items]
+    portions = [[i for i, other in enumerate(lab_of) if other is this] for this in dict.fromkeys(lab_of)]
+    one_process = settings.jobs < 2 or (len(portions) == 1 and not config.getoption("jobs"))
+    if one_process or settings.tier != "namespaces" or session.testsfailed or (path and path.is_dir()) or any(
+            config.getoption(name) for name in ("collectonly", "maxfail", "usepdb")) or not isinstance(
+            config.pluginmanager.getplugin("terminalreporter"), StudentReporter):
+        parallel.pin_to_processor()
+        return None
+    if len(portions) == 1 and lab_of[0]:
+        for program in lab_of[0].programs:  # once, for all who need it
+            settings.try_to_build(lab_of[0], program)
+        portions = [[i] for i in range(len(session.items))]
+    for report in parallel.run(session, portions, settings.jobs):
+        if hasattr(report, "outcome_of_check"):
+            config.stash[OUTCOMES].append(report.outcome_of_check)
+    return True
+
+
+# ---- outcomes ---------------------------------------------------------------------------------------------
+
+
+OUR_OWN = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
+def sentence_of(item: Any) -> str:
+    """The requirement that a check states: the first paragraph of its docstring."""
+    return " ".join((item.function.__doc__ or item.name).strip().split("\n\n")[0].split())
+
+
+def _outcome_of(item: pytest.Item, error: Optional[BaseException], seconds: float) -> Outcome:
+    marker = item.get_closest_marker("points")
+    this = _lab_of(item)
+    outcome = Outcome(this.name if this else "?", item.name, sentence_of(item), marker.args[0] if marker else 0,
+                      read=marker.kwargs.get("read", "") if marker else "", seconds=round(seconds, 4))
+    if error is None:
+        return outcome
+    outcome.status = FAILED
+    fixture = item.stash.get(FIXTURE, None)
+    if fixture:
+        fixture.stop()
+    if isinstance(error, BuildProblem):
+        first, _, rest = str(error).partition("\n")
+        outcome.expected, outcome.saw = "the program compiles", [first, *rest.splitlines()[:10]]
+        return outcome
+    if isinstance(error, CheckFailed):
+        outcome.expected, outcome.saw = error.expected, error.saw
+        if fixture:
+            # A program that is not finished may be the reason why another one fails.
+            for program in [*filter(None, [fixture.subject]), *fixture.history[::-1]]:
+                # Taking things back may be unfinished as well, and says so first: the last one is where it stopped.
+                todos = re.findall(r"TODO \d+[^/\n]*", bytes(program.started.output[2]).decode("utf-8", "replace"))
+                if todos:
+                    outcome.expected = "the program is finished"
+                    outcome.saw = [f"{program.name}.c stopped at its {todos[-1].rstrip(' :')}"]
+                    outcome.read = f"labs/{outcome.lab}/README.md, Steps"
+                    return outcome
+            # What another process did no command line of this program shows.
+            if fixture.preparations:
+                outcome.saw = [*outcome.saw, "(this check had " + ", and ".join(fixture.preparations[-3:]) + ")"]
+            outcome.calls, outcome.by_hand = feedback.recent_calls(fixture), feedback.reproduce(fixture)
+        return outcome
+    if isinstance(error, OSError) and error.errno not in OUR_OWN and fixture and fixture.history:
+        # A check has no trouble with its own files and objects, unless the program has made it.
+        outcome.expected = "the program leaves alone what the check has made, and its directory"
+        outcome.saw = [f"{error.filename or 'a file of the check'}: {error.strerror}"]
+        return outcome
+    outcome.status = ERROR
+    outcome.expected = "the check itself works: this is not your fault, tell whoever runs the lab"
+    outcome.saw = [f"{type(error).__name__}: {error}"]
+    if isinstance(error, BoxRefused):
+        outcome.saw = [f"the box stopped working: {error}"]
+    return outcome
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: "pytest.CallInfo[None]") -> Iterator[None]:
+    done = yield
+    settings = item.config.stash.get(SETTINGS, None)
+    if settings is None or _lab_of(item) is None:
+        return
+    report = done.get_result()  # type: ignore[attr-defined]
+    error = call.excinfo.value if call.excinfo else None
+    if call.when == "call" or (call.when == "setup" and error is not None):
+        outcome = _outcome_of(item, error, call.duration)
+        outcome.make_plain()
+        item.config.stash[OUTCOMES].append(outcome)
+        report.outcome_of_check = outcome
+        # pytest writes into the JUnit file what the item has when its teardown is reported.
+        item.user_properties += [("points", outcome.points), ("score", outcome.score)]
+        if error is not None and item.config.getoption("verbose") <= 0:
+            report.longrepr = "\n".join([outcome.sentence, f"expected: {outcome.expected}", *outcome.saw])
+        elif error is not None and outcome.status == ERROR:
+            outcome.saw += traceback.format_tb(error.__traceback__)[-1].strip().splitlines()
+
+
+def _results_path(config: pytest.Config) -> Optional[Path]:
+    path = config.getoption("results", None)
+    return Path(config.invocation_params.dir, path) if path and SETTINGS in config.stash else None
+
+
+def pytest_runtest_teardown(item: pytest.Item, nextitem: Optional[pytest.Item]) -> None:
+    path, this = _results_path(item.config), _lab_of(item)
+    if path and path.is_dir() and this and (nextitem is None or _lab_of(nextitem) != this):
+        mine = [outcome for outcome in item.config.stash[OUTCOMES] if outcome.lab == this.name]
+        results.write_json(path / f"{this.name}.json", mine, item.config.stash[SETTINGS].tier)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    LabFixture.close_spare()
+    path = _results_path(session.config)
+    if path and not path.is_dir():
+        results.write_json(path, session.config.stash[OUTCOMES], session.config.stash[SETTINGS].tier)
+
+
+# ---- the student's view -------------------------------------------------------------------------------------
+
+
+class StudentReporter(TerminalReporter):
+    """Takes the place of pytest's own terminal output when checks run."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        super().__init__(config)
+        self.page = feedback.Page()
+        self.settings = config.stash[SETTINGS]
+        self.outcomes = config.stash[OUTCOMES]
+        self.current: Optional[Lab] = None
+        self.scores: List[Tuple[Lab, List[Outcome]]] = []
+        self.problems: List[str] = []
+
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        self._session = session
+        self._sessionstarttime = time.time()
+        self.page.line(self.page.style(tiers.describe_tier(self.settings.tier), "faint"))
+
+    def pytest_report_header(self, config: pytest.Config) -> List[str]:
+        return []
+
+    def pytest_collection(self) -> None:
+        pass
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self.problems.append(str(report.longrepr))
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        if self.config.getoption("collectonly"):
+            super().pytest_collection_finish(session)
+
+    def pytest_runtest_logstart(self, nodeid: str, location: Any) -> None:
+        pass
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        pass
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        outcome: Optional[Outcome] = getattr(report, "outcome_of_check", None)
+        if outcome is None:
+            if report.failed:
+                self.problems.append(f"{report.nodeid}, {report.when}: {report.longrepr}")
+            return
+        if self.current is None or self.current.name != outcome.lab:
+            self._finish_lab()
+            self.current = labs.find(outcome.lab)
+            self.scores.append((self.current, []))
+            feedback.show_heading(self.page, self.current, self._warnings(self.current))
+        mine = self.scores[-1][1]
+        feedback.show_outcome(self.page, outcome, mine[-1] if mine and mine[-1].status != results.PASSED else None)
+        mine.append(outcome)
+
+    def _warnings(self, this: Lab) -> List[str]:
+        built = [self.settings.try_to_build(this, program) for program in this.programs]
+        return [one.warnings for one in built if one and one.warnings]
+
+    def _finish_lab(self) -> None:
+        if self.scores:
+            feedback.show_score(self.page, *self.scores[-1])
+
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> Iterator[None]:  # type: ignore[override]
+        outcome = yield
+        del outcome
+        self._finish_lab()
+        if len(self.scores) > 1:
+            rows, score, maximum = [], 0, 0
+            for this, outcomes in self.scores:
+                got, most = sum(o.score for o in outcomes), sum(o.points for o in outcomes)
+                rows.append([this.number, this.title, str(got), str(most)])
+                score, maximum = score + got, maximum + most
+            feedback.show_board(self.page, rows, score, maximum)
+        for problem in self.problems:
+            self.page.line(f"the harness has a problem of its own: {problem}")
+        if not self.scores and not self.problems and not self.config.getoption("collectonly"):
+            self.page.line("no check fits what was asked for")
+        if session.shouldfail or session.shouldstop:
+            self.page.line(str(session.shouldfail or session.shouldstop))
+
+    pytest_sessionfinish = pytest.hookimpl(hookwrapper=True)(pytest_sessionfinish)
+
+    def pytest_terminal_summary(self) -> Iterator[None]:  # type: ignore[override]
+        yield
+
+    pytest_terminal_summary = pytest.hookimpl(hookwrapper=True)(pytest_terminal_summary)
+
+    def pytest_keyboard_interrupt(self, excinfo: Any) -> None:
+        self.page.line("interrupted")
+
+    def pytest_unconfigure(self) -> None:
+        pass
+
+    def pytest_warning_recorded(self, *_: Any, **__: Any) -> None:
+        pass

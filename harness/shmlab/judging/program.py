@@ -1,0 +1,316 @@
+"""A student's program that a check has started: stop it, look at it, feed it, resume it, kill it."""
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING, Callable, Dict, List, Optional
+
+from ..sandbox import kernel
+from ..sandbox.box import Contents, BoxedProcess
+from ..sandbox.build import Built
+from ..sandbox.calls import Call
+from ..sandbox.kernel import Mapping, show
+from .limits import FEED_SECONDS, SPIN_SECONDS, STOP_SECONDS, WALL_SECONDS, WaitLimits
+from .require import CheckFailed, require
+from .run import Run
+
+if TYPE_CHECKING:
+    from .fixture import LabFixture
+
+
+class Program:
+    """A program of a check that has been started."""
+
+    def __init__(self, fixture: "LabFixture", started: BoxedProcess, name: str, command: str, by_hand: str,
+                 built: Built, rules: List[str], before: Contents) -> None:
+        self.fixture, self.started, self.name, self.command = fixture, started, name, command
+        self.by_hand = by_hand
+        self.built, self.rules, self._before = built, rules, before
+        self.finished: Optional[Run] = None
+        self.calls: List[Call] = []
+        self._seen = len(fixture.box.events)
+
+    @property
+    def pid(self) -> int:
+        return self.started.pid
+
+    def make_subject(self) -> None:
+        """What is told of a failure is told of the program of the student's that a check has looked at last."""
+        if self in self.fixture.history:
+            self.fixture.subject = self
+
+    # ---- holding
+
+    def wait_stopped(self, count: int = 1, timeout: float = STOP_SECONDS) -> List[int]:
+        """Waits until so many processes are stopped. Gives their pids, in the order in which they stopped."""
+        self.make_subject()
+        box = self.fixture.box
+
+        def stopped() -> List[int]:
+            return [int(event[1]) for event in box.events[self._seen:] if event[0] == "held"]
+
+        timeout = WaitLimits.limit(timeout, self, *self.fixture.history)
+        came = self.fixture.pump(lambda: len(stopped()) >= count or self.started.status is not None, timeout)
+        WaitLimits.note(came, self)
+        found = stopped()
+        if len(found) < count:
+            names = [rule.split(" ")[1] for rule in self.rules if rule.startswith("hold")]
+            places = {"start": "its beginning", "end": "its end", "store": "a store in shared memory"}
+            who, ended = self.name, "it ended first"
+            if all(rule.endswith(" c") for rule in self.rules if rule.startswith("hold")):
+                who, ended = f"a child of {self.name}", "the program ended first: without such a child, or without waiting for it"
+                places["fork"] = "its beginning"
+            point = " or ".join(places.get(name, f"a call of {name}()") for name in names)
+            if self.started.status is not None:
+                ending = self.wait().ending
+                raise CheckFailed(f"{who} comes to {point}" + (f" in {count} processes" if count > 1 else ""),
+                                  [f"it ended first, with {len(found)} of {count} there" if count > 1 else
+                                   ended, *ending])
+            raise CheckFailed(f"{count} processes of {self.name} come to {point}" if count > 1 else
+                              f"{who} comes to {point}",
+                              [f"{self.fixture.in_time(timeout)} " + (f"only {len(found)} did" if count > 1 else "it did not"),
+                               *self.describe_state()])
+        del box.events[: self._seen]
+        self._seen = 0
+        box.events[:] = [event for event in box.events if event[0] != "held"]
+        return found
+
+    def resume(self, *pids: int) -> None:
+        """Lets stopped processes go on: these, or the program itself."""
+        for pid in pids or (self.pid,):
+            self.fixture.box.kill(pid, signal.SIGCONT)
+
+    def kill(self, pid: Optional[int] = None, number: int = signal.SIGKILL) -> None:
+        self.fixture.box.kill(pid or self.pid, number)
+
+    # ---- looking
+
+    def recorded(self) -> List[Call]:
+        """What the spy has recorded of the program and its children: all but the check's other programs."""
+        others = set(self.fixture.box.programs) - {self.pid}
+        return [call for call in self.fixture.read_calls() if call.pid not in others]
+
+    def maps(self, pid: Optional[int] = None) -> List[Mapping]:
+        """The mappings of the program or of another process of it, the spy's ring left out."""
+        self.make_subject()
+        raw = self.fixture.box.read(f"/proc/{pid or self.pid}/maps")
+        return [m for m in kernel.parse_maps(raw) if not m.name.startswith(self.fixture.box.run)]
+
+    def shared_maps(self, pid: Optional[int] = None) -> List[Mapping]:
+        """Only what is mapped shared."""
+        return [mapping for mapping in self.maps(pid) if mapping.shared]
+
+    def common_mappings(self, *pids: int) -> List[Mapping]:
+        """The shared anonymous mappings that all these processes have; there must be one, to read and to write."""
+        maps = [{mapping.inode: mapping for mapping in self.maps(pid) if mapping.anonymous} for pid in pids]
+        common = [maps[0][inode] for inode in sorted(set(maps[0]).intersection(*maps[1:]))]
+        require(common, "a line `rw-s … /dev/zero (deleted)` with one inode in /proc/PID/maps of all these processes",
+                [f"process {pid}: " + (" ".join(m.line for m in found.values()) or "no shared anonymous mapping")
+                 for pid, found in zip(pids, maps)])
+        require(common[0].flags == "rw-s", "the shared mapping can be read and written", common[0])
+        return common
+
+    def open_files(self, pid: Optional[int] = None) -> List[str]:
+        """What the descriptors of a stopped process refer to."""
+        return list(self.descriptors(pid).values())
+
+    def descriptors(self, pid: Optional[int] = None) -> Dict[int, str]:
+        """The descriptors of a stopped process, and what each refers to."""
+        directory = self.fixture.box.open(f"/proc/{pid or self.pid}/fd")
+        try:
+            return {int(entry): os.readlink(entry, dir_fd=directory) for entry in os.listdir(directory)}
+        finally:
+            os.close(directory)
+
+    def memory(self, mapping: Mapping, pid: Optional[int] = None) -> bytes:
+        """The bytes of a mapping, read from outside."""
+        fd = self.fixture.box.open(f"/proc/{pid or self.pid}/mem")
+        try:
+            return os.pread(fd, mapping.size, mapping.start)
+        finally:
+            os.close(fd)
+
+    def set_memory(self, mapping: Mapping, content: bytes, pid: Optional[int] = None) -> None:
+        """Overwrites the beginning of a mapping from outside."""
+        fd = self.fixture.box.open(f"/proc/{pid or self.pid}/mem", "w")
+        try:
+            os.pwrite(fd, content, mapping.start)
+        finally:
+            os.close(fd)
+
+    def blocked(self, pid: Optional[int] = None) -> Optional[kernel.Blocked]:
+        """The system call that the program waits in; None while it runs."""
+        self.make_subject()
+        try:
+            return kernel.parse_blocked(self.fixture.box.read(f"/proc/{pid or self.pid}/syscall"))
+        except OSError:
+            return None
+
+    def state(self, pid: Optional[int] = None) -> kernel.ProcessState:
+        """Whether a process of the program has ended, is stopped, waits or runs; and how often it has slept."""
+        gone = kernel.ProcessState("X", 0)
+        if pid in (None, self.pid) and self.started.status is not None:
+            return gone
+        try:
+            return kernel.parse_status(self.fixture.box.read(f"/proc/{pid or self.pid}/status")) or gone
+        except OSError:
+            return gone
+
+    def cpu_seconds(self, pid: Optional[int] = None) -> float:
+        """Processor time that a process has used so far, or the program in all when it has ended."""
+        try:
+            return int(self.fixture.box.read(f"/proc/{pid or self.pid}/schedstat").split()[0]) / 1e9
+        except OSError:
+            return self.started.cpu
+
+    @property
+    def spins(self) -> bool:
+        """Whether it runs, and has used so much of the processor since its start that it is not about to wait."""
+        return self.state().phase == "runs" and self.cpu_seconds() > SPIN_SECONDS
+
+    def wait_blocked(self, ready: Callable[[kernel.Blocked], bool] = lambda call: True,
+                     timeout: float = STOP_SECONDS, expected: str = "waits, without using the processor") -> kernel.Blocked:
+        """Waits until the program waits in a system call that is `ready`, and gives that call."""
+        found: List[kernel.Blocked] = []
+
+        def look() -> bool:
+            call = self.blocked()
+            if call and ready(call):
+                found.append(call)
+            spins = call is None and self.cpu_seconds() > before + 1
+            return bool(found) or self.started.status is not None or spins
+
+        before = self.cpu_seconds()
+        # There is no event for this state; each look is a question to the kernel, not a sleep.
+        if self.fixture.poll(look, timeout):
+            WaitLimits.note(bool(found) or self.started.status is not None, self)
+        if not found:
+            ending = self.wait().ending if self.started.status is not None else self.describe_state()
+            raise CheckFailed(f"{self.name} {expected}", ending)
+        return found[0]
+
+    def require_waits_on(self, slept: int, why: str) -> None:
+        """Waits until it has gone to sleep twice more than `slept` times: it has looked around in between, and not ended."""
+        self.fixture.poll(lambda: self.started.status is not None or self.state().sleeps >= slept + 2 or self.spins, 2)
+        if self.started.status is not None:
+            raise CheckFailed(f"{self.name} waits on {why}", self.wait().ending)
+
+    def wait_for_others(self, expected: str) -> None:
+        """Waits until the program waits in a futex, which must be one that another process can wake."""
+        call = self.wait_blocked(lambda call: call.in_futex, expected="waits until another process wakes it, and does not "
+                                 "look again and again")
+        require(not call.private_futex, expected,
+                f"/proc/{self.pid}/syscall: futex(…, {call.arguments[1]:#x}, …) has FUTEX_PRIVATE_FLAG (0x80): "
+                "only threads of the same process can wake it")
+
+    def describe_state(self) -> List[str]:
+        """Where the program's processes stand, for people."""
+        lines = []
+        for process in self.fixture.box.processes():
+            if process.pid in self.fixture.box.programs and process.pid != self.pid:
+                continue
+            call = self.blocked(process.pid)
+            doing = {"R": "runs", "T": "is stopped", "Z": "has ended and is not waited for"}.get(process.state, "waits")
+            if call and call.private_futex:
+                doing = ("waits in futex() for what only its own process can do: was a semaphore, a mutex or a "
+                         "condition variable not set up for several processes?")
+            elif call and call.in_futex and self._has_alone(process.pid, call.arguments[0]):
+                doing = ("waits in futex() for what lies in memory that it shares with nobody: is the semaphore, mutex or "
+                         "condition variable not in the shared memory?")
+            elif call and call.in_futex:
+                doing = "waits in futex(): for a semaphore, a mutex or a condition variable"
+            elif call and call.waits_for_child:
+                doing = "waits for a child to end"
+            elif call and call.reads_input:
+                doing = "waits for input from stdin"
+            lines.append(f"process {process.pid} ({process.command}) {doing}")
+        return lines
+
+    def _has_alone(self, pid: int, address: int) -> bool:
+        """Whether an address of a process is in a private mapping."""
+        try:
+            found = kernel.parse_maps(self.fixture.box.read(f"/proc/{pid}/maps"))
+        except OSError:
+            return False
+        return any(not mapping.shared and mapping.start <= address < mapping.end for mapping in found)
+
+    # ---- input and end
+
+    def send(self, content: bytes) -> None:
+        """Writes to the program's standard input."""
+        timeout = WaitLimits.limit(FEED_SECONDS, self, *self.fixture.history)
+        if not self.fixture.box.feed(self.started, content, timeout):
+            raise CheckFailed(f"{self.name} reads its input",
+                              [f"{self.fixture.in_time(timeout)} it did not take all of {len(content)} bytes", *self.describe_state()])
+
+    def close_input(self) -> None:
+        self.fixture.box.close_stdin(self.started)
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether it has come to a TODO of the skeleton, and said so."""
+        if self.started.status is not None:
+            self.fixture.box.wait(self.started, 0)  # what it wrote last
+        return b"TODO " in self.started.output[2]
+
+    @property
+    def output(self) -> bytes:
+        """What has come on stdout so far."""
+        return bytes(self.started.output[1])
+
+    def printed(self) -> bytes:
+        """What a program that is stopped has written to stdout by now, also what nobody has taken out of the pipe yet."""
+        looks = iter([False, True])
+        self.fixture.box.pump(lambda: next(looks), 1, tick=0)
+        return self.output
+
+    def wait_output(self, length: int, timeout: float = STOP_SECONDS) -> bytes:
+        """Waits until so many bytes have come on stdout."""
+        self.make_subject()
+        arrived = self.fixture.pump(lambda: len(self.output) >= length or self.started.status is not None,
+                                  WaitLimits.limit(timeout, self, *self.fixture.history))
+        WaitLimits.note(arrived, self)
+        if len(self.output) < length:
+            where = self.wait().ending if arrived else self.describe_state()
+            raise CheckFailed(f"{self.name} writes {length} bytes to stdout", [show(self.output), *where])
+        return self.output
+
+    def wait(self, timeout: float = WALL_SECONDS) -> Run:
+        """Waits for the end. A program that does not end is killed, and the check fails."""
+        self.make_subject()
+        if self.finished:
+            return self.finished
+        box, started = self.fixture.box, self.started
+        timeout = WaitLimits.limit(timeout, self, *self.fixture.history)
+        ended = self.fixture.pump(lambda: started.status is not None, timeout) and box.wait(started, 0)
+        WaitLimits.note(ended, self)
+        if not ended:
+            late, standing = self.fixture.in_time(timeout), self.describe_state()
+            self.kill()
+            if not box.wait(started, 5):
+                # Its end is told to a tracer first, which has to end itself.
+                box.stop()
+                started.status = signal.SIGKILL
+            self.finished = self._finish()
+            raise CheckFailed(f"{self.name} ends", [f"{late} it had not ended", *standing])
+        self.finished = self._finish()
+        text = self.finished.stderr
+        if self.fixture.san:
+            report = [line for line in text.splitlines() if "ERROR: " in line or "runtime error:" in line]
+            require(not report, "the sanitizers have nothing to report", report[:3])
+        return self.finished
+
+    def _finish(self) -> Run:
+        started = self.started
+        notes = []
+        if started.timed_out:
+            notes.append("it used up its time")
+        if started.over_memory:
+            notes.append("it used up the memory that a program may have here")
+        if started.flooded:
+            notes.append("it wrote more than 4 MiB")
+        self.calls = self.recorded()
+        assert started.status is not None
+        return Run(self.name, self.command, started.status, bytes(started.output[1]),
+                   started.output[2].decode("utf-8", "replace"), started.cpu, started.wall,
+                   self.fixture.left_since(self._before), self, notes)

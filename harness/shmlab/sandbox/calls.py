@@ -1,0 +1,179 @@
+"""Reads the ring in which the spy (native/spy.c) has recorded a run's calls, and prints them for people."""
+from __future__ import annotations
+
+import errno
+import os
+import re
+import struct
+from dataclasses import dataclass, replace
+from typing import Dict, Iterable, List, Optional, Sequence, Tuple
+
+from ..labs import ROOT
+from .kernel import show
+
+CAPACITY = 8192
+
+# The same layout as struct ring and struct record in spy.c.
+_HEAD = struct.Struct("<QQQ104x")
+_RECORD = struct.Struct("<QQiHHiiqQ5q40s")
+
+
+def _read_definitions() -> List[Tuple[str, List[str]]]:
+    text = (ROOT / "harness" / "native" / "calls.def").read_text(encoding="ascii")
+    return [(name, words.split()) for name, words in re.findall(r'^CALL\((\w+), "(.*)"\)', text, re.M)]
+
+
+DEFINITIONS = _read_definitions()
+WRAPPED = [name for name, _ in DEFINITIONS if name not in ("start", "end", "store")]
+WRAPPED += ["mmap64", "ftruncate64", "posix_fallocate64", "open64", "fcntl64", "vfork", "_Exit"]
+
+INJECTED, FOREIGN, FAILED = 1, 2, 4
+
+_FLAGS: Dict[str, Sequence[Tuple[int, str]]] = {
+    "oflag": ((0o100, "O_CREAT"), (0o200, "O_EXCL"), (0o1000, "O_TRUNC"), (0o2000, "O_APPEND"),
+              (0o4000, "O_NONBLOCK"), (0o2000000, "O_CLOEXEC")),
+    "shmflg": ((0o1000, "IPC_CREAT"), (0o2000, "IPC_EXCL")),
+    "shmatflg": ((0o10000, "SHM_RDONLY"), (0o20000, "SHM_RND"), (0o40000, "SHM_REMAP")),
+    "prot": ((1, "PROT_READ"), (2, "PROT_WRITE"), (4, "PROT_EXEC")),
+    "mapflag": ((0x10, "MAP_FIXED"), (0x20, "MAP_ANONYMOUS"), (0x4000, "MAP_NORESERVE"), (0x8000, "MAP_POPULATE")),
+}
+_BASE = {"oflag": ("O_RDONLY", "O_WRONLY", "O_RDWR", "3"), "mapflag": ("0", "MAP_SHARED", "MAP_PRIVATE",
+                                                                       "MAP_SHARED_VALIDATE")}
+_FCNTL = {1: "F_GETFD", 2: "F_SETFD", 3: "F_GETFL", 4: "F_SETFL", 5: "F_GETLK", 6: "F_SETLK", 7: "F_SETLKW",
+          1033: "F_ADD_SEALS", 1034: "F_GET_SEALS"}
+_COMMANDS = {0: "IPC_RMID", 1: "IPC_SET", 2: "IPC_STAT"}
+
+
+def _flags(kind: str, value: int) -> str:
+    words = [_BASE[kind][value & 3]] if kind in _BASE else []
+    rest = value & ~3 if kind in _BASE else value
+    for bit, name in _FLAGS[kind]:
+        if rest & bit:
+            words.append(name)
+            rest &= ~bit
+    if rest or not words:
+        words.append(f"{rest:04o}" if kind == "shmflg" else f"{rest:#x}" if rest else "0")
+    return "|".join(words)
+
+
+def _number(kind: str, value: int) -> str:
+    if kind in _FLAGS:
+        return _flags(kind, value)
+    if kind == "shmcmd":
+        return _COMMANDS.get(value, str(value))
+    if kind == "fcntlcmd":
+        return _FCNTL.get(value, str(value))
+    if kind == "oct":
+        return f"{value & 0xFFFF:04o}"
+    if kind == "key":
+        return f"0x{value & 0xFFFFFFFF:08x}" if value else "IPC_PRIVATE"
+    if kind == "hex":
+        return f"{value:#x}"
+    if kind == "ptr":
+        return f"{value & 0xFFFFFFFFFFFFFFFF:#x}" if value else "NULL"
+    return str(value)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One recorded call. `error` is an errno value, 0 for success; `place` is "file.c:31" once it is known."""
+
+    sequence: int
+    time_ns: int
+    pid: int
+    name: str
+    arguments: Tuple[int, ...]
+    text: str
+    result: int
+    error: int
+    injected: bool
+    foreign: bool
+    failed: bool
+    where: int
+    place: str = ""
+
+    def __str__(self) -> str:
+        words, numbers = [], list(self.arguments)
+        for kind in dict(DEFINITIONS)[self.name]:
+            if kind == "text":
+                words.append(show(os.fsencode(self.text), 40))
+            elif self.name == "mmap" and kind == "ptr":
+                words.append("…")
+            elif numbers:
+                words.append(_number(kind, numbers.pop(0)))
+        if self.name in ("shm_open", "open") and not self.arguments[0] & 0o100:
+            words.pop()
+        outcome = ""
+        if self.name not in ("exit", "_exit", "abort", "start", "end", "store"):
+            address = self.name in ("mmap", "shmat", "sem_open") and not self.failed
+            outcome = f" = {self.result:#x}" if address else f" = {self.result}"
+            if self.name == "ftok" and not self.failed:
+                outcome = f" = 0x{self.result & 0xFFFFFFFF:08x}"
+        if self.error:
+            outcome += f" {errno.errorcode.get(self.error, self.error)}"
+        note = "   ← made to fail by this check" if self.failed else "   ← cut short by this check"
+        note = note if self.injected else ""
+        return f"{self.name}({', '.join(words)}){outcome}{note}"
+
+
+class Ring:
+    """The ring of one run: a file that the box's programs map.
+
+    We read it and do not map it: a program that cuts the file short must not kill us with SIGBUS.
+    """
+
+    def __init__(self, directory: int, name: str = "ring", capacity: int = CAPACITY) -> None:
+        self.capacity = capacity
+        self._fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=directory)
+        os.fchmod(self._fd, 0o666)
+        os.ftruncate(self._fd, _HEAD.size + capacity * _RECORD.size)
+        os.pwrite(self._fd, _HEAD.pack(capacity, 0, 0), 0)
+        self._known: List[Call] = []
+        self._next = 0  # the first record that was not yet whole when we last looked
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+    def _head(self) -> Tuple[int, ...]:
+        head = os.pread(self._fd, _HEAD.size, 0)
+        return _HEAD.unpack(head) if len(head) == _HEAD.size else (0, 0, 0)
+
+    @property
+    def injected(self) -> int:
+        """How many calls were made to fail, those too whose records are lost."""
+        return self._head()[2]
+
+    def read(self) -> Tuple[List[Call], int]:
+        """The records that are there, oldest first, and how many older ones were lost.
+
+        The ring is a stranger's to write: whatever does not make sense is passed over.
+        """
+        total = self._head()[1]
+        oldest = max(0, total - self.capacity)
+        self._known = [call for call in self._known if oldest < call.sequence <= total]
+        # A whole record stays as it is until the ring has come round: each is read once, a hole again and again.
+        found, whole = [], True
+        for number in range(max(oldest, self._next), total):
+            slot = os.pread(self._fd, _RECORD.size, _HEAD.size + number % self.capacity * _RECORD.size)
+            call = _parse(slot, number + 1)
+            whole = whole and call is not None
+            if whole:
+                self._next = number + 1
+            if call:
+                (self._known if whole else found).append(call)
+        return self._known + found, oldest
+
+
+def _parse(slot: bytes, sequence: int) -> Optional[Call]:
+    """The call in a slot; None while it is not written, or when it makes no sense."""
+    raw = _RECORD.unpack(slot) if len(slot) == _RECORD.size else (0,)
+    if raw[0] != sequence or not 0 <= raw[3] < len(DEFINITIONS):
+        return None
+    text = os.fsdecode(raw[14].split(b"\0", 1)[0])
+    return Call(raw[0], raw[1], raw[2], DEFINITIONS[raw[3]][0], tuple(raw[9:14]), text, raw[7], raw[5],
+                bool(raw[4] & INJECTED), bool(raw[4] & FOREIGN), bool(raw[4] & FAILED), raw[8])
+
+
+def with_places(calls: Iterable[Call], places: Dict[int, str]) -> List[Call]:
+    """The calls with the source line of each return address that is known."""
+    return [replace(call, place=places.get(call.where, "")) for call in calls]

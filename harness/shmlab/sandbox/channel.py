@@ -1,0 +1,159 @@
+"""The way to pid 1 of a box: commands and their answers, events, and the pipes of the programs it started.
+
+Messages are SOCK_SEQPACKET packets, see native/box/messages.c.
+"""
+from __future__ import annotations
+
+import array
+import os
+import select
+import signal
+import socket
+import time
+from dataclasses import dataclass, field
+from typing import Callable, Dict, List, Optional, Sequence, Set, Tuple
+
+OUTPUT_LIMIT = 4 << 20  # bytes that a program may write to stdout or stderr, each
+
+
+class BoxRefused(Exception):
+    """The box could not be set up; the text says at which step and why."""
+
+
+@dataclass
+class BoxedProcess:
+    """A program that the box has started. Times are in seconds, `status` is a wait status (None: still there)."""
+
+    pid: int
+    argv: List[str]
+    output: Dict[int, bytearray] = field(default_factory=lambda: {1: bytearray(), 2: bytearray()})
+    status: Optional[int] = None
+    cpu: float = 0.0
+    peak_kib: int = 0
+    wall: float = 0.0
+    timed_out: bool = False
+    over_memory: bool = False
+    flooded: bool = False
+    stdin: int = -1
+    pipes: Dict[int, int] = field(default_factory=dict)  # our end of the pipe -> 1 or 2
+
+
+class Channel:
+    """One end of the socket to pid 1, and what has come over it. `events` are the stops that were reported."""
+
+    def __init__(self) -> None:
+        self.programs: Dict[int, BoxedProcess] = {}
+        self.events: List[Tuple[str, ...]] = []
+        self.orphans: Set[int] = set()
+        self._socket, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        for end in (self._socket, self._theirs):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 19)
+
+    # ---- messages
+
+    def _receive(self, timeout: float) -> Tuple[Tuple[str, ...], List[int]]:
+        """One message of pid 1 and its descriptors. A box that is gone is an error."""
+        self._socket.settimeout(timeout)
+        try:
+            raw, ancillary, _, _ = self._socket.recvmsg(4096, socket.CMSG_SPACE(16), socket.MSG_CMSG_CLOEXEC)
+        except socket.timeout:
+            raise BoxRefused(f"no answer for {timeout:.0f} s") from None
+        except OSError as error:
+            raise BoxRefused(str(error)) from None
+        if not raw:
+            raise BoxRefused("it ended")
+        fds = [fd for _, kind, data in ancillary if kind == socket.SCM_RIGHTS for fd in array.array("i", data)]
+        return tuple(raw.decode("utf-8", "replace").split(" ")), fds
+
+    def _handle(self, words: Tuple[str, ...]) -> None:
+        if words[0] == "exited":
+            program = self.programs.get(int(words[1]))
+            if program:
+                program.status = int(words[2])
+                program.cpu, program.peak_kib = int(words[3]) / 1e6, int(words[4])
+                program.wall = int(words[5]) / 1e6
+                program.timed_out, program.over_memory = words[6] == "1", words[7] == "1"
+        elif words[0] == "orphan":
+            self.orphans.add(int(words[1]))
+        elif words[0] == "held":
+            self.events.append(words)
+
+    def _ask(self, *fields: object, fds: Sequence[int] = ()) -> Tuple[Tuple[str, ...], List[int]]:
+        """Sends a command and gives pid 1's answer and descriptors; events that come in between are kept."""
+        raw = b"".join(os.fsencode(str(part)) + b"\0" for part in fields)
+        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+        try:
+            self._socket.settimeout(10.0)
+            self._socket.sendmsg([raw], ancillary)
+        except OSError as error:
+            raise BoxRefused(f"it does not listen: {error}") from None
+        while True:
+            words, answered = self._receive(20.0)
+            if words[0] == "=":
+                if words[1] == "failed":
+                    raise OSError(int(words[2]), os.strerror(int(words[2])), str(fields[1]))
+                return words[2:], answered
+            self._handle(words)
+
+    def kill(self, pid: int, number: int) -> None:
+        """Sends a signal to a process of the box; one that is gone is no error."""
+        try:
+            self._ask("kill", pid, int(number))
+        except ProcessLookupError:
+            pass
+
+    # ---- pipes
+
+    def close_stdin(self, program: BoxedProcess) -> None:
+        if program.stdin >= 0:
+            os.close(program.stdin)
+            program.stdin = -1
+
+    def _forget(self, program: BoxedProcess) -> None:
+        for fd in [*program.pipes, program.stdin]:
+            if fd >= 0:
+                os.close(fd)
+        program.pipes.clear()
+        program.stdin = -1
+        self.programs.pop(program.pid, None)
+
+    def _drain(self, fd: int, program: BoxedProcess) -> None:
+        """Takes what there is on a pipe, up to the limit: whoever still writes then, child or not, writes to nobody."""
+        number = program.pipes[fd]
+        output = program.output[number]
+        try:
+            while len(output) <= OUTPUT_LIMIT:
+                chunk = os.read(fd, 1 << 16)
+                if not chunk:
+                    break
+                output += chunk
+        except BlockingIOError:
+            return
+        os.close(fd)
+        del program.pipes[fd]
+        if len(output) > OUTPUT_LIMIT:
+            del output[OUTPUT_LIMIT:]
+            program.flooded = True
+            if program.status is None:
+                self.kill(program.pid, signal.SIGKILL)
+
+    def pump(self, until: Callable[[], bool], timeout: float, tick: float = 60.0, to_write: Sequence[int] = ()) -> bool:
+        """Takes in events and output until a condition holds. Gives False when the time is over first.
+
+        @param until    asked again after each event, and at the latest after `tick` seconds
+        @param to_write descriptors that are to be written to: that they take something is an event, too
+        """
+        end = time.monotonic() + timeout
+        while not until():
+            left = end - time.monotonic()
+            if left <= 0:
+                return False
+            owner = {fd: program for program in self.programs.values() for fd in program.pipes}
+            ready, _, _ = select.select([self._socket.fileno(), *owner], to_write, [], min(left, tick))
+            # The message first: to drain may mean to kill, and the answer to that takes in messages, too.
+            if self._socket.fileno() in ready:
+                self._handle(self._receive(1.0)[0])
+            for fd in ready:
+                if fd in owner:
+                    self._drain(fd, owner[fd])
+        return True

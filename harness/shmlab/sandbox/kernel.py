@@ -1,0 +1,290 @@
+"""Reads what the kernel says about shared memory: the only place that knows these formats.
+
+Sources: proc(5), proc_sysvipc(5), shm_overview(7). Everything is parsed from bytes, as names may hold any byte.
+"""
+from __future__ import annotations
+
+import os
+import re
+import stat
+from dataclasses import dataclass
+from typing import List, Optional, Tuple
+
+
+def show(raw: bytes, limit: int = 60) -> str:
+    """Bytes as a person can read them on one line: escapes for what does not print, cut with "…"."""
+    text = repr(raw[:limit])[2:-1].replace('\\\'', "'")
+    return f'"{text}"' + ("…" if len(raw) > limit else "")
+
+
+# ---- /proc/PID/maps ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """One line of /proc/PID/maps. `start` and `end` are addresses, `flags` are like "rw-s"."""
+
+    start: int
+    end: int
+    flags: str
+    offset: int
+    device: str
+    inode: int
+    name: str
+    line: str
+
+    @property
+    def size(self) -> int:
+        """Bytes, always whole pages."""
+        return self.end - self.start
+
+    @property
+    def shared(self) -> bool:
+        return self.flags[3] == "s"
+
+    @property
+    def anonymous(self) -> bool:
+        """A shared anonymous mapping: nothing else is called this."""
+        return self.shared and self.name == "/dev/zero (deleted)"
+
+    @property
+    def key(self) -> Optional[int]:
+        """The key of the System V segment that is mapped here; None when it is none."""
+        match = re.fullmatch(r"/SYSV([0-9a-f]{8}) \(deleted\)", self.name)
+        return int(match.group(1), 16) if match else None
+
+    @property
+    def object(self) -> Optional[str]:
+        """The name ("/name") of the POSIX object that is mapped here, unlinked or not; None when it is none."""
+        if not self.name.startswith("/dev/shm/"):
+            return None
+        name = self.name[len("/dev/shm"):]
+        return name[: -len(" (deleted)")] if name.endswith(" (deleted)") else name
+
+    @property
+    def memfd(self) -> Optional[str]:
+        """The name of the memfd that is mapped here; None when it is none."""
+        match = re.fullmatch(r"/memfd:(.*) \(deleted\)", self.name, re.S)
+        return match.group(1) if match else None
+
+
+_MAPS_LINE = re.compile(rb"([0-9a-f]+)-([0-9a-f]+) ([r-][w-][x-][ps]) ([0-9a-f]+) (\S+) (\d+)(?: +(.*))?")
+
+
+def parse_maps(raw: bytes) -> List[Mapping]:
+    """The lines of a maps file. The kernel writes a newline in a name as \\012; other bytes stand as they are."""
+    found = []
+    for line in raw.split(b"\n"):
+        match = _MAPS_LINE.fullmatch(line)
+        if not match:
+            continue
+        start, end, flags, offset, device, inode, name = match.groups()
+        text = os.fsdecode(name or b"").replace("\\012", "\n")
+        found.append(Mapping(int(start, 16), int(end, 16), flags.decode(), int(offset, 16), device.decode(),
+                             int(inode), text, re.sub(r" {2,}", "  ", line.decode("utf-8", "replace"))))
+    return found
+
+
+# ---- /proc/sysvipc ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One line of /proc/sysvipc/shm. `key` is unsigned, `mode` holds the permission bits alone, `size` is bytes.
+
+    `atime` is when it was last attached, 0: never; `ctime` when it was made or changed; both in seconds.
+    """
+
+    key: int
+    shmid: int
+    mode: int
+    size: int
+    cpid: int
+    lpid: int
+    nattch: int
+    uid: int
+    atime: int
+    ctime: int
+    removed: bool
+
+    @property
+    def line(self) -> str:
+        dest = " dest" if self.removed else ""
+        return (f"/proc/sysvipc/shm: key 0x{self.key:08x}  shmid {self.shmid}  mode {self.mode:04o}  "
+                f"size {self.size}  nattch {self.nattch}{dest}")
+
+
+SHM_DEST = 0o1000
+
+
+def parse_segments(raw: bytes) -> List[Segment]:
+    """The lines of /proc/sysvipc/shm, without its head. The columns are found by the head's names."""
+    lines = raw.decode("ascii", "replace").splitlines()
+    if not lines:
+        return []
+    columns = lines[0].split()
+    found = []
+    for line in lines[1:]:
+        values = line.split()
+        if len(values) < len(columns):
+            continue
+        row = dict(zip(columns, values))
+        mode = int(row["perms"], 8)
+        found.append(Segment(int(row["key"]) & 0xFFFFFFFF, int(row["shmid"]), mode & 0o777, int(row["size"]),
+                             int(row["cpid"]), int(row["lpid"]), int(row["nattch"]), int(row["uid"]),
+                             int(row["atime"]), int(row["ctime"]), bool(mode & SHM_DEST)))
+    return found
+
+
+def parse_ids(raw: bytes) -> List[Tuple[int, int]]:
+    """Id and owner's uid of every line of /proc/sysvipc/sem or /proc/sysvipc/msg."""
+    lines = raw.decode("ascii", "replace").splitlines()
+    if not lines:
+        return []
+    columns = lines[0].split()
+    rows = (line.split() for line in lines[1:])
+    return [(int(row[1]), int(row[columns.index("uid")])) for row in rows if len(row) == len(columns)]
+
+
+def ftok(status: os.stat_result, project: int) -> int:
+    """The key that glibc and musl make of a file and a project id, unsigned. See ftok(3)."""
+    return (status.st_ino & 0xFFFF) | (status.st_dev & 0xFF) << 16 | (project & 0xFF) << 24
+
+
+# ---- /dev/shm ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Object:
+    """One name in /dev/shm. `size` is what fstat tells, `reserved` the bytes of memory behind it.
+
+    `kind` is empty for an object; anything else is none, though it has the name: "a symbolic link", "a directory"…
+    """
+
+    name: str
+    mode: int
+    size: int
+    reserved: int
+    uid: int
+    inode: int
+    kind: str
+
+    @property
+    def line(self) -> str:
+        return (f"/dev/shm{show(os.fsencode(self.name), 200)[1:-1]}: {self.kind and self.kind + ', '}mode {self.mode:04o}  "
+                f"size {self.size}  reserved {self.reserved}")
+
+
+_KINDS = {stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a directory", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
+
+
+def list_objects(directory: int) -> List[Object]:
+    """The objects in /dev/shm, given as an open directory. One that goes away meanwhile is passed over."""
+    found = []
+    for entry in sorted(os.listdir(directory)):
+        try:
+            status = os.stat(entry, dir_fd=directory, follow_symlinks=False)
+        except FileNotFoundError:
+            continue
+        kind = "" if stat.S_ISREG(status.st_mode) else _KINDS.get(stat.S_IFMT(status.st_mode), "a device")
+        found.append(Object("/" + entry, stat.S_IMODE(status.st_mode), status.st_size, status.st_blocks * 512,
+                            status.st_uid, status.st_ino, kind))
+    return found
+
+
+# ---- processes --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process: its state's letter ('R', 'S', 'T', 'Z' …), and seconds of the processor, those of dead children too."""
+
+    pid: int
+    parent: int
+    state: str
+    cpu: float
+    command: str
+
+    @property
+    def line(self) -> str:
+        what = "zombie, not waited for" if self.state == "Z" else "running"
+        return f"process {self.pid} ({self.command}): {what}, parent {self.parent}"
+
+
+@dataclass(frozen=True)
+class ProcessState:
+    """Where a process stands: its state's letter, how often it has gone to sleep so far, the signals that it catches."""
+
+    state: str
+    sleeps: int
+    caught: int = 0
+
+    @property
+    def phase(self) -> str:
+        """"ended", "stopped", "waits" or "runs"."""
+        if self.state in "ZX":
+            return "ended"
+        return "stopped" if self.state in "Tt" else "waits" if self.state == "S" else "runs"
+
+
+def parse_status(raw: bytes) -> Optional[ProcessState]:
+    """A /proc/PID/status, or /proc/PID/task/TID/status."""
+    match = re.search(rb"^State:\t(\S).*^SigCgt:\t([0-9a-f]+)$.*^voluntary_ctxt_switches:\t(\d+)$", raw, re.M | re.S)
+    return ProcessState(match.group(1).decode(), int(match.group(3)), int(match.group(2), 16)) if match else None
+
+
+# Numbers of the futex(2), read(2), wait4(2), waitid(2), fcntl(2) and pause(2) system calls.
+FUTEX_CALLS = {"x86_64": 202, "aarch64": 98, "riscv64": 98, "i686": 240}
+FUTEX_PRIVATE = 0x80
+FUTEX_WAITS = (0, 6, 9, 13)  # FUTEX_WAIT, _LOCK_PI, _WAIT_BITSET, _LOCK_PI2: the fourth argument is a time-out
+READ_CALLS = {"x86_64": 0, "aarch64": 63, "riscv64": 63, "i686": 3}
+WAIT_CALLS = {"x86_64": (61, 247), "aarch64": (260, 95), "riscv64": (260, 95), "i686": (114, 284)}
+LOCK_CALLS = {"x86_64": 72, "aarch64": 25, "riscv64": 25, "i686": 221}
+PAUSE_CALLS = {"x86_64": 34, "i686": 29}  # elsewhere the C library makes it of ppoll(2)
+LOCK_WAITS = (7, 38)  # F_SETLKW, F_OFD_SETLKW
+# A timer can send these: SIGALRM, SIGVTALRM, SIGPROF, SIGUSR1, SIGUSR2, SIGIO and those of real time.
+TIMER_SIGNALS = sum(1 << number - 1 for number in (14, 26, 27, 10, 12, 29, *range(34, 65)))
+
+
+@dataclass(frozen=True)
+class Blocked:
+    """A /proc/PID/syscall: the system call a process is in, and its arguments; number -1 means none."""
+
+    number: int
+    arguments: Tuple[int, ...]
+
+    @property
+    def in_futex(self) -> bool:
+        return self.number == FUTEX_CALLS.get(os.uname().machine, -2)
+
+    @property
+    def reads_input(self) -> bool:
+        """In read(2) of standard input."""
+        return self.number == READ_CALLS.get(os.uname().machine, -2) and self.arguments[0] == 0
+
+    @property
+    def waits_for_child(self) -> bool:
+        return self.number in WAIT_CALLS.get(os.uname().machine, ())
+
+    @property
+    def has_no_end(self) -> bool:
+        """A wait that only somebody else ends: for a semaphore, mutex, condition variable, lock, child, signal or input."""
+        if self.in_futex:
+            return self.arguments[1] & 0x7F in FUTEX_WAITS and self.arguments[3] == 0
+        if self.number == LOCK_CALLS.get(os.uname().machine, -2):
+            return self.arguments[1] in LOCK_WAITS
+        return self.waits_for_child or self.reads_input or self.number == PAUSE_CALLS.get(os.uname().machine, -2)
+
+    @property
+    def private_futex(self) -> bool:
+        """A wait that only threads of the same process can end."""
+        return self.in_futex and bool(self.arguments[1] & FUTEX_PRIVATE)
+
+
+def parse_blocked(raw: bytes) -> Optional[Blocked]:
+    """None while the process runs."""
+    words = raw.split()
+    if not words or words[0] == b"running":
+        return None
+    numbers = [int(word, 0) for word in words]
+    return Blocked(numbers[0], tuple(numbers[1:7]) if numbers[0] >= 0 else ())

@@ -1,0 +1,329 @@
+"""Turns plain text for people into what Doxygen 1.9.4 renders: Markdown, and the comments of C files.
+
+Doxygen would split the hints, miss links between directories, lose emphasis and `|` next to code, and link no call
+inside a code span. Here all that is settled, and each name that has an API card becomes a link to it.
+"""
+from __future__ import annotations
+
+import html
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable, Dict, Iterable, List, Match, Pattern, Sequence, Set, Tuple
+
+from ..labs import ROOT, UserError
+
+# ---- cards ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Card:
+    """What docs/api/ says about one call, constant, type or field."""
+
+    name: str
+    kind: str
+    brief: str
+    reference: str  # by which Doxygen knows it
+
+
+# Names that are also words. Calls of this name are links only where they are marked as code; fields have no card.
+WORDS = {"accept", "address", "bind", "close", "connect", "dev", "fork", "gid", "inode", "key", "kill", "link",
+         "listen", "mode", "offset", "open", "path", "perms", "rss", "shmid", "size", "socket", "swap", "uid"}
+
+DECLARATIONS = (("constant", r"#define (\w+)"), ("struct", r"struct (\w+)\s*\{"),
+                ("type", r"typedef .*?\b(\w+);"), ("call", r"[\w ]+[\s*]+(\w+)\("))
+DOCUMENTED = re.compile(r"/\*\*\n(?P<comment>(?:[ ]\*.*\n)*?)[ ]\*/\n(?P<line>[^\n]*)")
+FIELD = re.compile(r"\b(?P<name>\w+)(?:\[\d+\])?;\s*/\*\*< (?P<text>.*?) \*/")
+
+
+def declared(line: str) -> Tuple[str, str]:
+    """Kind and name of what a line of C declares."""
+    for kind, pattern in DECLARATIONS:
+        found = re.match(pattern, line)
+        if found:
+            return kind, found[1]
+    return "", ""
+
+
+def cards_of(header: str) -> List[Card]:
+    """The cards of one header, in its order; a field has one as well, unless its name says too little."""
+    cards = []
+    for match in DOCUMENTED.finditer(header):
+        kind, name = declared(match["line"])
+        brief = re.search(r"@brief (.*?)(?=\n \*\n|\n \* @|\Z)", match["comment"].rstrip(), re.S)
+        if kind and brief:
+            cards.append(Card(name, kind, re.sub(r"\s*\n \*\s*", " ", brief[1]), name))
+        if kind == "struct":
+            body = header[match.end():header.index("};", match.end())]
+            cards += [Card(found["name"], "field", found["text"], f"{name}.{found['name']}")
+                      for found in FIELD.finditer(body) if found["name"] not in WORDS]
+    return cards
+
+
+# ---- small things -----------------------------------------------------------------------------------------
+
+SPECIAL = {"\\": "\\\\", "@": "\\@", "<": "&lt;", ">": "&gt;", "&": "&amp;", '"': "&quot;", "#": "\\#", "%": "\\%",
+           "$": "\\$", "*": "\\*", "_": "\\_", "`": "\\`", "[": "\\[", "]": "\\]", "(": "\\(", ")": "\\)", "|": "\\|"}
+
+
+def literally(text: str) -> str:
+    """Text that Doxygen shows as it is, whatever is in it."""
+    done = "".join(SPECIAL.get(letter, letter) for letter in text)
+    done = re.sub("-{2,}", lambda dashes: "\\--" * (len(dashes[0]) // 2) + "-" * (len(dashes[0]) % 2), done)
+    return done.replace("::", "\\::")
+
+
+def raw(text: str) -> str:
+    """HTML that Doxygen passes on untouched, on one line, so that it may stand in a list."""
+    for letters, harmless in (("\n", "&#10;"), ("*/", "*&#47;"), ("/*", "&#47;*")):
+        text = text.replace(letters, harmless)
+    return f"@htmlonly[block]{text}@endhtmlonly"
+
+
+def plain(text: str) -> str:
+    """Text of a link or heading, in which Doxygen knows no markup."""
+    return " ".join(text.replace("`", "").replace("*", "").replace('"', "'").split())
+
+
+def slug(heading: str) -> str:
+    """The anchor that code-hosting sites give to a heading, as far as Doxygen allows."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "_").replace("-", "_")
+
+
+def block(kind: str, text: str) -> str:
+    """Output, or a picture in letters."""
+    shown = html.escape(text.rstrip("\n"), quote=False)
+    if kind == "console":
+        shown = re.sub(r"^([$#] )(.*)", r'<span class="prompt">\1</span><kbd>\2</kbd>', shown, flags=re.M)
+    return raw(f'<pre class="{kind}" tabindex="0">{shown}</pre>')
+
+
+def manual_page(topic: str, section: str) -> str:
+    """Where a manual page is on the web. The sections 3p and 0p are POSIX: its functions and its headers."""
+    if section.endswith("p"):
+        directory = "functions" if section == "3p" else "basedefs"
+        return f"https://pubs.opengroup.org/onlinepubs/9799919799/{directory}/{topic}.html"
+    if re.match(r"pthread_(cond|mutex_(?!consistent))", topic):
+        section = "3p"  # Linux has no page of its own for these, but the site has a copy of POSIX
+    return f"https://man7.org/linux/man-pages/man{section[0]}/{topic}.{section}.html"
+
+
+# ---- Markdown ---------------------------------------------------------------------------------------------
+
+FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)\n(?P<body>.*?)^(?P=indent)```\n?", re.M | re.S)
+TABLE = re.compile(r"^\|.*\n\|[-| :]+\|\n(?:\|.*(?:\n|\Z))*", re.M)
+TOKEN = re.compile(r"""
+    (?P<output>   ^@include\ (?P<file>\w+\.out)$ )
+  | (?P<command>  ^\ *[@\\](?:snippet|include|ref|image|page|if|endif|else|cond|endcond)\w*\b[^\n]*$ )
+  | (?P<heading>  ^(?P<level>\#+)\ (?P<words>.*?)(?:\ \{\#(?P<label>\w+)\})?$ )
+  | (?P<code>     (?<!`)(?P<ticks>`+)(?!`)(?P<body>(?:(?!\n\s*\n).)+?)(?<!`)(?P=ticks)(?!`) )
+  | \*\*(?P<strong> (?=\S)(?:(?!\n\s*\n|\*\*).)+? )\*\*
+  | (?<![\w*])\*(?P<emphasis> (?=[^\s*])(?:(?!\n\s*\n)[^*])+? )(?<=\S)\*(?![\w*])
+  | (?P<figure>   !\[[^\]]*\]\((?P<path>[^)\s]+)\) )
+  | (?P<link>     \[(?P<text>(?:[^\]\[`]|`[^`]*`)+)\]\((?P<url>[^)\s]+)\) )
+  | (?P<manual>   \b(?P<topic>[A-Za-z_][\w.]*)\((?P<section>[1-8]|[03]p)\) )
+  | (?P<proof>    \((?P<lab>\d\d)\ (?P<check>test_\w+)\) )
+  | (?P<comment>  <!--.*?--> )
+  | (?P<hint>     <details>\s*<summary>(?P<title>.*?)</summary> )
+  | (?P<end>      </details> )
+  | (?P<dashes>   (?<=\S)-{2,}(?=\S) )
+  | (?P<tag>      </?[a-z]+[^>\n]*> )
+  | (?P<word>     (?<![\w/.-])[A-Za-z_]\w{2,}\b(?:\(\))? )
+""", re.M | re.S | re.X)
+
+
+@dataclass(frozen=True)
+class Markup:
+    """Knows the cards, and which file is which page."""
+
+    cards: Dict[str, Card]
+    targets: Dict[Path, str]
+
+    def convert(self, text: str, source: Path, ident: str, home: str = "") -> str:
+        """Markdown that stands, or could stand, in the file `source`, for the page `ident`."""
+        return _Conversion(self, source, ident, ident == home).run(text)
+
+    def without(self, name: str) -> "Markup":
+        """The same for the card of this name, which is no link to itself."""
+        return Markup({other: card for other, card in self.cards.items() if other != name}, self.targets)
+
+
+def _replace(pattern: Pattern[str], found: Callable[[Match[str]], str], text: str,
+             rest: Callable[[str], str]) -> str:
+    """The text with all that fits the pattern turned by one function, and all between by another."""
+    done, at = [], 0
+    for match in pattern.finditer(text):
+        done += [rest(text[at:match.start()]), found(match)]
+        at = match.end()
+    return "".join([*done, rest(text[at:])])
+
+
+class _Conversion:
+    """One text on its way. The methods have the names of the groups in TOKEN."""
+
+    def __init__(self, markup: Markup, source: Path, ident: str, is_home: bool) -> None:
+        self.cards, self.targets = markup.cards, markup.targets
+        self.source, self.ident, self.is_home = source, ident, is_home
+        self.labels: Set[str] = set()
+        self.sections = 0
+
+    def run(self, text: str) -> str:
+        def prose(part: str) -> str:
+            return _replace(TABLE, self._table, part, self._inline)
+
+        self.sections = len(re.findall("^## ", FENCE.sub("", text), re.M))
+        return _replace(FENCE, self._fence, text, prose)
+
+    def _fence(self, fence: Match[str]) -> str:
+        if fence["language"] == "c":
+            return fence[0]
+        body = re.sub(rf"^{fence['indent']}", "", fence["body"], flags=re.M)
+        return fence["indent"] + block(fence["language"] or "text", body) + "\n"
+
+    def _table(self, table: Match[str]) -> str:
+        rows = []
+        for number, line in enumerate(table[0].splitlines()):
+            cells = [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line.strip()[1:-1])]
+            kind = "td" if number else "th"
+            if number != 1:
+                row = "".join(f"<{kind}>{self._inline(cell)}</{kind}>" for cell in cells)
+                rows.append(f"<tr>{row}</tr>")
+        named = " named" if re.match(r"\| *\|", table[0]) else ""
+        return f'<table class="markdownTable{named}">\n' + "\n".join(rows) + "\n</table>\n"
+
+    def _inline(self, text: str) -> str:
+        return TOKEN.sub(lambda token: getattr(self, "_" + str(token.lastgroup))(token), text)
+
+    def _fail(self, what: str) -> UserError:
+        return UserError(f"{self.source.relative_to(ROOT)} {what}, which is not there")
+
+    def _command(self, token: Match[str]) -> str:
+        return token[0]
+
+    _tag = _command
+
+    def _output(self, token: Match[str]) -> str:
+        path = ROOT / "docs" / "examples" / token["file"]
+        if not path.is_file():
+            raise self._fail(f"includes {token['file']}")
+        return block("console", path.read_text(encoding="utf-8"))
+
+    def _heading(self, token: Match[str]) -> str:
+        words, level = plain(token["words"]), len(token["level"])
+        if level == 1:
+            contents = "\n\n[TOC]" if self.sections > 1 else ""
+            return f"# {words} {{#mainpage}}" if self.is_home else f"# {words} {{#{self.ident}}}{contents}"
+        label = token["label"] or f"{self.ident}_{slug(words)}"
+        while label in self.labels:
+            label += "_"
+        self.labels.add(label)
+        if self.is_home:  # Doxygen would put the sections of this page into the side bar
+            return f"@anchor {label}\n<h{level - 1}>{words}</h{level - 1}>"
+        return f"{token['level']} {words} {{#{label}}}"
+
+    def _code(self, token: Match[str]) -> str:
+        return self._as_code(token["body"])
+
+    def _as_code(self, body: str) -> str:
+        body = re.sub(r"\s*\n\s*", " ", body)
+        if body.startswith(" ") and body.endswith(" ") and body.strip():
+            body = body[1:-1]
+        parts = re.split(r"((?<![\w/.-])[A-Za-z_]\w*)", body)
+        return "<code>" + "".join(self._reference(part, part) or literally(part) for part in parts) + "</code>"
+
+    def _reference(self, name: str, text: str) -> str:
+        return f'@ref {self.cards[name].reference} "{text}"' if name in self.cards else ""
+
+    def _strong(self, token: Match[str]) -> str:
+        return f"<b>{self._inline(token['strong'])}</b>"
+
+    def _emphasis(self, token: Match[str]) -> str:
+        return f"<em>{self._inline(token['emphasis'])}</em>"
+
+    def _figure(self, token: Match[str]) -> str:
+        path = self.source.parent / token["path"]
+        if not path.is_file():
+            raise self._fail(f"shows {token['path']}")
+        drawing = re.sub(r"<\?xml.*?\?>\s*|<!--.*?-->\s*", "", path.read_text(encoding="utf-8"), flags=re.S)
+        return raw(f"<figure>{drawing.strip()}</figure>")
+
+    def _link(self, token: Match[str]) -> str:
+        text, url = token["text"], token["url"]
+        if re.match("[a-z]+:", url):
+            return f"[{text}]({url})"
+        name, _, anchor = url.partition("#")
+        path = Path(os.path.normpath(self.source.parent / name)) if name else self.source
+        target = self.targets.get(path, "" if name else self.ident)
+        if not target:
+            if not path.exists():
+                raise self._fail(f"links to {url}")
+            return self._as_code(plain(text))  # a file that is not part of the site
+        reference = f'@ref {target}{"_" + slug(anchor) if anchor else ""} "{plain(text)}"'
+        return f"<code>{reference}</code>" if re.fullmatch("`[^`]*`", text) else reference
+
+    def _manual(self, token: Match[str]) -> str:
+        posix = token["section"].endswith("p")
+        name = "POSIX: " + token["topic"].replace("sys_", "sys/") if posix else token[0]
+        return f"[{name}]({manual_page(token['topic'], token['section'])})"
+
+    def _proof(self, token: Match[str]) -> str:
+        check = token["check"].replace("_", "_<wbr>")  # where a narrow cell may break it
+        return f'<small>(@ref lab_{token["lab"]} "{token["lab"]}"@htmlonly {check})@endhtmlonly</small>'
+
+    def _comment(self, _: Match[str]) -> str:
+        return ""
+
+    def _hint(self, token: Match[str]) -> str:
+        return raw(f"<details><summary>{html.escape(token['title'], quote=False)}</summary>")
+
+    def _end(self, token: Match[str]) -> str:
+        return raw(token[0])
+
+    def _dashes(self, token: Match[str]) -> str:
+        return literally(token[0])
+
+    def _word(self, token: Match[str]) -> str:
+        word = token[0]
+        name = word[:-2] if word.endswith("()") else word
+        card = self.cards.get(name)
+        is_name = card and card.kind != "field" and (word != name or name not in WORDS)
+        return self._reference(name, word) if is_name else word
+
+
+# ---- comments of C ----------------------------------------------------------------------------------------
+
+
+def as_comment(lines: Iterable[str]) -> str:
+    return "/**\n" + "".join(f" * {line}".rstrip() + "\n" for line in lines) + " */"
+
+
+def program(path: Path, markup: Markup) -> str:
+    """A program as Doxygen gets it: names in its comments are links, and its page ends with the whole file."""
+    def long(match: Match[str]) -> str:
+        text = re.sub(r"^ *\* ?", "", match[1], flags=re.M)
+        return as_comment(markup.convert(text, path, path.stem).splitlines())
+
+    def short(match: Match[str]) -> str:
+        return f"/**{match[1]} {markup.convert(match[2], path, path.stem)} */"
+
+    text = re.sub(r"/\*\*\n((?: *\*(?!/).*\n)+?) *\*/", long, path.read_text(encoding="utf-8"))
+    text = re.sub(r"/\*\*(<?) (.*?) \*/", short, text)
+    return text.replace(" */", f" *\n * @par The file\n * @include{{lineno}} {path.relative_to(ROOT)}\n */", 1)
+
+
+def card_header(path: Path, markup: Markup, uses: Dict[str, Sequence[str]]) -> str:
+    """A header of cards as Doxygen gets it: names are links, and each card lists the labs that mention it."""
+    def card(match: Match[str]) -> str:
+        _, name = declared(match["line"])
+        text = "\n".join(line[3:] for line in match["comment"].splitlines())
+        lines = markup.without(name).convert(text, path, path.stem).splitlines()
+        if uses.get(name):
+            lines += ["", "@par Labs", ", ".join(f'@ref lab_{number} "{number}"' for number in uses[name])]
+        return as_comment(lines) + "\n" + match["line"]
+
+    def field(match: Match[str]) -> str:
+        return match[0].replace(match["text"], markup.convert(match["text"], path, path.stem))
+
+    cards = path.read_text(encoding="utf-8").split(" */\n", 1)[1]  # without "@file": the group is the page
+    return FIELD.sub(field, DOCUMENTED.sub(card, cards))

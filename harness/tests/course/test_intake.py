@@ -1,0 +1,225 @@
+"""What is handed in comes in every shape: it is found, copied without following anything, and what was odd is said."""
+import io
+import os
+import tarfile
+import time
+import zipfile
+
+import pytest
+
+from shmlab.course import course_file
+from shmlab import labs
+from shmlab.course import intake
+from shmlab.labs import UserError
+
+LAB = labs.find("05")
+SOURCE = (labs.SOLUTIONS / LAB.name / "sysv_create.c").read_bytes()
+LABS = list(labs.all_labs())
+
+
+def taken_in(directory):
+    """Takes in the only submission of a directory. Gives its files by name, and all the notes."""
+    (one,), ignored = intake.list_submissions(directory)
+    target = directory.parent / "taken"
+    taken = intake.take(one, LABS, target)
+    files = {str(path.relative_to(target)): path.read_bytes() for path in target.rglob("*") if path.is_file()}
+    return files, [*ignored, *taken.notes, *(note for notes in taken.labs.values() for note in notes)]
+
+
+def put(directory, name, content=SOURCE):
+    path = directory / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+RIGHT = {"05_sysv_create/sysv_create.c": SOURCE}
+
+
+@pytest.mark.parametrize("name", [
+    "ada/05_sysv_create/sysv_create.c", "ada/labs/05_sysv_create/sysv_create.c", "ada/sysv_create.c",
+    "ada/homework/labs/05_sysv_create/sysv_create.c", "ada/05_sysv_create/05_sysv_create/sysv_create.c",
+    "Ada Lovelace_4711_assignsubmission_file_/labs/05_sysv_create/sysv_create.c", "lovelaceada_12_345_sysv_create.c",
+    "lovelaceada_LATE_12_345_sysv_create-2.c",
+])
+def test_usual_places(tmp_path, name):
+    put(tmp_path / "in", name)
+    files, notes = taken_in(tmp_path / "in")
+    assert files == RIGHT and notes == []
+
+
+@pytest.mark.parametrize("name, says", [
+    ("ada/Lab5/sysv_create.c", "the directory Lab5 was taken as 05_sysv_create"),
+    ("ada/5/sysv_create.c", "the directory 5 was taken"), ("ada/05-SysV-Create/sysv_create.c", "the directory 05-SysV-Create"),
+    ("ada/05_sysv_create/Sysv_Create.c", "05_sysv_create/Sysv_Create.c was taken as sysv_create.c"),
+    ("ada/05_sysv_create/sysv_create (1).c", "was taken as sysv_create.c"),
+    ("ada/05_sysv_create/sysv_create_final.c", "was taken as sysv_create.c"),
+    ("ada/05_sysv_create/sysv_create.c.txt", "was taken as sysv_create.c"),
+    ("ada/05_sysv_create/main.c", "main.c was taken as sysv_create.c"), ("ada/lab 05/main.c", "was taken as"),
+])
+def test_wrong_names_are_guessed_and_noted(tmp_path, name, says):
+    put(tmp_path / "in", name)
+    files, notes = taken_in(tmp_path / "in")
+    assert files == RIGHT and any(says in note for note in notes), notes
+
+
+def archive_zip(path, members):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members:
+            archive.writestr(name, content)
+
+
+def archive_tar(path, members, mode="w:gz"):
+    with tarfile.open(path, mode) as archive:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz"])
+@pytest.mark.parametrize("nested", [False, True], ids=["itself", "in-a-directory"])
+def test_archives(tmp_path, suffix, nested):
+    directory = tmp_path / "in" / ("ada" if nested else "")
+    directory.mkdir(parents=True)
+    members = [("labs/05_sysv_create/sysv_create.c", SOURCE), ("__MACOSX/labs/05_sysv_create/._sysv_create.c", b"x"),
+               ("../../etc/08_posix_create/posix_create.c", b"int main;")]
+    if suffix == ".zip":
+        archive_zip(directory / f"ada{suffix}", members)
+    else:
+        archive_tar(directory / f"ada{suffix}", members, {".tar": "w", ".bz2": "w:bz2", ".xz": "w:xz"}.get(
+            suffix[-4:] if suffix != ".tar.xz" else ".xz", "w:gz"))
+    files, notes = taken_in(tmp_path / "in")
+    assert files == {**RIGHT, "08_posix_create/posix_create.c": b"int main;"} and notes == []
+    assert not list(tmp_path.rglob("etc"))
+
+
+def test_archives_that_are_broken_or_far_too_large(tmp_path):
+    directory = tmp_path / "in" / "ada"
+    put(directory, "05_sysv_create/sysv_create.c")
+    put(directory, "broken.zip", b"PK\x03\x04 and no more")
+    put(directory, "broken.tar.gz", b"\x1f\x8b and no more")
+    archive_tar(directory / "bomb.tar.gz", [(f"zeros{n}.c", bytes(64 << 20)) for n in range(6)])
+    with zipfile.ZipFile(directory / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("08_posix_create/posix_create.c", bytes(50 << 20))
+    began = time.monotonic()
+    files, notes = taken_in(tmp_path / "in")
+    assert time.monotonic() - began < 20 and files == RIGHT
+    for name, says in ("broken.zip", "cannot be unpacked"), ("broken.tar.gz", "cannot be unpacked"), \
+            ("bomb.tar.gz", "more than 256 MiB"), ("posix_create.c", "has 50 MiB"):
+        assert any(name in note and says in note for note in notes), (name, notes)
+
+
+def test_links_are_not_followed(tmp_path):
+    put(tmp_path / "in", "ada/05_sysv_create/sysv_create.c")
+    directory = tmp_path / "in" / "ada"
+    (directory / "08_posix_create").symlink_to(labs.SOLUTIONS / "08_posix_create")
+    (directory / "05_sysv_create" / "page_size.c").symlink_to(labs.SOLUTIONS / "01_page_size" / "page_size.c")
+    (tmp_path / "in" / "eve").symlink_to(labs.SOLUTIONS)
+    with tarfile.open(directory / "links.tar", "w") as archive:
+        info = tarfile.TarInfo("06_sysv_attach/sysv_attach.c")
+        info.type, info.linkname = tarfile.SYMTYPE, str(labs.SOLUTIONS / "06_sysv_attach" / "sysv_attach.c")
+        archive.addfile(info)
+    files, notes = taken_in(tmp_path / "in")
+    assert files == RIGHT and sum("link" in note for note in notes) == 4, notes
+
+
+@pytest.mark.parametrize("content, taken, says", [
+    (b"\xef\xbb\xbf" + SOURCE, True, None), (SOURCE.replace(b"\n", b"\r\n"), True, None),
+    (SOURCE.decode().encode("utf-16"), True, "UTF-16"), (b"\x7fELF\0\0", False, "binary file"),
+    (b"x" * (3 << 20), False, "has 3 MiB"), (b"", True, None),
+], ids=["bom", "crlf", "utf-16", "binary", "huge", "empty"])
+def test_what_is_in_the_file(tmp_path, content, taken, says):
+    put(tmp_path / "in", "ada/05_sysv_create/sysv_create.c", content)
+    files, notes = taken_in(tmp_path / "in")
+    assert bool(files) == taken and (any(says in note for note in notes) if says else notes == [])
+
+
+def test_pipes_and_directories_for_files(tmp_path):
+    directory = tmp_path / "in" / "ada" / "05_sysv_create"
+    directory.mkdir(parents=True)
+    os.mkfifo(directory / "sysv_create.c")
+    (directory.parent / "08_posix_create" / "posix_create.c").mkdir(parents=True)
+    files, notes = taken_in(tmp_path / "in")
+    assert files == {} and any("is not a file" in note for note in notes) and any("no file of any lab" in note for note in notes)
+
+
+def test_a_huge_tree_is_looked_at_in_part(tmp_path):
+    for number in range(60):
+        directory = tmp_path / "in" / "ada" / "z" / str(number)
+        directory.mkdir(parents=True)
+        for name in range(100):
+            (directory / f"{name}.txt").touch()
+    put(tmp_path / "in", "ada/05_sysv_create/sysv_create.c")
+    files, notes = taken_in(tmp_path / "in")
+    assert files == RIGHT and any("more than 5000 files" in note for note in notes)
+
+
+def test_two_programs_of_one_name_and_headers_beside(tmp_path):
+    put(tmp_path / "in", "ada/05_sysv_create/sysv_create.c", b'#include "own.h"\n')
+    put(tmp_path / "in", "ada/05_sysv_create/own.h", b"/* mine */\n")
+    put(tmp_path / "in", "ada/05_sysv_create/sysv_create.h", b"/* named after the program */\n")
+    put(tmp_path / "in", "ada/old/05_sysv_create/sysv_create.c", b"old")
+    files, notes = taken_in(tmp_path / "in")
+    assert files == {"05_sysv_create/sysv_create.c": b'#include "own.h"\n', "05_sysv_create/own.h": b"/* mine */\n",
+                     "05_sysv_create/sysv_create.h": b"/* named after the program */\n"}
+    assert any("more than once" in note for note in notes)
+
+
+def test_students_of_one_name(tmp_path):
+    for name in "ada", "Ada", "x_1_assignsubmission_file_", "x_2_assignsubmission_file_", "müller", "mu\u0308ller", "a b", "a_b":
+        put(tmp_path / "in", f"{name}/sysv_create.c")
+    archive_zip(tmp_path / "in" / "ada.zip", [("sysv_create.c", SOURCE)])
+    found, _ = intake.list_submissions(tmp_path / "in")
+    assert len(found) == 9 and len({one.directory.casefold() for one in found}) == 9 and len({one.name for one in found}) == 9
+    assert sum(any("same name" in note for note in one.notes) for one in found) == 7
+    assert all(one.directory.isascii() and "/" not in one.directory for one in found)
+
+
+def test_what_is_no_submission(tmp_path):
+    put(tmp_path / "in", "ada/sysv_create.c")
+    put(tmp_path / "in", "grades.xlsx", b"x")
+    put(tmp_path / "in", ".DS_Store", b"x")
+    assert taken_in(tmp_path / "in")[1] == [
+        "grades.xlsx is neither a directory nor an archive (.zip, .tar, .tar.gz, .tgz, .tar.bz2, .tar.xz): passed over"]
+    (tmp_path / "empty").mkdir()
+    for directory, says in (tmp_path / "empty", "holds no submission"), (tmp_path / "nowhere", "there is no directory"), \
+            (labs.SOLUTIONS, "is itself one submission"), (labs.ROOT, "is itself one submission"):
+        with pytest.raises(UserError, match=says):
+            intake.list_submissions(directory)
+
+
+# ---- the course's file --------------------------------------------------------------------------------------
+
+
+def course_of(tmp_path, text):
+    path = tmp_path / "course.ini"
+    path.write_text(text)
+    return course_file.read_course(path)
+
+
+def test_weights_and_deadlines(tmp_path):
+    of = course_of(tmp_path, "[course]\nlabs = 05, 08\nlate per day = 10 ; per cent\ngrace = 30\nlast day = 3\n"
+                               "[weights]\n05 = 2\n05 test_usage = 0.5\n[due]\n05 = 2026-03-01 12:00\n")
+    lab, other = of.labs
+    assert [lab.number, other.number] == ["05", "08"]
+    assert of.worth(lab, "test_usage", 1) == 1 and of.worth(lab, "test_x", 2) == 4 and of.worth(other, "test_x", 2) == 2
+    due, day = of.due[lab.name], 86400
+    assert [of.days_late(lab, due + seconds) for seconds in (-day, 0, 1800, 1801, day, day + 1, 4 * day)] == [0, 0, 0, 1, 1, 2, 4]
+    assert of.days_late(other, due + day) == 0 and of.days_late(lab, None) == 0
+    assert [of.late_factor(days) for days in (0, 1, 3, 4)] == [1.0, 0.9, 0.7, 0.0]
+    assert course_file.Course(late_per_day=60).late_factor(2) == 0.0, "never below nothing"
+
+
+@pytest.mark.parametrize("text, says", [
+    ("[weigths]\n", "no section [weigths]"), ("[course]\nlate = 3\n", "late: is unknown"),
+    ("[course]\ngrace = soon\n", "'soon' is not a number"), ("[course]\ngrace = -1\n", "below zero"),
+    ("[weights]\n05 = nan\n", "without end"), ("[weights]\n77 = 1\n", "there is no lab '77'"),
+    ("[weights]\n05 test_x = 1\n", "has no check 'test_x'"), ("[due]\n05 = tomorrow\n", "is no time"),
+    ("[course]\nlabs = 05 nine\n", "there is no lab 'nine'"), ("05 = 2\n", "no section headers"),
+    ("[course]\ntitle = a\ntitle = b\n", "already exists"),
+])
+def test_mistakes_in_it_are_told_in_one_line(tmp_path, text, says):
+    with pytest.raises(UserError) as told:
+        course_of(tmp_path, text)
+    assert says in str(told.value) and "\n" not in str(told.value) and "course.ini" in str(told.value)

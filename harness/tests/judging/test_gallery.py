@@ -1,0 +1,62 @@
+"""Each known mistake is caught by exactly the checks that it names, and each right variant passes them all."""
+import re
+
+import running
+import pytest
+
+from shmlab import gallery, labs
+
+MISTAKES = gallery.mistakes()
+VARIANTS = gallery.variants()
+
+
+def caught_by_its_checks(mistake, caught):
+    return set(mistake.caught_by) <= set(caught) <= {*mistake.caught_by, *mistake.sometimes_by}
+
+
+@pytest.mark.parametrize("mistake", running.sample(MISTAKES, 2), ids=str)
+def test_mistake_is_caught_by_its_checks(mistake, tmp_path):
+    checked = running.check(mistake.lab.number, mistake.apply(tmp_path))
+    caught = checked.not_passed()
+    assert caught_by_its_checks(mistake, caught), checked.output
+    assert all(check["status"] == "failed" for check in caught.values()), checked.output
+    # Whoever sees it must be told what was expected and what was found, in sentences without a traceback.
+    for check in caught.values():
+        assert check["expected"] and check["saw"]
+    assert "Traceback" not in checked.output and "harness" not in checked.output
+
+
+@pytest.mark.parametrize("mistake", running.sample([m for m in MISTAKES if not m.needs_private_ipc], 12), ids=str)
+def test_the_verdict_is_the_same_without_namespaces(mistake, tmp_path):
+    checked = running.check(mistake.lab.number, mistake.apply(tmp_path), tier="host")
+    assert caught_by_its_checks(mistake, checked.not_passed()), checked.output
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_variant_passes(variant, tmp_path):
+    checked = running.check(variant.lab.number, variant.apply(tmp_path))
+    assert checked.not_passed() == {} and checked.score == checked.maximum == 10, checked.output
+
+
+@pytest.mark.parametrize("lab", labs.all_labs(), ids=lambda lab: lab.name)
+def test_every_lab_has_a_gallery(lab):
+    assert sum(patch.lab == lab for patch in MISTAKES) >= 6
+    assert sum(patch.lab == lab for patch in VARIANTS) >= 2
+
+
+@pytest.mark.parametrize("patch", MISTAKES + VARIANTS, ids=str)
+def test_exhibit_introduces_itself(patch):
+    head = patch.path.read_text().splitlines()
+    wanted = ["Mistake", "Seen as", "Caught by"] if patch in MISTAKES else ["Variant"]
+    assert [line.split(":")[0] for line in head[: len(wanted)]] == wanted
+    if patch.sometimes_by:
+        wanted.append("Sometimes by")
+        assert head[len(wanted) - 1].startswith("Sometimes by: ") and not set(patch.sometimes_by) & set(patch.caught_by)
+    if patch.needs_private_ipc:
+        wanted.append("Needs")
+        assert head[len(wanted) - 1] == "Needs: the namespaces tier."
+    assert head[len(wanted)].startswith("--- a/solutions/")
+    assert re.fullmatch(r"[a-z0-9_]+", patch.name) and patch.title.endswith(".")
+    if patch in MISTAKES:
+        checks = set(re.findall(r"^def (test_\w+)", (labs.CHECKS / f"test_{patch.lab.name}.py").read_text(), re.M))
+        assert patch.caught_by and {*patch.caught_by, *patch.sometimes_by} <= checks

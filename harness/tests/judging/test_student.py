@@ -1,0 +1,345 @@
+"""What a student sees: from any directory, with any odd file in place of a program, and never a traceback."""
+import json
+import os
+import pty
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as xml
+
+import running
+import pytest
+
+from shmlab import labs
+
+LAB = labs.find("05")
+SOURCE = labs.SOLUTIONS / LAB.name / "sysv_create.c"
+
+
+def pytest_in(directory, *words, **options):
+    return subprocess.run(running.pytest_command(*words), cwd=directory, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          **options)
+
+
+@pytest.fixture
+def mine(tmp_path):
+    """A submission that is right."""
+    directory = tmp_path / LAB.name
+    directory.mkdir()
+    shutil.copy(SOURCE, directory)
+    return directory
+
+
+@pytest.mark.parametrize("directory, harness, submission", [
+    (labs.ROOT, "harness", "solutions"), (labs.ROOT / "harness", ".", "../solutions"),
+    (labs.ROOT / "harness", None, "../solutions"), (LAB.directory, "../../harness", "../../solutions"),
+    (labs.ROOT, "harness", f"solutions/{LAB.name}"),
+])
+def test_from_any_directory(directory, harness, submission):
+    done = pytest_in(directory, *([harness] if harness else []), "--lab", "05", "--submission", submission)
+    assert done.returncode == 0 and "10 of 10 points" in done.stdout, done.stdout + done.stderr
+    assert done.stdout.startswith("box: ")
+
+
+def test_in_a_labs_directory_its_number_can_be_left_out():
+    done = pytest_in(LAB.directory, "../../harness", "--submission", "../../solutions")
+    assert "Lab 05" in done.stdout and "Lab 03" not in done.stdout and done.returncode == 0
+
+
+@pytest.mark.parametrize("words, says", [
+    (["--lab", "77"], "there is no lab '77'"), (["--lab", "05", "--submission", "nowhere"], "there is no directory 'nowhere'"),
+    (["--lab", "05", "--submission", "docs-or-so/../harness"], "no directory"), (["--cc", "nocc"], "no compiler 'nocc'"),
+    (["--tier", "cloud"], "there is no tier 'cloud'"), (["--jobs", "many"], "is no number"),
+])
+def test_a_usage_error_is_one_line(words, says):
+    done = pytest_in(labs.ROOT, "harness", *words)
+    assert done.returncode == 4 and done.stdout.strip() == "", done.stdout
+    assert len(done.stderr.strip().splitlines()) == 1 and says in done.stderr
+
+
+def put_nothing(path):
+    path.unlink()
+
+
+def put_directory(path):
+    path.unlink()
+    path.mkdir()
+
+
+def put_link(path):
+    path.unlink()
+    path.symlink_to(SOURCE)
+
+
+def put_binary(path):
+    path.write_bytes(open(sys.executable, "rb").read(50000))
+
+
+def put_fifo(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+def put_huge(path):
+    with open(path, "r+b") as file:
+        file.truncate(100 << 20)
+
+
+def put_nonsense(path):
+    path.write_text("this is not C\n")
+
+
+def put_invalid_utf8_error(path):
+    path.write_bytes(b"int main(void) { return \"\xff\xfe\"; } /* \xff */ int x = y\xc3;\n")
+
+
+def put_no_main(path):
+    path.write_text("static int x;\n")
+
+
+def put_empty(path):
+    path.write_text("")
+
+
+@pytest.mark.parametrize("put, says", [
+    (put_nothing, "is not there"), (put_directory, "is not a file"), (put_link, "is a symbolic link"),
+    (put_binary, "is a binary file"), (put_fifo, "is not a file"), (put_huge, "has 100 MiB"), (put_nonsense, "does not compile"),
+    (put_invalid_utf8_error, "does not compile"), (put_no_main, "does not compile"), (put_empty, "does not compile"),
+], ids=lambda value: getattr(value, "__name__", "says")[4:])
+def test_something_odd_in_place_of_the_program(mine, put, says):
+    put(mine / SOURCE.name)
+    checked = running.check("05", mine, timeout=60)
+    assert checked.score == 0 and checked.maximum == 10 and checked.exit_status == 1
+    assert says in checked.output and "Traceback" not in checked.output
+    assert {check["status"] for check in checked.checks} == {"failed"}
+    assert checked.output.count(says) == 1, "said once for all checks"
+
+
+@pytest.mark.parametrize("change", [
+    lambda text: b"\xef\xbb\xbf" + text, lambda text: text.replace(b"\n", b"\r\n"), lambda text: text + b"/* \xff\xfe */",
+    lambda text: text.rstrip(b"\n"),
+], ids=["bom", "crlf", "invalid-utf8-comment", "no-newline-at-end"])
+def test_harmless_oddities_are_accepted(mine, change):
+    path = mine / SOURCE.name
+    path.write_bytes(change(path.read_bytes()))
+    checked = running.check("05", mine)
+    assert checked.score == 10, checked.output
+
+
+def test_solutions_and_harness_are_out_of_the_compilers_sight(mine):
+    for word in f'#include "{SOURCE}"', '#include "/proc/self/environ"\n#include "/root/x"', \
+            f'__asm__(".incbin \\"{labs.ROOT}/README.md\\"");':
+        (mine / SOURCE.name).write_text(word + "\n")
+        checked = running.check("05", mine)
+        assert checked.score == 0 and "does not compile" in checked.output
+
+
+def test_a_compiler_that_never_ends_is_stopped(mine, monkeypatch):
+    (mine / SOURCE.name).write_text('#include "/dev/zero"\n')
+    checked = running.check("05", mine, timeout=120)
+    assert checked.score == 0 and ("did not finish" in checked.output or "does not compile" in checked.output)
+
+
+def test_warnings_are_shown(mine):
+    path = mine / SOURCE.name
+    path.write_text(path.read_text().replace("int id = -1;", "int id = -1, never_used = 1;"))
+    checked = running.check("05", mine)
+    assert checked.score == 10 and "unused variable" in checked.output
+
+
+def test_plain_text_without_a_terminal_and_colour_on_one(mine):
+    (mine / SOURCE.name).unlink()
+    done = pytest_in(labs.ROOT, "harness", "--lab", "05", "--submission", mine)
+    assert "\x1b" not in done.stdout
+    ours, theirs = pty.openpty()
+    run = subprocess.Popen(running.pytest_command("harness", "--lab", "05", "--submission", str(mine)), cwd=labs.ROOT,
+                           stdin=subprocess.DEVNULL, stdout=theirs, env={**os.environ, "TERM": "xterm"})
+    os.close(theirs)
+    shown = b""
+    try:
+        while chunk := os.read(ours, 65536):
+            shown += chunk
+    except OSError:  # the terminal's other end is closed
+        pass
+    run.wait()
+    os.close(ours)
+    assert b"\x1b[31mFAIL" in shown
+    done = pytest_in(labs.ROOT, "harness", "--lab", "05", "--submission", mine, env={**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0",
+                                                                                   "PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 1 and "FAIL" in done.stdout and done.stderr == ""
+
+
+def test_a_failure_says_everything(mine):
+    path = mine / SOURCE.name
+    path.write_text(path.read_text().replace("    if (shmdt(memory) == -1)\n        give_up(id, \"shmdt\");\n", ""))
+    output = running.check("05", mine).output
+    for part in ("expected  nattch 0 just before the program ends", "/proc/sysvipc/shm: key 0x53", "nattch 1",
+                 r"sysv_create\.c:71 +shmat\(0, NULL, 0\) = 0x|shmat\(\d+, NULL, 0\)", "read      shmdt(2)",
+                 "by hand   cd ", "make hint LAB=05"):
+        assert part in output or re.search(part, output), f"{part}\n{output}"
+
+
+def test_a_failure_is_about_the_case_that_failed(tmp_path):
+    """The check looks at three runs when all of them have ended; the second is wrong."""
+    name = "02_fork_copies"
+    directory = shutil.copytree(labs.SOLUTIONS / name, tmp_path / name)
+    path = directory / "fork_copies.c"
+    path.write_text(path.read_text().replace("        execvp(program[0], program);\n",
+                                                  "        execvp(program[0], program);\n        _exit(0);\n"))
+    output = running.check("02", tmp_path).output
+    assert re.search(r"by hand .*\./fork_copies 1 2 \./no-such-program", output), output
+    assert re.search(r"calls +fork_copies.*execvp", output, re.S), output
+
+
+def test_a_hang_names_its_cause(tmp_path):
+    """Whoever has told sem_init() that the gate is for one process alone hears where all stand, and why."""
+    name = "04_lost_update"
+    path = shutil.copytree(labs.SOLUTIONS / name, tmp_path / name) / "lost_update.c"
+    path.write_text(path.read_text().replace("sem_init(&shared->gate, 1, 0)", "sem_init(&shared->gate, 0, 0)"))
+    done = pytest_in(labs.ROOT, "harness", "--lab", "04", "--submission", tmp_path, "-k", "test_gate")
+    assert re.search(r"\(lost_update\) waits for a child to end\n.*not set up for several processes\?", done.stdout), done.stdout
+
+
+def test_machines_can_read_the_outcome(mine, tmp_path):
+    path = mine / SOURCE.name
+    path.write_text(path.read_text().replace("IPC_CREAT | IPC_EXCL | MODE", "IPC_CREAT | MODE"))
+    done = pytest_in(labs.ROOT, "harness", "--lab", "05", "--submission", mine, "--results", tmp_path / "r.json",
+                     f"--junitxml={tmp_path / 'r.xml'}")
+    data = json.loads((tmp_path / "r.json").read_text())
+    assert data["labs"] == {LAB.name: {"score": 9, "maximum": 10}} and done.returncode == 1
+    suite = xml.parse(tmp_path / "r.xml").getroot()[0]
+    assert suite.get("tests") == "9" and suite.get("failures") == "1" and suite.get("errors") == "0"
+    points = [int(p.get("value")) for p in suite.iter("property") if p.get("name") == "score"]
+    assert sum(points) == 9 and "Traceback" not in (tmp_path / "r.xml").read_text()
+
+
+def test_one_check_can_be_picked(mine):
+    done = pytest_in(labs.ROOT, "harness", "--lab", "05", "--submission", mine, "-k", "outlives")
+    assert done.returncode == 0 and "1 of 1 points" in done.stdout
+    done = pytest_in(labs.ROOT, "harness", "--lab", "05", "--submission", mine, "-k", "no_such_check")
+    assert done.returncode == 5 and "no check fits" in done.stdout
+
+
+@pytest.mark.parametrize("wait, says", [
+    ("sleep(60)", "within 4 s it had not ended"),
+    ("sem_t gate; sem_init(&gate, 0, 0); sem_wait(&gate)", "nobody was left to wake them, it had not ended"),
+], ids=["for-a-time", "for-ever"])
+def test_a_program_that_hangs_is_said_to_hang(mine, wait, says):
+    path = mine / SOURCE.name
+    path.write_text(path.read_text().replace("    if (argc != 3)", f"    {wait};\n    if (argc != 3)")
+                    .replace("#include <errno.h>", "#include <errno.h>\n#include <semaphore.h>\n#include <unistd.h>"))
+    done = pytest_in(labs.ROOT, "harness", "--lab", "05", "--submission", mine, "-k", "test_key")
+    assert says in done.stdout and "waits" in done.stdout and done.returncode == 1
+
+
+def test_printing_what_a_pass_prints_is_no_pass(mine):
+    (mine / SOURCE.name).write_text('#include <stdio.h>\nint main(void) { puts("pass 10/10\\n10 of 10 points"); return 0; }\n')
+    checked = running.check("05", mine)
+    assert checked.score == 0
+
+
+def make(*words, **options):
+    return subprocess.run(["make", "-s", *words], cwd=labs.ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          env={**os.environ, "MAKEFLAGS": ""}, **options)
+
+
+def test_make_builds_one_lab_and_checks_it():
+    assert make("05").returncode == 0 and (labs.ROOT / "build/labs/05_sysv_create/sysv_create").exists()
+    done = make("check", "LAB=05", "IN=solutions")
+    assert done.returncode == 0 and "10 of 10" in done.stdout
+    done = make("check", "LAB=05", "IN=labs")
+    assert done.returncode != 0 and "TODO 1" in done.stdout
+
+
+def test_make_hint_climbs_the_ladder(tmp_path):
+    environment = {**os.environ, "SHMLAB_BUILD": str(tmp_path)}
+    command = [sys.executable, "-m", "shmlab", "hint", "--lab", "5"]
+    told = [subprocess.run(command, cwd=labs.ROOT / "harness", capture_output=True, text=True, env=environment).stdout
+            for _ in range(len(LAB.hints()) + 1)]
+    assert [text.split("\n")[0].split(":")[0] for text in told[:2]] == ["Lab 05, hint 1", "Lab 05, hint 2"]
+    assert told[-1] == told[-2] and "last hint" in told[-1]
+
+
+def test_make_help_lists_every_command():
+    text = make("help").stdout
+    for command in "demo", "test", "check", "watch", "hint", "doctor", "clean-ipc", "help":
+        assert f"make {command}" in text
+
+
+def test_doctor_tells_the_tier():
+    done = make("doctor")
+    assert done.returncode == 0 and "box: " in done.stdout
+
+
+def test_watch_checks_again_at_every_save(mine):
+    command = [sys.executable, "-u", "-m", "shmlab", "watch", "--lab", "05", "--in", str(mine)]
+    run = subprocess.Popen(command, cwd=labs.ROOT / "harness", stdout=subprocess.PIPE, text=True)
+
+    def until(word):
+        for line in run.stdout:
+            if word in line:
+                return
+        raise AssertionError(f"it ended before it said {word}")
+
+    try:
+        until("10 of 10 points")
+        until("watching")
+        (mine / SOURCE.name).write_text((labs.LABS / LAB.name / SOURCE.name).read_text())
+        until("0 of 10 points")
+        until("watching")
+    finally:
+        run.terminate()
+        assert run.wait(10) == 0
+
+
+def test_ended_by_kill_the_host_tier_leaves_nothing(tmp_path):
+    lab = labs.find("08")
+    (tmp_path / lab.name).mkdir()
+    source = (labs.SOLUTIONS / lab.name / "posix_create.c").read_text()
+    (tmp_path / lab.name / "posix_create.c").write_text(source.replace("/* TODO 2:", "for (;;) pause(); /* TODO 2:"))
+    before = set(os.listdir("/dev/shm"))
+    run = subprocess.Popen(running.pytest_command(str(labs.ROOT / "harness"), "--submission", str(tmp_path), "--lab", "08",
+                                                 "--tier", "host"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    end = time.monotonic() + 120  # other tests may have the machine's own IPC
+
+    def made():
+        return [name for name in os.listdir("/dev/shm") if name.startswith("shmlab-") and name not in before]
+
+    try:
+        while not made() and run.poll() is None and time.monotonic() < end:
+            pass
+        there = made()
+        run.send_signal(signal.SIGTERM)
+        said, _ = run.communicate(timeout=30)
+    finally:
+        run.kill()
+        run.wait()
+    assert there and run.returncode == 2, said
+    assert not [name for name in there if os.path.exists(f"/dev/shm/{name}")], said
+    assert "Traceback" not in said
+
+
+def test_clean_ipc_removes_only_what_the_labs_left(tmp_path):
+    import ctypes
+
+    from shmlab.sandbox import kernel, native
+
+    key = 0x53ABCDEF
+    made = [subprocess.run([native.peer_program(), "make", hex(k), "10", "0600"], stdin=subprocess.DEVNULL, capture_output=True,
+                           text=True, check=True).stdout for k in (key, 0x54ABCDEF)]
+    names = [f"/dev/shm/shmlab-clean-{os.getpid()}", f"/dev/shm/other-{os.getpid()}"]
+    for name in names:
+        open(name, "w").close()
+    try:
+        done = subprocess.run([sys.executable, "-m", "shmlab", "clean-ipc"], cwd=labs.ROOT / "harness", capture_output=True, text=True)
+        assert done.returncode == 0 and "0x53abcdef" in done.stdout and names[0][8:] in done.stdout
+        with open("/proc/sysvipc/shm", "rb") as file:
+            keys = {segment.key for segment in kernel.parse_segments(file.read())}
+        assert key not in keys and 0x54ABCDEF in keys
+        assert [os.path.exists(name) for name in names] == [False, True]
+    finally:
+        ctypes.CDLL(None).shmctl(int(made[1]), 0, None)
+        os.unlink(names[1])

@@ -1,0 +1,68 @@
+"""What the handouts show as output is what the finished programs print.
+
+Run is what needs no second terminal, debugger or tracer. A handout ends for us at the first command that does, as
+what comes after it builds on that.
+"""
+import re
+
+import pytest
+from examples import compile_example, masked
+
+from shmlab import labs
+from shmlab.sandbox import box
+
+LABS = labs.all_labs()
+BY_A_PERSON = re.compile(r"gdb|strace|unshare|/proc/|&|\{$| sh$|^$|^\./(reader|ring_recv) \S+$|^\./sender \S+ '")
+MASKS = [(r"^(plain) \d+ lost \d+", r"\1 N lost N"), (r"^segment \d+", "segment ID"),
+         (r"^([acd]time|[cl]pid|shmid) \d+", r"\1 N"),
+         (r"^(HEX) \d+ OWNER", r"\1 ID OWNER"), (r"OWNER \S+ \S+", "OWNER")]
+
+
+def commands(lab):
+    """Each command of a handout that can be run here, with the output that follows it there."""
+    for block in re.findall(r"^```console\n(.*?)^```", lab.handout, re.M | re.S):
+        for command, output in re.findall(r"^[$#] ?(.*)\n((?:(?![$#] ).*\n)*)", block, re.M):
+            if BY_A_PERSON.search(command):
+                return
+            if not command.startswith("cc "):
+                yield command, output.strip()
+
+
+def run(lab, lines, directory):
+    """What each of the commands prints, in one shell and one box."""
+    programs = set(re.findall(r"/(\w+)\b", " ".join(lines)))
+    script = f"exec 2>&1\nmkdir {' '.join(other.name for other in LABS)}\n"
+    with box.Box("namespaces") as inside:
+        for other in LABS:
+            for program in sorted(programs & set(other.programs)):
+                built = directory / program
+                done = compile_example(labs.SOLUTIONS / other.name / f"{program}.c", built)
+                assert done.returncode == 0, done.stderr
+                inside.put(program, built.read_bytes(), 0o755)
+                script += f"cp {program} {other.name}/; cp -n {program} {lab.name}/\n"
+        script += f"cd {lab.name}\n" + "".join(f"echo '\x01'\n{line}\n" for line in lines)
+        shell = inside.start(["/bin/bash", "-c", script])
+        assert inside.wait(shell, 20), "the commands do not end"
+        return [part.strip() for part in bytes(shell.output[1]).decode().split("\x01")[1:]]
+
+
+def alike(text):
+    """The text without what differs from run to run; sorted, as a message may overtake a line that was buffered."""
+    text = masked(text)
+    for pattern, word in MASKS:
+        text = re.sub(pattern, word, text, flags=re.M)
+    return sorted(text.splitlines())
+
+
+@pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.name)
+def test_output_in_the_handout_is_what_a_run_prints(lab, tmp_path):
+    todo = list(commands(lab))
+    printed = run(lab, [command for command, _ in todo], tmp_path)
+    assert len(printed) == len(todo)
+    for (command, expected), output in zip(todo, printed):
+        assert alike(output) == alike(expected), command
+
+
+def test_most_labs_show_what_can_be_run():
+    counts = {lab.name: len(list(commands(lab))) for lab in LABS}
+    assert sum(counts.values()) >= 80 and sum(count >= 2 for count in counts.values()) >= 15, counts

@@ -1,0 +1,352 @@
+"""The spy: what it records, where it stops a program, what it makes fail, and what it costs."""
+import errno
+import os
+import signal
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+from shmlab.sandbox import tiers
+from shmlab.sandbox import calls, native
+from shmlab.sandbox.box import Box
+
+TALK = r"""
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/shm.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+static void *work(void *sem)
+{
+    for (int i = 0; i < 1000; i++)
+        if (sem_post(sem) || sem_wait(sem))
+            abort();
+    return NULL;
+}
+int main(int argc, char *argv[])
+{
+    const char *what = argc > 1 ? argv[1] : "";
+    if (!strcmp(what, "fork")) {
+        int id = shmget(IPC_PRIVATE, 100, IPC_CREAT | 0600);
+        if (fork() == 0)
+            _exit(shmdt(shmat(id, NULL, SHM_RDONLY)));
+        int status = 0;
+        wait(&status);
+        shmctl(id, IPC_RMID, NULL);
+        return WEXITSTATUS(status);
+    } else if (!strcmp(what, "rules")) {
+        static char bytes[1 << 16];
+        for (char **entry = environ; *entry; entry++)
+            puts(*entry);
+        const size_t size = fread(bytes, 1, sizeof bytes, fopen("/proc/self/environ", "r"));
+        for (size_t i = 0; i < size; i++)
+            putchar(bytes[i] ? bytes[i] : '\n');
+    } else if (!strcmp(what, "exec")) {
+        execl(argv[0], argv[0], "map", (char *)NULL);
+    } else if (!strcmp(what, "map")) {
+        void *p = mmap(NULL, 5000, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        if (p == MAP_FAILED) {
+            printf("mmap: %s\n", strerror(errno));
+            return 1;
+        }
+        munmap(p, 5000);
+    } else if (!strcmp(what, "add")) {
+        int *p = mmap(NULL, 5000, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0), value;
+        if (argc > 2)
+            value = __atomic_fetch_add(p, 1, __ATOMIC_SEQ_CST);
+        else
+            value = *(volatile int *)p, *(volatile int *)p = value + 1;
+        printf("%d %d\n", value, *p);
+        p[1] = 2; /* no hold any more */
+    } else if (!strcmp(what, "syscall")) {
+        return syscall(SYS_getpid) != getpid();
+    } else if (!strcmp(what, "threads")) {
+        pthread_t t[4];
+        sem_t sem[4];
+        for (int i = 0; i < 4; i++)
+            sem_init(&sem[i], 0, 0), pthread_create(&t[i], NULL, work, &sem[i]);
+        for (int i = 0; i < 4; i++)
+            pthread_join(t[i], NULL);
+    } else if (!strcmp(what, "segv")) {
+        char *p = mmap(NULL, 5000, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        p[0] = 1;
+    } else if (!strcmp(what, "write")) {
+        for (const char *rest = "0123456789"; *rest;) {
+            ssize_t count = write(1, rest, strlen(rest));
+            if (count == -1)
+                return errno;
+            rest += count;
+        }
+    } else if (!strcmp(what, "spin")) {
+        for (;;)
+            munmap(mmap(NULL, 5000, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), 5000);
+    } else if (!strcmp(what, "shm_open")) {
+        int fd = shm_open("/shmlab-spy a long name that does not fit into a record", O_CREAT | O_EXCL | O_RDWR, 0640);
+        if (ftruncate(fd, 10) || posix_fallocate(fd, 0, 10) || close(fd) || fcntl(12345, F_GETFD) != -1)
+            return 1;
+        shm_unlink("/shmlab-spy a long name that does not fit into a record");
+    }
+    return 0;
+}
+"""
+
+BUILDS = {
+    "gcc": ["gcc"], "clang": ["clang"], "musl": ["musl-gcc"], "static": ["gcc", "-static"], "static-musl": ["musl-gcc", "-static"],
+    "asan": ["gcc", "-fsanitize=address,undefined"], "asan-clang": ["clang", "-fsanitize=address,undefined"],
+    "no-pie": ["gcc", "-no-pie"], "large-files": ["gcc", "-D_FILE_OFFSET_BITS=64"],
+}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """Builds the program once for each way of building."""
+    directory = tmp_path_factory.mktemp("spy")
+    (directory / "talk.c").write_text(TALK)
+    done = {}
+
+    def get(name):
+        if name not in done:
+            command = BUILDS[name]
+            program = directory / name
+            spied = native.spy_object(command[0])
+            if "-static" in command:
+                # The C library's own calls would be wrapped too: join the spy to the program first, see spy.c.
+                objects = [directory / f"{name}-alone.o", directory / f"{name}.o"]
+                subprocess.run([*command, "-std=gnu17", "-O1", "-g", "-c", directory / "talk.c", "-o", objects[0]], check=True)
+                subprocess.run(["ld", "-r", *(f"--wrap={call}" for call in calls.WRAPPED), objects[0], spied, "-o",
+                                objects[1]], check=True)
+                subprocess.run([*command, objects[1], "-pthread", "-o", program, "-lrt"], check=True)
+                done[name] = program
+                return program
+            wraps = "-Wl," + ",".join(f"--wrap={call}" for call in calls.WRAPPED)
+            subprocess.run([*command, "-std=gnu17", "-O1", "-g", "-pthread", directory / "talk.c", spied,
+                            wraps, "-o", program, "-lrt"], check=True)
+            done[name] = program
+        return done[name]
+
+    return get
+
+
+class Watched:
+    """A run of the program in a box, with what was recorded."""
+
+    def __init__(self, program, *words, rules="", capacity=calls.CAPACITY, preload=False, until=None):
+        with Box(tiers.choose_tier("auto"), memory_mb=2048) as box:
+            ring = calls.Ring(box.run_fd, capacity=capacity)
+            box.put("talk", Path(program).read_bytes(), 0o755)
+            environment = {"SHMLAB_RING": f"{box.run}/ring", "SHMLAB_HOLDS": f"{box.run}/holds", "SHMLAB_RULES": rules,
+                           "ASAN_OPTIONS": "detect_leaks=0"}
+            if preload:
+                environment["LD_PRELOAD"] = box.put("spy.so", native.spy_preload().read_bytes(), 0o755)
+            started = box.start(["./talk", *words], environment, address_mb=0)
+            if until:
+                until(box, started, ring)
+            assert box.wait(started, 20)
+            self.status, self.output = started.status, bytes(started.output[1]).decode()
+            self.calls, self.lost = ring.read()
+            self.injected = ring.injected
+            ring.close()
+
+    def names(self, own_only=True):
+        return [call.name for call in self.calls if not (own_only and call.foreign) and call.name not in ("start", "end")]
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_records_in_every_build(built, build):
+    run = Watched(built(build), "map")
+    assert run.names()[:2] == ["mmap", "munmap"] and run.status == 0
+    first = next(call for call in run.calls if call.name == "mmap")
+    assert first.arguments[:4] == (5000, 3, 0x21, -1) and first.result > 0
+    run = Watched(built(build), "shm_open")
+    assert run.names()[:6] == ["shm_open", "ftruncate", "posix_fallocate", "close", "fcntl", "shm_unlink"]
+    opened, failing = run.calls[1], next(call for call in run.calls if call.name == "fcntl")
+    assert opened.text == "/shmlab-spy a long name that does not fit into a record"[:39] and opened.arguments[1] == 0o640
+    assert failing.failed and failing.error == errno.EBADF
+
+
+def test_preload_marks_calls_of_libraries(built):
+    plain = built("gcc").parent / "plain"
+    subprocess.run(["gcc", "-std=gnu17", "-pthread", built("gcc").parent / "talk.c", "-o", plain, "-lrt"], check=True)
+    run = Watched(plain, "map", preload=True)
+    assert run.names()[:2] == ["mmap", "munmap"]
+    run = Watched(sys.executable, "-S", "-c", "import mmap; m = mmap.mmap(-1, 12345); m.close()", preload=True)
+    assert run.status == 0 and any(call.name == "mmap" and 12345 in call.arguments for call in run.calls)
+
+
+@pytest.mark.parametrize("build", ["gcc", "static", "asan", "musl"])
+def test_follows_fork_and_exec(built, build):
+    run = Watched(built(build), "fork")
+    parent = run.calls[0].pid
+    child = next(call.result for call in run.calls if call.name == "fork" and call.pid == parent)
+    assert [call.name for call in run.calls if call.pid == child][:3] == ["fork", "shmat", "shmdt"]
+    assert [call.name for call in run.calls if call.pid == parent][:3] == ["start", "shmget", "fork"]
+    run = Watched(built(build), "exec")
+    assert run.names()[:3] == ["execl", "mmap", "munmap"] and len({call.pid for call in run.calls}) == 1
+
+
+@pytest.mark.parametrize("build", ["gcc", "musl", "static", "asan"])
+def test_threads_lose_nothing(built, build):
+    run = Watched(built(build), "threads")
+    assert run.status == 0 and run.names().count("sem_post") == run.names().count("sem_wait") == 4000 and run.lost == 0
+
+
+def test_a_full_ring_loses_the_oldest_and_says_how_many(built):
+    run = Watched(built("gcc"), "threads", capacity=100)
+    assert run.status == 0 and len(run.calls) == 100 and run.lost == 8000 + 1 + 4 + 4 - 100
+    assert [call.sequence for call in run.calls] == list(range(run.lost + 1, run.lost + 101))
+    run = Watched(built("gcc"), "fork", rules=f"fail shmget 1 {errno.ENOSPC} p", capacity=2)
+    assert not any(call.injected for call in run.calls) and run.injected == 1, "it counts, though its record is lost"
+
+
+@pytest.mark.parametrize("build", ["gcc", "musl", "static", "asan-clang"])
+def test_a_call_can_be_made_to_fail(built, build):
+    run = Watched(built(build), "map", rules=f"fail mmap 1 {errno.ENOMEM} p")
+    assert os.WEXITSTATUS(run.status) == 1 and run.output == f"mmap: {os.strerror(errno.ENOMEM)}\n" or build == "musl"
+    assert run.calls[1].injected and run.calls[1].error == errno.ENOMEM and run.injected == 1
+
+
+@pytest.mark.parametrize("build", ["gcc", "musl", "static", "asan-clang"])
+def test_a_write_can_be_cut_short(built, build):
+    run = Watched(built(build), "write", rules="fail write 0 -4 p")
+    assert run.status == 0 and run.output == "0123456789"
+    made = [call for call in run.calls if call.name == "write"]
+    assert [call.result for call in made] == [4, 4] and all(call.injected for call in made), "one that is not cut is no news"
+    assert str(made[0]).endswith("= 4   ← cut short by this check")
+    assert os.WEXITSTATUS(Watched(built(build), "write", rules=f"fail write 1 {errno.ENOSPC} p").status) == errno.ENOSPC
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_a_store_can_be_held_before_it_is_made(built, build):
+    """What another stores meanwhile is lost if the load was an instruction of its own."""
+
+    def another_stores(box, started, ring):
+        assert box.pump(lambda: any(event[0] == "held" for event in box.events), 20)
+        store, = (call for call in ring.read()[0] if call.name == "store")
+        fd = box.open(f"/proc/{started.pid}/mem", "w")
+        assert os.pread(fd, 4, store.arguments[0]) == bytes(4)
+        os.pwrite(fd, struct.pack("=i", 10), store.arguments[0])
+        os.close(fd)
+        box.kill(started.pid, signal.SIGCONT)
+
+    for words, printed in ((), "0 1\n"), (("atomically",), "10 11\n"):
+        run = Watched(built(build), "add", *words, rules="hold store 0 p", until=another_stores)
+        assert (run.status, run.output) == (0, printed) and run.names() == ["mmap", "store"], run.output
+    run = Watched(built(build), "segv", rules="hold store 0 p")
+    assert run.status in (signal.SIGSEGV, 1 << 8), "a fault that is none of the spy's is the program's"
+
+
+@pytest.mark.parametrize("build", ["gcc", "musl", "static", "asan-clang"])
+def test_an_exit_status_can_be_given(built, build):
+    assert os.WEXITSTATUS(Watched(built(build), "map", rules="fail end 1 7 p").status) == 7
+    child = Watched(built(build), "fork", rules="fail end 1 7 c")
+    assert os.WEXITSTATUS(child.status) == 7 and "shmctl" in child.names()
+
+
+@pytest.mark.parametrize("build", ["gcc", "musl", "static", "asan-clang"])
+def test_the_program_does_not_see_its_rules(built, build):
+    run = Watched(built(build), "rules", rules=f"fail sem_post 1 {errno.EINVAL} p;;;")
+    assert run.status == 0 and "SHMLAB_RING=" in run.output, run.output
+    assert "SHMLAB_RULES" not in run.output and "sem_post" not in run.output, run.output
+    assert Watched(built(build), "rules", rules="hold mmap 1 p").output.count("=") == run.output.count("=")
+
+
+def test_rules_without_sense_are_passed_over(built):
+    for rules in "fail", "fail mmap", "hold nothing 1 p", ";;;", "fail mmap 1 12", "x" * 5000, "hold mmap 1 p" * 100:
+        run = Watched(built("gcc"), "segv", rules=rules) if rules.startswith("hold mmap") else Watched(
+            built("gcc"), "map", rules=rules)
+        assert run.status in (0, signal.SIGSEGV)
+
+
+@pytest.mark.parametrize("build", ["gcc", "static", "asan"])
+@pytest.mark.parametrize("rule, words, name", [
+    ("hold mmap 1 p", "map", "mmap"), ("hold munmap 1 p", "map", "munmap"), ("hold end 1 p", "map", "munmap"),
+    ("hold syscall 1 p", "syscall", "syscall"),
+    ("hold shmat 1 c", "fork", "shmat"), ("hold end 1 c", "fork", "_exit"), ("hold fork 1 c", "fork", "fork"),
+])
+def test_holds_right_after_the_call(built, build, rule, words, name):
+    seen = []
+
+    def look(box, started, ring):
+        assert box.pump(lambda: any(event[0] == "held" for event in box.events), 5)
+        pid = next(int(event[1]) for event in box.events if event[0] == "held")
+        assert (pid == started.pid) == rule.endswith("p")
+        state = box.read(f"/proc/{pid}/stat").rsplit(b")", 1)[1].split()[0]
+        seen.append((state, [call.name for call in ring.read()[0] if call.pid == pid and call.name not in ("start", "end")][-1]))
+        box.kill(pid, signal.SIGCONT)
+
+    run = Watched(built(build), words, rules=rule, until=look)
+    assert seen == [(b"T", name)] and run.status == 0
+
+
+def test_a_crash_keeps_what_was_recorded(built):
+    run = Watched(built("gcc"), "segv")
+    assert os.WTERMSIG(run.status) == signal.SIGSEGV and run.names() == ["mmap"]
+
+    def kill(box, started, ring):
+        while not {call.name for call in ring.read()[0]} >= {"mmap", "munmap"}:
+            assert started.status is None and box.pump(lambda: False, 0.005) is False
+        box.kill(started.pid, signal.SIGKILL)
+
+    run = Watched(built("gcc"), "spin", until=kill)
+    assert set(run.names()) == {"mmap", "munmap"}
+
+
+def test_without_a_ring_it_only_passes_on(built):
+    done = subprocess.run([built("gcc"), "map"], env={"SHMLAB_RING": "/not/there", "SHMLAB_HOLDS": "x" * 500})
+    assert done.returncode == 0
+
+
+def test_a_ring_that_was_tampered_with_is_read_all_the_same(tmp_path):
+    directory = os.open(tmp_path, os.O_RDONLY)
+    ring = calls.Ring(directory, capacity=16)
+    for content in os.urandom(128 + 16 * 128), b"", b"\xff" * 100, b"\xff" * 5000:
+        (tmp_path / "ring").write_bytes(content)
+        found, lost = ring.read()
+        assert len(found) <= 16 and lost >= 0
+        assert all(str(call) for call in found)
+    ring.close()
+    os.close(directory)
+
+
+def test_each_reading_gives_all_that_is_there_by_then(tmp_path):
+    directory = os.open(tmp_path, os.O_RDONLY)
+    ring = calls.Ring(directory, capacity=16)
+
+    def sequences(total, *written):
+        """Writes these records, the ring's count being `total`, and reads."""
+        with open(tmp_path / "ring", "r+b") as file:
+            for number in written:
+                file.seek(128 + (number - 1) % 16 * 128)
+                file.write(struct.pack("<QQiHHiiqQ5q40s", number, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, b""))
+            file.seek(8)
+            file.write(struct.pack("<Q", total))
+        found, lost = ring.read()
+        return [call.sequence for call in found], lost
+
+    assert sequences(3, 1, 2, 3) == ([1, 2, 3], 0)
+    assert sequences(5, 5) == ([1, 2, 3, 5], 0)  # the fourth has its place and is not written yet
+    assert sequences(6, 6) == ([1, 2, 3, 5, 6], 0)
+    assert sequences(6, 4) == ([1, 2, 3, 4, 5, 6], 0)
+    assert sequences(20, *range(7, 21)) == (list(range(5, 21)), 4)
+    ring.close()
+    os.close(directory)
+
+
+def test_every_call_is_listed_once_and_prints():
+    names = [name for name, _ in calls.DEFINITIONS]
+    assert len(names) == len(set(names))
+    for name in names:
+        call = calls.Call(1, 0, 1, name, (1, 2, 3, 4, 5), "text", -1, errno.EINVAL, False, False, True, 0)
+        assert str(call).startswith(name + "(")

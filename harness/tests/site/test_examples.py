@@ -1,0 +1,64 @@
+"""The programs that the pages quote compile and run, and the output that the pages show is what they print.
+
+examples.py makes that output. new_lab/ is the lab that docs/maintainers.md adds to the project.
+"""
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+import running
+from examples import EXAMPLES, PROGRAMS, RECIPES, VERDICTS, compile_example, masked, transcript, verdict
+
+from shmlab import labs
+from shmlab.sandbox import native
+
+WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror"]
+
+
+@pytest.mark.parametrize("cc", ["gcc", "clang", "musl-gcc"])
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.stem)
+def test_example_compiles_without_a_warning(program, cc, tmp_path):
+    done = compile_example(program, tmp_path / program.stem, *WARNINGS, cc=cc)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_output_on_the_pages_is_what_a_run_prints(recipe, tmp_path):
+    assert masked(transcript(recipe, tmp_path)) == masked(recipe.with_suffix(".out").read_text())
+
+
+@pytest.mark.parametrize("name", VERDICTS)
+def test_verdict_on_the_pages_is_what_a_check_says(name, tmp_path):
+    assert masked(verdict(name, tmp_path)) == masked((EXAMPLES / f"{name}.out").read_text())
+
+
+def test_a_lab_can_be_added_as_the_page_says(tmp_path):
+    project = tmp_path / "project"
+    shutil.copytree(labs.ROOT, project, ignore=shutil.ignore_patterns("build", ".git", ".venv", "__pycache__"))
+    shutil.copytree(EXAMPLES / "new_lab", project, dirs_exist_ok=True)
+    tests = [f"harness/tests/{name}.py" for name in ("labs/test_labs", "judging/test_gallery", "site/test_figures")]
+    # The compilers' turn comes in the new lab's own tests, when it is one.
+    command = running.pytest_command(*tests, "-q", "-k", "19_two_views and not clang and not musl and not san and not host")
+    done = subprocess.run(command, cwd=project, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          env={**os.environ, "SHMLAB_BUILD": str(native.build_directory())})
+    assert re.findall(r"^FAILED \S+::(\w+)", done.stdout, re.M) == ["test_every_lab_has_a_gallery"], done.stdout
+    assert "assert 1 >= 6" in done.stdout and re.search(r"1 failed, \d\d passed", done.stdout)
+
+
+# A marker or a file that is not there Doxygen would report; a test says it sooner.
+QUOTE = re.compile(r"^ *@(snippet|include|dontinclude) (\S+)(?: (\S+))?$", re.M)
+
+
+def test_what_the_pages_quote_is_there_and_all_that_is_there_is_quoted():
+    quoted = set()
+    for page in sorted((labs.ROOT / "docs").glob("*.md")):
+        for command, name, marker in QUOTE.findall(page.read_text()):
+            found = [path for path in EXAMPLES.rglob("*") if str(path).endswith("/" + name)]
+            assert len(found) == 1, f"{page.name}: {name}"
+            assert (found[0].read_text().count(f"[{marker}]") == 2) == (command == "snippet"), f"{page.name}: {name} {marker}"
+            quoted.add(found[0])
+    shown = {path for path in EXAMPLES.glob("*.out")}
+    assert shown <= quoted, "output that no page shows"
+    assert {path.with_suffix(".out") for path in RECIPES} | {EXAMPLES / f"{name}.out" for name in VERDICTS} == shown
