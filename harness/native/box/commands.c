@@ -100,7 +100,7 @@ static void command_open(const char *path, const char *mode)
 static void command_report(void)
 {
     int fd = memfd_create("report", MFD_CLOEXEC);
-    FILE *out = fd < 0 ? NULL : fdopen(dup(fd), "w");
+    FILE *out = fd < 0 ? NULL : fdopen(fcntl(fd, F_DUPFD_CLOEXEC, 0), "w");
     if (!out) {
         reply_errno("report");
         return;

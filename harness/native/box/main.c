@@ -27,6 +27,7 @@
  */
 #include "box.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -36,6 +37,14 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+/* Not all headers have these. */
+#ifndef SYS_close_range
+#define SYS_close_range 436
+#endif
+#ifndef CLOSE_RANGE_CLOEXEC
+#define CLOSE_RANGE_CLOEXEC (1U << 2)
+#endif
 
 struct options options = {.namespaces = true, .control = -1, .shm_mb = 64, .work_mb = 256, .memory_mb = 768};
 uid_t program_uid;
@@ -152,11 +161,30 @@ static int parse_options(int argc, char *argv[])
     return i < argc ? i + 1 : argc;
 }
 
+/** Makes all inherited descriptors but the first three close-on-exec, so that no program gets them. */
+static void setup_fds(void)
+{
+    if (syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC) == 0)
+        return;
+    /* Linux before 5.11 does not have this call, or not the flag. */
+    DIR *fds = opendir("/proc/self/fd");
+    if (!fds)
+        die("open /proc/self/fd");
+    struct dirent *entry;
+    while ((entry = readdir(fds))) {
+        const int fd = atoi(entry->d_name); /* 0 for "." and ".." */
+        if (fd > 2)
+            fcntl(fd, F_SETFD, FD_CLOEXEC);
+    }
+    closedir(fds);
+}
+
 int main(int argc, char *argv[])
 {
     const int program = parse_options(argc, argv);
     if (options.control >= 0 && fcntl(options.control, F_SETFD, FD_CLOEXEC) < 0)
         die("descriptor %d", options.control);
+    setup_fds();
 
     /* If root starts the box, the programs run as an unused uid. Other users' programs run as themselves. */
     if (getuid() == 0) {

@@ -30,11 +30,11 @@ __attribute__((format(printf, 3, 0))) static void vsend_message(const int *fds, 
     union ancillary ancillary;
     if (count > 0) {
         message.msg_control = ancillary.bytes;
-        message.msg_controllen = CMSG_SPACE(count * sizeof(int));
+        message.msg_controllen = (socklen_t)CMSG_SPACE(count * sizeof(int)); /* glibc: size_t */
         struct cmsghdr *header = CMSG_FIRSTHDR(&message);
         header->cmsg_level = SOL_SOCKET;
         header->cmsg_type = SCM_RIGHTS;
-        header->cmsg_len = CMSG_LEN(count * sizeof(int));
+        header->cmsg_len = (socklen_t)CMSG_LEN(count * sizeof(int));
         memcpy(CMSG_DATA(header), fds, count * sizeof(int));
     }
     while (sendmsg(options.control, &message, MSG_NOSIGNAL) < 0 && errno == EINTR)

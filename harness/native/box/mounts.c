@@ -6,14 +6,37 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/mount.h>
+#include <mntent.h>
+#include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
+/* Not all headers have these, and <linux/mount.h> cannot be included beside <sys/mount.h> before glibc 2.36. */
+#ifndef SYS_mount_setattr
+#define SYS_mount_setattr 442
+#endif
+#ifndef MOUNT_ATTR_RDONLY
+#define MOUNT_ATTR_RDONLY 0x00000001
+#endif
+#ifndef MOUNT_ATTR_NOSUID
+#define MOUNT_ATTR_NOSUID 0x00000002
+#endif
+#ifndef AT_RECURSIVE
+#define AT_RECURSIVE 0x8000
+#endif
+
+/** The `struct mount_attr` of mount_setattr(2), by another name because only some headers declare it. */
+struct attributes {
+    uint64_t set, clear, propagation, userns;
+};
+
 int sysctl_directory = -1;
+
+/* ---- helpers ----------------------------------------------------------------------------------------- */
 
 static void mount_tmpfs(const char *path, long size_mb, long inodes, const char *mode)
 {
@@ -38,11 +61,59 @@ static void make_directory(const char *path, mode_t mode)
         die("chmod %s", path);
 }
 
-/** Makes a mount read-only and ignore set-user-ID bits. @param flags  0, or AT_RECURSIVE: and all below it */
+/** Does for one mount, on any kernel, what set_read_only() does. Returns 0, or -1 with errno set. */
+static int remount_read_only(const char *path)
+{
+    struct statvfs now;
+    unsigned long flags = MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID;
+    if (statvfs(path, &now) < 0)
+        return -1;
+    /* A remount sets all flags anew. It must not clear one that was set outside this user namespace, and the
+     * kernel would refuse to; see mount_namespaces(7). It keeps the flags for access times if none is named. */
+    if (now.f_flag & ST_NODEV)
+        flags |= MS_NODEV;
+    if (now.f_flag & ST_NOEXEC)
+        flags |= MS_NOEXEC;
+    return mount(NULL, path, NULL, flags, NULL);
+}
+
+/** The same for all mounts. */
+static int remount_all_read_only(void)
+{
+    FILE *mounts = setmntent("/proc/self/mounts", "re");
+    if (!mounts)
+        return -1;
+    struct mntent *entry;
+    while ((entry = getmntent(mounts))) {
+        /* An automount point has no files of its own, and to use its path would mount something there. */
+        if (strcmp(entry->mnt_type, "autofs") == 0 || remount_read_only(entry->mnt_dir) == 0)
+            continue;
+        /* A later mount may cover this one: then its path leads nowhere or to a file or directory that is not
+         * a mount (EINVAL), and programs cannot reach it either. Nor can they write where pid 1 may not even
+         * look, or to a FUSE mount whose server has ended (ENOTCONN). */
+        if (errno != EINVAL && errno != ENOENT && errno != ENOTDIR && errno != EACCES && errno != ENOTCONN) {
+            const int reason = errno;
+            endmntent(mounts);
+            errno = reason;
+            return -1;
+        }
+    }
+    endmntent(mounts);
+    return 0;
+}
+
+/**
+ * Makes a mount read-only, without set-user-ID bits. Returns 0, or -1 with errno set.
+ *
+ * @param flags  0, or AT_RECURSIVE: also all mounts below, for which @p path must be "/"
+ */
 static int set_read_only(const char *path, unsigned flags)
 {
-    struct mount_attr attributes = {.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID};
-    return (int)syscall(SYS_mount_setattr, AT_FDCWD, path, flags, &attributes, sizeof attributes);
+    struct attributes attributes = {.set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID};
+    if (syscall(SYS_mount_setattr, AT_FDCWD, path, flags, &attributes, sizeof attributes) == 0)
+        return 0;
+    /* Linux before 5.12 does not have this call, and some containers refuse it. */
+    return flags & AT_RECURSIVE ? remount_all_read_only() : remount_read_only(path);
 }
 
 /**
@@ -54,6 +125,8 @@ static void bind_to_itself(const char *path)
     if (mount(path, path, NULL, MS_BIND, NULL) < 0)
         die("mount %s on itself", path);
 }
+
+/* ---- set-up ------------------------------------------------------------------------------------------ */
 
 /** Makes everything that is mounted read-only, and hides the directories that programs must not see. */
 static void setup_root(void)
