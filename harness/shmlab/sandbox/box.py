@@ -237,7 +237,7 @@ class Box(Channel):
 
     def start(self, argv: Sequence[str], environment: Optional[Dict[str, str]] = None, stdin: Optional[int] = None,
               stdout: Optional[str] = None, image: Optional[Path] = None, **options: object) -> BoxedProcess:
-        """Starts a program. Options are those of `struct limits` in box.c.
+        """Starts a program. Options are those of `struct limits` in native/box/box.h.
 
         Without `stdin` the program reads an empty input; `stdin=-1` makes a pipe whose end is `BoxedProcess.stdin`.
         `image` is an executable of ours that no program in the box shall put another in the place of, read or run.

@@ -42,7 +42,10 @@ def find_compiler(cc: str) -> str:
 
 @lru_cache(maxsize=None)
 def _make(name: str, cc: str, flags: Sequence[str], sources: Sequence[str], static: bool = False) -> Path:
-    """@param static  without shared libraries where the machine has what that needs: it starts and forks faster"""
+    """Compiles the `.c` files among `sources` in one command; the others are headers that they include.
+
+    @param static  link without shared libraries if the machine has static ones: the program starts and forks faster
+    """
     content = [(NATIVE / source).read_bytes() for source in sources]
     key = fingerprint(find_compiler(cc).encode(), f"{' '.join(flags)} {static}".encode(), *content)
     target = build_directory() / "native" / key / name
@@ -55,14 +58,14 @@ def _make(name: str, cc: str, flags: Sequence[str], sources: Sequence[str], stat
                         "where things may be made") from None
     handle, scratch = tempfile.mkstemp(dir=target.parent)
     os.close(handle)
-    command: List[str] = [*shlex.split(cc), *flags, str(NATIVE / sources[0]), "-o", scratch]
+    command: List[str] = [*shlex.split(cc), *flags, *(str(NATIVE / source) for source in sources if source.endswith(".c")), "-o", scratch]
     for options in [["-static"], []] if static else [[]]:
         done = subprocess.run([*command, *options], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
         if done.returncode == 0:
             break
     if done.returncode != 0:
         os.unlink(scratch)
-        raise UserError(f"cannot build {sources[0]} with {cc}: {(done.stderr.strip().splitlines() or ['?'])[0]}")
+        raise UserError(f"cannot build {name} with {cc}: {(done.stderr.strip().splitlines() or ['?'])[0]}")
     os.chmod(scratch, 0o755)
     os.replace(scratch, target)
     return target
@@ -77,7 +80,8 @@ def host_compiler() -> str:
 
 
 def box_program() -> Path:
-    return _make("box", host_compiler(), ("-std=gnu17", "-O2"), ("box.c",), static=True)
+    sources = tuple(sorted(str(path.relative_to(NATIVE)) for path in (NATIVE / "box").glob("*.[ch]")))
+    return _make("box", host_compiler(), ("-std=gnu17", "-O2"), sources, static=True)
 
 
 def peer_program() -> Path:

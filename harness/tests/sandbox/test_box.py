@@ -1,4 +1,5 @@
 """The box: what is promised of it, each promise with an attempt to break it."""
+import errno
 import os
 import pwd
 import shutil
@@ -275,11 +276,63 @@ def test_a_refusal_names_the_step(monkeypatch):
         Box("namespaces")
 
 
+#: Executes a program under a system-call filter with which close_range and mount_setattr fail as on Linux 5.4.
+OLDER_KERNEL = """#!{python}
+import ctypes, os, struct, sys
+
+class Filter(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_ushort), ("code", ctypes.c_char_p)]
+
+# load the number; 436 or 442: go to the last line, else to the line before it
+lines = [(0x20, 0, 0, 0), (0x15, 2, 0, 436), (0x15, 1, 0, 442), (0x06, 0, 0, 0x7fff0000), (0x06, 0, 0, 0x50000 + {enosys})]
+code = Filter(len(lines), b"".join(struct.pack("HBBI", *line) for line in lines))
+libc = ctypes.CDLL(None)
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, ctypes.byref(code), 0, 0) == 0  # no_new_privs, seccomp
+os.execv("{program}", ["{program}", *sys.argv[1:]])
+"""
+
+
+def on_an_older_kernel(program, directory):
+    """A script that executes the program as on a kernel without the calls that the box can do without."""
+    script = directory / "older_kernel"
+    script.write_text(OLDER_KERNEL.format(python=sys.executable, enosys=errno.ENOSYS, program=program))
+    script.chmod(0o755)
+    return script
+
+
+def test_an_older_kernel_makes_no_difference(inside, monkeypatch, tmp_path):
+    """All mounts have the same flags, and the same attempts fail."""
+    older = on_an_older_kernel(native.box_program(), tmp_path)
+    monkeypatch.setattr(native, "box_program", lambda: older)
+    with Box("namespaces") as box:
+        calls = ("import ctypes; libc = ctypes.CDLL(None, use_errno=True)\n"
+                 "for call in 436, 442: print(libc.syscall(call, -1, 0, 0, 0, 0), ctypes.get_errno())")
+        assert out(run(box, "python3", "-S", "-c", calls)).splitlines() == [f"-1 {errno.ENOSYS}"] * 2, "the filter works"
+        flags = [dict(line.split()[4:6] for line in out(run(either, "cat", "/proc/self/mountinfo")).splitlines())
+                 for either in (box, inside)]  # by mount point: a later mount covers an earlier one
+        assert flags[0] == flags[1] and flags[0]["/"].startswith("ro,nosuid")
+        attempts = "\n".join(f"( {attempt}\n) > /dev/null 2>&1 && echo {number}" for number, attempt in enumerate(REFUSED))
+        succeeded = out(shell(box, f"{attempts}\necho end")).split()
+        assert succeeded == ["end"], [REFUSED[int(number)] for number in succeeded[:-1]]
+
+
+@pytest.mark.parametrize("older", [False, True], ids=["this_kernel", "older_kernel"])
+def test_no_descriptor_is_inherited_by_hand(older, tmp_path):
+    program = on_an_older_kernel(native.box_program(), tmp_path) if older else native.box_program()
+    with open("/dev/null", "rb") as one, open("/dev/null", "rb") as other:
+        done = subprocess.run([program, "--", "ls", "/proc/self/fd"], capture_output=True, text=True,
+                              pass_fds=[one.fileno(), other.fileno()])
+    assert done.stdout.split() == ["0", "1", "2", "3"]  # 3: the directory being listed
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="as an ordinary user every other test here is this test")
-def test_as_an_ordinary_user(tmp_path):
+@pytest.mark.parametrize("older", [False, True], ids=["this_kernel", "older_kernel"])
+def test_as_an_ordinary_user(older, tmp_path):
     """The same box by a user without any privilege."""
     program = tmp_path / "box"
     shutil.copy(native.box_program(), program)
+    if older:
+        program = on_an_older_kernel(program, tmp_path)
     for directory in [tmp_path, *tmp_path.parents]:
         if directory.stat().st_uid == 0 and str(directory).startswith("/tmp/"):
             directory.chmod(0o755)

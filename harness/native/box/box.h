@@ -1,0 +1,243 @@
+/**
+ * @file
+ * @brief What the parts of the box share. See main.c for what the box is.
+ *
+ * | file         | contents                                                          |
+ * |--------------|-------------------------------------------------------------------|
+ * | main.c       | options; the keeper, which stays outside                          |
+ * | inside.c     | pid 1: set-up and event loop                                      |
+ * | namespaces.c | id maps, sysctls, the user namespaces of the programs             |
+ * | mounts.c     | the read-only root and the directories that programs can write to |
+ * | confine.c    | resource limits, credentials, system-call filter                  |
+ * | start.c      | starting a program                                                |
+ * | watch.c      | reaping, time limits, the memory limit, killing                   |
+ * | holds.c      | programs that stop themselves and wait for the harness            |
+ * | messages.c   | sending to and receiving from the harness                         |
+ * | commands.c   | the harness's commands                                            |
+ * | report.c     | what is left: processes, segments, objects                        |
+ * | process.c    | reading /proc                                                     |
+ */
+#ifndef BOX_H
+#define BOX_H
+
+#define _GNU_SOURCE
+
+#include <sched.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+
+enum {
+    EXIT_SETUP = 125,   /**< exit status: the box could not be set up */
+    EXIT_EXEC = 127,    /**< exit status of a child that could not execute its program, as in a shell */
+    MAX_PATHS = 32,     /**< paths that can be hidden */
+    MAX_PROGRAMS = 256, /**< programs started and not yet reaped */
+    MAX_FIELDS = 1024,  /**< fields of one message */
+    MAX_FDS = 4,        /**< descriptors sent with one message */
+    MESSAGE_SIZE = 256 * 1024,
+    WATCH_MS = 50, /**< how often the memory of all programs together is checked */
+    CHILD_STACK_SIZE = 256 * 1024,
+};
+
+/* ---- main.c ---- */
+
+struct options {
+    bool namespaces;
+    int control;          /**< descriptor of the harness's socket, or -1 */
+    long slot;            /**< root only, else -1: programs run as uid and gid 60000 + slot */
+    long shm_mb, work_mb; /**< sizes of /dev/shm and of the work directory */
+    long memory_mb;       /**< limit for all programs together */
+    const char *work;     /**< the work directory */
+    const char *run;      /**< directory of the spy's ring and of the socket for holds */
+    const char *hide[MAX_PATHS];
+    int hidden;
+    cpu_set_t processors; /**< those that programs may use; empty: all that the box itself may use */
+};
+
+extern struct options options;
+extern uid_t program_uid;
+extern gid_t program_gid;
+
+/* ---- inside.c ---- */
+
+/** Runs the first process inside. Returns the exit status of the box. */
+int box_inside(char *const argv[], char *const environment[]);
+
+/* ---- namespaces.c ---- */
+
+/** User namespaces: [0] of the programs, [1] of the harness's own executables. */
+extern int program_userns[2];
+
+/** Writes the id maps of pid 1's user namespace. Called by the keeper, which has the privilege to do so. */
+void setup_id_maps(pid_t child, uid_t uid, gid_t gid);
+
+/** Sets up mounts, host name and IPC limits. Called by pid 1 in its new namespaces. */
+void setup_namespaces(void);
+
+/** Creates both namespaces of #program_userns. */
+void setup_program_userns(void);
+
+/** Sets a limit of the namespaces, such as "kernel/shmmni", but never of the machine. Returns 0, or -1 and errno. */
+int set_sysctl(const char *name, const char *text);
+
+/* ---- mounts.c ---- */
+
+extern int sysctl_directory; /**< descriptor of a /proc/sys that pid 1 can still write to; -1: host tier */
+
+/** Makes the whole file system read-only, except for small private directories that programs can write to. */
+void setup_mounts(void);
+
+/** Undoes what an ordinary user's programs may have done to the permissions of the shared directories. */
+void restore_permissions(void);
+
+/* ---- confine.c ---- */
+
+/** Limits of one program; see getrlimit(2). */
+struct limits {
+    long wall_ms, cpu_s, address_mb, file_mb, processes;
+    unsigned umask;
+    const char *directory; /**< where the program starts; NULL: where the box was started */
+};
+
+extern const struct limits default_limits;
+
+/** Sets a limit of the calling task. */
+void set_rlimit(int resource, rlim_t soft, rlim_t hard);
+
+/** Sets all limits of a program but that on the number of processes; see exec_program(). */
+void setup_rlimits(const struct limits *limits);
+
+/** Changes to the uid and gid that programs run as. */
+void switch_user(void);
+
+/** Gives up every privilege. @param userns  a user namespace to enter, ignored in the host tier */
+void setup_credentials(int userns);
+
+/** Installs the system-call filter of pid 1, which all programs inherit. */
+void setup_seccomp(void);
+
+/** Prints a message to the program's stderr and ends the child that could not become the program. */
+_Noreturn void child_die(const char *what);
+
+/* ---- start.c ---- */
+
+extern char child_stack[CHILD_STACK_SIZE]; /**< of a child that shares memory with pid 1: one at a time */
+
+/** Decides whether a starting child may share memory with pid 1. */
+void setup_start(void);
+
+/**
+ * Starts a program.
+ *
+ * @param io      its stdin, stdout and stderr. The fourth is its executable, or -1: look up argv[0] instead.
+ * @return its pid, or -1 with errno set
+ */
+pid_t start_program(char *const argv[], char *const environment[], const int io[4],
+                    const struct limits *limits);
+
+/* ---- watch.c ---- */
+
+struct program {
+    pid_t pid; /**< 0: the entry is free */
+    int64_t started_us, deadline_us;
+    bool timed_out;
+};
+
+extern struct program programs[MAX_PROGRAMS];
+extern int last_status; /**< wait status of the last program that ended, for use by hand */
+
+/** Microseconds of the monotonic clock. */
+int64_t now_us(void);
+
+/** Whether any program has been started and not yet been reaped. */
+bool any_program(void);
+
+/** Reaps every child that has ended, and reports each to the harness. */
+void reap(void);
+
+/** Kills programs past their deadline. Returns the milliseconds until the next deadline; -1: there is none. */
+int check_timeouts(void);
+
+/** Remembers how much shared memory the machine used before any program ran. */
+void setup_memory_check(void);
+
+/** Kills everything if all programs together use more memory than they may. */
+void check_memory(void);
+
+/** Kills every program and all descendants, reaps them, and makes the box as good as new. */
+void reset_box(void);
+
+/* ---- holds.c ---- */
+
+/** Binds the socket on which programs announce a stop. Returns its descriptor; -1: no directory for it was named. */
+int setup_hold_socket(void);
+
+/** Receives the announcement of a program that is about to stop. */
+void receive_hold(int fd);
+
+/** Reports announced programs that have stopped. Returns whether any has neither stopped nor ended yet. */
+bool check_holds(void);
+
+/** Forgets all announcements. */
+void forget_holds(void);
+
+/* ---- messages.c ---- */
+
+/** A message from the harness. The fields point into a buffer that the next message overwrites. */
+struct message {
+    char *field[MAX_FIELDS];
+    int fields;
+    int fd[MAX_FDS]; /**< those that were not received are -1 */
+    int fds;
+};
+
+/** Sends one message. A harness that has ended is noticed later, by poll(2). */
+__attribute__((format(printf, 1, 2))) void send_message(const char *format, ...);
+
+/** Sends one message with @p count descriptors, at most #MAX_FDS. */
+__attribute__((format(printf, 3, 4))) void send_message_fds(const int *fds, size_t count, const char *format,
+                                                            ...);
+
+/** Receives one message. Returns false if the harness has closed its end. */
+bool receive_message(struct message *message);
+
+/** Reports why the set-up failed, with the reason in errno, and exits. */
+__attribute__((format(printf, 1, 2))) _Noreturn void die(const char *format, ...);
+
+/* ---- commands.c ---- */
+
+/** Receives one command, carries it out and replies. Returns false if the harness has closed its end. */
+bool serve_command(void);
+
+/* ---- report.c ---- */
+
+/** Writes one line for each process, segment, semaphore set and queue, and by hand also for each object. */
+void report(FILE *out);
+
+/* ---- process.c ---- */
+
+/** A process in /proc; see proc_pid_stat(5). */
+struct process {
+    char state; /**< 'R', 'S', 'T', 'Z' ...; 0: there is no such process */
+    pid_t parent;
+    unsigned long long ticks; /**< processor time, including that of reaped children */
+    char name[32];            /**< with '?' for each character that cannot be printed */
+};
+
+struct process read_process(pid_t pid);
+
+/** The number after a word at the start of a line of a /proc file; 0: there is no such line. */
+int64_t read_number(const char *path, const char *word);
+
+/** Threads of the programs' uid on the whole machine. */
+long count_user_threads(void);
+
+/** Whether a process runs in the box: in the host tier, whether it descends from pid 1. */
+bool is_in_box(pid_t pid);
+
+/** Calls @p visit for every process in the box except pid 1. */
+void for_each_process(void (*visit)(pid_t pid, void *closure), void *closure);
+
+#endif

@@ -1,0 +1,159 @@
+/**
+ * @file
+ * @brief What a program may not do: resource limits, credentials and the system-call filter.
+ *
+ * Everything here except setup_seccomp() runs in a child that may still share memory with pid 1; see start.c.
+ */
+#include "box.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* The time limit is generous: the harness waits only a few seconds for what should happen, but it may inspect a
+ * stopped program for much longer. */
+const struct limits default_limits = {.wall_ms = 30000,
+                                      .cpu_s = 10,
+                                      .address_mb = 2048,
+                                      .file_mb = 1024,
+                                      .processes = 128,
+                                      .umask = 022,
+                                      .directory = NULL};
+
+void child_die(const char *what)
+{
+    dprintf(STDERR_FILENO, "box: %s: %s\n", what, strerror(errno));
+    _exit(EXIT_EXEC);
+}
+
+/* ---- resource limits --------------------------------------------------------------------------------- */
+
+void set_rlimit(int resource, rlim_t soft, rlim_t hard)
+{
+    struct rlimit value = {soft, hard};
+    if (syscall(SYS_prlimit64, 0, resource, &value, NULL) < 0) {
+        dprintf(STDERR_FILENO, "box: setrlimit %d: %s\n", resource, strerror(errno));
+        _exit(EXIT_EXEC);
+    }
+}
+
+void setup_rlimits(const struct limits *limits)
+{
+    const rlim_t file = (rlim_t)limits->file_mb << 20, address = (rlim_t)limits->address_mb << 20;
+    set_rlimit(RLIMIT_CORE, 0, 0);
+    set_rlimit(RLIMIT_CPU, (rlim_t)limits->cpu_s, (rlim_t)limits->cpu_s + 1);
+    set_rlimit(RLIMIT_FSIZE, file, file);
+    set_rlimit(RLIMIT_NOFILE, 256, 256);
+    set_rlimit(RLIMIT_MEMLOCK, 0, 0);
+    if (address)
+        set_rlimit(RLIMIT_AS, address, address);
+}
+
+/* ---- credentials ------------------------------------------------------------------------------------- */
+
+/* System calls and not the C library's functions: those change the ids of all threads of the process, with state
+ * that this child shares with pid 1. */
+void switch_user(void)
+{
+    if (options.slot >= 0 && (syscall(SYS_setgroups, 0, NULL) < 0 ||
+                              syscall(SYS_setresgid, program_gid, program_gid, program_gid) < 0 ||
+                              syscall(SYS_setresuid, program_uid, program_uid, program_uid) < 0))
+        child_die("setresuid");
+}
+
+void setup_credentials(int userns)
+{
+    switch_user();
+    if (options.namespaces && setns(userns, CLONE_NEWUSER) < 0)
+        child_die("setns");
+    for (int capability = 0; prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0; capability++)
+        ;
+    struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+    struct __user_cap_data_struct none[2] = {{0}};
+    if (options.namespaces && syscall(SYS_capset, &header, none) < 0)
+        child_die("capset");
+}
+
+/* ---- the system-call filter -------------------------------------------------------------------------- */
+
+#if defined __x86_64__
+#define ARCHITECTURE AUDIT_ARCH_X86_64
+#elif defined __aarch64__
+#define ARCHITECTURE AUDIT_ARCH_AARCH64
+#elif defined __riscv && __riscv_xlen == 64
+#define ARCHITECTURE AUDIT_ARCH_RISCV64
+#endif
+
+/* One instruction of the filter: load a field of struct seccomp_data, skip instructions if the loaded value is
+ * (or is not) equal to a number, and return a result. */
+#define LOAD(field)                                                                                          \
+    ((struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field)))
+#define SKIP(relation, number, if_true, if_false)                                                            \
+    ((struct sock_filter)BPF_JUMP(BPF_JMP | (relation) | BPF_K, number, if_true, if_false))
+#define RETURN(result) ((struct sock_filter)BPF_STMT(BPF_RET | BPF_K, result))
+
+/*
+ * Refuses system calls that no lab needs, that need no capability, and that would let a program
+ * - use the keyring of the user who runs the harness (keyctl),
+ * - hold memory and descriptors that check_memory() does not see (io_uring),
+ * - create queues that no list shows (mq_open),
+ * - change limits, priority or processors of pid 1, which has the program's uid if an ordinary user started the
+ *   box. These calls compare nothing else.
+ *
+ * Pid 1 needs none of them either, so it installs the filter for itself, once, and all programs inherit it.
+ */
+void setup_seccomp(void)
+{
+#ifdef ARCHITECTURE
+    static const unsigned refused[] = {
+        SYS_add_key,         SYS_request_key,        SYS_keyctl,      SYS_io_uring_setup,
+        SYS_io_uring_enter,  SYS_io_uring_register,  SYS_userfaultfd, SYS_bpf,
+        SYS_perf_event_open, SYS_setpriority,        SYS_ioprio_set,  SYS_sched_setattr,
+        SYS_sched_setparam,  SYS_sched_setscheduler, SYS_mq_open};
+    enum { REFUSED = sizeof refused / sizeof *refused };
+    struct sock_filter code[2 * REFUSED + 24];
+    unsigned short n = 0;
+    /* The numbers mean other calls in other kinds of programs, such as 32-bit ones. Those get no call at all. */
+    code[n++] = LOAD(arch);
+    code[n++] = SKIP(BPF_JEQ, ARCHITECTURE, 1, 0);
+    code[n++] = RETURN(SECCOMP_RET_ERRNO | ENOSYS);
+    code[n++] = LOAD(nr);
+    code[n++] = SKIP(BPF_JGE, 0x40000000, 0, 1); /* x32 programs have the same architecture */
+    code[n++] = RETURN(SECCOMP_RET_ERRNO | ENOSYS);
+    for (int i = 0; i < REFUSED; i++) {
+        code[n++] = SKIP(BPF_JEQ, refused[i], 0, 1);
+        code[n++] = RETURN(SECCOMP_RET_ERRNO | EPERM);
+    }
+    /* A program may set its own limits, and setrlimit(3) does so with pid 0. */
+    code[n++] = SKIP(BPF_JEQ, SYS_prlimit64, 0, 3);
+    code[n++] = LOAD(args[0]);
+    code[n++] = SKIP(BPF_JEQ, 0, 1, 0);
+    code[n++] = RETURN(SECCOMP_RET_ERRNO | EPERM);
+    /* The processors of pid 1 only; a program may choose its own. */
+    code[n++] = LOAD(nr);
+    code[n++] = SKIP(BPF_JEQ, SYS_sched_setaffinity, 0, 3);
+    code[n++] = LOAD(args[0]);
+    code[n++] = SKIP(BPF_JEQ, (unsigned)getpid(), 0, 1);
+    code[n++] = RETURN(SECCOMP_RET_ERRNO | EPERM);
+    /* A lease makes every other process that opens the file wait, also pid 1 and the harness. */
+    code[n++] = LOAD(nr);
+    code[n++] = SKIP(BPF_JEQ, SYS_fcntl, 0, 3);
+    code[n++] = LOAD(args[1]);
+    code[n++] = SKIP(BPF_JEQ, F_SETLEASE, 0, 1);
+    code[n++] = RETURN(SECCOMP_RET_ERRNO | EPERM);
+    code[n++] = RETURN(SECCOMP_RET_ALLOW);
+    const struct sock_fprog filter = {n, code};
+    /* Without this flag older kernels also switch on a mitigation that slows the programs down. */
+    if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &filter) < 0)
+        die("seccomp");
+#endif
+}

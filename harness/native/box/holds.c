@@ -1,0 +1,88 @@
+/**
+ * @file
+ * @brief Programs that stop themselves, so that the harness can look at them or act before they go on.
+ *
+ * A program's spy sends a datagram to announce that it is about to stop, and then stops. Pid 1 waits until the
+ * kernel shows the process as stopped, and only then reports it as held.
+ */
+#include "box.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+static pid_t announced[MAX_PROGRAMS]; /**< processes that are about to stop; 0: the entry is free */
+
+int setup_hold_socket(void)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    const int yes = 1;
+    if (!options.run)
+        return -1;
+    if (snprintf(address.sun_path, sizeof address.sun_path, "%s/holds", options.run) >=
+        (int)sizeof address.sun_path) {
+        errno = ENAMETOOLONG;
+        die("%s", options.run);
+    }
+    const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &yes, sizeof yes) < 0 ||
+        bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || chmod(address.sun_path, 0777) < 0)
+        die("bind %s", address.sun_path);
+    return fd;
+}
+
+/* The content does not matter: the kernel itself reports the sender's pid, which a program cannot forge. */
+void receive_hold(int fd)
+{
+    char content[64];
+    struct iovec part = {content, sizeof content};
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(sizeof(struct ucred))];
+    } ancillary;
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = ancillary.bytes,
+                             .msg_controllen = sizeof ancillary.bytes};
+    if (recvmsg(fd, &message, MSG_DONTWAIT) < 0)
+        return;
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    if (!header || header->cmsg_type != SCM_CREDENTIALS)
+        return;
+    struct ucred sender;
+    memcpy(&sender, CMSG_DATA(header), sizeof sender);
+    for (int i = 0; i < MAX_PROGRAMS; i++)
+        if (announced[i] == sender.pid)
+            return;
+    for (int i = 0; i < MAX_PROGRAMS; i++)
+        if (announced[i] == 0) {
+            announced[i] = sender.pid;
+            return;
+        }
+}
+
+bool check_holds(void)
+{
+    bool pending = false;
+    for (int i = 0; i < MAX_PROGRAMS; i++) {
+        if (announced[i] == 0)
+            continue;
+        const char state = read_process(announced[i]).state;
+        const bool stopped = state == 'T' || state == 't';
+        const bool ended = state == 'Z' || state == 'X' || state == 0;
+        if (stopped)
+            send_message("held %d", announced[i]);
+        if (stopped || ended)
+            announced[i] = 0;
+        else
+            pending = true;
+    }
+    return pending;
+}
+
+void forget_holds(void)
+{
+    memset(announced, 0, sizeof announced);
+}

@@ -1,0 +1,121 @@
+/**
+ * @file
+ * @brief Id maps, limits of the IPC namespace, and the user namespaces that programs run in.
+ */
+#include "box.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+int program_userns[2] = {-1, -1};
+
+/* ---- writing to /proc -------------------------------------------------------------------------------- */
+
+/** Writes a short text to a file, whose path is relative to a directory. Returns 0, or -1 with errno set. */
+static int write_file_at(int directory, const char *path, const char *text)
+{
+    int fd = openat(directory, path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    ssize_t done = write(fd, text, strlen(text));
+    const int reason = errno;
+    close(fd);
+    errno = reason;
+    return done < 0 ? -1 : 0;
+}
+
+static int write_file(const char *path, const char *text)
+{
+    return write_file_at(AT_FDCWD, path, text);
+}
+
+int set_sysctl(const char *name, const char *text)
+{
+    return write_file_at(sysctl_directory, name, text);
+}
+
+/* ---- pid 1's namespaces ------------------------------------------------------------------------------ */
+
+/* Uid 0 inside is the user who started the box. If that is root, the programs' own id is mapped as well. An
+ * ordinary user can map only one id, and only after giving up setgroups(2); see user_namespaces(7). */
+void setup_id_maps(pid_t child, uid_t uid, gid_t gid)
+{
+    char path[64], map[96];
+    snprintf(path, sizeof path, "/proc/%d/setgroups", child);
+    if (uid != 0 && write_file(path, "deny") < 0)
+        die("write %s", path);
+    for (int group = 0; group < 2; group++) {
+        const unsigned id = group ? gid : uid, program = group ? program_gid : program_uid;
+        snprintf(path, sizeof path, "/proc/%d/%s_map", child, group ? "gid" : "uid");
+        if (uid == 0)
+            snprintf(map, sizeof map, "0 0 1\n%u %u 1\n", program, program);
+        else
+            snprintf(map, sizeof map, "0 %u 1\n", id);
+        if (write_file(path, map) < 0)
+            die("write %s", path);
+    }
+}
+
+void setup_namespaces(void)
+{
+    char text[64];
+    setup_mounts();
+    if (sethostname("box", 3) < 0)
+        die("sethostname");
+    snprintf(text, sizeof text, "%ld", (options.memory_mb << 20) / sysconf(_SC_PAGESIZE));
+    /* Older kernels refuse this. Then only check_memory() limits the memory of segments. */
+    set_sysctl("kernel/shmall", text);
+    /* Semaphores and queues take kernel memory, which check_memory() does not see. */
+    set_sysctl("kernel/sem", "250 1024 32 64");
+    set_sysctl("kernel/msgmni", "64");
+}
+
+/* ---- the programs' user namespaces ------------------------------------------------------------------- */
+
+/**
+ * Creates a user namespace below pid 1's. It maps the programs' uid to itself and cannot have further user
+ * namespaces in it. Runs in a child that shares memory and descriptors with pid 1, which waits meanwhile.
+ *
+ * @param result  an int, to be set to a descriptor of the namespace
+ */
+static int create_userns(void *result)
+{
+    char text[64];
+    /* The kernel copies this limit to the new namespace. There it holds for all processes together, in addition
+     * to the limit that each process has. */
+    set_rlimit(RLIMIT_NPROC, (rlim_t)default_limits.processes, (rlim_t)default_limits.processes);
+    switch_user();
+    /* After switch_user() the files in /proc/self belong to root until the process is dumpable again. */
+    if (prctl(PR_SET_DUMPABLE, 1) < 0 || unshare(CLONE_NEWUSER) < 0)
+        child_die("unshare");
+    write_file("/proc/self/setgroups", "deny");
+    snprintf(text, sizeof text, "%u %u 1", program_uid, options.slot < 0 ? 0 : program_uid);
+    if (write_file("/proc/self/uid_map", text) < 0)
+        child_die("uid_map");
+    snprintf(text, sizeof text, "%u %u 1", program_gid, options.slot < 0 ? 0 : program_gid);
+    if (write_file("/proc/self/gid_map", text) < 0)
+        child_die("gid_map");
+    if (set_sysctl("user/max_user_namespaces", "0") < 0)
+        child_die("max_user_namespaces");
+    *(int *)result = open("/proc/self/ns/user", O_RDONLY | O_CLOEXEC);
+    return 0;
+}
+
+/* Two namespaces, because a program must not be able to trace one of the harness's own executables or read its
+ * memory. Both have the same uid, so only different user namespaces keep them apart. */
+void setup_program_userns(void)
+{
+    for (int i = 0; i < 2; i++) {
+        const pid_t child = clone(create_userns, child_stack + sizeof child_stack,
+                                  CLONE_VM | CLONE_VFORK | CLONE_FILES | SIGCHLD, &program_userns[i]);
+        int status = 0;
+        if (child < 0 || waitpid(child, &status, 0) < 0 || program_userns[i] < 0)
+            die("make a user namespace");
+    }
+}
