@@ -1,4 +1,4 @@
-"""Reads the ring in which the spy (native/spy.c) has recorded a run's calls, and prints them for people."""
+"""Reads the ring in which the spy (native/spy/) has recorded a run's calls, and prints them for people."""
 from __future__ import annotations
 
 import errno
@@ -14,13 +14,13 @@ from .kernel import show
 NATIVE = Path(__file__).resolve().parent.parent / "native"
 CAPACITY = 8192
 
-# The same layout as struct ring and struct record in spy.c.
+# The same layout as struct ring and struct record in spy.h.
 _HEAD = struct.Struct("<QQQ104x")
 _RECORD = struct.Struct("<QQiHHiiqQ5q40s")
 
 
 def _read_definitions() -> List[Tuple[str, List[str]]]:
-    text = (NATIVE / "calls.def").read_text(encoding="ascii")
+    text = (NATIVE / "spy" / "calls.def").read_text(encoding="ascii")
     return [(name, words.split()) for name, words in re.findall(r'^CALL\((\w+), "(.*)"\)', text, re.M)]
 
 

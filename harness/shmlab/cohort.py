@@ -77,7 +77,7 @@ class Grader:
         """A name for all that the outcome of a lab depends on: the sources, the checks, the harness, the compiler."""
         if lab.name not in self._common:
             files = [CHECKS / f"test_{lab.name}.py", *(Path(__file__).with_name(f"{name}.py") for name in JUDGING),
-                     *sorted((ROOT / "harness" / "native").glob("*.[ch]")), native.NATIVE / "calls.def"]
+                     *sorted(native.NATIVE.rglob("*.[ch]")), native.NATIVE / "spy" / "calls.def"]
             if (SOLUTIONS / lab.name).is_dir():
                 files += sorted((SOLUTIONS / lab.name).iterdir())
             how = f"{native.find_compiler(self.cc)} {self.san} {self.tier}".encode()

@@ -24,9 +24,8 @@ from .labs import CHECKS, PEERS, ROOT, SOLUTIONS, Lab, UserError, all_labs
 
 NAME = "shared-memory-lab"
 _FILES = ["LICENSE", "compile_flags.txt", ".clang-format", ".editorconfig", ".gitignore", "harness/pytest.ini",
-          "harness/conftest.py", "harness/setup.sh", "harness/native/box.c", "harness/native/spy.c",
-          "harness/native/calls.def", "docs/compare.md"]
-_FOLDERS = ["labs", "harness/checks", "docs/figures"]
+          "harness/conftest.py", "harness/setup.sh", "harness/native/box.c", "docs/compare.md"]
+_FOLDERS = ["labs", "harness/checks", "harness/native/spy", "docs/figures"]
 _MODULES = ["__init__", "__main__", *JUDGING]
 _AUTOGRADER_MODULES = ["course", "intake", "cohort", "exports", "autograde"]
 

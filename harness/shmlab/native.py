@@ -15,6 +15,8 @@ from typing import List, Sequence
 from .labs import PEERS, ROOT, UserError
 
 NATIVE = ROOT / "harness" / "native"
+#: The first includes the others.
+_SPY = ("spy/spy.c", *sorted(f"spy/{path.name}" for path in (NATIVE / "spy").glob("*.[cdh]*")))
 
 
 def build_folder() -> Path:
@@ -93,10 +95,9 @@ def bench_program(name: str) -> Path:
 
 def spy_object(cc: str) -> Path:
     """The spy that is linked into a program built by this compiler."""
-    return _make("spy.o", cc, ("-std=gnu17", "-O2", "-c"), ("spy.c", "calls.def"))
+    return _make("spy.o", cc, ("-std=gnu17", "-O2", "-c"), _SPY)
 
 
 def spy_preload() -> Path:
     """The spy as a library for LD_PRELOAD."""
-    return _make("spy.so", host_compiler(), ("-std=gnu17", "-O2", "-fPIC", "-shared", "-DSPY_PRELOAD"),
-                 ("spy.c", "calls.def"))
+    return _make("spy.so", host_compiler(), ("-std=gnu17", "-O2", "-fPIC", "-shared", "-DSPY_PRELOAD"), _SPY)

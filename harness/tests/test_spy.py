@@ -121,7 +121,7 @@ def built(tmp_path_factory):
             program = folder / name
             spied = native.spy_object(command[0])
             if "-static" in command:
-                # The C library's own calls would be wrapped too: join the spy to the program first, see spy.c.
+                # The C library's own calls would be wrapped too: join the spy to the program first, see spy/spy.c.
                 objects = [folder / f"{name}-alone.o", folder / f"{name}.o"]
                 subprocess.run([*command, "-std=gnu17", "-O1", "-g", "-c", folder / "talk.c", "-o", objects[0]], check=True)
                 subprocess.run(["ld", "-r", *(f"--wrap={call}" for call in calls.WRAPPED), objects[0], spied, "-o",
