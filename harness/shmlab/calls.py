@@ -26,7 +26,7 @@ def _read_definitions() -> List[Tuple[str, List[str]]]:
 
 DEFINITIONS = _read_definitions()
 WRAPPED = [name for name, _ in DEFINITIONS if name not in ("start", "end", "store")]
-WRAPPED += ["mmap64", "ftruncate64", "posix_fallocate64", "open64", "fcntl64", "vfork", "_Exit"]
+WRAPPED += ["mmap64", "ftruncate64", "posix_fallocate64", "open64", "fcntl64", "_Exit"]
 
 INJECTED, FOREIGN, FAILED = 1, 2, 4
 

@@ -1,6 +1,6 @@
 /**
  * @file
- * @brief The wrapped calls that create, replace or end a process.
+ * @brief The wrapped calls that create, replace or end a process, except vfork() (vfork.c).
  */
 #include "spy.h"
 
@@ -23,20 +23,14 @@ pid_t WRAPPER(fork)(void)
     return result;
 }
 
-/* A vfork child may call almost nothing, so vfork() is run as fork(). */
-pid_t WRAPPER(vfork)(void)
-{
-    return WRAPPER(fork)();
-}
-
 /* Recorded before the call, which does not return if it succeeds, and again if it fails. */
 #define WRAP_EXEC(f, parameters, arguments)                                                                  \
     int WRAPPER(f) parameters                                                                                \
     {                                                                                                        \
         DECLARE_REAL(int, f, parameters)                                                                     \
         const int injected = count_call(CALL_##f, CALLER);                                                   \
-        record(CALL_##f, CALLER, injected ? INJECTED | FAILED : 0, injected ? -1 : 0, injected, path, 0, 0,  \
-               0, 0, 0);                                                                                     \
+        record(CALL_##f, CALLER, injected ? INJECTED | FAILED : NOT_YET_MADE, injected ? -1 : 0, injected,   \
+               path, 0, 0, 0, 0, 0);                                                                         \
         stop_after(CALL_##f, CALLER);                                                                        \
         if (injected)                                                                                        \
             errno = injected;                                                                                \
@@ -59,15 +53,21 @@ WRAP_EXEC(execvp, (const char *path, char *const argv[]), (path, argv))
     int WRAPPER(f)(const char *path, const char *first, ...)                                                 \
     {                                                                                                        \
         DECLARE_REAL(int, array_form, (const char *, char *const[]))                                         \
-        char *argv[256] = {(char *)(uintptr_t)first};                                                        \
         va_list args;                                                                                        \
+        size_t count = 1;                                                                                    \
         va_start(args, first);                                                                               \
-        for (int i = 1; i < 255 && argv[i - 1]; i++)                                                         \
+        for (const char *argument = first; argument; count++)                                                \
+            argument = va_arg(args, const char *);                                                           \
+        va_end(args);                                                                                        \
+        char *argv[count];                                                                                   \
+        argv[0] = (char *)(uintptr_t)first;                                                                  \
+        va_start(args, first);                                                                               \
+        for (size_t i = 1; i < count; i++)                                                                   \
             argv[i] = va_arg(args, char *);                                                                  \
         va_end(args);                                                                                        \
         const int injected = count_call(CALL_##f, CALLER);                                                   \
-        record(CALL_##f, CALLER, injected ? INJECTED | FAILED : 0, injected ? -1 : 0, injected, path, 0, 0,  \
-               0, 0, 0);                                                                                     \
+        record(CALL_##f, CALLER, injected ? INJECTED | FAILED : NOT_YET_MADE, injected ? -1 : 0, injected,   \
+               path, 0, 0, 0, 0, 0);                                                                         \
         stop_after(CALL_##f, CALLER);                                                                        \
         if (injected)                                                                                        \
             errno = injected;                                                                                \

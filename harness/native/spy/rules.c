@@ -12,8 +12,8 @@ struct rule {
 };
 
 static struct rule rules[16];
-static _Atomic unsigned counts[CALLS];
-static bool is_child; /* the program forked this process */
+static _Atomic unsigned counts[2][CALLS]; /* [1]: in a vfork child, which shares memory with its parent */
+static bool is_child;                     /* the program forked this process */
 static struct sockaddr_un stops_address = {.sun_family = AF_UNIX};
 
 /* ---- parsing ---------------------------------------------------------------------------------------- */
@@ -84,10 +84,15 @@ static void take_rules(char **environment)
 
 /* ---- applying --------------------------------------------------------------------------------------- */
 
+static _Atomic unsigned *count_of(enum call call)
+{
+    return &counts[vfork_child_pid != 0][call];
+}
+
 static bool matches(const struct rule *rule, enum call call, unsigned nth)
 {
     return rule->call == call && (rule->nth == nth || rule->nth == 0) &&
-           (rule->who == 'a' || (rule->who == 'c') == is_child);
+           (rule->who == 'a' || (rule->who == 'c') == (is_child || vfork_child_pid));
 }
 
 static bool has_rule(enum call call)
@@ -102,7 +107,7 @@ static int count_call(enum call call, uintptr_t caller)
 {
     if (!rule_count || !called_by_program(caller))
         return 0;
-    unsigned nth = atomic_fetch_add_explicit(&counts[call], 1, memory_order_relaxed) + 1;
+    unsigned nth = atomic_fetch_add_explicit(count_of(call), 1, memory_order_relaxed) + 1;
     for (int i = 0; i < rule_count; i++)
         if (rules[i].error && matches(&rules[i], call, nth))
             return rules[i].error;
@@ -126,7 +131,7 @@ static void stop_after(enum call call, uintptr_t caller)
 {
     if (!rule_count || !called_by_program(caller))
         return;
-    const unsigned nth = atomic_load_explicit(&counts[call], memory_order_relaxed);
+    const unsigned nth = atomic_load_explicit(count_of(call), memory_order_relaxed);
     for (int i = 0; i < rule_count; i++)
         if (!rules[i].error && matches(&rules[i], call, nth)) {
             announce_and_stop();
@@ -142,10 +147,23 @@ static void apply_rules(enum call call, uintptr_t caller)
         syscall(SYS_exit_group, status);
 }
 
-static void after_fork_in_child(void)
+/** Sets all counts of a child to 0, except for the call that created it: it returns in the child too. */
+static void reset_counts(enum call created_by)
 {
     for (int i = 0; i < CALLS; i++)
-        atomic_store_explicit(&counts[i], i == CALL_fork, memory_order_relaxed);
+        atomic_store_explicit(count_of((enum call)i), i == (int)created_by, memory_order_relaxed);
+}
+
+static void after_fork_in_child(void)
+{
+    vfork_child_pid = 0; /* a vfork child may fork */
     own_pid = (int32_t)syscall(SYS_getpid);
     is_child = true;
+    reset_counts(CALL_fork);
+}
+
+static void after_vfork_in_child(void)
+{
+    vfork_child_pid = (int32_t)syscall(SYS_getpid);
+    reset_counts(CALL_vfork);
 }

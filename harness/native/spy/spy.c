@@ -21,7 +21,7 @@
  *
  * A `hold` stops the process after the call, a `fail` makes the call fail with ERRNO. N is the number of the
  * call, counted from 1 in each process; 0 means every call. WHO is `p` (the program), `c` (the children that it
- * forks) or `a` (both). For write(), an ERRNO of -K is not an error: the call writes at most K bytes. Three
+ * creates) or `a` (both). For write(), an ERRNO of -K is not an error: the call writes at most K bytes. Three
  * values of CALL are not function calls:
  *
  *     start  before main()
@@ -49,3 +49,4 @@
 #include "init.c"
 #include "wrappers.c"
 #include "processes.c"
+#include "vfork.c"

@@ -18,6 +18,7 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +29,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -48,6 +50,9 @@ enum call {
 
 /** Flags of a record: made to fail by a rule; called by a library, not by the program; returned an error. */
 enum { INJECTED = 1, FOREIGN = 2, FAILED = 4 };
+
+/** Not stored: the call is recorded before it is made, so nothing has read its string argument yet. */
+enum { NOT_YET_MADE = 8 };
 
 /** One call. 128 bytes; calls.py reads the same layout. */
 struct record {
@@ -96,12 +101,20 @@ static struct ring *ring; /* NULL: nothing is recorded */
 static int32_t own_pid;
 
 /**
+ * The pid of a vfork(2) child, in the child; 0 in any other process.
+ *
+ * The child runs in the memory of its parent, so it must not change own_pid. It has the thread-local storage of
+ * the thread that called vfork(), and that thread waits until the child ends or calls execve().
+ */
+static _Thread_local int32_t vfork_child_pid __attribute__((tls_model("initial-exec")));
+
+/**
  * Appends a call to the ring.
  *
  * @param caller  return address in the code that made the call
- * @param flags   of INJECTED and FAILED
+ * @param flags   of INJECTED, FAILED and NOT_YET_MADE
  * @param error   errno, or 0 if the call succeeded
- * @param text    a string argument, or NULL
+ * @param text    a string argument, which may be an invalid pointer, or NULL
  * @param a       the other arguments, up to e
  */
 static void record(enum call call, uintptr_t caller, int flags, int64_t result, int error, const char *text,
@@ -127,8 +140,11 @@ static void stop_after(enum call call, uintptr_t caller);
 /** Applies the rules to `start`, `end` and `store`, which are not calls: a failure ends the process. */
 static void apply_rules(enum call call, uintptr_t caller);
 
-/** Resets what a forked child inherits: it counts its own calls, and rules for the program do not match it. */
+/** Resets what a child inherits from fork(): it counts its own calls, and rules for the program do not match it. */
 static void after_fork_in_child(void);
+
+/** The same for vfork(), whose child must not change what the parent uses. */
+static void after_vfork_in_child(void);
 
 /* ---- stores.c --------------------------------------------------------------------------------------- */
 
