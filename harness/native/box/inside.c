@@ -68,7 +68,7 @@ static void serve(int children)
             break;
         if (any_program() && now_us() >= next_check_us) {
             check_memory();
-            next_check_us = now_us() + WATCH_MS * 1000;
+            next_check_us = now_us() + INT64_C(1000) * WATCH_MS;
         }
     }
 }

@@ -1,4 +1,4 @@
-"""Reads the ring in which the spy (native/spy.c) has recorded a run's calls, and prints them for people."""
+"""Reads the ring in which the spy (native/spy/) has recorded a run's calls, and prints them for people."""
 from __future__ import annotations
 
 import errno
@@ -13,19 +13,19 @@ from .kernel import show
 
 CAPACITY = 8192
 
-# The same layout as struct ring and struct record in spy.c.
+# The same layout as struct ring and struct record in spy.h.
 _HEAD = struct.Struct("<QQQ104x")
 _RECORD = struct.Struct("<QQiHHiiqQ5q40s")
 
 
 def _read_definitions() -> List[Tuple[str, List[str]]]:
-    text = (ROOT / "harness" / "native" / "calls.def").read_text(encoding="ascii")
+    text = (ROOT / "harness" / "native" / "spy" / "calls.def").read_text(encoding="ascii")
     return [(name, words.split()) for name, words in re.findall(r'^CALL\((\w+), "(.*)"\)', text, re.M)]
 
 
 DEFINITIONS = _read_definitions()
 WRAPPED = [name for name, _ in DEFINITIONS if name not in ("start", "end", "store")]
-WRAPPED += ["mmap64", "ftruncate64", "posix_fallocate64", "open64", "fcntl64", "vfork", "_Exit"]
+WRAPPED += ["mmap64", "ftruncate64", "posix_fallocate64", "open64", "fcntl64", "_Exit"]
 
 INJECTED, FOREIGN, FAILED = 1, 2, 4
 

@@ -41,12 +41,15 @@ def find_compiler(cc: str) -> str:
 
 
 @lru_cache(maxsize=None)
-def _make(name: str, cc: str, flags: Sequence[str], sources: Sequence[str], static: bool = False) -> Path:
-    """Compiles the `.c` files among `sources` in one command; the others are headers that they include.
+def _make(name: str, cc: str, flags: Sequence[str], sources: Sequence[str], included: Sequence[str] = (),
+          static: bool = False) -> Path:
+    """Compiles C files in one command.
 
-    @param static  link without shared libraries if the machine has static ones: the program starts and forks faster
+    @param sources  the files to compile, below harness/native/
+    @param included the files that these include
+    @param static   link without shared libraries if the machine has static ones: the program starts and forks faster
     """
-    content = [(NATIVE / source).read_bytes() for source in sources]
+    content = [(NATIVE / source).read_bytes() for source in (*sources, *included)]
     key = fingerprint(find_compiler(cc).encode(), f"{' '.join(flags)} {static}".encode(), *content)
     target = build_directory() / "native" / key / name
     if target.exists():
@@ -58,7 +61,7 @@ def _make(name: str, cc: str, flags: Sequence[str], sources: Sequence[str], stat
                         "where things may be made") from None
     handle, scratch = tempfile.mkstemp(dir=target.parent)
     os.close(handle)
-    command: List[str] = [*shlex.split(cc), *flags, *(str(NATIVE / source) for source in sources if source.endswith(".c")), "-o", scratch]
+    command: List[str] = [*shlex.split(cc), *flags, *(str(NATIVE / source) for source in sources), "-o", scratch]
     for options in [["-static"], []] if static else [[]]:
         done = subprocess.run([*command, *options], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
         if done.returncode == 0:
@@ -79,9 +82,18 @@ def host_compiler() -> str:
     raise UserError("there is no C compiler: install one, for example with `apt-get install gcc`")
 
 
+def _files(directory: str, *endings: str) -> Sequence[str]:
+    """The files of a directory below harness/native/, by the ends of their names."""
+    return tuple(sorted(f"{directory}/{path.name}" for path in (NATIVE / directory).iterdir() if path.suffix in endings))
+
+
+def _spy_parts() -> Sequence[str]:
+    """What spy.c includes: the spy is one translation unit, so that none of its names can clash with a student's."""
+    return tuple(name for name in _files("spy", ".c", ".h", ".def") if name != "spy/spy.c")
+
+
 def box_program() -> Path:
-    sources = tuple(sorted(str(path.relative_to(NATIVE)) for path in (NATIVE / "box").glob("*.[ch]")))
-    return _make("box", host_compiler(), ("-std=gnu17", "-O2"), sources, static=True)
+    return _make("box", host_compiler(), ("-std=gnu17", "-O2"), _files("box", ".c"), _files("box", ".h"), static=True)
 
 
 def peer_program() -> Path:
@@ -97,10 +109,10 @@ def bench_program(name: str) -> Path:
 
 def spy_object(cc: str) -> Path:
     """The spy that is linked into a program built by this compiler."""
-    return _make("spy.o", cc, ("-std=gnu17", "-O2", "-c"), ("spy.c", "calls.def"))
+    return _make("spy.o", cc, ("-std=gnu17", "-O2", "-c"), ("spy/spy.c",), _spy_parts())
 
 
 def spy_preload() -> Path:
     """The spy as a library for LD_PRELOAD."""
-    return _make("spy.so", host_compiler(), ("-std=gnu17", "-O2", "-fPIC", "-shared", "-DSPY_PRELOAD"),
-                 ("spy.c", "calls.def"))
+    return _make("spy.so", host_compiler(), ("-std=gnu17", "-O2", "-fPIC", "-shared", "-DSPY_PRELOAD"), ("spy/spy.c",),
+                 _spy_parts())

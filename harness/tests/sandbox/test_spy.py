@@ -35,6 +35,114 @@ static void *work(void *sem)
             abort();
     return NULL;
 }
+/* Overwrites the stack below its caller's frame, as a vfork child does that calls functions. */
+__attribute__((noinline)) static void overwrite_stack(void)
+{
+    volatile char bytes[20000];
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = 0x5a;
+}
+__attribute__((noinline)) static int ended(pid_t child)
+{
+    int status = -1;
+    if (waitpid(child, &status, 0) != child)
+        return -1;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+}
+/* What a vfork child stores is seen by its parent. */
+static void use_vfork(char *argv[])
+{
+    static volatile int stored;
+    pid_t child = vfork();
+    if (child == 0) {
+        overwrite_stack();
+        stored = 1;
+        _exit(3);
+    }
+    printf("_exit %d stored %d\n", child < 0 ? errno : ended(child), stored);
+    child = vfork();
+    if (child == 0) {
+        overwrite_stack();
+        execl("/bin/sh", "sh", "-c", "exit 4", (char *)NULL);
+        _exit(127);
+    }
+    printf("exec %d\n", child < 0 ? errno : ended(child));
+    child = vfork();
+    if (child == 0) {
+        execv("/not/there", argv);
+        _exit(errno);
+    }
+    printf("no exec %d\n", child < 0 ? errno : ended(child));
+}
+static void nest_vfork(void)
+{
+    static volatile int stored;
+    pid_t child = vfork();
+    if (child == 0) {
+        pid_t inner = vfork();
+        if (inner == 0) {
+            overwrite_stack();
+            stored = 5;
+            _exit(5);
+        }
+        if (ended(inner) != 5 || stored != 5)
+            _exit(100);
+        inner = fork();
+        if (inner == 0) {
+            stored = 7;
+            _exit(7);
+        }
+        _exit(ended(inner) == 7 && stored == 5 ? 6 : 101);
+    }
+    printf("nested %d stored %d\n", child < 0 ? errno : ended(child), stored);
+}
+static void *vfork_often(void *argv)
+{
+    intptr_t wrong = 0;
+    for (int i = 0; i < 50; i++) {
+        pid_t child = vfork();
+        if (child == 0) {
+            if (i % 10 == 0)
+                execl("/bin/sh", "sh", "-c", "exit 77", (char *)NULL);
+            _exit(77);
+        }
+        wrong += ended(child) != 77;
+    }
+    (void)argv;
+    return (void *)wrong;
+}
+/* Calls with an invalid pointer: each must fail with EFAULT. */
+static void use_bad_pointers(void)
+{
+    int result;
+    char *bad = (char *)-1, *arguments[] = {"x", NULL};
+    char *page = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+#define TRY(call) (errno = 0, result = (int)(call), printf("%s: %d %s\n", #call, result, strerror(errno)))
+    for (int i = 0; i < 2; i++, bad = page) {
+        TRY(open(bad, O_RDONLY));
+        TRY(unlink(bad));
+        TRY(rename("x", bad));
+        TRY(link("x", bad));
+        TRY(linkat(AT_FDCWD, "x", AT_FDCWD, bad, 0));
+        TRY(memfd_create(bad, 0));
+        TRY(memfd_create(bad, 12345678)); /* EINVAL, before the kernel reads the name */
+        TRY(execve(bad, arguments, arguments));
+        TRY(execv(bad, arguments));
+        TRY(execl(bad, "x", (char *)NULL));
+        TRY(ftok(bad, 1));
+    }
+}
+/* The last bytes before a page that cannot be read are a name all the same. */
+static void use_a_name_at_the_end_of_a_page(void)
+{
+    char *page = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), *name = page + 4096 - 7;
+    mprotect(page + 4096, 4096, PROT_NONE);
+    strcpy(name, "/a/b/c");
+    printf("%d", open(name, O_RDONLY));
+    printf("%d", open("/not/there", O_RDONLY));
+}
+#define TEN "a", "a", "a", "a", "a", "a", "a", "a", "a", "a",
+#define HUNDRED TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN
 int main(int argc, char *argv[])
 {
     const char *what = argc > 1 ? argv[1] : "";
@@ -92,6 +200,23 @@ int main(int argc, char *argv[])
     } else if (!strcmp(what, "spin")) {
         for (;;)
             munmap(mmap(NULL, 5000, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), 5000);
+    } else if (!strcmp(what, "vfork")) {
+        use_vfork(argv);
+        if (argc > 2)
+            nest_vfork();
+    } else if (!strcmp(what, "vfork-threads")) {
+        pthread_t t[3];
+        void *wrong;
+        for (int i = 0; i < 3; i++)
+            pthread_create(&t[i], NULL, vfork_often, argv);
+        for (int i = 0; i < 3; i++)
+            pthread_join(t[i], &wrong), printf("%d", (int)(intptr_t)wrong);
+    } else if (!strcmp(what, "bad-pointers")) {
+        use_bad_pointers();
+    } else if (!strcmp(what, "end-of-page")) {
+        use_a_name_at_the_end_of_a_page();
+    } else if (!strcmp(what, "many")) {
+        execl("/bin/sh", "sh", "-c", "echo $#", "x", HUNDRED HUNDRED HUNDRED TEN (char *)NULL);
     } else if (!strcmp(what, "shm_open")) {
         int fd = shm_open("/shmlab-spy a long name that does not fit into a record", O_CREAT | O_EXCL | O_RDWR, 0640);
         if (ftruncate(fd, 10) || posix_fallocate(fd, 0, 10) || close(fd) || fcntl(12345, F_GETFD) != -1)
@@ -116,22 +241,27 @@ def built(tmp_path_factory):
     (directory / "talk.c").write_text(TALK)
     done = {}
 
-    def get(name):
+    def get(name, level="-O1", recorded=True):
+        name, build = f"{name}{level}{'' if recorded else '-plain'}", name
         if name not in done:
-            command = BUILDS[name]
+            command = [*BUILDS[build], level]
             program = directory / name
+            if not recorded:
+                subprocess.run([*command, "-std=gnu17", "-g", "-pthread", directory / "talk.c", "-o", program, "-lrt"], check=True)
+                done[name] = program
+                return program
             spied = native.spy_object(command[0])
             if "-static" in command:
-                # The C library's own calls would be wrapped too: join the spy to the program first, see spy.c.
+                # The C library's own calls would be wrapped too: join the spy to the program first, see spy/spy.c.
                 objects = [directory / f"{name}-alone.o", directory / f"{name}.o"]
-                subprocess.run([*command, "-std=gnu17", "-O1", "-g", "-c", directory / "talk.c", "-o", objects[0]], check=True)
+                subprocess.run([*command, "-std=gnu17", "-g", "-c", directory / "talk.c", "-o", objects[0]], check=True)
                 subprocess.run(["ld", "-r", *(f"--wrap={call}" for call in calls.WRAPPED), objects[0], spied, "-o",
                                 objects[1]], check=True)
                 subprocess.run([*command, objects[1], "-pthread", "-o", program, "-lrt"], check=True)
                 done[name] = program
                 return program
             wraps = "-Wl," + ",".join(f"--wrap={call}" for call in calls.WRAPPED)
-            subprocess.run([*command, "-std=gnu17", "-O1", "-g", "-pthread", directory / "talk.c", spied,
+            subprocess.run([*command, "-std=gnu17", "-g", "-pthread", directory / "talk.c", spied,
                             wraps, "-o", program, "-lrt"], check=True)
             done[name] = program
         return done[name]
@@ -176,6 +306,14 @@ def test_records_in_every_build(built, build):
     assert failing.failed and failing.error == errno.EBADF
 
 
+@pytest.mark.parametrize("cc", ["gcc", "clang", "musl-gcc"])
+def test_only_the_wrappers_are_visible_to_the_program(cc):
+    """A program may have functions of the names that the recorder uses inside."""
+    done = subprocess.run(["nm", "-g", "--defined-only", native.spy_object(cc)], capture_output=True, text=True, check=True)
+    names = [line.split()[2] for line in done.stdout.splitlines()]
+    assert sorted(names) == sorted(f"__wrap_{name}" for name in calls.WRAPPED)
+
+
 def test_preload_marks_calls_of_libraries(built):
     plain = built("gcc").parent / "plain"
     subprocess.run(["gcc", "-std=gnu17", "-pthread", built("gcc").parent / "talk.c", "-o", plain, "-lrt"], check=True)
@@ -194,6 +332,78 @@ def test_follows_fork_and_exec(built, build):
     assert [call.name for call in run.calls if call.pid == parent][:3] == ["start", "shmget", "fork"]
     run = Watched(built(build), "exec")
     assert run.names()[:3] == ["execl", "mmap", "munmap"] and len({call.pid for call in run.calls}) == 1
+
+
+VFORK = "_exit 3 stored 1\nexec 4\nno exec 2\n"
+NESTED = "nested 6 stored 5\n"
+
+
+@pytest.mark.parametrize("level", ["-O0", "-O2"])
+@pytest.mark.parametrize("build", ["gcc", "clang", "musl", "static", "static-musl", "asan", "asan-clang", "no-pie"])
+def test_vfork_is_run_as_vfork(built, build, level):
+    """The child stores in its parent's memory and overwrites the stack below the frame that called vfork()."""
+    nested = "asan" not in build  # AddressSanitizer's own vfork() cannot be nested
+    words, output = ["vfork"] + ["nested"] * nested, VFORK + NESTED * nested
+    assert Watched(built(build, level, recorded=False), *words).output == output, "when it is not recorded"
+    run = Watched(built(build, level), *words)
+    assert (run.status, run.output) == (0, output)
+    parent = run.calls[0].pid
+    mine = [call for call in run.calls if call.name == "vfork" and call.pid == parent]
+    assert len(mine) == 3 + nested and all(call.result > 0 for call in mine), "the parent's calls carry its pid after its children ended"
+    children = [[call.name for call in run.calls if call.pid == vfork.result] for vfork in mine]
+    assert children == [["vfork", "_exit"], ["vfork", "execl"], ["vfork", "execv", "execv", "_exit"],
+                        ["vfork", "vfork", "waitpid", "fork", "waitpid", "_exit"]][:len(mine)]
+    assert [call.name for call in run.calls if call.pid == parent and call.name != "end"] == ["start"] + len(mine) * ["vfork", "waitpid"]
+    run = Watched(built(build, level), "vfork-threads")
+    assert (run.status, run.output) == (0, "000") and run.names().count("vfork") == 300
+
+
+def test_vfork_is_run_as_vfork_when_preloaded(built):
+    run = Watched(built("gcc", recorded=False), "vfork", "nested", preload=True)
+    assert (run.status, run.output) == (0, VFORK + NESTED) and "vfork" in run.names()
+    assert Watched("/bin/sh", "-c", "/bin/true; /bin/true | cat; exit 5", preload=True).status == 5 << 8
+
+
+@pytest.mark.parametrize("build", ["gcc", "musl", "static", "asan"])
+def test_rules_match_vfork_and_its_child(built, build):
+    run = Watched(built(build), "vfork", rules=f"fail vfork 2 {errno.EAGAIN} p")
+    assert (run.status, run.output) == (0, VFORK.replace("exec 4", f"exec {errno.EAGAIN}", 1)) and run.injected == 1
+    run = Watched(built(build), "vfork", rules="fail end 1 9 c;fail vfork 2 12 p")
+    assert run.status == 0 and run.output.startswith("_exit 9 stored 1\nexec 12\n"), "a child's calls count apart"
+
+    def resume(box, started, ring):
+        seen = 0
+        while box.pump(lambda: sum(event[0] == "held" for event in box.events) > seen or started.status is not None, 20):
+            held = [int(event[1]) for event in box.events if event[0] == "held"]
+            if started.status is not None:
+                break
+            for pid in held[seen:]:
+                box.kill(pid, signal.SIGCONT)
+            seen = len(held)
+        stops.append(seen)
+
+    for rule, count in ("hold vfork 1 p", 1), ("hold vfork 1 c", 3), ("hold end 1 c", 2), ("hold vfork 0 a", 6):
+        stops = []
+        run = Watched(built(build), "vfork", rules=rule, until=resume)
+        assert (run.status, run.output) == (0, VFORK), (rule, run.output)
+        assert stops == [count], rule
+
+
+@pytest.mark.parametrize("build", ["gcc", "clang", "musl", "static", "asan"])
+def test_an_invalid_pointer_fails_as_it_does_when_not_recorded(built, build):
+    plain, run = Watched(built(build, recorded=False), "bad-pointers"), Watched(built(build), "bad-pointers")
+    assert (run.status, run.output) == (plain.status, plain.output) and (build == "asan" or run.output.count("Bad address") == 16)
+    if build != "asan":  # which itself reads the names
+        assert {call.text for call in run.calls} == {""}
+    run = Watched(built("gcc", recorded=False), "bad-pointers", preload=True)
+    assert run.output == Watched(built("gcc", recorded=False), "bad-pointers").output
+    run = Watched(built(build), "end-of-page", rules=f"fail open 2 {errno.EIO} p")
+    assert run.output == "-1-1" and [call.text for call in run.calls if call.name == "open"] == ["/a/b/c", "/not/there"]
+
+
+@pytest.mark.parametrize("build", ["gcc", "clang", "musl", "static", "asan"])
+def test_execl_takes_any_number_of_arguments(built, build):
+    assert Watched(built(build, recorded=False), "many").output == Watched(built(build), "many").output == "310\n"
 
 
 @pytest.mark.parametrize("build", ["gcc", "musl", "static", "asan"])

@@ -1,0 +1,280 @@
+/**
+ * @file
+ * @brief The wrapped calls, except those that create or end a process (processes.c).
+ *
+ * A wrapper asks the rules whether the call must fail, makes the call if not, records it, stops the process if
+ * a rule demands it, and leaves errno as the call alone would.
+ */
+#include "spy.h"
+
+/**
+ * Defines the wrapper of a call that sets errno when it fails.
+ *
+ * @param type        type of the return value
+ * @param f           name of the call
+ * @param failure     return value that means failure
+ * @param parameters  parameters, in parentheses
+ * @param arguments   names of the parameters, in parentheses
+ * @param text        a string parameter to record, or NULL
+ * @param ...         up to five numbers to record
+ */
+#define WRAP(type, f, failure, parameters, arguments, text, ...)                                             \
+    type WRAPPER(f) parameters                                                                               \
+    {                                                                                                        \
+        DECLARE_REAL(type, f, parameters)                                                                    \
+        const int saved_errno = errno;                                                                       \
+        const int injected = count_call(CALL_##f, CALLER);                                                   \
+        type result = (type)failure;                                                                         \
+        if (injected)                                                                                        \
+            errno = injected;                                                                                \
+        else                                                                                                 \
+            result = real arguments;                                                                         \
+        const int call_errno = errno;                                                                        \
+        const bool failed = result == (type)failure;                                                         \
+        RECORD(f, injected, failed, INT(result), failed ? call_errno : 0, text, __VA_ARGS__, 0, 0, 0, 0, 0)  \
+        stop_after(CALL_##f, CALLER);                                                                        \
+        errno = failed ? call_errno : saved_errno;                                                           \
+        return result;                                                                                       \
+    }
+
+/** The same for a call that returns 0 or an error number, and does not set errno. */
+#define WRAP_RETURNS_ERROR(f, parameters, arguments, ...)                                                    \
+    int WRAPPER(f) parameters                                                                                \
+    {                                                                                                        \
+        DECLARE_REAL(int, f, parameters)                                                                     \
+        const int saved_errno = errno;                                                                       \
+        const int injected = count_call(CALL_##f, CALLER);                                                   \
+        const int result = injected ? injected : real arguments;                                             \
+        RECORD(f, injected, result != 0, INT(result), result, NULL, __VA_ARGS__, 0, 0, 0, 0, 0)              \
+        stop_after(CALL_##f, CALLER);                                                                        \
+        errno = saved_errno;                                                                                 \
+        return result;                                                                                       \
+    }
+
+#define RECORD(f, injected, failed, result, error, text, a, b, c, d, e, ...)                                 \
+    record(CALL_##f, CALLER, (injected ? INJECTED : 0) | (failed ? FAILED : 0), result, error, text, INT(a), \
+           INT(b), INT(c), INT(d), INT(e));
+
+#define FAILED_ADDRESS ((intptr_t)-1)
+
+WRAP(key_t, ftok, -1, (const char *path, int id), (path, id), path, id)
+WRAP(int, shmget, -1, (key_t key, size_t size, int flags), (key, size, flags), NULL, key, size, flags)
+WRAP(void *, shmat, FAILED_ADDRESS, (int id, const void *at, int flags), (id, at, flags), NULL, id, PTR(at),
+     flags)
+WRAP(int, shmdt, -1, (const void *at), (at), NULL, PTR(at))
+WRAP(int, shmctl, -1, (int id, int command, struct shmid_ds *data), (id, command, data), NULL, id, command,
+     PTR(data))
+WRAP(int, shm_open, -1, (const char *name, int flags, mode_t mode), (name, flags, mode), name, flags, mode)
+WRAP(int, shm_unlink, -1, (const char *name), (name), name, 0)
+WRAP(int, memfd_create, -1, (const char *name, unsigned flags), (name, flags), name, flags)
+WRAP(int, ftruncate, -1, (int fd, off_t size), (fd, size), NULL, fd, size)
+WRAP(void *, mmap, FAILED_ADDRESS, (void *at, size_t size, int prot, int flags, int fd, off_t offset),
+     (at, size, prot, flags, fd, offset), NULL, protect_until_store(result, size, prot, flags), prot, flags,
+     fd, offset)
+WRAP(int, munmap, -1, (void *at, size_t size), (at, size), NULL, PTR(at), size)
+WRAP(int, mprotect, -1, (void *at, size_t size, int prot), (at, size, prot), NULL, PTR(at), size, prot)
+WRAP(int, msync, -1, (void *at, size_t size, int flags), (at, size, flags), NULL, PTR(at), size, flags)
+WRAP(int, sem_close, -1, (sem_t * sem), (sem), NULL, PTR(sem))
+WRAP(int, sem_unlink, -1, (const char *name), (name), name, 0)
+WRAP(int, sem_init, -1, (sem_t * sem, int shared, unsigned value), (sem, shared, value), NULL, PTR(sem),
+     shared, value)
+WRAP(int, sem_destroy, -1, (sem_t * sem), (sem), NULL, PTR(sem))
+WRAP(int, sem_wait, -1, (sem_t * sem), (sem), NULL, PTR(sem))
+WRAP(int, sem_trywait, -1, (sem_t * sem), (sem), NULL, PTR(sem))
+WRAP(int, sem_timedwait, -1, (sem_t *restrict sem, const struct timespec *restrict until), (sem, until), NULL,
+     PTR(sem), PTR(until))
+WRAP(int, sem_post, -1, (sem_t * sem), (sem), NULL, PTR(sem))
+WRAP(int, close, -1, (int fd), (fd), NULL, fd)
+WRAP(int, fstat, -1, (int fd, struct stat *data), (fd, data), NULL, fd, PTR(data))
+WRAP(int, kill, -1, (pid_t pid, int number), (pid, number), NULL, pid, number)
+WRAP(int, flock, -1, (int fd, int operation), (fd, operation), NULL, fd, operation)
+WRAP(int, link, -1, (const char *from, const char *to), (from, to), to, 0)
+WRAP(int, linkat, -1, (int fd, const char *from, int tofd, const char *to, int flags),
+     (fd, from, tofd, to, flags), to, 0)
+WRAP(int, rename, -1, (const char *from, const char *to), (from, to), to, 0)
+WRAP(int, unlink, -1, (const char *path), (path), path, 0)
+WRAP(int, socket, -1, (int family, int type, int protocol), (family, type, protocol), NULL, family, type,
+     protocol)
+WRAP(int, bind, -1, (int fd, const struct sockaddr *address, socklen_t size), (fd, address, size), NULL, fd,
+     PTR(address), size)
+WRAP(int, listen, -1, (int fd, int queue), (fd, queue), NULL, fd, queue)
+WRAP(int, accept, -1, (int fd, struct sockaddr *restrict address, socklen_t *restrict size),
+     (fd, address, size), NULL, fd, PTR(address), PTR(size))
+WRAP(int, connect, -1, (int fd, const struct sockaddr *address, socklen_t size), (fd, address, size), NULL,
+     fd, PTR(address), size)
+WRAP(ssize_t, sendmsg, -1, (int fd, const struct msghdr *message, int flags), (fd, message, flags), NULL, fd,
+     PTR(message), flags)
+WRAP(ssize_t, recvmsg, -1, (int fd, struct msghdr *message, int flags), (fd, message, flags), NULL, fd,
+     PTR(message), flags)
+WRAP(pid_t, wait, -1, (int *status), (status), NULL, PTR(status))
+WRAP(pid_t, waitpid, -1, (pid_t pid, int *status, int flags), (pid, status, flags), NULL, pid, PTR(status),
+     flags)
+WRAP(int, waitid, -1, (idtype_t type, id_t id, siginfo_t *info, int flags), (type, id, info, flags), NULL,
+     type, id, PTR(info), flags)
+
+WRAP_RETURNS_ERROR(posix_fallocate, (int fd, off_t offset, off_t size), (fd, offset, size), fd, offset, size)
+WRAP_RETURNS_ERROR(pthread_mutexattr_init, (pthread_mutexattr_t * attr), (attr), PTR(attr))
+WRAP_RETURNS_ERROR(pthread_mutexattr_setpshared, (pthread_mutexattr_t * attr, int shared), (attr, shared),
+                   PTR(attr), shared)
+WRAP_RETURNS_ERROR(pthread_mutexattr_setrobust, (pthread_mutexattr_t * attr, int robust), (attr, robust),
+                   PTR(attr), robust)
+WRAP_RETURNS_ERROR(pthread_mutex_init, (pthread_mutex_t * mutex, const pthread_mutexattr_t *attr),
+                   (mutex, attr), PTR(mutex), PTR(attr))
+WRAP_RETURNS_ERROR(pthread_mutex_lock, (pthread_mutex_t * mutex), (mutex), PTR(mutex))
+WRAP_RETURNS_ERROR(pthread_mutex_trylock, (pthread_mutex_t * mutex), (mutex), PTR(mutex))
+WRAP_RETURNS_ERROR(pthread_mutex_timedlock,
+                   (pthread_mutex_t *restrict mutex, const struct timespec *restrict until), (mutex, until),
+                   PTR(mutex), PTR(until))
+WRAP_RETURNS_ERROR(pthread_mutex_unlock, (pthread_mutex_t * mutex), (mutex), PTR(mutex))
+WRAP_RETURNS_ERROR(pthread_mutex_consistent, (pthread_mutex_t * mutex), (mutex), PTR(mutex))
+WRAP_RETURNS_ERROR(pthread_mutex_destroy, (pthread_mutex_t * mutex), (mutex), PTR(mutex))
+WRAP_RETURNS_ERROR(pthread_condattr_init, (pthread_condattr_t * attr), (attr), PTR(attr))
+WRAP_RETURNS_ERROR(pthread_condattr_setpshared, (pthread_condattr_t * attr, int shared), (attr, shared),
+                   PTR(attr), shared)
+WRAP_RETURNS_ERROR(pthread_condattr_setclock, (pthread_condattr_t * attr, clockid_t clock), (attr, clock),
+                   PTR(attr), clock)
+WRAP_RETURNS_ERROR(pthread_cond_init,
+                   (pthread_cond_t *restrict cond, const pthread_condattr_t *restrict attr), (cond, attr),
+                   PTR(cond), PTR(attr))
+WRAP_RETURNS_ERROR(pthread_cond_wait, (pthread_cond_t *restrict cond, pthread_mutex_t *restrict mutex),
+                   (cond, mutex), PTR(cond), PTR(mutex))
+WRAP_RETURNS_ERROR(pthread_cond_timedwait,
+                   (pthread_cond_t *restrict cond, pthread_mutex_t *restrict mutex,
+                    const struct timespec *restrict until),
+                   (cond, mutex, until), PTR(cond), PTR(mutex), PTR(until))
+WRAP_RETURNS_ERROR(pthread_cond_signal, (pthread_cond_t * cond), (cond), PTR(cond))
+WRAP_RETURNS_ERROR(pthread_cond_broadcast, (pthread_cond_t * cond), (cond), PTR(cond))
+WRAP_RETURNS_ERROR(pthread_cond_destroy, (pthread_cond_t * cond), (cond), PTR(cond))
+WRAP_RETURNS_ERROR(pthread_create,
+                   (pthread_t *restrict thread, const pthread_attr_t *restrict attr, void *(*run)(void *),
+                    void *restrict closure),
+                   (thread, attr, run, closure), PTR(thread), PTR(attr), 0, PTR(closure))
+
+/* Programs that are compiled with _FILE_OFFSET_BITS=64 use these names. On 64-bit systems the calls are the same. */
+void *WRAPPER(mmap64)(void *at, size_t size, int prot, int flags, int fd, off_t offset)
+    ALIAS_OF(mmap, mmap64);
+int WRAPPER(ftruncate64)(int fd, off_t size) ALIAS_OF(ftruncate, ftruncate64);
+int WRAPPER(posix_fallocate64)(int fd, off_t offset, off_t size) ALIAS_OF(posix_fallocate, posix_fallocate64);
+
+/* Calls with optional arguments. */
+
+sem_t *WRAPPER(sem_open)(const char *name, int flags, ...)
+{
+    DECLARE_REAL(sem_t *, sem_open, (const char *, int, ...))
+    mode_t mode = 0;
+    unsigned value = 0;
+    if (flags & O_CREAT) {
+        va_list args;
+        va_start(args, flags);
+        mode = va_arg(args, mode_t);
+        value = va_arg(args, unsigned);
+        va_end(args);
+    }
+    const int injected = count_call(CALL_sem_open, CALLER);
+    sem_t *result = SEM_FAILED;
+    if (injected)
+        errno = injected;
+    else
+        result = real(name, flags, mode, value);
+    const int call_errno = errno;
+    const bool failed = result == SEM_FAILED;
+    record(CALL_sem_open, CALLER, (injected ? INJECTED : 0) | (failed ? FAILED : 0), PTR(result),
+           failed ? call_errno : 0, name, flags, mode, value, 0, 0);
+    stop_after(CALL_sem_open, CALLER);
+    errno = call_errno;
+    return result;
+}
+
+int WRAPPER(open)(const char *path, int flags, ...)
+{
+    DECLARE_REAL(int, open, (const char *, int, ...))
+    mode_t mode = 0;
+    if (flags & (O_CREAT | O_TMPFILE)) {
+        va_list args;
+        va_start(args, flags);
+        mode = va_arg(args, mode_t);
+        va_end(args);
+    }
+    const int injected = count_call(CALL_open, CALLER);
+    int result = -1;
+    if (injected)
+        errno = injected;
+    else
+        result = real(path, flags, mode);
+    const int call_errno = errno;
+    record(CALL_open, CALLER, (injected ? INJECTED : 0) | (result < 0 ? FAILED : 0), result,
+           result < 0 ? call_errno : 0, path, flags, mode, 0, 0, 0);
+    stop_after(CALL_open, CALLER);
+    errno = call_errno;
+    return result;
+}
+int WRAPPER(open64)(const char *path, int flags, ...) ALIAS_OF(open, open64);
+
+ssize_t WRAPPER(write)(int fd, const void *bytes, size_t size)
+{
+    DECLARE_REAL(ssize_t, write, (int, const void *, size_t))
+    const int saved_errno = errno;
+    const int injected = count_call(CALL_write, CALLER);
+    const bool cut = injected < 0 && size > (size_t)-injected;
+    ssize_t result = -1;
+    if (injected > 0)
+        errno = injected;
+    else
+        result = real(fd, bytes, cut ? (size_t)-injected : size);
+    const int call_errno = errno;
+    /* Only these: thousands of ordinary writes would overwrite all other records. */
+    if (injected > 0 || cut)
+        record(CALL_write, CALLER, INJECTED | (result < 0 ? FAILED : 0), result, result < 0 ? call_errno : 0,
+               NULL, fd, PTR(bytes), INT(size), 0, 0);
+    stop_after(CALL_write, CALLER);
+    errno = result < 0 ? call_errno : saved_errno;
+    return result;
+}
+
+#ifndef SPY_PRELOAD /* a preloaded library cannot tell the program's syscall() from its own */
+long __wrap_syscall(long number, ...)
+{
+    va_list args;
+    long a[6];
+    va_start(args, number);
+    for (int i = 0; i < 6; i++)
+        a[i] = va_arg(args, long); /* if there are fewer, the kernel ignores the rest */
+    va_end(args);
+    const int injected = count_call(CALL_syscall, CALLER);
+    long result = -1;
+    if (injected)
+        errno = injected;
+    else
+        result = __real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+    const int call_errno = errno;
+    /* As with write(): there may be thousands, so they are recorded only if a rule is about them. */
+    if (has_rule(CALL_syscall))
+        record(CALL_syscall, CALLER, (injected ? INJECTED : 0) | (result < 0 ? FAILED : 0), result,
+               result < 0 ? call_errno : 0, NULL, number, a[0], a[1], (int32_t)a[2], 0);
+    stop_after(CALL_syscall, CALLER);
+    errno = call_errno;
+    return result;
+}
+#endif
+
+int WRAPPER(fcntl)(int fd, int command, ...)
+{
+    DECLARE_REAL(int, fcntl, (int, int, ...))
+    va_list args;
+    va_start(args, command);
+    void *argument = va_arg(args, void *); /* an int argument is passed in the same register */
+    va_end(args);
+    const int injected = count_call(CALL_fcntl, CALLER);
+    int result = -1;
+    if (injected)
+        errno = injected;
+    else
+        result = real(fd, command, argument);
+    const int call_errno = errno;
+    record(CALL_fcntl, CALLER, (injected ? INJECTED : 0) | (result < 0 ? FAILED : 0), result,
+           result < 0 ? call_errno : 0, NULL, fd, command, PTR(argument), 0, 0);
+    stop_after(CALL_fcntl, CALLER);
+    errno = call_errno;
+    return result;
+}
+int WRAPPER(fcntl64)(int fd, int command, ...) ALIAS_OF(fcntl, fcntl64);
