@@ -36,7 +36,7 @@ SHMLAB := PYTHONPATH=harness
 
 .PHONY: all $(NUMBERS) check watch hint doctor clean-ipc clean help FORCE
 # (not for students
-.PHONY: demo test grade dist gradescope bench docs docs-instructor docs-test
+.PHONY: demo test lint grade dist gradescope bench docs docs-instructor docs-test
 # not for students)
 
 all: $(PROGRAMS) ## builds all labs (make 05: one of them) into build/labs/
@@ -61,6 +61,9 @@ demo: ## installs what is missing, checks all the solutions, shows the score boa
 
 test: ## installs what is missing, runs the project's own tests; FULL=1 all that there are
 	$(quiet)python=$$($(SETUP) test) && "$$python" -m pytest harness/tests -n 4 --dist loadgroup $(if $(V),-v,-q) $(PYTEST)
+
+lint: ## looks for what is wrong in the project's own code without running it; part of make test
+	$(quiet)$(SETUP) lint >/dev/null && sh harness/lint.sh
 
 # not for students)
 check: ## checks your work: LAB=05 one lab, IN=folder other programs

@@ -3,7 +3,7 @@
 #
 # Installs what a command needs and this machine lacks, and prints the Python interpreter to use.
 # PURPOSE is check (a student's needs: C compiler, pytest), grade (an instructor's: progress and reports as well),
-# dist (to make what is handed out), docs (Doxygen), docs-test (a browser and what drives it) or test (the project's own
+# dist (to make what is handed out), lint (what looks at the code), docs (Doxygen), docs-test (a browser and what drives it) or test (the project's own
 # tests).
 # Debian's packages as root or with sudo; where there is no apt, pytest goes into .venv; else one line says what to do.
 set -u
@@ -41,6 +41,15 @@ if [ "$purpose" = grade ] || [ "$purpose" = test ]; then
     modules=pytest,rich,jinja2
     need patch patch
 fi
+case $purpose in
+lint | test)
+    need flake8 flake8
+    need mypy mypy
+    need shellcheck shellcheck
+    need clang-format clang-format
+    need clang-tidy clang-tidy
+    ;;
+esac
 if [ "$purpose" = dist ] || [ "$purpose" = test ]; then
     need musl-gcc musl-tools
 fi

@@ -49,8 +49,8 @@ def go_on(lab: LabFixture, program):
     program.resume(*(process.pid for process in lab.box.processes() if process.state == "T"))
 
     def ended():
-        held = [int(event[1]) for event in lab.box.events if event[0] == "held"]
-        lab.box.events[:] = [event for event in lab.box.events if event[0] != "held"]
+        held = [int(event[1]) for event in lab.box.events if event[0] == "stopped"]
+        lab.box.events[:] = [event for event in lab.box.events if event[0] != "stopped"]
         if held:
             program.resume(*held)
         return program.started.status is not None

@@ -20,7 +20,7 @@
 int main(void)
 {
     static const uint64_t head[2] = {UINT64_MAX / 2, UINT64_MAX / 2};
-    const char *ring = getenv("SHMLAB_RING"), *holds = getenv("SHMLAB_HOLDS");
+    const char *ring = getenv("SHMLAB_RING"), *holds = getenv("SHMLAB_STOPS");
     if (!ring || !holds)
         return 1;
     fputs("nobody survives this\n", stderr);

@@ -11,7 +11,7 @@
  * | confine.c    | resource limits, credentials, system-call filter                  |
  * | start.c      | starting a program                                                |
  * | watch.c      | reaping, time limits, the memory limit, killing                   |
- * | holds.c      | programs that stop themselves and wait for the harness            |
+ * | stops.c      | programs that stop themselves and wait for the harness            |
  * | messages.c   | sending to and receiving from the harness                         |
  * | commands.c   | the harness's commands                                            |
  * | report.c     | what is left: processes, segments, objects                        |
@@ -50,7 +50,7 @@ struct options {
     long shm_mb, work_mb; /**< sizes of /dev/shm and of the work directory */
     long memory_mb;       /**< limit for all programs together */
     const char *work;     /**< the work directory */
-    const char *run;      /**< directory of the spy's ring and of the socket for holds */
+    const char *run;      /**< directory of the spy's ring and of the socket for stops */
     const char *hide[MAX_PATHS];
     int hidden;
     cpu_set_t processors; /**< those that programs may use; empty: all that the box itself may use */
@@ -169,19 +169,19 @@ void check_memory(void);
 /** Kills every program and all descendants, reaps them, and makes the box as good as new. */
 void reset_box(void);
 
-/* ---- holds.c ---- */
+/* ---- stops.c ---- */
 
 /** Binds the socket on which programs announce a stop. Returns its descriptor; -1: no directory for it was named. */
-int setup_hold_socket(void);
+int setup_stop_socket(void);
 
 /** Receives the announcement of a program that is about to stop. */
-void receive_hold(int fd);
+void receive_stop(int fd);
 
 /** Reports announced programs that have stopped. Returns whether any has neither stopped nor ended yet. */
-bool check_holds(void);
+bool check_stops(void);
 
 /** Forgets all announcements. */
-void forget_holds(void);
+void forget_stops(void);
 
 /* ---- messages.c ---- */
 

@@ -44,7 +44,7 @@ static void set_limit(struct limits *limits, const char *name, const char *value
         limits->file_mb = atol(value);
     else if (strcmp(name, "umask") == 0)
         limits->umask = (unsigned)strtoul(value, NULL, 8);
-    else if (strcmp(name, "folder") == 0)
+    else if (strcmp(name, "directory") == 0)
         limits->directory = value;
 }
 

@@ -36,11 +36,11 @@ static void send_ready(void)
  */
 static void serve(int children)
 {
-    const int holds = setup_hold_socket();
+    const int stops = setup_stop_socket();
     if (options.control >= 0)
         send_ready();
 
-    struct pollfd on[3] = {{children, POLLIN, 0}, {holds, POLLIN, 0}, {options.control, POLLIN, 0}};
+    struct pollfd on[3] = {{children, POLLIN, 0}, {stops, POLLIN, 0}, {options.control, POLLIN, 0}};
     int64_t next_check_us = 0;
     int rounds = 0; /* in a row, of waiting for an announced stop */
     for (;;) {
@@ -49,7 +49,7 @@ static void serve(int children)
             wait_ms = WATCH_MS;
         /* A program stops a few instructions after its announcement, so check again at once. Slow down after a
          * while: a program that announces a stop and never stops must not keep pid 1 busy. */
-        rounds = check_holds() ? rounds + 1 : 0;
+        rounds = check_stops() ? rounds + 1 : 0;
         if (rounds > 0)
             wait_ms = rounds < 500 ? 0 : 1;
         if (poll(on, 3, wait_ms) < 0 && errno != EINTR)
@@ -60,7 +60,7 @@ static void serve(int children)
                 ;
         }
         if (on[1].revents)
-            receive_hold(holds);
+            receive_stop(stops);
         reap();
         if (on[2].revents && !serve_command())
             break;

@@ -95,7 +95,7 @@ void reset_box(void)
         poll(NULL, 0, 1); /* host tier: a process forked before it was killed, or has not ended yet */
     }
     memset(programs, 0, sizeof programs);
-    forget_holds();
+    forget_stops();
     over_memory = false;
     if (options.namespaces && options.slot < 0)
         restore_permissions();

@@ -46,7 +46,7 @@ static int parse_int(const char *text)
     return negative ? -value : value;
 }
 
-/** Parses one rule, `hold CALL N WHO` or `fail CALL N ERRNO WHO`; skips it if it is malformed. */
+/** Parses one rule, `stop CALL N WHO` or `fail CALL N ERRNO WHO`; skips it if it is malformed. */
 static void parse_rule(const char *text)
 {
     const char *word[5] = {text};
@@ -55,7 +55,7 @@ static void parse_rule(const char *text)
         if (*text == ' ' && words < 5)
             word[words++] = text + 1;
     const bool fails = words == 5 && starts_with(word[0], "fail", ' ');
-    if (!fails && (words != 4 || !starts_with(word[0], "hold", ' ')))
+    if (!fails && (words != 4 || !starts_with(word[0], "stop", ' ')))
         return;
     for (int i = 0; i < CALLS; i++)
         if (starts_with(word[1], names[i], ' ') && rule_count < (int)(sizeof rules / sizeof *rules))

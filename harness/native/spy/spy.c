@@ -16,10 +16,10 @@
  * The environment controls it. Without SHMLAB_RING nothing is recorded.
  *
  *     SHMLAB_RING   file that contains the ring, see struct ring
- *     SHMLAB_HOLDS  datagram socket on which each stop is announced before it happens
- *     SHMLAB_RULES  `hold CALL N WHO` and `fail CALL N ERRNO WHO`, separated by `;`
+ *     SHMLAB_STOPS  datagram socket on which each stop is announced before it happens
+ *     SHMLAB_RULES  `stop CALL N WHO` and `fail CALL N ERRNO WHO`, separated by `;`
  *
- * A `hold` stops the process after the call, a `fail` makes the call fail with ERRNO. N is the number of the
+ * A `stop` stops the process after the call, a `fail` makes the call fail with ERRNO. N is the number of the
  * call, counted from 1 in each process; 0 means every call. WHO is `p` (the program), `c` (the children that it
  * creates) or `a` (both). For write(), an ERRNO of -K is not an error: the call writes at most K bytes. Three
  * values of CALL are not function calls:

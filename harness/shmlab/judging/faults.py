@@ -98,7 +98,7 @@ def _as_list(item: object) -> List:
 
 def _stop_rule(item: StopAt) -> str:
     name, nth, who = (item, 1, "p") if isinstance(item, str) else (*item, "p")[:3]
-    return f"hold {name} {nth} {who}"
+    return f"stop {name} {nth} {who}"
 
 
 def _fail_rule(item: Fail) -> str:

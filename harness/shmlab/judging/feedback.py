@@ -156,7 +156,7 @@ def reproduce(fixture: LabFixture) -> str:
     steps += [*(f"touch {name}" for name in sorted(fixture.files)), program.by_hand]
     # A failure that was asked for is what matters, else the call at which it was stopped.
     rules = sorted((rule.split(" ") for rule in program.rules), key=lambda rule: rule[0] != "fail")
-    if rules and rules[0][0] == "hold" and rules[0][1] not in ("end", "store"):
+    if rules and rules[0][0] == "stop" and rules[0][1] not in ("end", "store"):
         steps[-1] = f"gdb -ex start -ex 'break {rules[0][1]}' -ex continue -ex finish --args {steps[-1]}"
     elif rules and rules[0][0] == "fail" and rules[0][1] in _BY_STRACE:
         name = {"mmap": "mmap", "fork": "clone"}.get(rules[0][1], rules[0][1])

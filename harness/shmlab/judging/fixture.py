@@ -179,7 +179,7 @@ class LabFixture(Environment):
         environment = {"ASAN_OPTIONS": "detect_leaks=0:hard_rss_limit_mb=1500:exitcode=99",
                        "UBSAN_OPTIONS": "print_stacktrace=0:exitcode=99"}
         if spied:
-            environment.update(SHMLAB_RING=f"{box.run}/ring", SHMLAB_HOLDS=f"{box.run}/holds",
+            environment.update(SHMLAB_RING=f"{box.run}/ring", SHMLAB_STOPS=f"{box.run}/stops",
                                SHMLAB_RULES=";".join(rules).ljust(RULES_LENGTH, ";"))
         before = box.contents()
         started = box.start([f"./{built.program}", *words], environment, stdout=stdout,

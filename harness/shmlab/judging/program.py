@@ -47,17 +47,17 @@ class Program:
         box = self.fixture.box
 
         def stopped() -> List[int]:
-            return [int(event[1]) for event in box.events[self._seen:] if event[0] == "held"]
+            return [int(event[1]) for event in box.events[self._seen:] if event[0] == "stopped"]
 
         timeout = WaitLimits.limit(timeout, self, *self.fixture.history)
         came = self.fixture.pump(lambda: len(stopped()) >= count or self.started.status is not None, timeout)
         WaitLimits.note(came, self)
         found = stopped()
         if len(found) < count:
-            names = [rule.split(" ")[1] for rule in self.rules if rule.startswith("hold")]
+            names = [rule.split(" ")[1] for rule in self.rules if rule.startswith("stop")]
             places = {"start": "its beginning", "end": "its end", "store": "a store in shared memory"}
             who, ended = self.name, "it ended first"
-            if all(rule.endswith(" c") for rule in self.rules if rule.startswith("hold")):
+            if all(rule.endswith(" c") for rule in self.rules if rule.startswith("stop")):
                 who, ended = f"a child of {self.name}", "the program ended first: without such a child, or without waiting for it"
                 places["fork"] = "its beginning"
             point = " or ".join(places.get(name, f"a call of {name}()") for name in names)
@@ -72,7 +72,7 @@ class Program:
                                *self.describe_state()])
         del box.events[: self._seen]
         self._seen = 0
-        box.events[:] = [event for event in box.events if event[0] != "held"]
+        box.events[:] = [event for event in box.events if event[0] != "stopped"]
         return found
 
     def resume(self, *pids: int) -> None:

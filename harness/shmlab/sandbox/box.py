@@ -112,7 +112,7 @@ class Box(Channel):
             raise
         self.work, self.run, self.uid = first[2], first[3], int(first[4])
         self.work_fd, self.run_fd, self.shm_fd, self._proc_fd = directories
-        self._holds = os.stat("holds", dir_fd=self.run_fd, follow_symlinks=False)
+        self._stops = os.stat("stops", dir_fd=self.run_fd, follow_symlinks=False)
         #: For the host tier: names of objects that the run has used, told by the spy. Set by program.py.
         self.claimed: Callable[[], Set[str]] = set
         self.claimed_pids: Callable[[], Set[int]] = set
@@ -420,10 +420,10 @@ class Box(Channel):
             self.clean()
             for directory in self.work_fd, self.run_fd:
                 for name in os.listdir(directory):
-                    if directory == self.work_fd or name != "holds":
+                    if directory == self.work_fd or name != "stops":
                         os.unlink(name, dir_fd=directory)
             # Who announces a hold finds pid 1's own socket there, and not one of an earlier program's.
-            if not os.path.samestat(os.stat("holds", dir_fd=self.run_fd, follow_symlinks=False), self._holds):
+            if not os.path.samestat(os.stat("stops", dir_fd=self.run_fd, follow_symlinks=False), self._stops):
                 return False
             return self.list("/tmp") == [os.path.basename(self.work)] and self.contents() == Contents()
         except (BoxRefused, OSError):  # a directory, for example

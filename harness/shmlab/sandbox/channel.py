@@ -75,7 +75,7 @@ class Channel:
                 program.timed_out, program.over_memory = words[6] == "1", words[7] == "1"
         elif words[0] == "orphan":
             self.orphans.add(int(words[1]))
-        elif words[0] == "held":
+        elif words[0] == "stopped":
             self.events.append(words)
 
     def _ask(self, *fields: object, fds: Sequence[int] = ()) -> Tuple[Tuple[str, ...], List[int]]:

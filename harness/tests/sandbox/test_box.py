@@ -111,7 +111,7 @@ def test_an_emptied_box_is_as_a_new_one(inside):
     os.close(tmp)
     assert out(shell(inside, "umask 022; touch a; echo > /dev/shm/b; ls -A; stat -c %a /dev/shm/b")).split() == ["a", "644"]
     assert inside.reset()
-    for change in "mkdir x", "mkdir /tmp/x", "touch /tmp/.x", "rm /run/shmlab/holds", "cd /run/shmlab; mv holds x; touch holds":
+    for change in "mkdir x", "mkdir /tmp/x", "touch /tmp/.x", "rm /run/shmlab/stops", "cd /run/shmlab; mv stops x; touch stops":
         with Box("namespaces") as box:
             assert shell(box, change).status == 0 and not box.reset(), change
 

@@ -276,7 +276,7 @@ class Watched:
         with Box(tiers.choose_tier("auto"), memory_mb=2048) as box:
             ring = calls.Ring(box.run_fd, capacity=capacity)
             box.put("talk", Path(program).read_bytes(), 0o755)
-            environment = {"SHMLAB_RING": f"{box.run}/ring", "SHMLAB_HOLDS": f"{box.run}/holds", "SHMLAB_RULES": rules,
+            environment = {"SHMLAB_RING": f"{box.run}/ring", "SHMLAB_STOPS": f"{box.run}/stops", "SHMLAB_RULES": rules,
                            "ASAN_OPTIONS": "detect_leaks=0"}
             if preload:
                 environment["LD_PRELOAD"] = box.put("spy.so", native.spy_preload().read_bytes(), 0o755)
@@ -373,8 +373,8 @@ def test_rules_match_vfork_and_its_child(built, build):
 
     def resume(box, started, ring):
         seen = 0
-        while box.pump(lambda: sum(event[0] == "held" for event in box.events) > seen or started.status is not None, 20):
-            held = [int(event[1]) for event in box.events if event[0] == "held"]
+        while box.pump(lambda: sum(event[0] == "stopped" for event in box.events) > seen or started.status is not None, 20):
+            held = [int(event[1]) for event in box.events if event[0] == "stopped"]
             if started.status is not None:
                 break
             for pid in held[seen:]:
@@ -382,7 +382,7 @@ def test_rules_match_vfork_and_its_child(built, build):
             seen = len(held)
         stops.append(seen)
 
-    for rule, count in ("hold vfork 1 p", 1), ("hold vfork 1 c", 3), ("hold end 1 c", 2), ("hold vfork 0 a", 6):
+    for rule, count in ("stop vfork 1 p", 1), ("stop vfork 1 c", 3), ("stop end 1 c", 2), ("stop vfork 0 a", 6):
         stops = []
         run = Watched(built(build), "vfork", rules=rule, until=resume)
         assert (run.status, run.output) == (0, VFORK), (rule, run.output)
@@ -442,7 +442,7 @@ def test_a_store_can_be_held_before_it_is_made(built, build):
     """What another stores meanwhile is lost if the load was an instruction of its own."""
 
     def another_stores(box, started, ring):
-        assert box.pump(lambda: any(event[0] == "held" for event in box.events), 20)
+        assert box.pump(lambda: any(event[0] == "stopped" for event in box.events), 20)
         store, = (call for call in ring.read()[0] if call.name == "store")
         fd = box.open(f"/proc/{started.pid}/mem", "w")
         assert os.pread(fd, 4, store.arguments[0]) == bytes(4)
@@ -451,9 +451,9 @@ def test_a_store_can_be_held_before_it_is_made(built, build):
         box.kill(started.pid, signal.SIGCONT)
 
     for words, printed in ((), "0 1\n"), (("atomically",), "10 11\n"):
-        run = Watched(built(build), "add", *words, rules="hold store 0 p", until=another_stores)
+        run = Watched(built(build), "add", *words, rules="stop store 0 p", until=another_stores)
         assert (run.status, run.output) == (0, printed) and run.names() == ["mmap", "store"], run.output
-    run = Watched(built(build), "segv", rules="hold store 0 p")
+    run = Watched(built(build), "segv", rules="stop store 0 p")
     assert run.status in (signal.SIGSEGV, 1 << 8), "a fault that is none of the spy's is the program's"
 
 
@@ -469,28 +469,28 @@ def test_the_program_does_not_see_its_rules(built, build):
     run = Watched(built(build), "rules", rules=f"fail sem_post 1 {errno.EINVAL} p;;;")
     assert run.status == 0 and "SHMLAB_RING=" in run.output, run.output
     assert "SHMLAB_RULES" not in run.output and "sem_post" not in run.output, run.output
-    assert Watched(built(build), "rules", rules="hold mmap 1 p").output.count("=") == run.output.count("=")
+    assert Watched(built(build), "rules", rules="stop mmap 1 p").output.count("=") == run.output.count("=")
 
 
 def test_rules_without_sense_are_passed_over(built):
-    for rules in "fail", "fail mmap", "hold nothing 1 p", ";;;", "fail mmap 1 12", "x" * 5000, "hold mmap 1 p" * 100:
-        run = Watched(built("gcc"), "segv", rules=rules) if rules.startswith("hold mmap") else Watched(
+    for rules in "fail", "fail mmap", "stop nothing 1 p", ";;;", "fail mmap 1 12", "x" * 5000, "stop mmap 1 p" * 100:
+        run = Watched(built("gcc"), "segv", rules=rules) if rules.startswith("stop mmap") else Watched(
             built("gcc"), "map", rules=rules)
         assert run.status in (0, signal.SIGSEGV)
 
 
 @pytest.mark.parametrize("build", ["gcc", "static", "asan"])
 @pytest.mark.parametrize("rule, words, name", [
-    ("hold mmap 1 p", "map", "mmap"), ("hold munmap 1 p", "map", "munmap"), ("hold end 1 p", "map", "munmap"),
-    ("hold syscall 1 p", "syscall", "syscall"),
-    ("hold shmat 1 c", "fork", "shmat"), ("hold end 1 c", "fork", "_exit"), ("hold fork 1 c", "fork", "fork"),
+    ("stop mmap 1 p", "map", "mmap"), ("stop munmap 1 p", "map", "munmap"), ("stop end 1 p", "map", "munmap"),
+    ("stop syscall 1 p", "syscall", "syscall"),
+    ("stop shmat 1 c", "fork", "shmat"), ("stop end 1 c", "fork", "_exit"), ("stop fork 1 c", "fork", "fork"),
 ])
 def test_holds_right_after_the_call(built, build, rule, words, name):
     seen = []
 
     def look(box, started, ring):
-        assert box.pump(lambda: any(event[0] == "held" for event in box.events), 5)
-        pid = next(int(event[1]) for event in box.events if event[0] == "held")
+        assert box.pump(lambda: any(event[0] == "stopped" for event in box.events), 5)
+        pid = next(int(event[1]) for event in box.events if event[0] == "stopped")
         assert (pid == started.pid) == rule.endswith("p")
         state = box.read(f"/proc/{pid}/stat").rsplit(b")", 1)[1].split()[0]
         seen.append((state, [call.name for call in ring.read()[0] if call.pid == pid and call.name not in ("start", "end")][-1]))
@@ -514,7 +514,7 @@ def test_a_crash_keeps_what_was_recorded(built):
 
 
 def test_without_a_ring_it_only_passes_on(built):
-    done = subprocess.run([built("gcc"), "map"], env={"SHMLAB_RING": "/not/there", "SHMLAB_HOLDS": "x" * 500})
+    done = subprocess.run([built("gcc"), "map"], env={"SHMLAB_RING": "/not/there", "SHMLAB_STOPS": "x" * 500})
     assert done.returncode == 0
 
 

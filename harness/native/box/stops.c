@@ -3,7 +3,7 @@
  * @brief Programs that stop themselves, so that the harness can look at them or act before they go on.
  *
  * A program's spy sends a datagram to announce that it is about to stop, and then stops. Pid 1 waits until the
- * kernel shows the process as stopped, and only then reports it as held.
+ * kernel shows the process as stopped, and only then reports it.
  */
 #include "box.h"
 
@@ -15,13 +15,13 @@
 
 static pid_t announced[MAX_PROGRAMS]; /**< processes that are about to stop; 0: the entry is free */
 
-int setup_hold_socket(void)
+int setup_stop_socket(void)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     const int yes = 1;
     if (!options.run)
         return -1;
-    if (snprintf(address.sun_path, sizeof address.sun_path, "%s/holds", options.run) >=
+    if (snprintf(address.sun_path, sizeof address.sun_path, "%s/stops", options.run) >=
         (int)sizeof address.sun_path) {
         errno = ENAMETOOLONG;
         die("%s", options.run);
@@ -34,7 +34,7 @@ int setup_hold_socket(void)
 }
 
 /* The content does not matter: the kernel itself reports the sender's pid, which a program cannot forge. */
-void receive_hold(int fd)
+void receive_stop(int fd)
 {
     char content[64];
     struct iovec part = {content, sizeof content};
@@ -63,7 +63,7 @@ void receive_hold(int fd)
         }
 }
 
-bool check_holds(void)
+bool check_stops(void)
 {
     bool pending = false;
     for (int i = 0; i < MAX_PROGRAMS; i++) {
@@ -73,7 +73,7 @@ bool check_holds(void)
         const bool stopped = state == 'T' || state == 't';
         const bool ended = state == 'Z' || state == 'X' || state == 0;
         if (stopped)
-            send_message("held %d", announced[i]);
+            send_message("stopped %d", announced[i]);
         if (stopped || ended)
             announced[i] = 0;
         else
@@ -82,7 +82,7 @@ bool check_holds(void)
     return pending;
 }
 
-void forget_holds(void)
+void forget_stops(void)
 {
     memset(announced, 0, sizeof announced);
 }

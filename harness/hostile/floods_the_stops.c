@@ -18,7 +18,7 @@
 int main(void)
 {
     struct sockaddr_un holds = {.sun_family = AF_UNIX};
-    const char *path = getenv("SHMLAB_HOLDS");
+    const char *path = getenv("SHMLAB_STOPS");
     const int s = socket(AF_UNIX, SOCK_DGRAM, 0);
     static char large[100000];
     if (!path || strlen(path) >= sizeof holds.sun_path)
