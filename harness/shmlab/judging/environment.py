@@ -189,7 +189,7 @@ class Environment:
         """Returns the first `limit` bytes of an object, which must exist."""
         content = self.bytes_if_there(name, limit)
         if content is None:
-            raise CheckFailed(f"there is an object {name}", [item.line for item in self.objects()])
+            raise CheckFailed(f"there is an object {name}", [item.line for item in self.objects()] or ["/dev/shm: no object"])
         return content
 
     def bytes_if_there(self, name: str, limit: int = 64 << 20) -> Optional[bytes]:

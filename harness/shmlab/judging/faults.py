@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 StopAt = Union[str, Tuple[str, int], Tuple[str, int, str]]
 Fail = Union[Tuple[str, int, int], Tuple[str, int, int, str]]
 
-#: Each call that a check may make fail, and the error with which it fails: one that its man page names.
+#: Each call that a check may make fail, and the error with which it fails, a plausible one for that call.
 FAILURES: Dict[str, int] = {
     "ftok": errno.ENOENT, "shmget": errno.ENOSPC, "shmat": errno.ENOMEM, "shmdt": errno.EINVAL,
     "shmctl": errno.EPERM, "shm_open": errno.EMFILE, "shm_unlink": errno.EACCES, "memfd_create": errno.EMFILE,

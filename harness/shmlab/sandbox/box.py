@@ -180,6 +180,7 @@ class Box(Channel):
             HostLock.drop()
 
     # ---- reading the state of the box
+
     def open(self, path: str, mode: str = "r") -> int:
         """Opens a file or directory of the box, by its path there, and returns the descriptor. Raises OSError like open(2).
 

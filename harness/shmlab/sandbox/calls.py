@@ -12,6 +12,7 @@ from ..labs import ROOT
 from .kernel import show
 
 CAPACITY = 8192  # records
+
 # The same layout as struct ring and struct record in spy.c.
 _HEAD = struct.Struct("<QQQ104x")
 _RECORD = struct.Struct("<QQiHHiiqQ5q40s")
