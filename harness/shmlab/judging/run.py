@@ -102,7 +102,7 @@ class Run:
     def require_success(self) -> "Run":
         """Fails the check unless the exit status is 0."""
         require(self.exit_status == 0, "the program ends with exit status 0", self.ending,
-                "the reason in its message is that of errno 0: it took a result that is right for a failure"
+                "the reason in its message is that of errno 0: it took a successful result for a failure"
                 if self.says_success else [])
         return self
 
