@@ -241,7 +241,7 @@ def _outcome_of(item: pytest.Item, error: Optional[BaseException], seconds: floa
         outcome.saw = [f"{error.filename or 'a file of the check'}: {error.strerror}"]
         return outcome
     outcome.status = ERROR
-    outcome.expected = "the check itself works: this is not your fault, tell whoever runs the lab"
+    outcome.expected = "the check itself works: this is not your fault, tell the person who runs the lab"
     outcome.saw = [f"{type(error).__name__}: {error}"]
     if isinstance(error, BoxRefused):
         outcome.saw = [f"the box stopped working: {error}"]

@@ -234,7 +234,7 @@ class Program:
                 doing = ("waits in futex() for what only its own process can do: was a semaphore, a mutex or a "
                          "condition variable not set up for several processes?")
             elif call and call.in_futex and self._is_private(process.pid, call.arguments[0]):
-                doing = ("waits in futex() for what lies in memory that it shares with nobody: is the semaphore, mutex or "
+                doing = ("waits in futex() in memory that it does not share with another process: is the semaphore, mutex or "
                          "condition variable not in the shared memory?")
             elif call and call.in_futex:
                 doing = "waits in futex(): for a semaphore, a mutex or a condition variable"
