@@ -1,4 +1,4 @@
-"""Makes `pytest harness --lab 05` work from any directory: all else is in shmlab/."""
+"""Makes `pytest harness --lab 05` work from any directory; the plugin itself is in shmlab/judging/."""
 import sys
 from pathlib import Path
 

@@ -1,6 +1,6 @@
 """The harness of the Shared Memory Lab. Checks import what they need from here.
 
-The way of a submission, one module a step: labs, native, kernel, calls, box, build, program, plugin, feedback, results.
+A reading order that follows a submission: labs, native, kernel, calls, box, build, program, plugin, feedback, results.
 """
 from .judging.plugin import points
 from .judging.fixture import LabFixture

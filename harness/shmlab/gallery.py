@@ -1,4 +1,4 @@
-"""The gallery: known wrong programs and unusual right ones, each a small patch on a solution, and hostile ones."""
+"""Reads the gallery that tests the checks: known wrong programs and unusual right ones (patches on solutions), and attacks."""
 from __future__ import annotations
 
 import re
@@ -12,7 +12,10 @@ from .labs import HOSTILE, MISTAKES, ROOT, SOLUTIONS, VARIANTS, Lab, UserError, 
 
 @dataclass(frozen=True)
 class Patch:
-    """One patch. A mistake says what it looks like and which checks catch it; a variant is caught by none."""
+    """A wrong program (mistake) or a right one in another style (variant), as a patch on a lab's solution.
+
+    `seen_as` is what the student sees, `caught_by` are the checks that fail: for a variant, none.
+    """
 
     lab: Lab
     name: str
@@ -20,14 +23,14 @@ class Patch:
     title: str
     seen_as: str
     caught_by: Tuple[str, ...]
-    sometimes_by: Tuple[str, ...] = ()  # and, as luck has it, by these: who comes first decides
-    needs_private_ipc: bool = False  # only a /dev/shm that is really full, or the like, shows this mistake
+    sometimes_by: Tuple[str, ...] = ()  # checks that may fail or not, depending on scheduling
+    needs_private_ipc: bool = False  # whether the mistake shows only with a full /dev/shm or another limit of its own
 
     def __str__(self) -> str:
         return f"{self.lab.name}/{self.name}"
 
     def apply(self, directory: Path) -> Path:
-        """Writes the patched programs below a directory. Gives the submission to check."""
+        """Writes the patched programs below a directory. Returns the submission to check."""
         target = directory / "solutions" / self.lab.name
         target.mkdir(parents=True)
         for source in (ROOT / "solutions" / self.lab.name).iterdir():
@@ -52,20 +55,21 @@ def _all(directory: Path) -> List[Patch]:
 
 
 def mistakes() -> List[Patch]:
-    """Every known wrong program, lab by lab."""
+    """Returns every known wrong program, ordered by lab."""
     return _all(MISTAKES)
 
 
 def variants() -> List[Patch]:
-    """Every right program that is unlike the solution."""
+    """Returns every right program that differs from the solution, ordered by lab."""
     return _all(VARIANTS)
 
 
 @dataclass(frozen=True)
 class Attack:
-    """A hostile program that is handed in as one of a lab's: the points it gets, and words that its student reads.
+    """A hostile program that is submitted in place of one of a lab's.
 
-    On a slow machine it may come to its time before it comes to what it aims at: then there are two words, with `|`.
+    `score` is the points it gets. `says` are texts of which its feedback must contain one; there are several if on a slow
+    machine the program may reach its time limit before the limit it aims at.
     """
 
     lab: Lab
@@ -79,11 +83,11 @@ class Attack:
         return self.path.stem
 
     def is_reported(self, text: str) -> bool:
-        """Whether its student reads in the text what is to be said."""
+        """Returns whether the feedback contains one of the texts that it must contain."""
         return not self.says or any(words in text for words in self.says)
 
     def apply(self, directory: Path) -> Path:
-        """Writes the lab's solution with the hostile program in its place. Gives the submission to check."""
+        """Writes the lab's solution with the hostile program in it. Returns the submission to check."""
         target = directory / "labs" / self.lab.name
         target.mkdir(parents=True)
         for source in [*(SOLUTIONS / self.lab.name).iterdir(), *HOSTILE.glob("*.h")]:
@@ -101,6 +105,6 @@ def _read_attack(path: Path, labs: Dict[str, Lab]) -> Attack:
 
 
 def hostile() -> List[Attack]:
-    """Every program that attacks the grader or the machine."""
+    """Returns every program that attacks the grader or the machine."""
     labs = {lab.name: lab for lab in all_labs()}
     return [_read_attack(path, labs) for path in sorted(HOSTILE.glob("*.c"))]

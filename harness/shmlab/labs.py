@@ -1,4 +1,4 @@
-"""Finds the labs and reads what their directories say. No list of labs is kept anywhere: the directories are the list."""
+"""Finds the labs by their directories (there is no other list of them), and parses their handouts and checks."""
 from __future__ import annotations
 
 import ast
@@ -11,7 +11,7 @@ from typing import List, Optional, Tuple
 ROOT = Path(__file__).resolve().parents[2]
 LABS = ROOT / "labs"
 SOLUTIONS = ROOT / "solutions"
-PEERS = ROOT / "harness" / "peers"  # the finished programs that checks need, compiled, where there are no solutions
+PEERS = ROOT / "harness" / "peers"  # in the students' edition: the finished programs that checks need, compiled
 CHECKS = ROOT / "harness" / "checks"
 MISTAKES = ROOT / "harness" / "mistakes"
 VARIANTS = ROOT / "harness" / "variants"
@@ -19,14 +19,14 @@ HOSTILE = ROOT / "harness" / "hostile"
 
 
 def judging_modules() -> List[Path]:
-    """The modules that decide a verdict, which each edition has and on which each kept outcome depends."""
+    """Returns the modules that decide a verdict. Every edition has them, and a cached outcome is valid for one state of them."""
     package = Path(__file__).resolve().parent
     return [package / "__init__.py", package / "labs.py", package / "results.py",
             *sorted((package / "sandbox").glob("*.py")), *sorted((package / "judging").glob("*.py"))]
 
 
 class UserError(Exception):
-    """Something the person at the keyboard can mend; its text is one line that says what and how."""
+    """An error that the user can fix; its text is one line that says what is wrong and how to fix it."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Lab:
 
     @property
     def directory(self) -> Path:
-        """The directory with the handout and the unfinished programs."""
+        """The directory with the handout and the skeletons of the programs."""
         return LABS / self.name
 
     @property
@@ -57,21 +57,21 @@ class Lab:
         return (self.directory / "README.md").read_text(encoding="utf-8")
 
     def section(self, heading: str) -> str:
-        """The text of one section of the handout, without its heading."""
+        """Returns the text of one section of the handout without its heading; empty if there is none."""
         found = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", self.handout, re.M | re.S)
         return found.group(1).strip() if found else ""
 
     def checks(self) -> Tuple[Check, ...]:
-        """The checks of this lab, in order, as their file has them; nothing is run for it."""
+        """Returns the checks of this lab in the order of their file, which is parsed and not imported."""
         return _checks(self.name)
 
     def hints(self) -> List[Tuple[str, str]]:
-        """The ladder of hints: title and text of each."""
+        """Returns the title and text of each hint, in order."""
         pattern = r"<details><summary>(.*?)</summary>\s*(.*?)\s*</details>"
         return re.findall(pattern, self.section("Hints"), re.S)
 
     def promised_checks(self) -> List[Tuple[int, str]]:
-        """Points and sentence of each line under "What is checked"."""
+        """Returns the points and the sentence of each line under "What is checked" in the handout."""
         text = re.sub(r"\n  +", " ", self.section("What is checked"))
         return [(int(p), s.strip()) for p, s in re.findall(r"^- \((\d+)\) (.*)$", text, re.M)]
 
@@ -97,20 +97,23 @@ def _read(directory: Path) -> Optional[Lab]:
         title = re.sub(r"^#\s*(Lab \d+: )?", "", handout.readline()).strip()
     programs = tuple(sorted(path.stem for path in directory.glob("*.c")))
     if (SOLUTIONS / directory.name).is_dir():
-        # A student may have deleted or added files in labs/; the solutions know what a lab consists of.
+        # A user may have deleted or added files in labs/, so the solutions decide which programs a lab has.
         programs = tuple(sorted(path.stem for path in (SOLUTIONS / directory.name).glob("*.c")))
     return Lab(match.group(1), directory.name, title, programs)
 
 
 @lru_cache(maxsize=None)
 def all_labs() -> Tuple[Lab, ...]:
-    """Every lab, in order."""
+    """Returns every lab, in order."""
     found = (_read(directory) for directory in sorted(LABS.iterdir()) if directory.is_dir())
     return tuple(lab for lab in found if lab)
 
 
 def find(word: str) -> Lab:
-    """The lab that a person means by "5", "05", "05_sysv_create", "sysv_create" or a path to its directory."""
+    """Returns the lab that a user calls "5", "05", "05_sysv_create", "sysv_create" or by a path to its directory.
+
+    Raises UserError if there is none.
+    """
     wanted = word.rstrip("/").rsplit("/", 1)[-1]
     labs = all_labs()
     for lab in labs:
@@ -120,7 +123,7 @@ def find(word: str) -> Lab:
 
 
 def submitted_directory(submission: Path, lab: Lab) -> Optional[Path]:
-    """Where in a submission the files of one lab are: DIR/NN_name, DIR/labs/NN_name, or DIR itself."""
+    """Returns where the files of a lab are in a submission: DIR/NN_name, DIR/labs/NN_name or DIR itself; None if nowhere."""
     for directory in (submission / lab.name, submission / "labs" / lab.name):
         if directory.is_dir():
             return directory

@@ -1,4 +1,4 @@
-"""What machines read: the outcome of each check, as data and as a JSON file."""
+"""The outcome of each check, as a data class and in JSON files."""
 from __future__ import annotations
 
 import json
@@ -10,24 +10,28 @@ from typing import Dict, List
 
 PASSED, FAILED, ERROR = "passed", "failed", "error"
 
-MOST_LINES, MOST_CHARACTERS = 40, 400
+MAX_LINES, MAX_CHARACTERS = 40, 400
 
 
-def plain(text: str, most: int = MOST_CHARACTERS) -> str:
-    """A stranger's text as one line for terminals and reports: escapes for what does not print, cut with "…"."""
-    cut = text[:most] + ("…" if len(text) > most else "")
+def plain(text: str, limit: int = MAX_CHARACTERS) -> str:
+    """Returns untrusted text as one line that is safe to print: not longer than `limit`, escapes for what is not printable."""
+    cut = text[:limit] + ("…" if len(text) > limit else "")
     return re.sub(r"[^ -~]", lambda c: c[0] if c[0].isprintable() else c[0].encode("unicode_escape").decode(), cut)
 
 
 def plain_lines(lines: List[str]) -> List[str]:
-    """The same for several lines; what is too much of them is counted."""
-    more = [f"(and {len(lines) - MOST_LINES} lines more)"] if len(lines) > MOST_LINES else []
-    return [plain(line) for line in lines[:MOST_LINES]] + more
+    """Like plain(), for at most MAX_LINES lines; one more line says how many were left out."""
+    more = [f"(and {len(lines) - MAX_LINES} more lines)"] if len(lines) > MAX_LINES else []
+    return [plain(line) for line in lines[:MAX_LINES]] + more
 
 
 @dataclass
 class Outcome:
-    """One check's outcome. `error` as status means that the harness, not the program, went wrong."""
+    """One check's outcome.
+
+    `status` is PASSED, FAILED or ERROR, which means that the harness failed and not the program. `expected` and `saw` are
+    the message, `calls` the program's last calls, `read` where to read on, `by_hand` commands that reproduce the failure.
+    """
 
     lab: str
     check: str
@@ -42,7 +46,7 @@ class Outcome:
     seconds: float = 0.0
 
     def make_plain(self) -> None:
-        """Whatever of it comes from the program, its files, its names or its compiler can now be printed safely."""
+        """Makes the texts safe to print: they may contain text from the program, its files or the compiler."""
         self.expected, self.by_hand = plain(self.expected, 1000), plain(self.by_hand, 4000)
         self.saw, self.calls = plain_lines(self.saw), plain_lines(self.calls)
 
@@ -52,7 +56,7 @@ class Outcome:
 
 
 def totals(outcomes: List[Outcome]) -> Dict[str, List[int]]:
-    """Score and maximum of each lab, by its name."""
+    """Returns the score and the maximum of each lab, by its name."""
     found: Dict[str, List[int]] = {}
     for outcome in outcomes:
         lab = found.setdefault(outcome.lab, [0, 0])
@@ -62,7 +66,7 @@ def totals(outcomes: List[Outcome]) -> Dict[str, List[int]]:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Writes a file whole or not at all, whatever happens meanwhile."""
+    """Writes a file atomically and durably: after a crash it has its old or its new content."""
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     with open(scratch, "w", encoding="utf-8", newline="") as file:
@@ -73,7 +77,7 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, outcomes: List[Outcome], tier: str) -> None:
-    """Writes all outcomes into one file."""
+    """Writes all outcomes to one file, as a JSON object with the members version, tier, labs and checks."""
     labs = {lab: {"score": score, "maximum": maximum} for lab, (score, maximum) in totals(outcomes).items()}
     data = {"version": 1, "tier": tier, "labs": labs,
             "checks": [{**asdict(outcome), "score": outcome.score} for outcome in outcomes]}

@@ -1,4 +1,4 @@
-"""Checks in, verdicts out: what a check works with, the pytest plugin that runs it, and what the student reads.
+"""Runs a lab's checks on a submission: the fixture that checks use, the pytest plugin, and the student's feedback.
 
-In: a lab's checks and a submission. Out: an outcome for each check, see shmlab/results.py.
+Input: a lab's checks and a submission. Output: an outcome for each check, see shmlab/results.py.
 """

@@ -1,4 +1,4 @@
-"""The environment of one check: its box, and the files, segments and objects that the check makes or looks at in it."""
+"""The environment of one check: its box, and the files, segments and objects that the check creates or reads in it."""
 from __future__ import annotations
 
 import contextlib
@@ -9,27 +9,28 @@ from typing import Dict, List, Optional, Set, Tuple
 
 from ..labs import Lab
 from ..sandbox import kernel, native
-from ..sandbox.box import Box, BoxedProcess
+from ..sandbox.box import Box
 from ..sandbox.calls import Call, Ring
+from ..sandbox.channel import BoxedProcess
 from ..sandbox.kernel import Object, Segment
 from .limits import FEED_SECONDS, WaitLimits
 from .require import CheckFailed, require, require_object
 
 
 class Environment:
-    """A box that this check alone uses: a new one, or one that was reset. Nothing carries over from check to check."""
+    """The environment of one check: a box that is new or was emptied, so that no check influences the next."""
 
-    _spare: Dict[Tuple[str, int], Box] = {}  # by tier and memory: reset after a check that has passed
+    _spare: Dict[Tuple[str, int], Box] = {}  # emptied boxes for further checks, by tier and memory
 
     def __init__(self, lab: Lab, tier: str, memory_mb: int) -> None:
         self.lab, self.tier = lab, tier
         self.files: Set[str] = set()
-        self.preparations: List[str] = []  # for people: what the check did besides starting the program
+        self.preparations: List[str] = []  # what the check did besides starting the program, for the feedback
         self._memory_mb = memory_mb
         self._reusable = True
         self._box: Optional[Box] = None
         self._ring: Optional[Ring] = None
-        self._made: Tuple[str, ...] = ()
+        self._created_names: Tuple[str, ...] = ()  # in /dev/shm, by the check itself
 
     @property
     def box(self) -> Box:
@@ -44,31 +45,31 @@ class Environment:
 
     @property
     def private_ipc(self) -> bool:
-        """Whether limits of the kernel can be set for the box alone: shmmni, and the size of /dev/shm."""
+        """Whether the box has its own IPC limits, such as shmmni, and its own /dev/shm of a limited size."""
         return self.tier == "namespaces"
 
     def close(self) -> None:
-        """Keeps the box for the next check if it can be made as good as new, and if all went as it should in it."""
+        """Keeps the box for the next check if the check passed and the box can be emptied; otherwise closes it."""
         if self._box and self._reusable and self._box.reset():
             self._spare[self.tier, self._memory_mb] = self._box
         elif self._box:
-            self._box.close()  # in the host tier it asks the ring what is ours to remove
+            self._box.close()  # before the ring: in the host tier the ring says what the programs have made
         if self._ring:
             self._ring.close()
         self._box = self._ring = None
 
     @classmethod
     def close_spare(cls) -> None:
-        """For whoever has run checks and will run no more."""
+        """Closes the boxes that were kept for further checks. To be called after the last check."""
         while cls._spare:
             cls._spare.popitem()[1].close()
 
     def read_calls(self) -> List[Call]:
-        """All that the spy has recorded in this box, oldest first."""
+        """Returns the calls that the spy has recorded in this box, oldest first."""
         return self._ring.read()[0] if self._ring else []
 
     def _claimed_names(self) -> Set[str]:
-        """Names in /dev/shm that this run's programs have used."""
+        """Returns the names in /dev/shm that the programs of this check, or the check itself, have used."""
         names: Set[str] = set()
         for call in self.read_calls():
             text = "/" + call.text.lstrip("/")
@@ -76,13 +77,12 @@ class Environment:
                 names.add(text.replace("/dev/shm/", "/", 1))
             if call.name == "sem_open":
                 names.add("/sem." + text[1:])
-        return names | set(self._made)
-
+        return names | set(self._created_names)
 
     # ---- names
 
     def file(self, name: str = "meeting_place", content: bytes = b"") -> str:
-        """Makes a file in the programs' directory. Gives the name to pass on the command line."""
+        """Creates a file in the programs' directory. Returns the name to pass on the command line."""
         self.box.put(name, content)
         if not self.private_ipc:
             self._avoid_taken_key(name, content)
@@ -90,7 +90,7 @@ class Environment:
         return name
 
     def _avoid_taken_key(self, name: str, content: bytes) -> None:
-        """On the machine's own IPC somebody may have the key of our file: take another file (the key is its inode's)."""
+        """In the host tier, replaces the file until no other segment on the machine has its key (which has its inode number)."""
         taken = {segment.key & 0xFFFFFF for segment in kernel.parse_segments(self.box.read("/proc/sysvipc/shm"))}
         taken -= {segment.key & 0xFFFFFF for segment in self.segments()}
         for number in range(100):
@@ -100,19 +100,19 @@ class Environment:
             self.box.put(name, content)
 
     def ftok(self, name: str, project: int) -> int:
-        """The key of a file in the programs' directory, unsigned."""
+        """Returns the key of a file in the programs' directory, unsigned. See ftok(3)."""
         return kernel.ftok(os.stat(name, dir_fd=self.box.work_fd), project)
 
     def name(self) -> str:
-        """A name for an object that nobody uses yet."""
+        """Returns a random name for an object, "/shmlab-" and 8 hexadecimal digits."""
         name = f"/shmlab-{secrets.token_hex(4)}"
-        self._made += (name,)
+        self._created_names += (name,)
         return name
 
     # ---- an unrelated process
 
     def tool(self, *words: object, stdin: bytes = b"") -> bytes:
-        """Runs native/peer.c as an unrelated process; gives what it prints."""
+        """Runs native/peer.c as an unrelated process and returns what it prints. Fails the check if it does not succeed."""
         peer = self.tool_start(*words, stdin=stdin)
         self.box.close_stdin(peer)
         self.box.wait(peer, 10)
@@ -122,13 +122,14 @@ class Environment:
         return bytes(peer.output[1])
 
     def tool_start(self, *words: object, stdin: bytes = b"") -> BoxedProcess:
+        """Starts native/peer.c as an unrelated process and does not wait for it."""
         peer = self.box.start(["peer", *(str(word) for word in words)], image=native.peer_program(), stdin=-1)
         self.box.claimed_pids = (lambda before, pid: lambda: before() | {pid})(self.box.claimed_pids, peer.pid)
         if stdin:
             self.box.feed(peer, stdin, FEED_SECONDS)
         return peer
 
-    # ---- the kernel's side
+    # ---- segments and objects
 
     def segments(self) -> List[Segment]:
         return self.box.segments()
@@ -137,26 +138,29 @@ class Environment:
         return next((s for s in self.segments() if s.key == key), None)
 
     def make_segment(self, key: int, content: bytes, size: int = 0, mode: int = 0o600) -> Segment:
-        """A segment made by an unrelated process, which is gone again."""
+        """Creates a segment through an unrelated process, which then exits.
+
+        @param size  in bytes; 0: the length of `content`
+        """
         self.preparations.append(f"made a segment with key 0x{key:08x}, {size or len(content)} bytes, mode {mode:04o}")
         shmid = int(self.tool("make", key, size or len(content), mode, stdin=content))
-        made = [segment for segment in self.segments() if segment.shmid == shmid]
-        require(made, f"the segment {shmid}, which this check has made, is there", self.segments())
-        return made[0]
+        found = [segment for segment in self.segments() if segment.shmid == shmid]
+        require(found, f"the segment {shmid}, which this check has made, is there", self.segments())
+        return found[0]
 
     def segment_bytes(self, segment: Segment) -> bytes:
-        """What an unrelated process reads in a segment, `segment.size` bytes."""
+        """Returns the content of a segment, `segment.size` bytes, as an unrelated process reads it."""
         return self.tool("read", segment.shmid)
 
     def objects(self) -> List[Object]:
         return self.box.objects()
 
     def object(self, name: str) -> Optional[Object]:
-        """The object of that name; None where there is none. Something else of that name fails the check."""
+        """Returns the object of that name, or None. Fails the check if the name is something else, such as a link."""
         return next((require_object(o) for o in self.objects() if o.name == name), None)
 
     def make_object(self, name: str, content: bytes, mode: int = 0o600) -> Object:
-        """An object that no program of this check has made."""
+        """Creates an object that belongs to the programs' user."""
         fd = os.open(name[1:], os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=self.box.shm_fd)
         with os.fdopen(fd, "wb") as file:
             file.write(content)
@@ -164,32 +168,32 @@ class Environment:
                 os.fchown(file.fileno(), self.box.uid, self.box.uid)
             os.fchmod(file.fileno(), mode)
         self.preparations.append(f"made an object {name}, {len(content)} bytes, mode {mode:04o}")
-        self._made += (name,)
-        made = self.object(name)
-        require(made, f"the object {name}, which this check has made, is there", self.objects())
-        assert made is not None
-        return made
+        self._created_names += (name,)
+        found = self.object(name)
+        require(found, f"the object {name}, which this check has made, is there", self.objects())
+        assert found is not None
+        return found
 
     def link_object(self, name: str, second: str) -> None:
-        """Gives an object a second name."""
+        """Creates a second name for an object."""
         os.link(name[1:], second[1:], src_dir_fd=self.box.shm_fd, dst_dir_fd=self.box.shm_fd)
         self.preparations.append(f"given the object {name} a second name, {second}")
-        self._made += (second,)
+        self._created_names += (second,)
 
     def unlink_object(self, name: str) -> None:
-        """Takes a name away, if it is still there."""
+        """Removes a name, if it still exists."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name[1:], dir_fd=self.box.shm_fd)
 
     def object_bytes(self, name: str, limit: int = 64 << 20) -> bytes:
-        """The bytes of an object, read from outside."""
+        """Returns the first `limit` bytes of an object, which must exist."""
         content = self.bytes_if_there(name, limit)
         if content is None:
-            raise CheckFailed(f"there is an object {name}", self.objects())
+            raise CheckFailed(f"there is an object {name}", [item.line for item in self.objects()] or ["/dev/shm: no object"])
         return content
 
     def bytes_if_there(self, name: str, limit: int = 64 << 20) -> Optional[bytes]:
-        """The same where a program may unlink the object at any moment; None where there is none."""
+        """Like object_bytes(), but returns None if there is no object, because a program may unlink it at any moment."""
         try:
             fd = os.open(name[1:], os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self.box.shm_fd)
         except FileNotFoundError:
@@ -201,7 +205,11 @@ class Environment:
             return file.read(limit)
 
     def set_object(self, name: str, content: bytes, at: int = 0, size: Optional[int] = None) -> None:
-        """Overwrites bytes of an object from outside, after it has been given a size if one is named."""
+        """Overwrites bytes of an object.
+
+        @param at    offset of the first byte
+        @param size  if given, the object is truncated or extended to this many bytes first
+        """
         fd = os.open(name[1:], os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self.box.shm_fd)
         try:
             if size is not None:
@@ -211,7 +219,7 @@ class Environment:
             os.close(fd)
 
     def fill_shared_memory(self, leave: int = 0) -> None:
-        """Uses up /dev/shm, but for so many bytes. Only where private_ipc is true."""
+        """Fills /dev/shm up to the last `leave` bytes. Only where private_ipc is true."""
         free = os.fstatvfs(self.box.shm_fd)
         fd = os.open("filler", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=self.box.shm_fd)
         os.posix_fallocate(fd, 0, free.f_bavail * free.f_bsize - leave)

@@ -1,9 +1,9 @@
-"""Makes the calls of a student's program fail: which error each call can have, and the check that goes through all."""
+"""Makes the calls of a student's program fail, one after the other, and checks what the program does about it."""
 from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING, Callable, Dict, List, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Sequence, Tuple, Union
 
 from .require import require
 from .run import Run
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 StopAt = Union[str, Tuple[str, int], Tuple[str, int, str]]
 Fail = Union[Tuple[str, int, int], Tuple[str, int, int, str]]
 
-# A plausible reason for each call that a check may make fail.
+#: Each call that a check may make fail, and the error with which it fails, a plausible one for that call.
 FAILURES: Dict[str, int] = {
     "ftok": errno.ENOENT, "shmget": errno.ENOSPC, "shmat": errno.ENOMEM, "shmdt": errno.EINVAL,
     "shmctl": errno.EPERM, "shm_open": errno.EMFILE, "shm_unlink": errno.EACCES, "memfd_create": errno.EMFILE,
@@ -38,37 +38,39 @@ FAILURES: Dict[str, int] = {
     "execlp": errno.EACCES,
 }
 
-MOST_FAILURES = 6  # of one call
+MAX_FAILURES = 6  # of one call
 
+#: The calls that clean up: if one of them fails, something may be left behind.
 REMOVERS = ("shmctl", "shm_unlink", "sem_unlink", "unlink", "wait", "waitpid", "waitid")
 
 
 def each_call_fails(lab: "LabFixture", scenario: Callable[..., Run], names: Sequence[str], skip: Sequence[str],
                     only: Sequence[str]) -> None:
-    """See LabFixture.each_call_fails()."""
+    """Implements LabFixture.each_call_fails()."""
     first = scenario().require_success()
     program = lab.history[-1]
-    made: List[Tuple[str, int]] = []
+    to_fail: List[Tuple[str, int]] = []  # a call's name, and its number among the calls of that name
     for call in program.calls:
         if call.pid == program.pid and call.name in FAILURES and call.name not in skip and (
                 not only or call.name in only):
-            nth = 1 + sum(name == call.name for name, _ in made)
-            # A program that calls in a loop calls for ever: its first calls tell what it does about a failure.
-            if nth <= MOST_FAILURES:
-                made.append((call.name, nth))
-    require(made or only, "the program makes calls that can fail", "the spy has recorded none")
-    for name, nth in made:
+            nth = 1 + sum(name == call.name for name, _ in to_fail)
+            # A loop may make any number of calls, so only the first ones are made to fail.
+            if nth <= MAX_FAILURES:
+                to_fail.append((call.name, nth))
+    require(to_fail or only, "the program makes calls that can fail", "the spy has recorded none")
+    for name, nth in to_fail:
         lab.reset()
         lab.history.clear()
         number = FAILURES[name]
         run = scenario(fail=(name, nth, number))
         program = lab.history[-1]
         calls = program.calls
-        began = [call.result for call in calls if call.name == "start" and call.pid == program.pid]
-        require(began[:1] in ([], [len(program.rules)]),
+        # The spy records how many rules it has read.
+        rule_counts = [call.result for call in calls if call.name == "start" and call.pid == program.pid]
+        require(rule_counts[:1] in ([], [len(program.rules)]),
                 "the program leaves alone what tells the spy which call to make fail", run.ending)
         if not lab._ring or not lab._ring.injected:
-            # It did not come to that call, so that nothing has failed, and it has to end as it did before.
+            # This time the program did not make that call, so nothing failed, and it must end as it did the first time.
             require(run.exit_status == 0 and len(run.left_behind.lines) == len(first.left_behind.lines),
                     "the program does the same as before when no call fails", run.ending, run.left_behind.lines)
             continue
@@ -79,18 +81,18 @@ def each_call_fails(lab: "LabFixture", scenario: Callable[..., Run], names: Sequ
                 f"a message on stderr that names the call ({name}) or what it was about", story, run.ending)
         require(not run.other_reason(number), "the reason in the message, if it gives one, is the true one: "
                 f"{os.strerror(number)}", story, run.ending)
-        # What takes things back may itlab have been the call that failed.
+        # If the call that failed was itself one that cleans up, something may be left behind.
         if name not in REMOVERS:
             require(not run.left_behind.lines, "the program takes back what it had made before it gives up", story,
                     run.left_behind.lines)
 
 
 def rules_of(stop_at: object, fail: object) -> List[str]:
-    """The rules, as the spy reads them, for the options `stop_at` and `fail` of LabFixture.start()."""
+    """Returns the rules for the options `stop_at` and `fail` of LabFixture.start(), in the format of native/spy/rules.c."""
     return [_stop_rule(item) for item in _as_list(stop_at)] + [_fail_rule(item) for item in _as_list(fail)]
 
 
-def _as_list(item: object) -> List:
+def _as_list(item: object) -> List[Any]:
     if item is None:
         return []
     return list(item) if isinstance(item, list) else [item]

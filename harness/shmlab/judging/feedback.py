@@ -1,5 +1,8 @@
-"""What a student sees: for each check its sentence, and for each failure what was expected, what the kernel
-showed, what was called, where to read on, and how to see it by hand. Never a traceback."""
+"""Prints the feedback for a student, and collects what it says about a failure.
+
+For each check it is the check's sentence and score. For a failure it is also what was expected, what the kernel showed,
+which calls the program made, where to read on, and how to reproduce it by hand. It is never a traceback.
+"""
 from __future__ import annotations
 
 import errno
@@ -18,12 +21,12 @@ from .program import Program
 from ..results import ERROR, FAILED, PASSED, Outcome, plain
 
 _STYLES = {"green": "32", "red": "31", "yellow": "33", "bold": "1", "faint": "2"}
-_QUIET = ("start", "end")
-MOST_CALLS = 12
+_SPY_EVENTS = ("start", "end")  # records that are not calls
+MAX_CALLS = 12  # shown for a failure
 
 
 class Page:
-    """Where the feedback is written: coloured on a terminal, plain text elsewhere."""
+    """Writes the feedback to a stream: coloured on a terminal, plain text elsewhere."""
 
     def __init__(self, stream: Optional[TextIO] = None) -> None:
         self.stream = stream or sys.stdout
@@ -42,7 +45,7 @@ class Page:
         self.stream.flush()
 
     def wrapped(self, label: str, text: str, *styles: str) -> None:
-        """A labelled text, its further lines below the first."""
+        """Writes a labelled text, wrapped to the width of the page."""
         indent = " " * 12
         lines = textwrap.wrap(text, self.width - len(indent) - 10, break_long_words=False, break_on_hyphens=False)
         for number, line in enumerate(lines or [""]):
@@ -50,7 +53,7 @@ class Page:
             self.line(indent + self.style(head, "faint") + " " + self.style(line, *styles))
 
     def plain(self, label: str, lines: List[str]) -> None:
-        """Labelled lines that stay as they are."""
+        """Writes labelled lines as they are."""
         for number, line in enumerate(lines):
             head = f"{label:<9}" if number == 0 else " " * 9
             self.line(" " * 12 + self.style(head, "faint") + " " + line)
@@ -64,7 +67,7 @@ def show_heading(page: Page, lab: Lab, warnings: List[str]) -> None:
 
 
 def show_outcome(page: Page, outcome: Outcome, previous: Optional[Outcome]) -> None:
-    """One check. What is the same as for the check before is not said again."""
+    """Shows one check's outcome. If it failed like the check before (`previous`), the details are not repeated."""
     word, style = {PASSED: ("pass", "green"), FAILED: ("FAIL", "red"), ERROR: ("ERROR", "yellow")}[outcome.status]
     score = f"{outcome.score}/{outcome.points}"
     lines = textwrap.wrap(outcome.sentence, page.width - 13) or [""]
@@ -97,7 +100,7 @@ def show_score(page: Page, lab: Lab, outcomes: List[Outcome]) -> None:
 
 
 def show_board(page: Page, rows: List[List[str]], score: int, maximum: int) -> None:
-    """The score board of several labs: rows of number, title, score, maximum."""
+    """Shows the score board of several labs: rows of number, title, score, maximum."""
     page.line()
     for number, title, got, most in rows:
         bar = "#" * round(20 * int(got) / max(1, int(most)))
@@ -105,11 +108,11 @@ def show_board(page: Page, rows: List[List[str]], score: int, maximum: int) -> N
     page.line("  " + page.style(f"{score} of {maximum} points", "bold"))
 
 
-# ---- collecting what there is to say about a failure --------------------------------------------------------
+# ---- details of a failure -------------------------------------------------------------------------------------
 
 
 def recent_calls(fixture: LabFixture) -> List[str]:
-    """The last calls of the program that a failure is about, each with its line in the source."""
+    """Returns the last calls of the program that a failure is about, each with its line in the source."""
     program = fixture.subject
     if not program:
         return []
@@ -117,14 +120,14 @@ def recent_calls(fixture: LabFixture) -> List[str]:
         program.calls = program.recorded()
     groups: List[List[Call]] = []
     for call in program.calls:
-        if call.name in _QUIET:
+        if call.name in _SPY_EVENTS:
             continue
         last = groups[-1][-1] if groups else None
         if last and (last.pid, last.where, last.error) == (call.pid, call.where, call.error):
-            groups[-1].append(call)  # a loop: say it once
+            groups[-1].append(call)  # the same call in a loop: shown once
         else:
             groups.append([call])
-    omitted = max(0, len(groups) - MOST_CALLS)
+    omitted = max(0, len(groups) - MAX_CALLS)
     counts = [len(group) for group in groups[omitted:]]
     shown = _with_source_lines(fixture, program, [group[-1] for group in groups[omitted:]])
     several = len({call.pid for call in shown}) > 1
@@ -140,11 +143,12 @@ def _call_line(call: Call, width: int, several: bool) -> str:
     return f"{call.place:<{width}}  {process}{call}" if width else f"{process}{call}"
 
 
-_BY_STRACE = {"shmget", "shmat", "shmdt", "shmctl", "ftruncate", "munmap", "mmap", "fork"}
+#: Calls that `strace -e inject` can make fail: each is one system call.
+_STRACE_CALLS = {"shmget", "shmat", "shmdt", "shmctl", "ftruncate", "munmap", "mmap", "fork"}
 
 
 def reproduce(fixture: LabFixture) -> str:
-    """Commands for the lab's directory that show the same."""
+    """Returns shell commands that reproduce a failure by hand; empty if no program was started."""
     program = fixture.subject
     if not program:
         return ""
@@ -154,24 +158,24 @@ def reproduce(fixture: LabFixture) -> str:
         directory = submitted_directory(fixture.submission, fixture.lab)
         steps = [f"cd {directory}", " ".join(compile_command(program.name, fixture.cc, fixture.san))]
     steps += [*(f"touch {name}" for name in sorted(fixture.files)), program.by_hand]
-    # A failure that was asked for is what matters, else the call at which it was stopped.
+    # If the check made a call fail, reproduce that; otherwise stop at the call at which the check stopped the program.
     rules = sorted((rule.split(" ") for rule in program.rules), key=lambda rule: rule[0] != "fail")
     if rules and rules[0][0] == "stop" and rules[0][1] not in ("end", "store"):
         steps[-1] = f"gdb -ex start -ex 'break {rules[0][1]}' -ex continue -ex finish --args {steps[-1]}"
-    elif rules and rules[0][0] == "fail" and rules[0][1] in _BY_STRACE:
+    elif rules and rules[0][0] == "fail" and rules[0][1] in _STRACE_CALLS:
         name = {"mmap": "mmap", "fork": "clone"}.get(rules[0][1], rules[0][1])
         steps[-1] = (f"strace -f -e trace={name} -e inject={name}:error={errno.errorcode[int(rules[0][3])]}"
                      f":when={'last' if name == 'mmap' else rules[0][2]} {steps[-1]}").replace(":when=last", "")
-    made = {call.name for call in fixture.read_calls() or program.calls}
-    steps += ["ipcs -m"] if "shmget" in made else ["ls -l /dev/shm"] if "shm_open" in made else []
+    names = {call.name for call in fixture.read_calls() or program.calls}
+    steps += ["ipcs -m"] if "shmget" in names else ["ls -l /dev/shm"] if "shm_open" in names else []
     return "; ".join(steps)
 
 
 def _with_source_lines(fixture: LabFixture, program: Program, calls: List[Call]) -> List[Call]:
-    """The calls with "file.c:31" where the debug information tells."""
+    """Returns the calls with `place` set, such as "file.c:31", where addr2line(1) finds it in the debug information."""
     if not calls:
         return calls
-    wheres = sorted({call.where for call in calls})
+    addresses = sorted({call.where for call in calls})
     base = 0
     with open(program.built.path, "rb") as file:
         if file.read(18)[16:18] == b"\x02\x00":  # ET_EXEC: not position-independent, usually at this address
@@ -179,11 +183,11 @@ def _with_source_lines(fixture: LabFixture, program: Program, calls: List[Call])
     try:
         with Box(fixture.tier) as box:
             box.put(program.built.program, program.built.path.read_bytes())
-            words = ["addr2line", "-s", "-e", program.built.program, *(hex(where + base - 1) for where in wheres)]
+            words = ["addr2line", "-s", "-e", program.built.program, *(hex(address + base - 1) for address in addresses)]
             run = box.start(words, wall_ms=3000)
             box.wait(run, 4)
             lines = run.output[1].decode("utf-8", "replace").splitlines()
-    except Exception:  # the record is worth showing without places, too
+    except Exception:  # the calls are worth showing without places, too
         return calls
-    known = {w: line.split(" ")[0] for w, line in zip(wheres, lines) if not line.startswith("?")}
-    return with_places(calls, known)
+    places = {address: line.split(" ")[0] for address, line in zip(addresses, lines) if not line.startswith("?")}
+    return with_places(calls, places)

@@ -1,11 +1,11 @@
-"""What a check works with: the `lab` fixture, which runs the student's programs, stops them, and looks.
+"""The `lab` fixture, with which a check runs the student's programs, stops them, and inspects them.
 
     run = lab.run("sysv_create", lab.file("meeting place"), "hello")
     program = lab.start("sysv_attach", file, stop_at="shmat")  # stopped right after its first shmat()
     run = lab.run("posix_create", name, 4096, "x", fail=("mmap", 1, errno.ENOMEM))
     peer = lab.reference("reader", name)                     # the finished program, as an unrelated process
 
-What a check finds wrong it reports with require(): what was expected, and what the kernel showed.
+A check reports what it finds wrong with require(): what was expected, and what the kernel showed.
 """
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from typing import Callable, List, Optional, Sequence, Tuple, Union
 from ..labs import SOLUTIONS, Lab
 from ..sandbox import build as building
 from ..sandbox import kernel
-from ..sandbox.box import BoxRefused, Contents
+from ..sandbox.box import Contents
 from ..sandbox.build import Built
+from ..sandbox.channel import BoxRefused
 from . import faults
 from .environment import Environment
 from .faults import Fail, StopAt
@@ -28,32 +29,32 @@ from .program import Program
 from .require import require
 from .run import LeftBehind, Run
 
-RULES_LENGTH = 600  # always, as the spy wipes them out but the gap remains: its length shall tell nothing
+RULES_LENGTH = 600  # characters, always: the spy erases the rules, but the program could see how long they were
 
 
 class LabFixture(Environment):
-    """The `lab` fixture of a check: the student's programs of one lab, in an environment of their own."""
+    """The `lab` fixture of a check: runs the student's programs of one lab in the check's own environment."""
 
     def __init__(self, lab: Lab, submission: Path, tier: str, cc: str, san: bool) -> None:
         super().__init__(lab, tier, memory_mb=2048 if san else 768)
         self.submission, self.cc, self.san = submission, cc, san
-        self.history: List[Program] = []  # the student's, as they were started
-        self.subject: Optional[Program] = None  # the one that a failure is about
-        self.in_student_layout = False  # then the way to see it by hand is told as for the labs' own directory
+        self.history: List[Program] = []  # the student's programs, in the order in which they were started
+        self.subject: Optional[Program] = None  # the program that a failure is about
+        self.in_student_layout = False  # whether commands to reproduce a failure may assume that the programs are in labs/
 
     def stop(self) -> None:
-        """Ends every program: the check has seen enough, and whoever tells of it shall not have to compete with them."""
+        """Ends every program after a failure, so that they take no processor time from what collects the feedback."""
         self._reusable = False
         try:
             if self._box:
                 self._box.stop()
                 for program in self.history:
-                    self._box.wait(program.started, 0)  # what it wrote last
+                    self._box.wait(program.started, 0)  # reads the rest of its output
         except (BoxRefused, OSError):
             pass
 
     def reset(self) -> None:
-        """The next run starts in an empty world, as if nothing had been."""
+        """Empties the box, so that the next run starts as if it were the first."""
         if self._box and self._ring and self._box.reset():
             self._ring.close()
             self._ring = None
@@ -65,7 +66,10 @@ class LabFixture(Environment):
     # ---- waiting
 
     def poll(self, look: Callable[[], bool], timeout: float) -> bool:
-        """Asks again and again until the answer is yes; for states that no event tells."""
+        """Tests a condition twice a millisecond until it holds; for states that no event reports.
+
+        Returns False if it does not hold within `timeout` seconds.
+        """
         running = [program for program in self.history if program.started.status is None]
         found = self.pump(look, WaitLimits.limit(timeout, *running), tick=0.0005)
         if not found and timeout >= SHORT_SECONDS and not self.unfinished:
@@ -73,83 +77,87 @@ class LabFixture(Environment):
         return found
 
     def pump(self, until: Callable[[], bool], timeout: float, tick: float = 60.0) -> bool:
-        """Waits for what events and output tell. Gives False when the time is over first.
+        """Waits until a condition holds, see Box.expect(). Returns False if it does not within `timeout` seconds.
 
-        Nobody waits for what a program would have done that has stopped at a TODO.
+        Also returns False as soon as a program has stopped at a TODO, because it does nothing more.
         """
-        came = False
+        holds = False
 
-        def enough() -> bool:
-            nonlocal came
-            came = came or until()
-            return came or self.unfinished
+        def holds_or_unfinished() -> bool:
+            nonlocal holds
+            holds = holds or until()
+            return holds or self.unfinished
 
-        self.box.expect(enough, timeout, tick)
-        return came
+        self.box.expect(holds_or_unfinished, timeout, tick)
+        return holds
 
     @property
     def unfinished(self) -> bool:
-        """Whether one of the student's programs has come to a TODO."""
+        """Whether one of the student's programs has stopped at a TODO."""
         return any(program.unfinished for program in self.history)
 
     def in_time(self, seconds: float) -> str:
-        """For people: how long a wait has been that was in vain."""
+        """Returns a phrase for a message: how long the last wait, of at most that many seconds, was."""
         return "when all slept and nobody was left to wake them," if self.box.stuck else f"within {seconds:.0f} s"
 
     def settle(self, *programs: Program) -> str:
-        """Waits until at one moment each of the programs has ended, is stopped or waits. Says where the last one stands.
+        """Waits until each of the programs has ended, is stopped or waits, all at once. Returns the last one's phase.
 
-        "waits": it has not gone to sleep anew since the look before; or it was asleep in eight looks on end, as one
-        is that asks again and again for what it waits for. "runs": it has used the processor for SPIN_SECONDS.
+        A program counts as waiting if it has not gone to sleep again between two looks, or if it was asleep in eight looks
+        in a row: one that polls sleeps again and again. A program that has used the processor for SPIN_SECONDS counts as
+        settled, too; its phase is "runs".
         """
         last: List[kernel.ProcessState] = [kernel.ProcessState("X", 0)] * len(programs)
         asleep, looks = [0] * len(programs), 0
 
-        def still(i: int, program: Program) -> bool:
+        def is_settled(i: int, program: Program) -> bool:
             before, now = last[i], program.state()
             last[i], asleep[i] = now, asleep[i] + 1 if now.phase == "waits" else 0
             if now.phase == "runs":
                 return looks % 50 == 0 and program.cpu_seconds() > SPIN_SECONDS
             if now.phase == "ended":
-                return program.started.status is not None  # pid 1 tells it in a moment
+                return program.started.status is not None  # pid 1 will report it in a moment
             return now.phase == "stopped" or now == before or asleep[i] >= 8
 
-        def all_still() -> bool:
+        def all_settled() -> bool:
             nonlocal looks
             looks += 1
-            return all([still(i, program) for i, program in enumerate(programs)])
+            return all([is_settled(i, program) for i, program in enumerate(programs)])
 
-        self.poll(all_still, STOP_SECONDS)
+        self.poll(all_settled, STOP_SECONDS)
         return last[-1].phase
 
     def run_with_peer(self, program: Program, name: str, start_peer: Callable[[], Program]) -> Run:
-        """Starts a peer as soon as a program sleeps and its object is there, unless it ends before; waits for its end.
+        """Waits for a program's end, and starts a peer for it once it sleeps and the object `name` exists.
 
-        If it has failed and unlinked the name just when the peer came, the peer has made a new object, as the inode tells:
-        that is not what the program has left behind.
+        If the program fails and unlinks the name just before the peer opens it, the peer creates a new object. It has
+        another inode number, and does not count as left behind by the program.
         """
-        made: Optional[kernel.Object] = None
+        created: Optional[kernel.Object] = None
 
-        def meets() -> bool:
-            nonlocal made
+        def needs_peer() -> bool:
+            nonlocal created
             if program.state().phase == "waits":
-                made = self.object(name)
-            return made is not None or program.started.status is not None or program.spins
+                created = self.object(name)
+            return created is not None or program.started.status is not None or program.spins
 
-        self.poll(meets, STOP_SECONDS)
+        self.poll(needs_peer, STOP_SECONDS)
         if program.started.status is None:
             peer = start_peer()
             peer.close_input()
             self.settle(program, peer)  # the name is gone when both have ended
         run = program.wait()
-        run.left_behind.objects = [item for item in run.left_behind.objects if made is None or item.inode == made.inode]
+        run.left_behind.objects = [item for item in run.left_behind.objects if created is None or item.inode == created.inode]
         return run
 
     def require_idle(self, waiting: Sequence[Tuple[str, Program]], window: float = 0.05) -> None:
-        """Watches programs for a while: none may use the processor while, as the text beside it says, it waits.
+        """Fails the check if a program uses the processor while it should wait.
 
-        Where one has used it they are watched again: for the time in which a virtual machine was stopped the kernel takes
-        a program that was just running to have run.
+        They are watched up to five times before that: if a virtual machine is paused, the kernel counts the pause as
+        processor time of the program that was running.
+
+        @param waiting  each program, and what it waits for, as the end of the phrase "while ..."
+        @param window   seconds to watch them
         """
         for _ in range(5):
             before, began = [program.cpu_seconds() for _, program in waiting], time.monotonic()
@@ -204,12 +212,14 @@ class LabFixture(Environment):
               stdout: Optional[str] = None) -> Program:
         """Starts one of the student's programs.
 
-        @param stdin  bytes for a pipe that stays open until Program.close_input(); None: an empty input; a descriptor
-        @param stop_at where to stop: "shmat", ("shmat", 2), ("fork", 1, "c") for the children, "start", "end"; ("store", 0),
-                      right before the first store in each shared mapping, which it has read-only until then; or a list
-        @param fail   what to fail: ("mmap", 1, errno.ENOMEM), with "c" or "a" as fourth for children or all; or a list;
-                      ("end", 1, 3) ends with exit status 3, and with ("write", 0, -400) no write() takes more bytes
-        @param stdout a file to write to, such as /dev/full, instead of what Run.stdout gives
+        @param stdin    bytes for a pipe that stays open until Program.close_input(); None: an empty input; a descriptor
+        @param stop_at  where to stop, or a list of that. "shmat": after its first shmat(); ("shmat", 2): after the second;
+                        ("fork", 1, "c"): the children, after the fork; "start", "end": at its beginning, at its end;
+                        ("store", 0): right before the first store in each shared mapping, which is read-only until then
+        @param fail     which call to make fail, or a list of that. ("mmap", 1, errno.ENOMEM): its first mmap(); a fourth
+                        element "c" or "a" means in the children, or in all processes; ("end", 1, 3): it ends with exit
+                        status 3; ("write", 0, -400): no write() takes more than 400 bytes
+        @param stdout   a file to write to, such as /dev/full; Run.stdout is then empty
         """
         rules = faults.rules_of(stop_at, fail)
         built = self._built(program, reference=False)
@@ -229,7 +239,7 @@ class LabFixture(Environment):
         return self._start(built, [str(word) for word in words], f"the reference {program}", stdin, 0o022, [], False)
 
     def left_since(self, before: Contents) -> LeftBehind:
-        """What is there now and was not there before; programs of the check that still run do not count."""
+        """Returns what the box contains now and did not contain before, except processes of programs that still run."""
         now = self.box.contents()
         shmids, inodes = {s.shmid for s in before.segments}, {(o.name, o.inode) for o in before.objects}
         living = {pid for pid, program in self.box.programs.items() if program.status is None}
@@ -255,7 +265,7 @@ class LabFixture(Environment):
         @param scenario  runs the program; must pass its keyword arguments on to run() or start()
         @param names     words besides the call's name that a message may contain, such as the object's name
         @param skip      calls that may fail without harm
-        @param only      if given, the calls to look at
+        @param only      if not empty, the calls to make fail, instead of all
         """
         faults.each_call_fails(self, scenario, names, skip, only)
 

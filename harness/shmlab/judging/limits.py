@@ -9,37 +9,39 @@ from ..labs import Lab
 if TYPE_CHECKING:
     from .program import Program
 
-WALL_SECONDS = 4.0  # for a program that should end by itself; the labs' programs need some milliseconds
-STOP_SECONDS = 4.0  # until it stops where a check wants it
-FEED_SECONDS = 10.0  # until it has read its input
-SHORT_SECONDS = 1.0  # for a program that was waited for in vain before
-EXTENSION_SECONDS = 60.0  # for all the checks of a lab together, which have four minutes
-SPIN_SECONDS = 0.3  # of processor time; a program that used so much since its start is not about to wait
+WALL_SECONDS = 4.0  # until a program ends that should end by itself; the labs' programs need some milliseconds
+STOP_SECONDS = 4.0  # until a program stops where a check wants it to
+FEED_SECONDS = 10.0  # until a program has read its input
+SHORT_SECONDS = 1.0  # instead of these, after a program has exceeded its limit twice in a row
+EXTENSION_SECONDS = 60.0  # for all the checks of a lab together; grading gives them four minutes
+SPIN_SECONDS = 0.3  # of processor time since its start, after which a program counts as busy and not about to wait
 
 
 class WaitLimits:
-    """How long this run waits for a program to end, or to come to where it is to stop.
+    """How long the checks wait for a program to end or to stop, depending on what it did before.
 
-    A program that hangs hangs in every check. One that was waited for in vain twice in a row has used up its credit:
-    from then on it gets a second, still much more than the labs' programs need, until it comes in time again.
-    Each check judges by itself all the same, and a lab of programs that hang ends within half a minute.
+    A program that hangs usually hangs in every check. If it exceeded its limit twice in a row, the limit is one second,
+    still much more than the labs' programs need, until it meets a limit again. So the checks of a lab whose programs all
+    hang end within half a minute, and each check still has its own verdict.
     """
 
-    misses: Dict[Path, int] = {}
+    misses: Dict[Path, int] = {}  # how often in a row each program exceeded its limit
     extended: Dict[str, float] = {}  # seconds, by lab
 
     @classmethod
     def limit(cls, seconds: float, *programs: "Program") -> float:
-        tried = any(cls.misses.get(program.built.path, 0) >= 2 for program in programs)
-        return min(seconds, SHORT_SECONDS) if tried else seconds
+        """Returns how many seconds to wait for these programs: `seconds`, or less if one of them hung before."""
+        hung_before = any(cls.misses.get(program.built.path, 0) >= 2 for program in programs)
+        return min(seconds, SHORT_SECONDS) if hung_before else seconds
 
     @classmethod
     def extend(cls, lab: Lab, seconds: float) -> bool:
-        """Whether there is more time for programs of a lab that do not come to their turn: see Box.expect()."""
+        """Uses up that many seconds of a lab's extension, and returns whether any is left: see Box.expect()."""
         cls.extended[lab.name] = cls.extended.get(lab.name, 0.0) + seconds
         return cls.extended[lab.name] < EXTENSION_SECONDS
 
     @classmethod
-    def note(cls, came: bool, *programs: "Program") -> None:
-        for path in {program.built.path for program in programs}:  # however many of one kind: it is one wait
-            cls.misses[path] = 0 if came else cls.misses.get(path, 0) + 1
+    def note(cls, in_time: bool, *programs: "Program") -> None:
+        """Remembers whether the programs met their limit."""
+        for path in {program.built.path for program in programs}:  # one wait counts once, even for several of one kind
+            cls.misses[path] = 0 if in_time else cls.misses.get(path, 0) + 1

@@ -1,8 +1,8 @@
-"""Runs the checks of a session in several processes, and reports them as if one had run them, in their order.
+"""Runs the checks of a session in several processes, and reports them in order, as if one process had run them.
 
-The processes are forked once the checks are collected, so they find everything loaded. Which portion is next is a number
-in a pipe: whoever reads it has it. Each sends what pytest reports; a check of which nothing came, because its process
-has ended, is run again by the parent.
+The worker processes are forked after the checks are collected, so they need not import or collect anything. The parent
+writes the number of each portion of checks to a pipe, and each worker reads the next number when it is free. The workers
+send pytest's reports to the parent. If a worker ends early, the parent runs the checks that have no report.
 """
 from __future__ import annotations
 
@@ -21,15 +21,14 @@ from ..sandbox import box
 from ..labs import UserError
 from .fixture import LabFixture
 
-_NUMBER = struct.Struct("<I")  # of a portion; and the length of a message
-_kept: Optional[socket.socket] = None
+_NUMBER = struct.Struct("<I")  # the number of a portion, or the length of a message
+_processor_claim: Optional[socket.socket] = None  # keeps other harnesses off the processor that this one is pinned to
 
 
 def fork() -> int:
-    """Like os.fork(), but the child ends when its parent has gone, and at an interrupt.
+    """Like os.fork(), but the child is killed when its parent ends, and ends at SIGINT and SIGTERM.
 
-    The parent hears of an interrupt that comes meanwhile when it has forked: Python would lose one that falls into what
-    its modules do at a fork.
+    Both signals are blocked during the fork: Python would lose an exception raised in the functions that run at a fork.
     """
     parent = os.getpid()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
@@ -47,17 +46,22 @@ def fork() -> int:
 
 
 class _Sender:
-    """In a child: takes the place of everybody who would show or write down a report."""
+    """In a worker: collects the reports, serialized, in place of the plugins that show them or write them to a file."""
 
     def __init__(self, config: pytest.Config) -> None:
-        self.config, self.reports = config, []  # type: ignore[var-annotated]
+        self.config = config
+        self.reports: List[Any] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self.reports.append(self.config.hook.pytest_report_to_serializable(config=self.config, report=report))
 
 
-def _work(session: pytest.Session, portions: Sequence[Sequence[int]], numbers: int, to: int) -> None:
-    """Runs one portion after the other until none is left."""
+def _run_portions(session: pytest.Session, portions: Sequence[Sequence[int]], numbers: int, to: int) -> None:
+    """In a worker: runs one portion after the other until none is left.
+
+    @param numbers  the pipe with the numbers of the portions
+    @param to       the pipe for the reports
+    """
     plugins = session.config.pluginmanager
     for name in "terminalreporter", "capturemanager":
         plugins.unregister(name=name)
@@ -75,8 +79,8 @@ def _work(session: pytest.Session, portions: Sequence[Sequence[int]], numbers: i
     LabFixture.close_spare()
 
 
-def _start(session: pytest.Session, portions: Sequence[Sequence[int]], numbers: int) -> Tuple[int, int]:
-    """Forks a process that works. Gives its pid and the pipe on which it sends."""
+def _start_worker(session: pytest.Session, portions: Sequence[Sequence[int]], numbers: int) -> Tuple[int, int]:
+    """Forks a worker. Returns its pid and the pipe that its reports come from."""
     ours, theirs = os.pipe()
     pid = fork()
     if pid:
@@ -87,37 +91,37 @@ def _start(session: pytest.Session, portions: Sequence[Sequence[int]], numbers: 
         for fd in 0, 1, 2:
             os.dup2(null, fd)
         pin_to_processor()
-        _work(session, portions, numbers, theirs)
+        _run_portions(session, portions, numbers, theirs)
         os._exit(0)
-    except BaseException:  # a forked child must not fall back into its parent's code; the parent runs what is missing
+    except BaseException:  # a forked child must not return into its parent's code; the parent runs what is missing
         os._exit(70)
 
 
 def pin_to_processor() -> None:
-    """Keeps this process and its boxes to one processor that no other harness keeps to, if there is one.
+    """Pins this process and pid 1 of its boxes to one processor that no other harness is pinned to, if there is one.
 
-    They take turns: whoever starts a program waits for it. On one processor a turn costs no call from one to the other.
-    The programs still run on all that this process may use, see box.PROCESSORS.
+    The two take turns, as the harness waits for each answer; on one processor, no turn needs an inter-processor interrupt.
+    The programs still run on all processors that this process may use, see box.PROCESSORS.
     """
-    global _kept
-    if _kept or len(box.PROCESSORS) < 2:
+    global _processor_claim
+    if _processor_claim or len(box.PROCESSORS) < 2:
         return
-    here = ctypes.CDLL(None).sched_getcpu()  # where the kernel has found room for us
+    here = ctypes.CDLL(None).sched_getcpu()  # tried first, as the kernel chose it
     for processor in sorted(box.PROCESSORS, key=lambda number: (number < here, number)):
         claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
-            # A name that is nobody's any more as soon as this process has ended, however it did; see unix(7).
+            # An abstract socket name is released as soon as this process ends, however it ends; see unix(7).
             claim.bind(f"\0shmlab keeps to processor {processor}")
             os.sched_setaffinity(0, {processor})
         except OSError:
             claim.close()
             continue
-        _kept = claim
+        _processor_claim = claim
         return
 
 
 def number_of_jobs(word: Optional[str]) -> int:
-    """How many processes to use: what was asked for, else one a processor."""
+    """Returns how many processes to use: the number in `word`, or one per processor if it is empty."""
     if not word:
         return len(box.PROCESSORS)
     if not word.isdigit() or not 1 <= int(word) <= 256:
@@ -126,45 +130,46 @@ def number_of_jobs(word: Optional[str]) -> int:
 
 
 def run(session: pytest.Session, portions: Sequence[Sequence[int]], jobs: int) -> Iterator[pytest.TestReport]:
-    """Runs all of the session's items, and gives the reports that came from other processes, in the items' order.
+    """Runs all of the session's items, and yields the reports of the workers, in the order of the items.
 
-    @param portions  indices of items, those together that one process shall run
+    @param portions  for each portion, the indices of the items that one worker runs one after the other
+    @param jobs      how many workers to start at most
     """
     hook = session.config.hook
     reader, writer = os.pipe()
     os.write(writer, b"".join(_NUMBER.pack(number) for number in range(len(portions))))
     os.close(writer)
     children: Dict[int, int] = {}  # pipe -> pid
-    heard: Dict[int, bytearray] = {}
-    reports: Dict[int, List[Any]] = {}
-    shown = 0
+    buffers: Dict[int, bytearray] = {}  # pipe -> what was read from it and is not a whole message yet
+    reports: Dict[int, List[Any]] = {}  # index of an item -> its reports, serialized
+    reported = 0  # how many items
 
-    def tell() -> Iterator[pytest.TestReport]:
-        nonlocal shown
-        while shown in reports:
-            item = session.items[shown]
+    def report_in_order() -> Iterator[pytest.TestReport]:
+        nonlocal reported
+        while reported in reports:
+            item = session.items[reported]
             hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-            for data in reports.pop(shown):
+            for data in reports.pop(reported):
                 report = hook.pytest_report_from_serializable(config=session.config, data=data)
                 hook.pytest_runtest_logreport(report=report)
                 yield report
             hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
-            shown += 1
+            reported += 1
 
     try:
         for _ in range(min(jobs, len(portions))):
-            pid, pipe = _start(session, portions, reader)
-            children[pipe], heard[pipe] = pid, bytearray()
+            pid, pipe = _start_worker(session, portions, reader)
+            children[pipe], buffers[pipe] = pid, bytearray()
         while children:
             for pipe in select.select(list(children), [], [])[0]:
                 chunk = os.read(pipe, 1 << 20)
-                message = heard[pipe]
-                message += chunk
-                while len(message) >= 4 and len(message) >= 4 + (length := _NUMBER.unpack_from(message)[0]):
-                    index, found = pickle.loads(bytes(message[4:4 + length]))
+                buffer = buffers[pipe]
+                buffer += chunk
+                while len(buffer) >= 4 and len(buffer) >= 4 + (length := _NUMBER.unpack_from(buffer)[0]):
+                    index, found = pickle.loads(bytes(buffer[4:4 + length]))
                     reports[index] = found
-                    del message[:4 + length]
-                yield from tell()
+                    del buffer[:4 + length]
+                yield from report_in_order()
                 if not chunk:
                     os.close(pipe)
                     os.waitpid(children.pop(pipe), 0)
@@ -173,7 +178,7 @@ def run(session: pytest.Session, portions: Sequence[Sequence[int]], jobs: int) -
         for pid in children.values():
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-    while shown < len(session.items):
-        hook.pytest_runtest_protocol(item=session.items[shown], nextitem=None)
-        shown += 1
-        yield from tell()
+    while reported < len(session.items):
+        hook.pytest_runtest_protocol(item=session.items[reported], nextitem=None)
+        reported += 1
+        yield from report_in_order()

@@ -1,11 +1,11 @@
-"""The pytest plugin: options, which checks run, the `lab` fixture, points, and the student's view.
+"""The pytest plugin: options, selection of checks, the `lab` fixture, points, outcomes, and the student's view.
 
     pytest harness --lab 05 --submission DIR -k outlives --junitxml=r.xml
 """
 from __future__ import annotations
 
-import os
 import errno
+import os
 import re
 import signal
 import sys
@@ -18,18 +18,18 @@ import pytest
 from _pytest.terminal import TerminalReporter
 
 from .. import labs, results
-from ..sandbox import box, native, tiers
-from . import feedback, parallel
-from ..sandbox.box import BoxRefused
-from ..sandbox.build import BuildProblem, Built, build
 from ..labs import Lab, UserError
+from ..results import ERROR, FAILED, Outcome
+from ..sandbox import box, native, tiers
+from ..sandbox.build import BuildProblem, Built, build
+from ..sandbox.channel import BoxRefused
+from . import feedback, parallel
 from .fixture import LabFixture
 from .require import CheckFailed
-from ..results import ERROR, FAILED, Outcome
 
 
 def points(number: int, read: str = "") -> pytest.MarkDecorator:
-    """How many points a check is worth, and where a student reads on who does not pass it."""
+    """Marks a check with the points it is worth, and where a student who fails it can read on."""
     return pytest.mark.points(number, read=read)
 
 
@@ -45,12 +45,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--grade", metavar="DIR", help="grade every submission in this directory; see `make grade`")
     group.addoption("--out", metavar="DIR", help="where --grade writes its results")
     group.addoption("--course", metavar="FILE", help="for --grade: weights and deadlines")
-    group.addoption("--jobs", metavar="N", help="so many labs at a time, or checks of one lab (default: one a processor, and one)")
+    group.addoption("--jobs", metavar="N",
+                    help="how many labs to run at once, or checks of one lab (default: one lab per processor, one check)")
     group.addoption("--trust", action="store_true", help="for --grade: run these programs even without a box")
 
 
 class Settings:
-    """What the options ask for, looked at once."""
+    """The options, parsed and checked. Raises UserError for one that is wrong."""
 
     def __init__(self, config: pytest.Config) -> None:
         words = [word for item in config.getoption("lab") for word in item.replace(",", " ").split()]
@@ -70,7 +71,7 @@ class Settings:
         self.jobs = parallel.number_of_jobs(config.getoption("jobs"))
 
     def try_to_build(self, lab: Lab, program: str) -> Optional[Built]:
-        """A program of the submission, compiled; None when there is none: the checks tell why."""
+        """Returns a compiled program of the submission; None if it cannot be built, which the checks will report."""
         try:
             return build(lab, program, self.submission, self.tier, self.cc, self.san)
         except (BuildProblem, UserError, BoxRefused, OSError):
@@ -81,7 +82,7 @@ class Settings:
 
 
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """`pytest harness --grade DIR --out DIR` is `make grade`: many runs like this one, side by side."""
+    """Replaces this process with `make grade` if --grade is given."""
     if not config.getoption("grade"):
         return
     here = config.invocation_params.dir
@@ -96,7 +97,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 
 def _is_check_run(config: pytest.Config) -> bool:
-    """Whether checks run here, and not the harness's own tests."""
+    """Returns whether this run is of checks, and not of the harness's own tests."""
     own_tests = labs.ROOT / "harness" / "tests"
     paths = [Path(config.invocation_params.dir, str(arg).split("::")[0]).resolve() for arg in config.args]
     return not any(own_tests == path or own_tests in path.parents for path in paths)
@@ -112,11 +113,12 @@ def pytest_configure(config: pytest.Config) -> None:
     except UserError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[SETTINGS] = settings
-    config.stash[OUTCOMES] = []
+    outcomes: List[Outcome] = []
+    config.stash[OUTCOMES] = outcomes
     if not hasattr(config, "workerinput"):
-        # As Ctrl-C does: without namespaces nobody else removes what the programs have made.
+        # SIGTERM cleans up as Ctrl-C does: without namespaces, the kernel does not remove what the programs have made.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # An xdist worker has no terminal; with -v whoever asks gets pytest's own view, tracebacks and all.
+    # An xdist worker has no terminal; with -v, pytest's own view with tracebacks is wanted.
     standard = config.pluginmanager.getplugin("terminalreporter")
     if standard and config.getoption("verbose") <= 0 and not hasattr(config, "workerinput"):
         config.pluginmanager.unregister(standard)
@@ -146,13 +148,13 @@ def _lab_of(item: pytest.Item) -> Optional[Lab]:
 
 @pytest.fixture
 def lab(request: pytest.FixtureRequest) -> Iterator[LabFixture]:
-    """The fixture of one check: see program.py."""
+    """The fixture of one check: see fixture.py."""
     settings = request.config.stash[SETTINGS]
     this = _lab_of(request.node)
     assert this is not None
     fixture = LabFixture(this, settings.submission, settings.tier, settings.cc, settings.san)
     path = _results_path(request.config)
-    # Who grades a course writes for students, who have their programs in labs/.
+    # With a directory for the results, a course is graded: the feedback is for students, who have their programs in labs/.
     fixture.in_student_layout = settings.submission == labs.LABS or bool(path and path.is_dir())
     request.node.stash[FIXTURE] = fixture
     yield fixture
@@ -161,13 +163,15 @@ def lab(request: pytest.FixtureRequest) -> Iterator[LabFixture]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> Optional[bool]:
-    """Labs run side by side. So do the checks of one lab, if so many processes are asked for: they are short, and to share
-    them out takes longer than it saves (on two processors 0.05 to 0.25 s of a lab that takes one to two seconds there).
+    """Runs several labs in parallel, and the checks of one lab if --jobs is given.
+
+    Without --jobs the checks of one lab run in one process. They are short, so distributing them takes longer than it
+    saves: on two processors 0.05 to 0.25 s of a lab that takes one to two seconds.
     """
     config, settings = session.config, session.config.stash.get(SETTINGS, None)
     if settings is None:
         return None
-    # pytest's own view of a run is for those who look into the harness; who grades a course has processes enough.
+    # Not with pytest's own view, which is for debugging; nor when grading, which runs many of these processes at once.
     path = _results_path(config)
     lab_of = [_lab_of(item) for item in session.items]
     portions = [[i for i, other in enumerate(lab_of) if other is this] for this in dict.fromkeys(lab_of)]
@@ -178,7 +182,7 @@ def pytest_runtestloop(session: pytest.Session) -> Optional[bool]:
         parallel.pin_to_processor()
         return None
     if len(portions) == 1 and lab_of[0]:
-        for program in lab_of[0].programs:  # once, for all who need it
+        for program in lab_of[0].programs:  # once, so that the processes need not all do it
             settings.try_to_build(lab_of[0], program)
         portions = [[i] for i in range(len(session.items))]
     for report in parallel.run(session, portions, settings.jobs):
@@ -190,15 +194,16 @@ def pytest_runtestloop(session: pytest.Session) -> Optional[bool]:
 # ---- outcomes ---------------------------------------------------------------------------------------------
 
 
-OUR_OWN = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+HARNESS_ERRORS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # errors that a program cannot have caused in the harness
 
 
 def sentence_of(item: Any) -> str:
-    """The requirement that a check states: the first paragraph of its docstring."""
+    """Returns the requirement that a check states: the first paragraph of its docstring."""
     return " ".join((item.function.__doc__ or item.name).strip().split("\n\n")[0].split())
 
 
 def _outcome_of(item: pytest.Item, error: Optional[BaseException], seconds: float) -> Outcome:
+    """Returns the outcome of a check that ended with this exception, or with None."""
     marker = item.get_closest_marker("points")
     this = _lab_of(item)
     outcome = Outcome(this.name if this else "?", item.name, sentence_of(item), marker.args[0] if marker else 0,
@@ -216,27 +221,27 @@ def _outcome_of(item: pytest.Item, error: Optional[BaseException], seconds: floa
     if isinstance(error, CheckFailed):
         outcome.expected, outcome.saw = error.expected, error.saw
         if fixture:
-            # A program that is not finished may be the reason why another one fails.
+            # If one program is unfinished, that may be why another one fails, so it is reported instead.
             for program in [*filter(None, [fixture.subject]), *fixture.history[::-1]]:
-                # Taking things back may be unfinished as well, and says so first: the last one is where it stopped.
+                # The code that cleans up may be unfinished, too. The last TODO in the output is where the program stopped.
                 todos = re.findall(r"TODO \d+[^/\n]*", bytes(program.started.output[2]).decode("utf-8", "replace"))
                 if todos:
                     outcome.expected = "the program is finished"
                     outcome.saw = [f"{program.name}.c stopped at its {todos[-1].rstrip(' :')}"]
                     outcome.read = f"labs/{outcome.lab}/README.md, Steps"
                     return outcome
-            # What another process did no command line of this program shows.
+            # The command line does not show what the check or another process did, so the message says it.
             if fixture.preparations:
                 outcome.saw = [*outcome.saw, "(this check had " + ", and ".join(fixture.preparations[-3:]) + ")"]
             outcome.calls, outcome.by_hand = feedback.recent_calls(fixture), feedback.reproduce(fixture)
         return outcome
-    if isinstance(error, OSError) and error.errno not in OUR_OWN and fixture and fixture.history:
-        # A check has no trouble with its own files and objects, unless the program has made it.
+    if isinstance(error, OSError) and error.errno not in HARNESS_ERRORS and fixture and fixture.history:
+        # A check can use its own files and objects, unless the program has changed or removed them.
         outcome.expected = "the program leaves alone what the check has made, and its directory"
         outcome.saw = [f"{error.filename or 'a file of the check'}: {error.strerror}"]
         return outcome
     outcome.status = ERROR
-    outcome.expected = "the check itself works: this is not your fault, tell whoever runs the lab"
+    outcome.expected = "the check itself works: this is not your fault, tell the person who runs the lab"
     outcome.saw = [f"{type(error).__name__}: {error}"]
     if isinstance(error, BoxRefused):
         outcome.saw = [f"the box stopped working: {error}"]
@@ -256,7 +261,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: "pytest.CallInfo[None]") 
         outcome.make_plain()
         item.config.stash[OUTCOMES].append(outcome)
         report.outcome_of_check = outcome
-        # pytest writes into the JUnit file what the item has when its teardown is reported.
+        # pytest copies these properties to the JUnit file when the item's teardown is reported.
         item.user_properties += [("points", outcome.points), ("score", outcome.score)]
         if error is not None and item.config.getoption("verbose") <= 0:
             report.longrepr = "\n".join([outcome.sentence, f"expected: {outcome.expected}", *outcome.saw])
@@ -286,8 +291,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 # ---- the student's view -------------------------------------------------------------------------------------
 
 
-class StudentReporter(TerminalReporter):
-    """Takes the place of pytest's own terminal output when checks run."""
+class StudentReporter(TerminalReporter):  # type: ignore[misc]  # pytest has no other way to replace its output
+    """Replaces pytest's own terminal output when checks run."""
 
     def __init__(self, config: pytest.Config) -> None:
         super().__init__(config)
@@ -340,13 +345,13 @@ class StudentReporter(TerminalReporter):
 
     def _warnings(self, this: Lab) -> List[str]:
         built = [self.settings.try_to_build(this, program) for program in this.programs]
-        return [one.warnings for one in built if one and one.warnings]
+        return [result.warnings for result in built if result and result.warnings]
 
     def _finish_lab(self) -> None:
         if self.scores:
             feedback.show_score(self.page, *self.scores[-1])
 
-    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> Iterator[None]:  # type: ignore[override]
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> Iterator[None]:
         outcome = yield
         del outcome
         self._finish_lab()
@@ -366,7 +371,7 @@ class StudentReporter(TerminalReporter):
 
     pytest_sessionfinish = pytest.hookimpl(hookwrapper=True)(pytest_sessionfinish)
 
-    def pytest_terminal_summary(self) -> Iterator[None]:  # type: ignore[override]
+    def pytest_terminal_summary(self) -> Iterator[None]:
         yield
 
     pytest_terminal_summary = pytest.hookimpl(hookwrapper=True)(pytest_terminal_summary)

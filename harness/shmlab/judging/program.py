@@ -1,4 +1,4 @@
-"""A student's program that a check has started: stop it, look at it, feed it, resume it, kill it."""
+"""A program that a check has started: stop it, inspect it, write to its input, resume it, kill it."""
 from __future__ import annotations
 
 import os
@@ -6,9 +6,10 @@ import signal
 from typing import TYPE_CHECKING, Callable, Dict, List, Optional
 
 from ..sandbox import kernel
-from ..sandbox.box import Contents, BoxedProcess
+from ..sandbox.box import Contents
 from ..sandbox.build import Built
 from ..sandbox.calls import Call
+from ..sandbox.channel import BoxedProcess
 from ..sandbox.kernel import Mapping, show
 from .limits import FEED_SECONDS, SPIN_SECONDS, STOP_SECONDS, WALL_SECONDS, WaitLimits
 from .require import CheckFailed, require
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
 
 
 class Program:
-    """A program of a check that has been started."""
+    """A program that a check has started, running or ended.
+
+    `name` is what messages call it; `by_hand` is the command that starts it by hand; `rules` are those of the spy;
+    `finished` is set once it has ended and was waited for.
+    """
 
     def __init__(self, fixture: "LabFixture", started: BoxedProcess, name: str, command: str, by_hand: str,
                  built: Built, rules: List[str], before: Contents) -> None:
@@ -28,30 +33,33 @@ class Program:
         self.built, self.rules, self._before = built, rules, before
         self.finished: Optional[Run] = None
         self.calls: List[Call] = []
-        self._seen = len(fixture.box.events)
+        self._first_event = len(fixture.box.events)  # of those in the box, the first that may be about this program
 
     @property
     def pid(self) -> int:
         return self.started.pid
 
     def make_subject(self) -> None:
-        """What is told of a failure is told of the program of the student's that a check has looked at last."""
+        """Makes this the program that a failure is about, if it is the student's. Each method that inspects it does this."""
         if self in self.fixture.history:
             self.fixture.subject = self
 
-    # ---- holding
+    # ---- stopping
 
     def wait_stopped(self, count: int = 1, timeout: float = STOP_SECONDS) -> List[int]:
-        """Waits until so many processes are stopped. Gives their pids, in the order in which they stopped."""
+        """Waits until `count` processes are stopped. Returns their pids, in the order in which they stopped.
+
+        Fails the check if they are not within `timeout` seconds.
+        """
         self.make_subject()
         box = self.fixture.box
 
         def stopped() -> List[int]:
-            return [int(event[1]) for event in box.events[self._seen:] if event[0] == "stopped"]
+            return [int(event[1]) for event in box.events[self._first_event:] if event[0] == "stopped"]
 
         timeout = WaitLimits.limit(timeout, self, *self.fixture.history)
-        came = self.fixture.pump(lambda: len(stopped()) >= count or self.started.status is not None, timeout)
-        WaitLimits.note(came, self)
+        in_time = self.fixture.pump(lambda: len(stopped()) >= count or self.started.status is not None, timeout)
+        WaitLimits.note(in_time, self)
         found = stopped()
         if len(found) < count:
             names = [rule.split(" ")[1] for rule in self.rules if rule.startswith("stop")]
@@ -70,38 +78,38 @@ class Program:
                               f"{who} comes to {point}",
                               [f"{self.fixture.in_time(timeout)} " + (f"only {len(found)} did" if count > 1 else "it did not"),
                                *self.describe_state()])
-        del box.events[: self._seen]
-        self._seen = 0
+        del box.events[: self._first_event]
+        self._first_event = 0
         box.events[:] = [event for event in box.events if event[0] != "stopped"]
         return found
 
     def resume(self, *pids: int) -> None:
-        """Lets stopped processes go on: these, or the program itself."""
+        """Resumes stopped processes: these, or without arguments the program itself."""
         for pid in pids or (self.pid,):
             self.fixture.box.kill(pid, signal.SIGCONT)
 
     def kill(self, pid: Optional[int] = None, number: int = signal.SIGKILL) -> None:
         self.fixture.box.kill(pid or self.pid, number)
 
-    # ---- looking
+    # ---- inspecting
 
     def recorded(self) -> List[Call]:
-        """What the spy has recorded of the program and its children: all but the check's other programs."""
+        """Returns the calls that the spy has recorded, except those of the check's other programs."""
         others = set(self.fixture.box.programs) - {self.pid}
         return [call for call in self.fixture.read_calls() if call.pid not in others]
 
     def maps(self, pid: Optional[int] = None) -> List[Mapping]:
-        """The mappings of the program or of another process of it, the spy's ring left out."""
+        """Returns the mappings of the program or of one of its children, without the spy's ring."""
         self.make_subject()
         raw = self.fixture.box.read(f"/proc/{pid or self.pid}/maps")
         return [m for m in kernel.parse_maps(raw) if not m.name.startswith(self.fixture.box.run)]
 
     def shared_maps(self, pid: Optional[int] = None) -> List[Mapping]:
-        """Only what is mapped shared."""
+        """Returns the shared mappings only."""
         return [mapping for mapping in self.maps(pid) if mapping.shared]
 
     def common_mappings(self, *pids: int) -> List[Mapping]:
-        """The shared anonymous mappings that all these processes have; there must be one, to read and to write."""
+        """Returns the shared anonymous mappings that all these processes have. There must be one, readable and writable."""
         maps = [{mapping.inode: mapping for mapping in self.maps(pid) if mapping.anonymous} for pid in pids]
         common = [maps[0][inode] for inode in sorted(set(maps[0]).intersection(*maps[1:]))]
         require(common, "a line `rw-s … /dev/zero (deleted)` with one inode in /proc/PID/maps of all these processes",
@@ -111,11 +119,11 @@ class Program:
         return common
 
     def open_files(self, pid: Optional[int] = None) -> List[str]:
-        """What the descriptors of a stopped process refer to."""
+        """Returns what the descriptors of a stopped process refer to."""
         return list(self.descriptors(pid).values())
 
     def descriptors(self, pid: Optional[int] = None) -> Dict[int, str]:
-        """The descriptors of a stopped process, and what each refers to."""
+        """Returns the descriptors of a stopped process, and what each refers to, as in /proc/PID/fd."""
         directory = self.fixture.box.open(f"/proc/{pid or self.pid}/fd")
         try:
             return {int(entry): os.readlink(entry, dir_fd=directory) for entry in os.listdir(directory)}
@@ -123,7 +131,7 @@ class Program:
             os.close(directory)
 
     def memory(self, mapping: Mapping, pid: Optional[int] = None) -> bytes:
-        """The bytes of a mapping, read from outside."""
+        """Returns the bytes of a mapping, read through /proc/PID/mem."""
         fd = self.fixture.box.open(f"/proc/{pid or self.pid}/mem")
         try:
             return os.pread(fd, mapping.size, mapping.start)
@@ -131,7 +139,7 @@ class Program:
             os.close(fd)
 
     def set_memory(self, mapping: Mapping, content: bytes, pid: Optional[int] = None) -> None:
-        """Overwrites the beginning of a mapping from outside."""
+        """Overwrites the beginning of a mapping through /proc/PID/mem."""
         fd = self.fixture.box.open(f"/proc/{pid or self.pid}/mem", "w")
         try:
             os.pwrite(fd, content, mapping.start)
@@ -139,7 +147,7 @@ class Program:
             os.close(fd)
 
     def blocked(self, pid: Optional[int] = None) -> Optional[kernel.Blocked]:
-        """The system call that the program waits in; None while it runs."""
+        """Returns the system call in which the program waits; None while it runs."""
         self.make_subject()
         try:
             return kernel.parse_blocked(self.fixture.box.read(f"/proc/{pid or self.pid}/syscall"))
@@ -147,7 +155,7 @@ class Program:
             return None
 
     def state(self, pid: Optional[int] = None) -> kernel.ProcessState:
-        """Whether a process of the program has ended, is stopped, waits or runs; and how often it has slept."""
+        """Returns whether the program or one of its children has ended, is stopped, waits or runs, and how often it slept."""
         gone = kernel.ProcessState("X", 0)
         if pid in (None, self.pid) and self.started.status is not None:
             return gone
@@ -157,7 +165,7 @@ class Program:
             return gone
 
     def cpu_seconds(self, pid: Optional[int] = None) -> float:
-        """Processor time that a process has used so far, or the program in all when it has ended."""
+        """Returns the processor time that a process has used so far; if it has ended, that of the whole program."""
         try:
             return int(self.fixture.box.read(f"/proc/{pid or self.pid}/schedstat").split()[0]) / 1e9
         except OSError:
@@ -165,12 +173,17 @@ class Program:
 
     @property
     def spins(self) -> bool:
-        """Whether it runs, and has used so much of the processor since its start that it is not about to wait."""
+        """Whether it runs and has used SPIN_SECONDS of processor time since its start, so is not about to wait."""
         return self.state().phase == "runs" and self.cpu_seconds() > SPIN_SECONDS
 
     def wait_blocked(self, ready: Callable[[kernel.Blocked], bool] = lambda call: True,
                      timeout: float = STOP_SECONDS, expected: str = "waits, without using the processor") -> kernel.Blocked:
-        """Waits until the program waits in a system call that is `ready`, and gives that call."""
+        """Waits until the program waits in a system call, and returns that call. Fails the check if it does not.
+
+        @param ready     tests whether it is the call that is expected
+        @param timeout   in seconds
+        @param expected  what the program should do, for the message
+        """
         found: List[kernel.Blocked] = []
 
         def look() -> bool:
@@ -181,7 +194,7 @@ class Program:
             return bool(found) or self.started.status is not None or spins
 
         before = self.cpu_seconds()
-        # There is no event for this state; each look is a question to the kernel, not a sleep.
+        # No event reports this state, so it is polled. The verdict is from the kernel's state and not from the time.
         if self.fixture.poll(look, timeout):
             WaitLimits.note(bool(found) or self.started.status is not None, self)
         if not found:
@@ -190,13 +203,19 @@ class Program:
         return found[0]
 
     def require_waits_on(self, slept: int, why: str) -> None:
-        """Waits until it has gone to sleep twice more than `slept` times: it has looked around in between, and not ended."""
+        """Fails the check if the program ends although it should continue to wait.
+
+        Waits until it has gone to sleep twice more than `slept` times: in between it woke up and tested its condition.
+
+        @param slept  how often it had gone to sleep before, see state()
+        @param why    what it should wait for or after, for the message
+        """
         self.fixture.poll(lambda: self.started.status is not None or self.state().sleeps >= slept + 2 or self.spins, 2)
         if self.started.status is not None:
             raise CheckFailed(f"{self.name} waits on {why}", self.wait().ending)
 
     def wait_for_others(self, expected: str) -> None:
-        """Waits until the program waits in a futex, which must be one that another process can wake."""
+        """Waits until the program waits in futex(2). Fails the check if another process cannot wake it there."""
         call = self.wait_blocked(lambda call: call.in_futex, expected="waits until another process wakes it, and does not "
                                  "look again and again")
         require(not call.private_futex, expected,
@@ -204,7 +223,7 @@ class Program:
                 "only threads of the same process can wake it")
 
     def describe_state(self) -> List[str]:
-        """Where the program's processes stand, for people."""
+        """Returns lines for a message: what each process of the program does now."""
         lines = []
         for process in self.fixture.box.processes():
             if process.pid in self.fixture.box.programs and process.pid != self.pid:
@@ -214,8 +233,8 @@ class Program:
             if call and call.private_futex:
                 doing = ("waits in futex() for what only its own process can do: was a semaphore, a mutex or a "
                          "condition variable not set up for several processes?")
-            elif call and call.in_futex and self._has_alone(process.pid, call.arguments[0]):
-                doing = ("waits in futex() for what lies in memory that it shares with nobody: is the semaphore, mutex or "
+            elif call and call.in_futex and self._is_private(process.pid, call.arguments[0]):
+                doing = ("waits in futex() in memory that it does not share with another process: is the semaphore, mutex or "
                          "condition variable not in the shared memory?")
             elif call and call.in_futex:
                 doing = "waits in futex(): for a semaphore, a mutex or a condition variable"
@@ -226,8 +245,8 @@ class Program:
             lines.append(f"process {process.pid} ({process.command}) {doing}")
         return lines
 
-    def _has_alone(self, pid: int, address: int) -> bool:
-        """Whether an address of a process is in a private mapping."""
+    def _is_private(self, pid: int, address: int) -> bool:
+        """Returns whether an address of a process is in a private mapping."""
         try:
             found = kernel.parse_maps(self.fixture.box.read(f"/proc/{pid}/maps"))
         except OSError:
@@ -237,46 +256,46 @@ class Program:
     # ---- input and end
 
     def send(self, content: bytes) -> None:
-        """Writes to the program's standard input."""
+        """Writes to the program's standard input. Fails the check if the program does not read all of it."""
         timeout = WaitLimits.limit(FEED_SECONDS, self, *self.fixture.history)
         if not self.fixture.box.feed(self.started, content, timeout):
-            raise CheckFailed(f"{self.name} reads its input",
-                              [f"{self.fixture.in_time(timeout)} it did not take all of {len(content)} bytes", *self.describe_state()])
+            late = f"{self.fixture.in_time(timeout)} it did not read all of {len(content)} bytes"
+            raise CheckFailed(f"{self.name} reads its input", [late, *self.describe_state()])
 
     def close_input(self) -> None:
         self.fixture.box.close_stdin(self.started)
 
     @property
     def unfinished(self) -> bool:
-        """Whether it has come to a TODO of the skeleton, and said so."""
+        """Whether it has reported on stderr that it stopped at a TODO of the skeleton."""
         if self.started.status is not None:
-            self.fixture.box.wait(self.started, 0)  # what it wrote last
+            self.fixture.box.wait(self.started, 0)  # reads the rest of its output
         return b"TODO " in self.started.output[2]
 
     @property
     def output(self) -> bytes:
-        """What has come on stdout so far."""
+        """What the harness has read from its stdout so far."""
         return bytes(self.started.output[1])
 
     def printed(self) -> bytes:
-        """What a program that is stopped has written to stdout by now, also what nobody has taken out of the pipe yet."""
+        """Returns all that a stopped program has written to stdout, including what is still in the pipe."""
         looks = iter([False, True])
         self.fixture.box.pump(lambda: next(looks), 1, tick=0)
         return self.output
 
     def wait_output(self, length: int, timeout: float = STOP_SECONDS) -> bytes:
-        """Waits until so many bytes have come on stdout."""
+        """Waits until the program has written `length` bytes to stdout, and returns its output so far."""
         self.make_subject()
-        arrived = self.fixture.pump(lambda: len(self.output) >= length or self.started.status is not None,
-                                  WaitLimits.limit(timeout, self, *self.fixture.history))
-        WaitLimits.note(arrived, self)
+        in_time = self.fixture.pump(lambda: len(self.output) >= length or self.started.status is not None,
+                                    WaitLimits.limit(timeout, self, *self.fixture.history))
+        WaitLimits.note(in_time, self)
         if len(self.output) < length:
-            where = self.wait().ending if arrived else self.describe_state()
-            raise CheckFailed(f"{self.name} writes {length} bytes to stdout", [show(self.output), *where])
+            state = self.wait().ending if in_time else self.describe_state()
+            raise CheckFailed(f"{self.name} writes {length} bytes to stdout", [show(self.output), *state])
         return self.output
 
     def wait(self, timeout: float = WALL_SECONDS) -> Run:
-        """Waits for the end. A program that does not end is killed, and the check fails."""
+        """Waits until the program has ended. If it does not within `timeout` seconds, kills it and fails the check."""
         self.make_subject()
         if self.finished:
             return self.finished
@@ -285,14 +304,14 @@ class Program:
         ended = self.fixture.pump(lambda: started.status is not None, timeout) and box.wait(started, 0)
         WaitLimits.note(ended, self)
         if not ended:
-            late, standing = self.fixture.in_time(timeout), self.describe_state()
+            late, states = self.fixture.in_time(timeout), self.describe_state()
             self.kill()
             if not box.wait(started, 5):
-                # Its end is told to a tracer first, which has to end itself.
+                # If a process traces it, the kernel reports its end to the tracer first, so the tracer must end, too.
                 box.stop()
                 started.status = signal.SIGKILL
             self.finished = self._finish()
-            raise CheckFailed(f"{self.name} ends", [f"{late} it had not ended", *standing])
+            raise CheckFailed(f"{self.name} ends", [f"{late} it had not ended", *states])
         self.finished = self._finish()
         text = self.finished.stderr
         if self.fixture.san:

@@ -1,4 +1,4 @@
-"""Says what a check found wrong: what was expected, and what the kernel showed."""
+"""Fails a check with a message: what was expected, and what the kernel showed."""
 from __future__ import annotations
 
 from typing import List, Sequence
@@ -7,7 +7,7 @@ from ..sandbox.kernel import Object, show
 
 
 class CheckFailed(AssertionError):
-    """A requirement that does not hold: what was expected, and what was seen instead, line by line."""
+    """A check failed. `expected` says what should have been, `saw` what was seen instead, in lines."""
 
     def __init__(self, expected: str, saw: Sequence[str]) -> None:
         super().__init__(expected)
@@ -16,7 +16,7 @@ class CheckFailed(AssertionError):
 
 
 def _lines(item: object) -> List[str]:
-    """What a check saw, as lines: things of the kernel know their own line."""
+    """Formats what a check saw as lines. The classes of kernel.py have a property `line` for it."""
     if isinstance(item, (list, tuple)):
         return [line for part in item for line in _lines(part)]
     if isinstance(item, bytes):
@@ -25,13 +25,17 @@ def _lines(item: object) -> List[str]:
 
 
 def require(condition: object, expected: str, *saw: object) -> None:
-    """Fails the check unless the condition holds. `saw` may be text, bytes, or anything from kernel.py."""
+    """Fails the check unless the condition holds.
+
+    @param expected  what should have been, as a clause: "the program ends with exit status 0"
+    @param saw       what was seen instead: text, bytes, objects of kernel.py, or lists of these
+    """
     if not condition:
         raise CheckFailed(expected, [line for item in saw for line in _lines(item)] or ["there is nothing"])
 
 
 def require_bytes(got: bytes, wanted: bytes, what: str) -> None:
-    """Fails the check unless the bytes are the same; shows where they first differ."""
+    """Fails the check unless the bytes are equal; the message shows where they first differ."""
     if got == wanted:
         return
     at = next((i for i, (a, b) in enumerate(zip(got, wanted)) if a != b), min(len(got), len(wanted)))
@@ -42,6 +46,6 @@ def require_bytes(got: bytes, wanted: bytes, what: str) -> None:
 
 
 def require_object(item: Object) -> Object:
-    """What has an object's name may be a link to a file, say, which shm_open() does not follow, or a named pipe."""
+    """Fails the check unless a name in /dev/shm is an object: it may be a symbolic link or a named pipe, for example."""
     require(not item.kind, f"{item.name} is an object of shared memory, as shm_open() makes one", item)
     return item

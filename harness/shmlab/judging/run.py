@@ -1,4 +1,4 @@
-"""A program that has ended: how, what it printed, and what it left behind."""
+"""A program that has ended: its exit status, what it printed, and what it left behind."""
 from __future__ import annotations
 
 import errno
@@ -14,13 +14,14 @@ from .require import require, require_object
 if TYPE_CHECKING:
     from .program import Program
 
-# What the GNU C library and musl say for errno 0. Else musl has other words, of what students mix up, for ECHILD alone.
+# What strerror(0) returns in the GNU C library and in musl. Of the errors that occur in the labs, only ECHILD has another
+# text in musl.
 SUCCESS = os.strerror(0), "No error information"
 MUSL_REASONS = {*SUCCESS, "No child process"}
 
 
 class LeftBehind(Contents):
-    """What there was when the program had ended and had not been there when it began."""
+    """What the box contained after the program ended and not before it started."""
 
     @property
     def lines(self) -> List[str]:
@@ -29,13 +30,13 @@ class LeftBehind(Contents):
                 [f"message queue {i}" for i in self.queues])
 
     def one_segment(self) -> Segment:
-        """The only segment; anything else fails the check."""
+        """Returns the only segment. Fails the check if there is none or more than one."""
         require(len(self.segments) == 1, "one segment is there after the program has ended",
                 self.lines or "/proc/sysvipc/shm: no segment")
         return self.segments[0]
 
     def one_object(self, name: str) -> Object:
-        """The object of that name; the check fails when it is missing or not alone."""
+        """Returns the object of that name. Fails the check if it is missing or there is another."""
         require([o.name for o in self.objects] == [name],
                 f"the object {name}, and no other, is there after the program has ended",
                 self.lines or "/dev/shm: no object")
@@ -47,7 +48,7 @@ class LeftBehind(Contents):
 
 @dataclass
 class Run:
-    """A program that has ended."""
+    """A program that has ended. `status` is its wait status, `cpu` and `wall` are seconds; `notes` are for the feedback."""
 
     name: str
     command: str
@@ -62,29 +63,29 @@ class Run:
 
     @property
     def exit_status(self) -> Optional[int]:
-        """None when a signal ended it."""
+        """The exit status; None if a signal ended the program."""
         return os.WEXITSTATUS(self.status) if os.WIFEXITED(self.status) else None
 
     @property
     def signal(self) -> Optional[str]:
-        """Such as "SIGSEGV"; None when it ended by itself."""
+        """The name of the signal that ended the program, such as "SIGSEGV"; None if it exited."""
         if not os.WIFSIGNALED(self.status):
             return None
         number = os.WTERMSIG(self.status)
         return signal.Signals(number).name if number in list(signal.Signals) else f"signal {number}"
 
     def says(self, words: Sequence[str]) -> bool:
-        """Whether one of the words is in the message on stderr, in any case, the program's own name in front left out."""
+        """Returns whether stderr contains one of the words, in upper or lower case; the program's own name does not count."""
         text = self.stderr.replace(f"{self.name}:", "").replace(f"./{self.name}", "").lower()
         return any(word.lower() in text for word in words)
 
     @property
     def says_success(self) -> bool:
-        """Whether the message gives as its reason that nothing has failed: what errno 0 stands for."""
+        """Whether the reason in the message is that of errno 0: "Success"."""
         return any(reason in self.stderr for reason in SUCCESS)
 
     def other_reason(self, number: int) -> str:
-        """The reason that the message gives, if it is another error's than this one's."""
+        """Returns the reason in the message if it is another error's than that of errno `number`; else an empty string."""
         if os.strerror(number) in self.stderr:
             return ""
         others = {os.strerror(other) for other in errno.errorcode} | MUSL_REASONS
@@ -92,20 +93,24 @@ class Run:
 
     @property
     def ending(self) -> List[str]:
-        """How it ended and what it said, for people."""
+        """Lines for a message: how the program ended, and the end of its stderr."""
         self.program.make_subject()
         how = f"{self.name} was killed by {self.signal}" if self.signal else f"{self.name}: exit status {self.exit_status}"
         said = [f"stderr: {line}" for line in self.stderr.strip().splitlines()[-6:]]
         return [how, *self.notes, *(said or (["stderr: (nothing)"] if self.status else []))]
 
     def require_success(self) -> "Run":
+        """Fails the check unless the exit status is 0."""
         require(self.exit_status == 0, "the program ends with exit status 0", self.ending,
-                "the reason in its message is that of no failure: it has taken a right result for a failure"
+                "the reason in its message is that of errno 0: it took a successful result for a failure"
                 if self.says_success else [])
         return self
 
     def require_failure(self, *words: str, because: str = "") -> "Run":
-        """Exit status 1, and a message on stderr that holds one of the words; `because` tells what was wrong."""
+        """Fails the check unless the exit status is 1 and stderr contains one of the words.
+
+        @param because  what the program should have noticed, for the message
+        """
         story = [because] if because else []
         require(self.exit_status == 1, "the program notices the failure and ends with exit status 1", story, self.ending)
         require("TODO" not in self.stderr, "the program is finished", self.ending)
@@ -114,19 +119,21 @@ class Run:
         return self
 
     def require_each_failure_told(self) -> "Run":
-        """Of the calls that a check has made fail, and of which there may be two, each is named, or its reason is given."""
+        """Fails the check unless stderr has the name or the reason of each call that the check made fail, even of several."""
         failed = [call for call in self.program.calls if call.injected and call.failed]
         story = [f"{call.name}() failed with {errno.errorcode[call.error]} (this check made it fail)" for call in failed]
         require(self.exit_status == 1 or not failed, "the program notices the failure and ends with exit status 1", story,
                 self.ending)
-        untold = [call.name for call in failed if not self.says((call.name, os.strerror(call.error)))]
-        require(not untold, "each failure is told, also that of a call that cleans up: " + ", ".join(untold), story, self.ending)
+        unreported = [call.name for call in failed if not self.says((call.name, os.strerror(call.error)))]
+        require(not unreported, "each failure is reported, also that of a call that cleans up: " + ", ".join(unreported), story,
+                self.ending)
         reasons = [os.strerror(call.error) for call in failed]
         require(all(self.stderr.count(reason) <= reasons.count(reason) for reason in reasons),
-                "each failure is told with its own reason", story, self.ending)
+                "each failure is reported with its own reason", story, self.ending)
         return self
 
     def require_usage(self) -> "Run":
+        """Fails the check unless the program printed a usage line on stderr and ended with exit status 2."""
         require(self.exit_status == 2 and "usage:" in self.stderr.lower(),
                 'a line "usage: …" on stderr and exit status 2', f"{self.command}", self.ending)
         return self

@@ -1,4 +1,5 @@
-"""Programs in, reports out: C sources are compiled, started in a box, recorded, and looked at through /proc.
+"""Compiles C programs, runs them in a box, records their calls, and reads their state from /proc.
 
-In: sources, and what to run. Out: how each program ended, what it printed, the calls it made, what the kernel shows.
+Input: C sources and a command line. Output: how each program ended, what it printed, which calls it made and what the
+kernel shows of it.
 """

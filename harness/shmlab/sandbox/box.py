@@ -1,8 +1,8 @@
-"""Starts programs in the box (native/box/) and hears what became of them.
+"""Starts programs in the box (native/box/) and reports how they end and what they leave behind.
 
-Two tiers. `namespaces`: the programs have processes, segments, objects, disk and network of their own; all of it
-is gone when the box is closed. `host`: where the machine refuses namespaces. Then the programs run on the
-machine's own IPC, one box at a time, and what they leave is told apart by owner and creator and removed.
+There are two tiers. In `namespaces`, a box has its own processes, segments, objects, file systems and network, and all
+of it is gone when the box is closed; see namespaces(7). `host` is for machines that refuse namespaces: the programs run
+on the machine's own IPC, one box at a time, and what they leave behind is recognised by its owner and creator and removed.
 """
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from typing import Callable, Dict, FrozenSet, List, Optional, Sequence, Set, Tup
 
 from ..labs import ROOT
 from . import kernel, native
-from .channel import BoxRefused, Channel, BoxedProcess
+from .channel import BoxedProcess, BoxRefused, Channel
 
-LOOK_SECONDS = 0.25  # between two looks whether anything can still happen
-MOST_ASLEEP = 80  # processes, that this is asked for
-TURN_SECONDS = 1.0  # of the processor: who has had them has had its turn; the labs' programs need some milliseconds
+LOOK_SECONDS = 0.25  # between two looks at whether anything can still happen
+MAX_SLEEPERS = 80  # processes; with more, looking at each of them takes too long
+TURN_SECONDS = 1.0  # processor time after which a process is not starved any more; the labs' programs need milliseconds
 
 
 @dataclass
 class Contents:
-    """Segments, objects, processes (zombies too), and the ids of semaphore sets and message queues."""
+    """What a box contains: segments, objects, processes (zombies too), and ids of semaphore sets and message queues."""
 
     segments: List[kernel.Segment] = field(default_factory=list)
     objects: List[kernel.Object] = field(default_factory=list)
@@ -40,29 +40,32 @@ class Contents:
     queues: List[int] = field(default_factory=list)
 
 
-#: Those that this process, and so the programs, may use, whatever the harness itself keeps to.
+#: The processors that this process was started with. The programs may use all of them, even if the harness pins itself to one.
 PROCESSORS: FrozenSet[int] = frozenset(os.sched_getaffinity(0))
 
-#: Further directories that the programs must not see: what others have handed in, and what became of it.
+#: Further directories that the programs must not see: the other submissions, and the results of grading.
 also_hidden: Set[str] = set()
 
 
 def hidden_directories() -> List[str]:
-    """What the programs must not see: the project, and every home and scratch directory of the machine."""
-    directories = {*also_hidden, str(ROOT), str(native.build_directory().resolve()), str(Path.home()), "/root", "/home", "/var/tmp",
-               "/mnt", "/media", "/srv"}
+    """Returns the directories that the programs must not see: the project, and the machine's home and scratch directories."""
+    directories = {*also_hidden, str(ROOT), str(native.build_directory().resolve()), str(Path.home()),
+                   "/root", "/home", "/var/tmp", "/mnt", "/media", "/srv"}
     real = {os.path.realpath(directory) for directory in directories if os.path.isdir(directory)}
-    # What lies below another hidden directory, or below /tmp or /run, is out of sight with it.
+    # A directory below another hidden one, or below /tmp or /run, is hidden with it.
     return sorted(directory for directory in real if directory != "/" and not any(
         directory.startswith(other + "/") for other in real | {"/tmp", "/run"} if other != directory))
 
 
-#: The users that programs run as where root checks them: one for each process that has a box.
+#: If the harness runs as root, the programs run as one of these users: a different one for each process that has a box.
 USERS = range(60000, 64000)
 
 
 class HostLock:
-    """One harness at a time on the machine's own IPC. A harness may open a second box, to compile for example."""
+    """Lets only one harness at a time use the machine's own IPC.
+
+    The lock is recursive, because a harness may open a second box, for example to compile.
+    """
 
     depth = 0
     fd = -1
@@ -83,13 +86,20 @@ class HostLock:
 
 
 class Box(Channel):
-    """A place to run programs in. Use as a context manager; nothing of it remains afterwards."""
+    """An isolated place to run programs in. Use it as a context manager: leaving it removes everything."""
 
     def __init__(self, tier: str, shm_mb: int = 64, memory_mb: int = 768) -> None:
+        """Sets up a box.
+
+        @param tier       "namespaces" or "host"
+        @param shm_mb     size of /dev/shm in MiB
+        @param memory_mb  limit of the memory of all its programs together, in MiB
+        @throws BoxRefused  if the machine does not support it
+        """
         self.tier = tier
         super().__init__()
-        self.stuck = False  # whether the last wait ended because nobody was left who could wake anybody
-        self._resettable = True  # but for what empty() takes away
+        self.stuck = False  # whether the last wait ended because every process slept and none could wake another
+        self._resettable = True  # False after a change that clean() cannot undo
         self._scratch: Optional[str] = None
         self._locked = False
         command = [str(native.box_program()), "--tier", tier, "--shm-mb", str(shm_mb), "--memory-mb",
@@ -113,15 +123,15 @@ class Box(Channel):
         self.work, self.run, self.uid = first[2], first[3], int(first[4])
         self.work_fd, self.run_fd, self.shm_fd, self._proc_fd = directories
         self._stops = os.stat("stops", dir_fd=self.run_fd, follow_symlinks=False)
-        #: For the host tier: names of objects that the run has used, told by the spy. Set by program.py.
+        #: For the host tier: names of the objects, and pids of the processes, that the spy has recorded. Set by environment.py.
         self.claimed: Callable[[], Set[str]] = set
         self.claimed_pids: Callable[[], Set[int]] = set
-        #: Whether so many more seconds are to be spent on waiting for programs that do not come to their turn.
+        #: Whether expect() may wait for that many more seconds if other processes keep the processors busy.
         self.may_extend: Callable[[float], bool] = lambda seconds: True
-        #: What was on the machine before. In a namespace of its own: nothing.
-        self._before = Contents() if tier == "namespaces" else self._everything()
+        #: What was on the machine before: in namespaces, nothing.
+        self._before = Contents() if tier == "namespaces" else self._read_contents()
 
-    # ---- the host tier's own arrangements
+    # ---- setting up and closing
 
     def _prepare_host(self) -> List[str]:
         HostLock.take()
@@ -143,7 +153,7 @@ class Box(Channel):
         self.close()
 
     def close(self) -> None:
-        """Ends everything in the box and removes what it made."""
+        """Ends every process in the box and removes everything they made."""
         if getattr(self, "shm_fd", -1) >= 0:
             if self.tier == "host":
                 try:
@@ -156,7 +166,7 @@ class Box(Channel):
                 os.close(fd)
             self.shm_fd = -1
         self._socket.close()
-        # Popen.wait() with a time limit looks again and again, ever more rarely; a pidfd tells at once.
+        # Popen.wait() with a time limit polls at growing intervals; a pidfd is readable as soon as the process has ended.
         ended = os.pidfd_open(self._keeper.pid)
         if not select.select([ended], [], [], 10)[0]:
             self._keeper.kill()
@@ -169,31 +179,37 @@ class Box(Channel):
             self._locked = False
             HostLock.drop()
 
-    # ---- looking
+    # ---- reading the state of the box
 
     def open(self, path: str, mode: str = "r") -> int:
-        """A descriptor of a file or directory as the programs' world has it. Raises OSError like open(2)."""
+        """Opens a file or directory of the box, by its path there, and returns the descriptor. Raises OSError like open(2).
+
+        @param mode  "r" to read, "w" to read and write
+        """
         if re.match(r"/proc/\d", path):
-            # What it tells of a process does not depend on who asks, as it does for /proc/sysvipc and /proc/sys.
+            # These files are the same for every reader. /proc/sysvipc and /proc/sys depend on the reader's namespaces.
             return os.open(path[6:], (os.O_RDWR if mode == "w" else os.O_RDONLY) | os.O_CLOEXEC | os.O_NONBLOCK,
                            dir_fd=self._proc_fd)
         return self._ask("open", path, mode)[1][0]
 
     def read(self, path: str) -> bytes:
-        """The content of a file of that world, of /proc above all."""
+        """Returns the content of a file of the box, usually one in /proc."""
         with os.fdopen(self.open(path), "rb", buffering=0) as file:
             return file.readall()
 
     def list(self, path: str) -> List[str]:
-        """The names in a directory of that world."""
+        """Returns the names in a directory of the box."""
         fd = self.open(path)
         try:
             return os.listdir(fd)
         finally:
             os.close(fd)
 
-    def _everything(self) -> Contents:
-        """All that pid 1 sees, on the host that is the machine's. One question, as every run of a program asks it."""
+    def _read_contents(self) -> Contents:
+        """Returns everything that pid 1 of the box sees; in the host tier, that is what the whole machine has.
+
+        It is one request for all, because every run of a program makes it.
+        """
         _, (fd,) = self._ask("report", "")
         tables: Dict[bytes, List[bytes]] = {}
         with os.fdopen(fd, "rb") as file:
@@ -203,13 +219,13 @@ class Box(Channel):
         rows = [os.fsdecode(line).rstrip("\n").split(" ", 4) for line in tables.get(b"process", [])]
         ids = {kind: [number for number, uid in kernel.parse_ids(b"".join(tables.get(kind, [])))
                       if self.tier == "namespaces" or uid == self.uid] for kind in (b"semaphores", b"queue")}
-        return Contents(kernel.parse_segments(b"".join(tables.get(b"segment", []))), kernel.list_objects(self.shm_fd),
-                        [kernel.Process(int(pid), int(parent), state, float(cpu), name) for pid, parent, state, cpu, name in rows],
+        processes = [kernel.Process(int(pid), int(parent), state, float(cpu), name) for pid, parent, state, cpu, name in rows]
+        return Contents(kernel.parse_segments(b"".join(tables.get(b"segment", []))), kernel.list_objects(self.shm_fd), processes,
                         ids[b"semaphores"], ids[b"queue"])
 
     def contents(self) -> Contents:
-        """What there is in the box; in the host tier, what came since it was opened and is its own."""
-        now = self._everything()
+        """Returns what is in the box. In the host tier: what its programs have made since it was opened."""
+        now = self._read_contents()
         if self.tier == "namespaces":
             return now
         before, names, root = self._before, self.claimed(), os.getuid() == 0
@@ -230,17 +246,23 @@ class Box(Channel):
         return self.contents().objects if self.tier == "host" else kernel.list_objects(self.shm_fd)
 
     def processes(self) -> List[kernel.Process]:
-        """Every process in the box but pid 1, zombies too."""
-        return self._everything().processes
+        """Returns every process in the box except pid 1, zombies too."""
+        return self._read_contents().processes
 
-    # ---- acting
+    # ---- starting programs
 
     def start(self, argv: Sequence[str], environment: Optional[Dict[str, str]] = None, stdin: Optional[int] = None,
               stdout: Optional[str] = None, image: Optional[Path] = None, **options: object) -> BoxedProcess:
-        """Starts a program. Options are those of `struct limits` in native/box/box.h.
+        """Starts a program in the box.
 
-        Without `stdin` the program reads an empty input; `stdin=-1` makes a pipe whose end is `BoxedProcess.stdin`.
-        `image` is an executable of ours that no program in the box shall put another in the place of, read or run.
+        @param environment  variables besides PATH, LANG, HOME and TMPDIR
+        @param stdin    a descriptor to read from; None: an empty input; -1: a pipe that is written to through
+                        `BoxedProcess.stdin`
+        @param stdout   a file to write to, instead of the pipe that fills `BoxedProcess.output`
+        @param image    an executable of the harness, run from its descriptor: it has no name in the box, so the programs
+                        there can neither replace nor read nor run it
+        @param options  members of `struct limits` in native/box/box.h
+        @throws OSError if it cannot be started
         """
         program = BoxedProcess(0, list(argv))
         theirs: List[int] = []
@@ -278,10 +300,10 @@ class Box(Channel):
     # ---- waiting
 
     def feed(self, program: BoxedProcess, content: bytes, timeout: float) -> bool:
-        """Writes to a program's input. Gives False when it has not taken all of it in time.
+        """Writes to a program's input. Returns False if it has not read all of it within `timeout` seconds.
 
-        One that has ended takes nothing, and its exit status says why. But a child of it may live on, and hold
-        the input open without reading.
+        If the program has ended, True: its exit status says more. But a child of it may still run and hold the input
+        open without reading; that is False.
         """
         rest = memoryview(content)
         os.set_blocking(program.stdin, False)
@@ -300,18 +322,19 @@ class Box(Channel):
         return self.expect(taken, timeout, to_write=[program.stdin])
 
     def expect(self, until: Callable[[], bool], timeout: float, tick: float = 60.0, to_write: Sequence[int] = ()) -> bool:
-        """Waits for what the programs should do within so many seconds, in which they come to their turn.
+        """Waits until a condition holds. Returns False if it does not within `timeout` seconds, see pump().
 
-        Others may have all the processors meanwhile, a hundred processes of somebody's fork bomb for example. A program
-        that is ready to run and has hardly run gets more time, unless it is its own kind that has them. What it has done
-        in the last moment counts. Where all sleep and nobody is left to wake them, the wait is over at once.
+        A program must not fail because other processes keep the processors busy (a fork bomb in another box, for
+        example). So while a process is ready to run and has used less than TURN_SECONDS, the wait is extended; but not if
+        the box's own processes used the processors for half of the time. If all processes sleep and none is left that
+        could wake another, the wait ends at once and `stuck` is True.
         """
         self.stuck, asleep, used = False, None, None
         end = time.monotonic() + timeout
         while not self.pump(until, min(end - time.monotonic(), LOOK_SECONDS), tick, to_write):
             if timeout <= 0:
                 return False
-            processes = self.processes()  # before it answers, pid 1 tells what has happened
+            processes = self.processes()  # pid 1 sends its pending events before the answer
             before, asleep = asleep, self._asleep(processes)
             if asleep and asleep == before:
                 self.stuck = not until()
@@ -327,13 +350,12 @@ class Box(Channel):
         return True
 
     def _asleep(self, processes: List[kernel.Process]) -> Optional[Dict[int, Tuple[int, int]]]:
-        """What each thread sleeps in and how often it has gone to sleep, if all in the box do until another wakes them.
+        """Returns each thread's system call and number of sleeps, if every thread sleeps until another wakes it; else None.
 
-        If that is so twice, and the same, nobody was awake in between, and nobody is left to wake anybody: no process,
-        and no timer either.
+        If two such answers are equal, no thread ran in between: no process and no timer is left that could wake one.
         """
         found: Dict[int, Tuple[int, int]] = {}
-        if len(processes) > MOST_ASLEEP:
+        if len(processes) > MAX_SLEEPERS:
             return None
         try:
             for process in processes:
@@ -354,23 +376,23 @@ class Box(Channel):
         return found
 
     def wait(self, program: BoxedProcess, timeout: float) -> bool:
-        """Waits until a program has ended, and takes in the rest of what it wrote. False: it still runs."""
+        """Waits until a program has ended, and reads the rest of its output. Returns False if it still runs."""
         if not self.expect(lambda: program.status is not None, timeout):
             return False
-        # Somebody else may hold the pipe open: take what is there and do not wait for its end.
+        # A child may hold the pipe open: read what is there and do not wait for the end of file.
         for fd in list(program.pipes):
             self._drain(fd, program)
         return True
 
     def set_sysctl(self, name: str, value: int) -> None:
-        """Sets a limit of the box's own IPC, such as "kernel/shmmni". Only in the namespaces tier."""
+        """Sets a limit of the box's own IPC, such as "kernel/shmmni"; see proc(5). Only in the namespaces tier."""
         self._resettable = False
         self._ask("sysctl", name, value)
 
     def put(self, name: str, content: bytes, mode: int = 0o644) -> str:
-        """Makes a file in the work directory. Gives its path as the programs see it.
+        """Writes a file in the work directory. Returns its path as the programs see it.
 
-        A program may have put a link there, or a named pipe, which has no end: then it is an OSError.
+        Raises OSError if a program has put something else in its place, such as a link or a named pipe.
         """
         fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600,
                      dir_fd=self.work_fd)
@@ -382,17 +404,17 @@ class Box(Channel):
         return f"{self.work}/{name}"
 
     def get(self, name: str, limit: int) -> bytes:
-        """The content of a regular file in the work directory, not through a link, at most `limit` bytes."""
+        """Returns at most `limit` bytes of a file in the work directory. Links are not followed."""
         fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self.work_fd)
         with os.fdopen(fd, "rb") as file:
             return file.read(limit)
 
     def stop(self) -> None:
-        """Ends every program, and all that they have started."""
+        """Ends every program and every process that they started."""
         self._ask("sweep", "")
 
     def clean(self) -> None:
-        """Ends every program, and removes every segment, object, semaphore set and queue of the box."""
+        """Ends every program, and removes every segment, object, semaphore set and message queue of the box."""
         found = self.contents()
         self.stop()
         for program in list(self.programs.values()):
@@ -413,7 +435,7 @@ class Box(Channel):
         self.orphans.clear()
 
     def reset(self) -> bool:
-        """Makes the box as good as new, which costs a fraction of a new one. False: it takes a new one."""
+        """Empties the box, which takes a fraction of the time of a new one. Returns False if a new one is needed."""
         if self.tier == "host" or not self._resettable:
             return False
         try:
@@ -422,9 +444,9 @@ class Box(Channel):
                 for name in os.listdir(directory):
                     if directory == self.work_fd or name != "stops":
                         os.unlink(name, dir_fd=directory)
-            # Who announces a hold finds pid 1's own socket there, and not one of an earlier program's.
+            # A process that stops reports it to pid 1 through this socket: it must not be one that a program has put there.
             if not os.path.samestat(os.stat("stops", dir_fd=self.run_fd, follow_symlinks=False), self._stops):
                 return False
             return self.list("/tmp") == [os.path.basename(self.work)] and self.contents() == Contents()
-        except (BoxRefused, OSError):  # a directory, for example
+        except (BoxRefused, OSError):  # a directory in the work directory cannot be unlinked, for example
             return False

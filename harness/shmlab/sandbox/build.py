@@ -1,4 +1,4 @@
-"""Compiles a student's programs, in the box, and keeps the results by content in build/programs/."""
+"""Compiles a student's programs in a box and caches the results in build/programs/, by a hash of the sources and options."""
 from __future__ import annotations
 
 import json
@@ -14,26 +14,28 @@ from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
 from . import native
-from .box import Box, BoxedProcess
+from .box import Box
 from .calls import WRAPPED
+from .channel import BoxedProcess
 from ..labs import PEERS, Lab, UserError, submitted_directory
 
 FLAGS = ["-std=c17", "-O2", "-g", "-pthread", "-Wall", "-Wextra"]
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
 SOURCE_LIMIT = 1 << 20  # bytes in one source file
-COMPILE_SECONDS = 20  # the largest program with sanitizers takes one
-MOST_TURNS = 4  # so many times as long where others have the processors
+COMPILE_SECONDS = 20  # the largest program with sanitizers takes one second
+MAX_WAITS = 4  # of COMPILE_SECONDS each, if other processes keep the processors busy
 
-_gave_up: Dict[Path, str] = {}  # what took too long in this run; kept no longer, as the machine may have been busy
+#: What took too long to compile, with the message. Not kept in a file: the machine may have been busy.
+_timed_out: Dict[Path, str] = {}
 
 
 class BuildProblem(Exception):
-    """A program that cannot be built; the text is for the student."""
+    """A program cannot be built; the text is the message for the student."""
 
 
 @dataclass(frozen=True)
 class Built:
-    """A program ready to run: the file, and what the compiler said about it."""
+    """A compiled program: its name, the executable, and the compiler's warnings."""
 
     program: str
     path: Path
@@ -41,7 +43,10 @@ class Built:
 
 
 def read_source(path: Path) -> bytes:
-    """The text of one source file, taken without following a link. Raises BuildProblem for anything odd."""
+    """Returns the content of one source file.
+
+    Raises BuildProblem if it is missing, not a regular file (links are not followed), too large or binary.
+    """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -66,7 +71,10 @@ def read_source(path: Path) -> bytes:
 
 
 def read_sources(lab: Lab, submission: Path) -> Dict[str, bytes]:
-    """All C sources and headers of one lab in a submission, by name."""
+    """Returns the content of each C source and header of one lab in a submission, by name.
+
+    Raises BuildProblem if one that the lab needs cannot be read, or if there are too many.
+    """
     directory = submitted_directory(submission, lab)
     if directory is None:
         raise BuildProblem(f"{submission} has no directory {lab.name}")
@@ -80,20 +88,25 @@ def read_sources(lab: Lab, submission: Path) -> Dict[str, bytes]:
             sources[name] = read_source(directory / name)
         except BuildProblem:
             if name[:-2] in lab.programs or name.endswith(".h"):
-                raise  # other stray files do no harm
+                raise  # the lab needs no other .c file, so one that cannot be read does not matter
     return sources
 
 
 def compile_command(program: str, cc: str, san: bool) -> List[str]:
-    """How a program is built by hand: what the harness does, less the spy."""
+    """Returns the command that builds a program as the harness does, but without the spy."""
     return [*shlex.split(cc), *FLAGS, *(SANITIZE if san else []), f"{program}.c", "-o", program, "-lrt"]
 
 
 @lru_cache(maxsize=None)
 def build(lab: Lab, program: str, submission: Path, tier: str, cc: str = "cc", san: bool = False) -> Built:
-    """Compiles the programs of one lab, or takes them from an earlier build of the same content; gives one of them.
+    """Compiles the programs of one lab, unless the same sources were compiled before, and returns one of them.
 
-    A source that changes while the harness runs is not looked at again.
+    A source that changes while the harness runs is not compiled again.
+
+    @param program  the name of the program to return
+    @param cc       the compiler's command
+    @param san      whether to build with the address and undefined behaviour sanitizers
+    @throws BuildProblem  if the program does not compile
     """
     if san and "musl" in cc:
         raise UserError("musl has no sanitizers: use SAN=1 with gcc or clang")
@@ -105,24 +118,24 @@ def build(lab: Lab, program: str, submission: Path, tier: str, cc: str = "cc", s
     missing: Dict[str, List[str]] = {}
     for name in lab.programs:
         command = compile_command(name, cc, san)
-        # The spy first: what is linked first is initialised first.
+        # The spy comes first, because constructors run in the order of linking: it must be ready before the program's own.
         command[command.index(f"{name}.c"):command.index(f"{name}.c")] = [".spy.o", wraps]
         key = native.fingerprint(native.find_compiler(cc).encode(), " ".join(command).encode(), spy, *parts)
         targets[name] = native.build_directory() / "programs" / key
-        if targets[name] not in _gave_up and not (targets[name] / f"{name}.json").exists():
+        if targets[name] not in _timed_out and not (targets[name] / f"{name}.json").exists():
             missing[name] = command
     if program in missing:
         _compile(missing, {**sources, ".spy.o": spy}, tier, targets)
-    if targets[program] in _gave_up:
-        raise BuildProblem(_gave_up[targets[program]])
-    said = json.loads((targets[program] / f"{program}.json").read_text(encoding="utf-8"))
-    if said["error"] is not None:
-        raise BuildProblem(said["error"])
-    return Built(program, targets[program] / program, said["warnings"])
+    if targets[program] in _timed_out:
+        raise BuildProblem(_timed_out[targets[program]])
+    result = json.loads((targets[program] / f"{program}.json").read_text(encoding="utf-8"))
+    if result["error"] is not None:
+        raise BuildProblem(result["error"])
+    return Built(program, targets[program] / program, result["warnings"])
 
 
 def ready_made(lab: Lab, program: str, cc: str) -> Built:
-    """A finished program as the students' edition has it: for each machine and C library, linked statically."""
+    """Returns a finished program of the students' edition, which has one for each machine and C library, linked statically."""
     path = PEERS / platform.machine() / ("musl" if "musl" in cc else "glibc") / lab.name / program
     if not path.exists():
         raise UserError(f"there is no finished {program} for this machine ({platform.machine()}, {path.parts[-3]}) in "
@@ -131,25 +144,26 @@ def ready_made(lab: Lab, program: str, cc: str) -> Built:
 
 
 def _compile(commands: Dict[str, List[str]], files: Dict[str, bytes], tier: str, targets: Dict[str, Path]) -> None:
-    """Compiles programs side by side, each in a box of its own, and writes down what came of it."""
+    """Compiles programs in parallel, each in its own box, and stores the results."""
     with ExitStack() as boxes:
         runs: List[Tuple[str, Box, BoxedProcess]] = []
         for program, command in commands.items():
             box = boxes.enter_context(Box(tier))
             for name, content in files.items():
                 box.put(name, content)
-            # No limit of processor time comes before: it would end a part of the compiler, which says so in its own words.
-            most = MOST_TURNS * COMPILE_SECONDS
-            run = box.start(command, address_mb=0, wall_ms=most * 1000, cpu_s=most)
+            # The limit of processor time is no shorter: it would kill only a part of the compiler, which then reports a
+            # confusing error.
+            limit = MAX_WAITS * COMPILE_SECONDS
+            run = box.start(command, address_mb=0, wall_ms=limit * 1000, cpu_s=limit)
             runs.append((program, box, run))
         for program, box, run in runs:
             _wait(box, run)
-            _keep(program, box, run, targets[program])
+            _store_result(program, box, run, targets[program])
 
 
 def _wait(box: Box, run: BoxedProcess) -> None:
-    """Waits for a compiler; longer for one that is at work and has not had the processors for half of the time."""
-    for _ in range(MOST_TURNS):
+    """Waits for a compiler: again if it is ready to run but had a processor for less than half of the time."""
+    for _ in range(MAX_WAITS):
         if box.wait(run, COMPILE_SECONDS):
             return
         processes = box.processes()
@@ -157,18 +171,18 @@ def _wait(box: Box, run: BoxedProcess) -> None:
             return
 
 
-def _keep(program: str, box: Box, run: BoxedProcess, target: Path) -> None:
-    """Takes what a compiler has made out of its box."""
+def _store_result(program: str, box: Box, run: BoxedProcess, target: Path) -> None:
+    """Copies the executable out of the box, and stores it with the compiler's messages."""
     binary: Optional[bytes] = None
     error: Optional[str] = None
-    said = run.output[2].decode("utf-8", "replace").replace(box.work + "/", "")
+    messages = run.output[2].decode("utf-8", "replace").replace(box.work + "/", "")
     if run.timed_out or run.over_memory or run.status is None or run.status & 0x7F:
         error = f"the compiler did not finish {program}.c within {COMPILE_SECONDS} s or within its memory"
         if run.timed_out or run.status is None:
-            _gave_up[target] = error
+            _timed_out[target] = error
             return
     elif run.status != 0:
-        error = f"{program}.c does not compile:\n{said[:8000].rstrip()}"
+        error = f"{program}.c does not compile:\n{messages[:8000].rstrip()}"
     else:
         try:
             binary = box.get(program, 64 << 20)
@@ -177,12 +191,12 @@ def _keep(program: str, box: Box, run: BoxedProcess, target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     if binary is not None:
         _write(target / program, binary, 0o755)
-    note = {"error": error, "warnings": said[:8000].rstrip() if error is None else ""}
-    _write(target / f"{program}.json", json.dumps(note).encode(), 0o644)
+    result = {"error": error, "warnings": messages[:8000].rstrip() if error is None else ""}
+    _write(target / f"{program}.json", json.dumps(result).encode(), 0o644)
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:
-    """Writes a file whole or not at all."""
+    """Writes a file atomically: another process sees all of it or nothing."""
     handle, scratch = tempfile.mkstemp(dir=path.parent)
     with os.fdopen(handle, "wb") as file:
         file.write(content)

@@ -1,4 +1,4 @@
-"""Reads the ring in which the spy (native/spy/) has recorded a run's calls, and prints them for people."""
+"""Reads the ring buffer in which the spy (native/spy/) records the calls of a run, and formats them like strace(1)."""
 from __future__ import annotations
 
 import errno
@@ -11,7 +11,7 @@ from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 from ..labs import ROOT
 from .kernel import show
 
-CAPACITY = 8192
+CAPACITY = 8192  # records
 
 # The same layout as struct ring and struct record in spy.h.
 _HEAD = struct.Struct("<QQQ104x")
@@ -44,7 +44,7 @@ _FCNTL = {1: "F_GETFD", 2: "F_SETFD", 3: "F_GETFL", 4: "F_SETFL", 5: "F_GETLK", 
 _COMMANDS = {0: "IPC_RMID", 1: "IPC_SET", 2: "IPC_STAT"}
 
 
-def _flags(kind: str, value: int) -> str:
+def _format_flags(kind: str, value: int) -> str:
     words = [_BASE[kind][value & 3]] if kind in _BASE else []
     rest = value & ~3 if kind in _BASE else value
     for bit, name in _FLAGS[kind]:
@@ -56,9 +56,9 @@ def _flags(kind: str, value: int) -> str:
     return "|".join(words)
 
 
-def _number(kind: str, value: int) -> str:
+def _format_number(kind: str, value: int) -> str:
     if kind in _FLAGS:
-        return _flags(kind, value)
+        return _format_flags(kind, value)
     if kind == "shmcmd":
         return _COMMANDS.get(value, str(value))
     if kind == "fcntlcmd":
@@ -76,7 +76,12 @@ def _number(kind: str, value: int) -> str:
 
 @dataclass(frozen=True)
 class Call:
-    """One recorded call. `error` is an errno value, 0 for success; `place` is "file.c:31" once it is known."""
+    """One recorded call.
+
+    `error` is an errno value, 0 for success. `injected` means that the check changed the call's outcome, `failed` that the
+    call failed. `where` is the return address, relative to the executable's base address; `place` is its source line, such
+    as "file.c:31", once it is known.
+    """
 
     sequence: int
     time_ns: int
@@ -100,7 +105,7 @@ class Call:
             elif self.name == "mmap" and kind == "ptr":
                 words.append("…")
             elif numbers:
-                words.append(_number(kind, numbers.pop(0)))
+                words.append(_format_number(kind, numbers.pop(0)))
         if self.name in ("shm_open", "open") and not self.arguments[0] & 0o100:
             words.pop()
         outcome = ""
@@ -117,9 +122,9 @@ class Call:
 
 
 class Ring:
-    """The ring of one run: a file that the box's programs map.
+    """The ring buffer of one run: a file that the box's programs map.
 
-    We read it and do not map it: a program that cuts the file short must not kill us with SIGBUS.
+    The harness reads the file and does not map it: if a program truncated it, an access would kill the harness with SIGBUS.
     """
 
     def __init__(self, directory: int, name: str = "ring", capacity: int = CAPACITY) -> None:
@@ -128,8 +133,8 @@ class Ring:
         os.fchmod(self._fd, 0o666)
         os.ftruncate(self._fd, _HEAD.size + capacity * _RECORD.size)
         os.pwrite(self._fd, _HEAD.pack(capacity, 0, 0), 0)
-        self._known: List[Call] = []
-        self._next = 0  # the first record that was not yet whole when we last looked
+        self._complete: List[Call] = []
+        self._next = 0  # the first record that was not complete at the last read()
 
     def close(self) -> None:
         os.close(self._fd)
@@ -140,32 +145,34 @@ class Ring:
 
     @property
     def injected(self) -> int:
-        """How many calls were made to fail, those too whose records are lost."""
+        """How many calls the spy has made fail, including those whose records are lost."""
         return self._head()[2]
 
     def read(self) -> Tuple[List[Call], int]:
-        """The records that are there, oldest first, and how many older ones were lost.
+        """Returns the records, oldest first, and how many older ones were overwritten.
 
-        The ring is a stranger's to write: whatever does not make sense is passed over.
+        The programs can write to the ring, so records that make no sense are skipped.
         """
         total = self._head()[1]
         oldest = max(0, total - self.capacity)
-        self._known = [call for call in self._known if oldest < call.sequence <= total]
-        # A whole record stays as it is until the ring has come round: each is read once, a hole again and again.
-        found, whole = [], True
+        self._complete = [call for call in self._complete if oldest < call.sequence <= total]
+        # A complete record does not change until the ring wraps around, so it is read only once. From the first incomplete
+        # record on, everything is read again by the next call.
+        after_gap: List[Call] = []
+        complete = True
         for number in range(max(oldest, self._next), total):
             slot = os.pread(self._fd, _RECORD.size, _HEAD.size + number % self.capacity * _RECORD.size)
             call = _parse(slot, number + 1)
-            whole = whole and call is not None
-            if whole:
+            complete = complete and call is not None
+            if complete:
                 self._next = number + 1
             if call:
-                (self._known if whole else found).append(call)
-        return self._known + found, oldest
+                (self._complete if complete else after_gap).append(call)
+        return self._complete + after_gap, oldest
 
 
 def _parse(slot: bytes, sequence: int) -> Optional[Call]:
-    """The call in a slot; None while it is not written, or when it makes no sense."""
+    """Returns the call in a slot; None if it is not written yet or makes no sense."""
     raw = _RECORD.unpack(slot) if len(slot) == _RECORD.size else (0,)
     if raw[0] != sequence or not 0 <= raw[3] < len(DEFINITIONS):
         return None
@@ -175,5 +182,5 @@ def _parse(slot: bytes, sequence: int) -> Optional[Call]:
 
 
 def with_places(calls: Iterable[Call], places: Dict[int, str]) -> List[Call]:
-    """The calls with the source line of each return address that is known."""
+    """Returns the calls with `place` set to the source line of their return address, where it is known."""
     return [replace(call, place=places.get(call.where, "")) for call in calls]

@@ -1,6 +1,6 @@
-"""The way to pid 1 of a box: commands and their answers, events, and the pipes of the programs it started.
+"""Communicates with pid 1 of a box: commands, answers and events, and the pipes of the programs that it started.
 
-Messages are SOCK_SEQPACKET packets, see native/box/messages.c.
+Messages are SOCK_SEQPACKET packets; their format is in native/box/messages.c.
 """
 from __future__ import annotations
 
@@ -13,16 +13,20 @@ import time
 from dataclasses import dataclass, field
 from typing import Callable, Dict, List, Optional, Sequence, Set, Tuple
 
-OUTPUT_LIMIT = 4 << 20  # bytes that a program may write to stdout or stderr, each
+OUTPUT_LIMIT = 4 << 20  # bytes that a program may write to stdout, and as many to stderr
 
 
 class BoxRefused(Exception):
-    """The box could not be set up; the text says at which step and why."""
+    """The box could not be set up or stopped working; the text says at which step and why."""
 
 
 @dataclass
 class BoxedProcess:
-    """A program that the box has started. Times are in seconds, `status` is a wait status (None: still there)."""
+    """A program that the box has started.
+
+    `output` has what it wrote to descriptors 1 and 2. `status` is its wait status, None while it runs. `cpu` and `wall` are
+    in seconds. `flooded` means that it wrote more than OUTPUT_LIMIT and was killed.
+    """
 
     pid: int
     argv: List[str]
@@ -35,11 +39,15 @@ class BoxedProcess:
     over_memory: bool = False
     flooded: bool = False
     stdin: int = -1
-    pipes: Dict[int, int] = field(default_factory=dict)  # our end of the pipe -> 1 or 2
+    pipes: Dict[int, int] = field(default_factory=dict)  # our end of the pipe -> the program's descriptor, 1 or 2
 
 
 class Channel:
-    """One end of the socket to pid 1, and what has come over it. `events` are the stops that were reported."""
+    """The harness's end of the socket to pid 1, and the state that its messages report.
+
+    `programs` are those that were started, by pid; `events` the reports of stopped processes; `orphans` the pids of ended
+    processes that pid 1 waited for because their parent had ended before them.
+    """
 
     def __init__(self) -> None:
         self.programs: Dict[int, BoxedProcess] = {}
@@ -52,7 +60,7 @@ class Channel:
     # ---- messages
 
     def _receive(self, timeout: float) -> Tuple[Tuple[str, ...], List[int]]:
-        """One message of pid 1 and its descriptors. A box that is gone is an error."""
+        """Returns the next message of pid 1 and its descriptors. Raises BoxRefused if none comes within `timeout` seconds."""
         self._socket.settimeout(timeout)
         try:
             raw, ancillary, _, _ = self._socket.recvmsg(4096, socket.CMSG_SPACE(16), socket.MSG_CMSG_CLOEXEC)
@@ -79,7 +87,10 @@ class Channel:
             self.events.append(words)
 
     def _ask(self, *fields: object, fds: Sequence[int] = ()) -> Tuple[Tuple[str, ...], List[int]]:
-        """Sends a command and gives pid 1's answer and descriptors; events that come in between are kept."""
+        """Sends a command and returns the answer of pid 1 and its descriptors. Handles the events that come before it.
+
+        Raises OSError if the command failed, BoxRefused if there is no answer.
+        """
         raw = b"".join(os.fsencode(str(part)) + b"\0" for part in fields)
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         try:
@@ -96,7 +107,7 @@ class Channel:
             self._handle(words)
 
     def kill(self, pid: int, number: int) -> None:
-        """Sends a signal to a process of the box; one that is gone is no error."""
+        """Sends a signal to a process of the box. Does nothing if the process has ended."""
         try:
             self._ask("kill", pid, int(number))
         except ProcessLookupError:
@@ -118,7 +129,7 @@ class Channel:
         self.programs.pop(program.pid, None)
 
     def _drain(self, fd: int, program: BoxedProcess) -> None:
-        """Takes what there is on a pipe, up to the limit: whoever still writes then, child or not, writes to nobody."""
+        """Reads what a pipe contains now, and closes it at its end, or if the program has written more than OUTPUT_LIMIT."""
         number = program.pipes[fd]
         output = program.output[number]
         try:
@@ -138,10 +149,10 @@ class Channel:
                 self.kill(program.pid, signal.SIGKILL)
 
     def pump(self, until: Callable[[], bool], timeout: float, tick: float = 60.0, to_write: Sequence[int] = ()) -> bool:
-        """Takes in events and output until a condition holds. Gives False when the time is over first.
+        """Handles events and output until a condition holds. Returns False if it does not within `timeout` seconds.
 
-        @param until    asked again after each event, and at the latest after `tick` seconds
-        @param to_write descriptors that are to be written to: that they take something is an event, too
+        @param until     the condition, tested after each event and at least every `tick` seconds
+        @param to_write  descriptors to write to; that one becomes writable is also an event
         """
         end = time.monotonic() + timeout
         while not until():
@@ -150,7 +161,7 @@ class Channel:
                 return False
             owner = {fd: program for program in self.programs.values() for fd in program.pipes}
             ready, _, _ = select.select([self._socket.fileno(), *owner], to_write, [], min(left, tick))
-            # The message first: to drain may mean to kill, and the answer to that takes in messages, too.
+            # The message comes first: _drain() may send a kill command, and waiting for the answer would consume the message.
             if self._socket.fileno() in ready:
                 self._handle(self._receive(1.0)[0])
             for fd in ready:

@@ -1,6 +1,6 @@
-"""Reads what the kernel says about shared memory: the only place that knows these formats.
+"""Parses what the kernel reports about shared memory and processes; no other module knows these formats.
 
-Sources: proc(5), proc_sysvipc(5), shm_overview(7). Everything is parsed from bytes, as names may hold any byte.
+Sources: proc(5), proc_sysvipc(5), shm_overview(7). Everything is parsed from bytes, because names may contain any byte.
 """
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import List, Optional, Tuple
 
 
 def show(raw: bytes, limit: int = 60) -> str:
-    """Bytes as a person can read them on one line: escapes for what does not print, cut with "…"."""
+    """Returns bytes as a quoted string on one line, with escapes for what is not printable, cut after `limit` bytes."""
     text = repr(raw[:limit])[2:-1].replace('\\\'', "'")
     return f'"{text}"' + ("…" if len(raw) > limit else "")
 
@@ -22,7 +22,7 @@ def show(raw: bytes, limit: int = 60) -> str:
 
 @dataclass(frozen=True)
 class Mapping:
-    """One line of /proc/PID/maps. `start` and `end` are addresses, `flags` are like "rw-s"."""
+    """One line of /proc/PID/maps, see proc_pid_maps(5). `start` and `end` are addresses, `flags` are like "rw-s"."""
 
     start: int
     end: int
@@ -35,7 +35,7 @@ class Mapping:
 
     @property
     def size(self) -> int:
-        """Bytes, always whole pages."""
+        """Its size in bytes, a multiple of the page size."""
         return self.end - self.start
 
     @property
@@ -44,18 +44,18 @@ class Mapping:
 
     @property
     def anonymous(self) -> bool:
-        """A shared anonymous mapping: nothing else is called this."""
+        """Whether it is a shared anonymous mapping, which the kernel implements as an unlinked file of this name."""
         return self.shared and self.name == "/dev/zero (deleted)"
 
     @property
     def key(self) -> Optional[int]:
-        """The key of the System V segment that is mapped here; None when it is none."""
+        """The key of the System V segment that is attached here; None if it is not a segment."""
         match = re.fullmatch(r"/SYSV([0-9a-f]{8}) \(deleted\)", self.name)
         return int(match.group(1), 16) if match else None
 
     @property
     def object(self) -> Optional[str]:
-        """The name ("/name") of the POSIX object that is mapped here, unlinked or not; None when it is none."""
+        """The name ("/name") of the POSIX object that is mapped here, unlinked or not; None if it is not an object."""
         if not self.name.startswith("/dev/shm/"):
             return None
         name = self.name[len("/dev/shm"):]
@@ -63,7 +63,7 @@ class Mapping:
 
     @property
     def memfd(self) -> Optional[str]:
-        """The name of the memfd that is mapped here; None when it is none."""
+        """The name of the memfd that is mapped here; None if it is not a memfd."""
         match = re.fullmatch(r"/memfd:(.*) \(deleted\)", self.name, re.S)
         return match.group(1) if match else None
 
@@ -72,7 +72,7 @@ _MAPS_LINE = re.compile(rb"([0-9a-f]+)-([0-9a-f]+) ([r-][w-][x-][ps]) ([0-9a-f]+
 
 
 def parse_maps(raw: bytes) -> List[Mapping]:
-    """The lines of a maps file. The kernel writes a newline in a name as \\012; other bytes stand as they are."""
+    """Parses /proc/PID/maps. The kernel writes a newline in a name as \\012, and other bytes unchanged."""
     found = []
     for line in raw.split(b"\n"):
         match = _MAPS_LINE.fullmatch(line)
@@ -90,9 +90,10 @@ def parse_maps(raw: bytes) -> List[Mapping]:
 
 @dataclass(frozen=True)
 class Segment:
-    """One line of /proc/sysvipc/shm. `key` is unsigned, `mode` holds the permission bits alone, `size` is bytes.
+    """One line of /proc/sysvipc/shm, see shmctl(2) for the members of `struct shmid_ds`.
 
-    `atime` is when it was last attached, 0: never; `ctime` when it was made or changed; both in seconds.
+    `key` is unsigned, `mode` has only the permission bits, and `size` is in bytes. `atime` is the time of the last attach
+    (0: never), `ctime` of the creation or the last change by IPC_SET; both in seconds since the Epoch.
     """
 
     key: int
@@ -118,7 +119,7 @@ SHM_DEST = 0o1000
 
 
 def parse_segments(raw: bytes) -> List[Segment]:
-    """The lines of /proc/sysvipc/shm, without its head. The columns are found by the head's names."""
+    """Parses /proc/sysvipc/shm. The columns are found by the names in its first line."""
     lines = raw.decode("ascii", "replace").splitlines()
     if not lines:
         return []
@@ -137,7 +138,7 @@ def parse_segments(raw: bytes) -> List[Segment]:
 
 
 def parse_ids(raw: bytes) -> List[Tuple[int, int]]:
-    """Id and owner's uid of every line of /proc/sysvipc/sem or /proc/sysvipc/msg."""
+    """Returns the id and the owner's uid of each line of /proc/sysvipc/sem or /proc/sysvipc/msg."""
     lines = raw.decode("ascii", "replace").splitlines()
     if not lines:
         return []
@@ -147,7 +148,7 @@ def parse_ids(raw: bytes) -> List[Tuple[int, int]]:
 
 
 def ftok(status: os.stat_result, project: int) -> int:
-    """The key that glibc and musl make of a file and a project id, unsigned. See ftok(3)."""
+    """Returns the key, unsigned, that glibc and musl compute from a file and a project id. See ftok(3)."""
     return (status.st_ino & 0xFFFF) | (status.st_dev & 0xFF) << 16 | (project & 0xFF) << 24
 
 
@@ -156,9 +157,10 @@ def ftok(status: os.stat_result, project: int) -> int:
 
 @dataclass(frozen=True)
 class Object:
-    """One name in /dev/shm. `size` is what fstat tells, `reserved` the bytes of memory behind it.
+    """One name in /dev/shm. `size` is its st_size, `reserved` is the memory allocated for it, both in bytes.
 
-    `kind` is empty for an object; anything else is none, though it has the name: "a symbolic link", "a directory"…
+    `kind` is empty for an object. If the file of that name is something else, `kind` says what: "a symbolic link", for
+    example.
     """
 
     name: str
@@ -179,7 +181,7 @@ _KINDS = {stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a directory", stat.S_I
 
 
 def list_objects(directory: int) -> List[Object]:
-    """The objects in /dev/shm, given as an open directory. One that goes away meanwhile is passed over."""
+    """Returns the objects in /dev/shm. `directory` is its descriptor. An object that is unlinked meanwhile is skipped."""
     found = []
     for entry in sorted(os.listdir(directory)):
         try:
@@ -197,7 +199,10 @@ def list_objects(directory: int) -> List[Object]:
 
 @dataclass(frozen=True)
 class Process:
-    """One process: its state's letter ('R', 'S', 'T', 'Z' …), and seconds of the processor, those of dead children too."""
+    """One process, from /proc/PID/stat: `state` is 'R', 'S', 'T', 'Z' …, see proc_pid_stat(5).
+
+    `cpu` is the processor time in seconds, including that of children that it has waited for.
+    """
 
     pid: int
     parent: int
@@ -213,7 +218,10 @@ class Process:
 
 @dataclass(frozen=True)
 class ProcessState:
-    """Where a process stands: its state's letter, how often it has gone to sleep so far, the signals that it catches."""
+    """The scheduling state of a process or thread, from its status file.
+
+    `state` is the letter, `sleeps` the number of voluntary context switches, `caught` the mask of caught signals.
+    """
 
     state: str
     sleeps: int
@@ -221,14 +229,14 @@ class ProcessState:
 
     @property
     def phase(self) -> str:
-        """"ended", "stopped", "waits" or "runs"."""
+        """The state in one word: "ended", "stopped", "waits" or "runs"."""
         if self.state in "ZX":
             return "ended"
         return "stopped" if self.state in "Tt" else "waits" if self.state == "S" else "runs"
 
 
 def parse_status(raw: bytes) -> Optional[ProcessState]:
-    """A /proc/PID/status, or /proc/PID/task/TID/status."""
+    """Parses /proc/PID/status or /proc/PID/task/TID/status, see proc_pid_status(5). Returns None if a line is missing."""
     match = re.search(rb"^State:\t(\S).*^SigCgt:\t([0-9a-f]+)$.*^voluntary_ctxt_switches:\t(\d+)$", raw, re.M | re.S)
     return ProcessState(match.group(1).decode(), int(match.group(3)), int(match.group(2), 16)) if match else None
 
@@ -236,19 +244,22 @@ def parse_status(raw: bytes) -> Optional[ProcessState]:
 # Numbers of the futex(2), read(2), wait4(2), waitid(2), fcntl(2) and pause(2) system calls.
 FUTEX_CALLS = {"x86_64": 202, "aarch64": 98, "riscv64": 98, "i686": 240}
 FUTEX_PRIVATE = 0x80
-FUTEX_WAITS = (0, 6, 9, 13)  # FUTEX_WAIT, _LOCK_PI, _WAIT_BITSET, _LOCK_PI2: the fourth argument is a time-out
+FUTEX_WAITS = (0, 6, 9, 13)  # FUTEX_WAIT, _LOCK_PI, _WAIT_BITSET, _LOCK_PI2: the fourth argument is a timeout
 READ_CALLS = {"x86_64": 0, "aarch64": 63, "riscv64": 63, "i686": 3}
 WAIT_CALLS = {"x86_64": (61, 247), "aarch64": (260, 95), "riscv64": (260, 95), "i686": (114, 284)}
 LOCK_CALLS = {"x86_64": 72, "aarch64": 25, "riscv64": 25, "i686": 221}
-PAUSE_CALLS = {"x86_64": 34, "i686": 29}  # elsewhere the C library makes it of ppoll(2)
+PAUSE_CALLS = {"x86_64": 34, "i686": 29}  # elsewhere the C library implements pause() with ppoll(2)
 LOCK_WAITS = (7, 38)  # F_SETLKW, F_OFD_SETLKW
-# A timer can send these: SIGALRM, SIGVTALRM, SIGPROF, SIGUSR1, SIGUSR2, SIGIO and those of real time.
+# A timer can send these: SIGALRM, SIGVTALRM, SIGPROF, SIGUSR1, SIGUSR2, SIGIO and the real-time signals.
 TIMER_SIGNALS = sum(1 << number - 1 for number in (14, 26, 27, 10, 12, 29, *range(34, 65)))
 
 
 @dataclass(frozen=True)
 class Blocked:
-    """A /proc/PID/syscall: the system call a process is in, and its arguments; number -1 means none."""
+    """The system call in which a process waits, and its arguments. `number` is -1 if it waits outside a system call.
+
+    Source: /proc/PID/syscall, see proc_pid_syscall(5).
+    """
 
     number: int
     arguments: Tuple[int, ...]
@@ -259,7 +270,7 @@ class Blocked:
 
     @property
     def reads_input(self) -> bool:
-        """In read(2) of standard input."""
+        """Whether it is read(2) of standard input."""
         return self.number == READ_CALLS.get(os.uname().machine, -2) and self.arguments[0] == 0
 
     @property
@@ -268,7 +279,7 @@ class Blocked:
 
     @property
     def has_no_end(self) -> bool:
-        """A wait that only somebody else ends: for a semaphore, mutex, condition variable, lock, child, signal or input."""
+        """Whether it is a wait without a timeout: for a semaphore, mutex, condition variable, lock, child, signal or input."""
         if self.in_futex:
             return self.arguments[1] & 0x7F in FUTEX_WAITS and self.arguments[3] == 0
         if self.number == LOCK_CALLS.get(os.uname().machine, -2):
@@ -277,12 +288,12 @@ class Blocked:
 
     @property
     def private_futex(self) -> bool:
-        """A wait that only threads of the same process can end."""
+        """Whether it is a futex wait that only threads of the same process can end (FUTEX_PRIVATE_FLAG)."""
         return self.in_futex and bool(self.arguments[1] & FUTEX_PRIVATE)
 
 
 def parse_blocked(raw: bytes) -> Optional[Blocked]:
-    """None while the process runs."""
+    """Parses /proc/PID/syscall. Returns None while the process runs."""
     words = raw.split()
     if not words or words[0] == b"running":
         return None

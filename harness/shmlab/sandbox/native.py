@@ -1,4 +1,4 @@
-"""Builds the harness's own C programs, once for each state of their sources, into build/native/."""
+"""Builds the harness's own C programs into build/native/, and again only if their sources or the compiler change."""
 from __future__ import annotations
 
 import hashlib
@@ -18,12 +18,12 @@ NATIVE = ROOT / "harness" / "native"
 
 
 def build_directory() -> Path:
-    """Where everything made goes: build/, or what SHMLAB_BUILD says where the project's directory is read-only."""
+    """Returns the directory for generated files: $SHMLAB_BUILD if set (the project may be read-only), else build/."""
     return Path(os.environ.get("SHMLAB_BUILD") or ROOT / "build")
 
 
 def fingerprint(*parts: bytes) -> str:
-    """A short name for some content."""
+    """Returns a name for some content: 20 hexadecimal digits of its SHA-256 hash."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(len(part).to_bytes(8, "little") + part)
@@ -32,7 +32,7 @@ def fingerprint(*parts: bytes) -> str:
 
 @lru_cache(maxsize=None)
 def find_compiler(cc: str) -> str:
-    """The compiler's path and version, as part of a fingerprint. A compiler that is not there is the user's error."""
+    """Returns a compiler's command, path, time and size, which identify its version. Raises UserError if there is none."""
     path = shutil.which(shlex.split(cc)[0]) if cc.strip() else None
     if not path:
         raise UserError(f"there is no compiler '{cc}': install it, or name another with CC=")
@@ -41,13 +41,13 @@ def find_compiler(cc: str) -> str:
 
 
 @lru_cache(maxsize=None)
-def _make(name: str, cc: str, flags: Sequence[str], sources: Sequence[str], included: Sequence[str] = (),
-          static: bool = False) -> Path:
-    """Compiles C files in one command.
+def _compile(name: str, cc: str, flags: Sequence[str], sources: Sequence[str], included: Sequence[str] = (),
+             static: bool = False) -> Path:
+    """Compiles a program, unless the same sources were compiled before, and returns its path.
 
     @param sources  the files to compile, below harness/native/
     @param included the files that these include
-    @param static   link without shared libraries if the machine has static ones: the program starts and forks faster
+    @param static   link statically if the machine has static libraries: the program then starts and forks faster
     """
     content = [(NATIVE / source).read_bytes() for source in (*sources, *included)]
     key = fingerprint(find_compiler(cc).encode(), f"{' '.join(flags)} {static}".encode(), *content)
@@ -62,7 +62,8 @@ def _make(name: str, cc: str, flags: Sequence[str], sources: Sequence[str], incl
     handle, scratch = tempfile.mkstemp(dir=target.parent)
     os.close(handle)
     command: List[str] = [*shlex.split(cc), *flags, *(str(NATIVE / source) for source in sources), "-o", scratch]
-    for options in [["-static"], []] if static else [[]]:
+    attempts: List[List[str]] = [["-static"], []] if static else [[]]
+    for options in attempts:
         done = subprocess.run([*command, *options], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
         if done.returncode == 0:
             break
@@ -75,7 +76,7 @@ def _make(name: str, cc: str, flags: Sequence[str], sources: Sequence[str], incl
 
 
 def host_compiler() -> str:
-    """The compiler for what runs outside the box; not the one that the student's programs are built with."""
+    """Returns the compiler for the harness's own programs; the student's programs may be built with another."""
     for cc in ("cc", "gcc", "clang"):
         if shutil.which(cc):
             return cc
@@ -93,26 +94,26 @@ def _spy_parts() -> Sequence[str]:
 
 
 def box_program() -> Path:
-    return _make("box", host_compiler(), ("-std=gnu17", "-O2"), _files("box", ".c"), _files("box", ".h"), static=True)
+    return _compile("box", host_compiler(), ("-std=gnu17", "-O2"), _files("box", ".c"), _files("box", ".h"), static=True)
 
 
 def peer_program() -> Path:
-    made = PEERS / platform.machine() / "glibc" / "peer"  # the students' edition has it compiled: it shows how things are done
+    made = PEERS / platform.machine() / "glibc" / "peer"  # the students' edition has no source: it would give solutions away
     if made.exists():
         return made
-    return _make("peer", host_compiler(), ("-std=gnu17", "-O2"), ("peer.c",), static=True)
+    return _compile("peer", host_compiler(), ("-std=gnu17", "-O2"), ("peer.c",), static=True)
 
 
 def bench_program(name: str) -> Path:
-    return _make(name, host_compiler(), ("-std=gnu17", "-O2", "-pthread"), (f"{name}.c",))
+    return _compile(name, host_compiler(), ("-std=gnu17", "-O2", "-pthread"), (f"{name}.c",))
 
 
 def spy_object(cc: str) -> Path:
-    """The spy that is linked into a program built by this compiler."""
-    return _make("spy.o", cc, ("-std=gnu17", "-O2", "-c"), ("spy/spy.c",), _spy_parts())
+    """Returns the object file of the spy that is linked into programs built by this compiler."""
+    return _compile("spy.o", cc, ("-std=gnu17", "-O2", "-c"), ("spy/spy.c",), _spy_parts())
 
 
 def spy_preload() -> Path:
-    """The spy as a library for LD_PRELOAD."""
-    return _make("spy.so", host_compiler(), ("-std=gnu17", "-O2", "-fPIC", "-shared", "-DSPY_PRELOAD"), ("spy/spy.c",),
-                 _spy_parts())
+    """Returns the spy as a shared library for LD_PRELOAD, see ld.so(8)."""
+    return _compile("spy.so", host_compiler(), ("-std=gnu17", "-O2", "-fPIC", "-shared", "-DSPY_PRELOAD"), ("spy/spy.c",),
+                    _spy_parts())

@@ -1,4 +1,4 @@
-"""Which tier this machine can give, and what people are told about it."""
+"""Finds out which tier this machine supports, and describes it to the user."""
 from __future__ import annotations
 
 import os
@@ -9,13 +9,13 @@ from ..labs import UserError
 from .box import Box
 from .channel import BoxRefused
 
-HOST_TIER_LACKS = ("programs share this machine's segments, objects and files, and a program that means harm is "
-                   "not contained: run only code that you trust")
+HOST_TIER_WARNING = ("programs share this machine's segments, objects and files, and a program that means harm is "
+                     "not contained: run only code that you trust")
 
 
 @lru_cache(maxsize=None)
 def _probe() -> Tuple[str, str]:
-    """The best tier of this machine, and why it is not a better one."""
+    """Returns the best tier that this machine supports, and why not a better one."""
     try:
         with Box("namespaces"):
             return "namespaces", ""
@@ -24,7 +24,10 @@ def _probe() -> Tuple[str, str]:
 
 
 def choose_tier(wanted: Optional[str]) -> str:
-    """The tier to use: the one asked for (option, or SHMLAB_TIER), else the best that the machine has."""
+    """Returns the tier to use: `wanted` or else $SHMLAB_TIER if set, otherwise the best that the machine supports.
+
+    Raises UserError if the machine does not support it.
+    """
     wanted = wanted or os.environ.get("SHMLAB_TIER") or "auto"
     if wanted not in ("auto", "namespaces", "host"):
         raise UserError(f"there is no tier '{wanted}': it is namespaces, host or auto")
@@ -34,13 +37,13 @@ def choose_tier(wanted: Optional[str]) -> str:
 
 
 def why_no_better() -> str:
-    """Why this machine has no namespaces; empty when it has."""
+    """Returns why this machine refuses namespaces; empty if it supports them."""
     return _probe()[1]
 
 
 def describe_tier(tier: str) -> str:
-    """One line for people: which tier, and what it does not promise."""
+    """Returns one line for the user: the tier, and what it does not protect from."""
     if tier == "namespaces":
         return "box: each program runs in its own user, pid, ipc, mount, net and uts namespaces"
     reason = f" ({_probe()[1]})" if _probe()[1] else " (asked for)"
-    return f"box: none{reason}; {HOST_TIER_LACKS}"
+    return f"box: none{reason}; {HOST_TIER_WARNING}"
