@@ -265,7 +265,7 @@ def test_card_tells_which_labs_use_it_and_links_to_its_manual_pages(student):
 def test_search_box_knows_what_people_see_and_leads_to_the_answer(student):
     known = "".join(path.read_text() for path in (student.directory / "search").glob("pages_*.js"))
     answers = student.pages["failures.html"].places
-    for title in docs.SOUGHT:
+    for title in docs.SEARCH_TERMS:
         page = f"sought_{markup.slug(title)}.html"
         assert f"'../{page}'" in known, title
         place = re.search(r'location\.replace\("failures\.html#(\w+)"\)', (student.directory / page).read_text())
