@@ -28,7 +28,7 @@
 #include "sysv_create.h"
 
 /**
- * Removes every segment, and truncates and locks all files in the directories except this program. The spy's record is
+ * Removes every segment, and truncates all files in the directories, except this program, and removes their permissions. The spy's record is
  * left alone: without it the program's own next run in this check could die (see cuts_the_record.c).
  */
 static void spoil(void)

@@ -28,8 +28,8 @@ class Card:
 
 
 # Names that are also English words. Such a call is linked only where it is marked as code; such a field has no card.
-AMBIGUOUS_NAMES = {"accept", "address", "bind", "close", "connect", "dev", "fork", "gid", "inode", "key", "kill", "link", "listen",
-                   "mode", "offset", "open", "path", "perms", "rss", "shmid", "size", "socket", "swap", "uid"}
+AMBIGUOUS_NAMES = {"accept", "address", "bind", "close", "connect", "dev", "fork", "gid", "inode", "key", "kill", "link",
+                   "listen", "mode", "offset", "open", "path", "perms", "rss", "shmid", "size", "socket", "swap", "uid"}
 
 DECLARATIONS = (("constant", r"#define (\w+)"), ("struct", r"struct (\w+)\s*\{"),
                 ("type", r"typedef .*?\b(\w+);"), ("call", r"[\w ]+[\s*]+(\w+)\("))

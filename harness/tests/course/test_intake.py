@@ -206,7 +206,8 @@ def test_weights_and_deadlines(tmp_path):
     assert course.weighted_points(lab, "test_usage", 1) == 1 and course.weighted_points(lab, "test_x", 2) == 4
     assert course.weighted_points(other, "test_x", 2) == 2
     due, day = course.due[lab.name], 86400
-    assert [course.days_late(lab, due + seconds) for seconds in (-day, 0, 1800, 1801, day, day + 1, 4 * day)] == [0, 0, 0, 1, 1, 2, 4]
+    lateness = (-day, 0, 1800, 1801, day, day + 1, 4 * day)
+    assert [course.days_late(lab, due + seconds) for seconds in lateness] == [0, 0, 0, 1, 1, 2, 4]
     assert course.days_late(other, due + day) == 0 and course.days_late(lab, None) == 0
     assert [course.late_factor(days) for days in (0, 1, 3, 4)] == [1.0, 0.9, 0.7, 0.0]
     assert course_file.Course(late_per_day=60).late_factor(2) == 0.0, "never negative"
