@@ -1,11 +1,11 @@
-# The Shared Memory Lab. `make help` lists what can be typed; each command is a thin face on pytest.
+# The Shared Memory Lab. `make help` lists the commands. Most run harness/setup.sh, then pytest or `python3 -m shmlab`.
 #
 # LAB=05     one lab            CC=clang  another compiler       V=1  show everything
-# IN=folder  other programs     SAN=1     with sanitizers        TIER=host  without namespaces
+# IN=DIR     other programs     SAN=1     with sanitizers        TIER=host  without namespaces
 # JOBS=1     one at a time
 # (not for students
-# FROM=folder OUT=folder COURSE=file TRUST=1   for make grade
-# FULL=1                                       for make test, which then takes much longer
+# FROM=DIR OUT=DIR COURSE=FILE TRUST=1         for make grade
+# FULL=1                                       for make test: all cases, which takes much longer
 # not for students)
 
 LAB ?=
@@ -28,7 +28,7 @@ quiet := $(if $(V),,@)
 
 SOURCES := $(wildcard labs/[0-9][0-9]_*/*.c)
 PROGRAMS := $(SOURCES:%.c=build/%)
-NUMBERS := $(sort $(foreach folder,$(dir $(SOURCES)),$(firstword $(subst _, ,$(notdir $(patsubst %/,%,$(folder)))))))
+NUMBERS := $(sort $(foreach directory,$(dir $(SOURCES)),$(firstword $(subst _, ,$(notdir $(patsubst %/,%,$(directory)))))))
 
 SETUP := harness/setup.sh
 OPTIONS = $(if $(LAB),--lab "$(LAB)") --cc "$(CC)" $(if $(SAN),--san) $(if $(TIER),--tier $(TIER)) $(if $(JOBS),--jobs $(JOBS)) $(if $(V),-v)
@@ -46,7 +46,7 @@ $(1): $(filter build/labs/$(1)_%,$(PROGRAMS))
 endef
 $(foreach number,$(NUMBERS),$(eval $(call lab_rule,$(number))))
 
-# Programs are built anew when the compiler or its options change.
+# All programs depend on this file, so that they are rebuilt if the compiler or its options change.
 build/flags: FORCE
 	@mkdir -p build; echo '$(CC) $(CFLAGS)' | cmp -s - $@ || echo '$(CC) $(CFLAGS)' > $@
 
@@ -56,17 +56,17 @@ build/%: %.c build/flags
 	$(quiet)$(CC) $(CFLAGS) $< -o $@ -lrt
 
 # (not for students
-demo: ## installs what is missing, checks all the solutions, shows the score board
+demo: ## installs what is missing, checks all solutions, shows the scores
 	$(quiet)python=$$($(SETUP) check) && "$$python" -m pytest harness --submission solutions $(OPTIONS)
 
-test: ## installs what is missing, runs the project's own tests; FULL=1 all that there are
+test: ## installs what is missing, runs the project's own tests; FULL=1: all cases
 	$(quiet)python=$$($(SETUP) test) && "$$python" -m pytest harness/tests -n 4 --dist loadgroup $(if $(V),-v,-q) $(PYTEST)
 
 lint: ## looks for what is wrong in the project's own code without running it; part of make test
 	$(quiet)$(SETUP) lint >/dev/null && sh harness/lint.sh
 
 # not for students)
-check: ## checks your work: LAB=05 one lab, IN=folder other programs
+check: ## checks your work: LAB=05 one lab, IN=directory other programs
 	$(quiet)python=$$($(SETUP) check) && "$$python" -m pytest harness --submission "$(IN)" $(OPTIONS)
 
 # (not for students
@@ -75,44 +75,44 @@ grade: ## grades a course: FROM=submissions OUT=results, see docs/grading.md
 	    $(if $(LAB),--lab "$(LAB)") --cc "$(CC)" $(if $(SAN),--san) $(if $(TIER),--tier $(TIER)) \
 	    $(if $(COURSE),--course "$(COURSE)") $(if $(JOBS),--jobs $(JOBS)) $(if $(TRUST),--trust)
 
-dist: ## the students' edition, build/shared-memory-lab.tar.gz
+dist: ## packs the students' edition, build/shared-memory-lab.tar.gz
 	$(quiet)python=$$($(SETUP) dist) && $(SHMLAB) "$$python" -m shmlab dist
 
-gradescope: ## Gradescope's autograder, build/gradescope.zip; LAB="05 06" COURSE=file
+gradescope: ## packs Gradescope's autograder, build/gradescope.zip; LAB="05 06" COURSE=file
 	$(quiet)python=$$($(SETUP) dist) && $(SHMLAB) "$$python" -m shmlab gradescope $(if $(LAB),--lab "$(LAB)") \
 	    $(if $(COURSE),--course "$(COURSE)")
 
-docs: ## makes the pages, in build/docs/
+docs: ## builds the pages, in build/docs/
 	$(quiet)python=$$($(SETUP) docs) && $(SHMLAB) "$$python" -m shmlab docs
 
-docs-instructor: ## the same with solutions and grading, in build/docs-instructor/
+docs-instructor: ## builds them with solutions and grading, in build/docs-instructor/
 	$(quiet)python=$$($(SETUP) docs) && $(SHMLAB) "$$python" -m shmlab docs --instructor
 
-docs-test: ## opens every page in a browser that nobody sees
+docs-test: ## opens every page in a headless browser
 	$(quiet)python=$$($(SETUP) docs-test) && "$$python" -m pytest harness/tests/site/in_browser.py $(if $(V),-v,-q) $(PYTEST)
 
-bench: ## measures the harness: start-up, the spy, each lab; and the ring of lab 18
+bench: ## measures the harness (start-up, the spy, each lab) and the ring of lab 18
 	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab bench
 
 # not for students)
-watch: ## checks LAB=05 again each time you save
+watch: ## checks LAB=05 again whenever you save
 	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab watch --lab "$(LAB)" --in "$(IN)" -- $(OPTIONS)
 
 hint: ## shows the next hint for LAB=05
 	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab hint --lab "$(LAB)"
 
-doctor: ## tells what this machine can do
+doctor: ## reports what this machine supports
 	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab doctor
 
 clean-ipc: ## removes the segments and objects that the labs' programs left
 	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab clean-ipc
 
-clean: ## removes build/, everything that was made
+clean: ## removes build/ (all generated files)
 	$(quiet)rm -rf build
 
-help: ## this list
+help: ## prints this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1~\2/p' Makefile | awk -F'~' '{ printf "%-18s %s\n", $$1, $$2 }'
-	@echo '  options: LAB=05 IN=folder CC=clang SAN=1 V=1 TIER=host JOBS=1'
+	@echo '  options: LAB=05 IN=directory CC=clang SAN=1 V=1 TIER=host JOBS=1'
 # (not for students
-	@echo '  of make grade: FROM=submissions OUT=results COURSE=file TRUST=1; of make test: FULL=1'
+	@echo '  make grade: FROM=submissions OUT=results COURSE=file TRUST=1; make test: FULL=1'
 # not for students)

@@ -1,19 +1,25 @@
 #!/bin/sh
 # Usage: harness/setup.sh PURPOSE
 #
-# Installs what a command needs and this machine lacks, and prints the Python interpreter to use.
-# PURPOSE is check (a student's needs: C compiler, pytest), grade (an instructor's: progress and reports as well),
-# dist (to make what is handed out), lint (what looks at the code), docs (Doxygen), docs-test (a browser and what drives it) or test (the project's own
-# tests).
-# Debian's packages as root or with sudo; where there is no apt, pytest goes into .venv; else one line says what to do.
+# Installs what a command needs and this machine lacks, and prints the path of the Python interpreter to use.
+# PURPOSE is one of
+#   check      a C compiler and pytest, for students
+#   grade      also what the progress bar and the reports need
+#   dist       also musl-gcc, with which the peers are compiled a second time
+#   lint       also flake8, mypy, shellcheck, clang-format and clang-tidy
+#   docs       also Doxygen
+#   docs-test  also Chromium and Selenium
+#   test       everything that the project's own tests need, except a browser
+# Installs Debian packages as root or with sudo. Without apt, installs pytest into .venv if only that is missing.
+# Otherwise prints one line that says what to install.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 purpose=${1:-check}
 
 say() { echo "$*" >&2; }
 
-# The first interpreter that has all the modules. It is only asked where they are, as to import pytest takes long; and
-# the system's own comes first, as the one on the PATH may be a script that looks for another.
+# Prints the first interpreter that has all modules in $1. find_spec() is used because importing pytest is slow. The
+# system's interpreter is tried before the one on PATH, which may be a slow wrapper script.
 find_python() {
     for python in .venv/bin/python3 /usr/bin/python3 python3; do
         path=$(command -v "$python" 2>/dev/null) || continue
@@ -74,12 +80,12 @@ if [ "$purpose" = docs-test ]; then
     need chromedriver chromium-driver
 fi
 python=$(find_python "$modules") || {
-    missing="$missing python3-pytest" # which needs python3
+    missing="$missing python3-pytest" # this package depends on python3
     case $purpose in grade | test) missing="$missing python3-rich python3-jinja2" ;; esac
     [ "$purpose" = test ] && missing="$missing python3-pytest-xdist"
     [ "$purpose" = docs-test ] && missing="$missing python3-selenium"
 }
-case $missing in *doxygen*) wanted=doxygen-awesome-css ;; esac # the pages are right without it
+case $missing in *doxygen*) wanted=doxygen-awesome-css ;; esac # optional: the pages also work without this theme
 
 if [ -n "$missing" ]; then
     if command -v apt-get >/dev/null 2>&1; then
@@ -88,7 +94,7 @@ if [ -n "$missing" ]; then
             if command -v sudo >/dev/null 2>&1 && { [ -t 0 ] || sudo -n true 2>/dev/null; }; then
                 root=sudo
             else
-                say "missing here:$missing. Ask an administrator for: apt-get install$missing"
+                say "missing on this machine:$missing. Ask an administrator to run: apt-get install$missing"
                 exit 1
             fi
         fi
@@ -107,7 +113,7 @@ if [ -n "$missing" ]; then
         }
         if [ -n "${wanted:-}" ]; then
             $root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$wanted" \
-                >>build-setup.log 2>&1 </dev/null || say "there is no $wanted here: the pages will be plain"
+                >>build-setup.log 2>&1 </dev/null || say "the package $wanted is not available: the pages will have Doxygen's own theme"
         fi
         rm -f build-setup.log
     elif command -v python3 >/dev/null 2>&1 && command -v cc >/dev/null 2>&1 && [ "$purpose" = check ]; then
@@ -117,11 +123,11 @@ if [ -n "$missing" ]; then
             exit 1
         }
     else
-        say "missing here:$missing. Install them with your system's package manager (these are Debian's names)"
+        say "missing on this machine:$missing (Debian's names). Install them with your system's package manager"
         exit 1
     fi
     python=$(find_python "$modules") || {
-        say "there is no Python 3.9 or later that can import $modules, not even after installing$missing"
+        say "no Python 3.9 or later can import $modules, even after installing$missing"
         exit 1
     }
 fi

@@ -82,7 +82,8 @@ def test_copied_words(lab):
     program, child = child_has_changed_all(lab)
     maps, found = program.maps(), copied_words(program, child)
     shown = [f"0x{mapping.start + at:x} in {mapping.line}" for mapping, at in found]
-    require(len(found) >= 3, f"three places in private memory where the child has stored NEW ({NEW}) and the parent has OLD ({OLD})",
+    require(len(found) >= 3,
+            f"three places in private memory where the child has stored NEW ({NEW}) and the parent has OLD ({OLD})",
             [f"there are {len(found)}", *shown])
     require(any(in_image(mapping, maps) for mapping, _ in found),
             "one of them, the global word, is in the program's own data", shown)

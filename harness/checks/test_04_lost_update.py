@@ -122,7 +122,8 @@ def test_atomic_loses_nothing(lab):
     """The atomic counter loses nothing: not in large runs, and not what this check stores in between."""
     for _ in range(4):
         run = lab.run(PROGRAM, 4, 50000).require_success()
-        require(totals(run)[2:] == [200000, 0], "the atomic counter comes to 200000 with lost_update 4 50000", "stdout:", run.stdout)
+        require(totals(run)[2:] == [200000, 0], "the atomic counter comes to 200000 with lost_update 4 50000", "stdout:",
+                run.stdout)
     # From time to time this check stores a large number in the atomic counter while the children count. Whoever
     # loads, adds and stores puts an older number back; that happens at once where they truly run at the same time.
     program, _, counters = counting(lab, 3)
@@ -179,15 +180,18 @@ def test_gate(lab):
 
     lab.poll(lambda: len(waiting()) == 3 or any(program.state(pid).phase == "ended" for pid in early), 4)
     calls = waiting()
-    require(len(calls) == 3, "while the fourth child is missing, the three that are there wait in the kernel", program.describe_state())
-    require(not any(call.number in SLEEPS for call in calls), "the children wait until they are woken, and do not sleep for a time",
+    require(len(calls) == 3, "while the fourth child is missing, the three that are there wait in the kernel",
+            program.describe_state())
+    require(not any(call.number in SLEEPS for call in calls),
+            "the children wait until they are woken, and do not sleep for a time",
             "nanosleep() or clock_nanosleep() in /proc/PID/syscall of a child")
     before = [program.state(pid).sleeps for pid in early]
     again = lab.poll(lambda: any(program.state(pid).sleeps > slept + 1 for pid, slept in zip(early, before)), 0.05)
     require(not again, "the children wait until they are woken, and do not wake to look at the gate from time to time",
             "a child has gone to sleep anew while nobody woke it, says voluntary_ctxt_switches in its /proc/PID/status")
     counters = Counters(program, [program.pid, *early])
-    require(counters.both == (0, 0), "both counters are 0 while the fourth child is missing", "plain %d, atomic %d" % counters.both)
+    require(counters.both == (0, 0), "both counters are 0 while the fourth child is missing",
+            "plain %d, atomic %d" % counters.both)
     counters.close()
     program.resume()
     require(totals(program.wait().require_success())[2] > 0, "the children count when the fourth is there")
@@ -248,7 +252,8 @@ def test_one_by_one(lab):
         lost += at_once and found >> 32 != stores
     counters.close()
     require(lost or kept < ENOUGH, "the child adds to the plain counter with a load, an addition and a store, and another process "
-            "can come between them", f"none of {kept} numbers that this check stored meanwhile was lost: the addition is atomic")
+            "can come between them",
+            f"none of {kept} numbers that this check stored meanwhile was lost: the addition is atomic")
     require(kept or lost < ENOUGH, "each round begins with a load of the plain counter from the shared memory",
             f"all {lost} numbers that this check stored in it were overwritten at once")
 
@@ -261,7 +266,8 @@ def require_no_child(program):
 
 @points(1, read="waitpid(2), WIFSIGNALED; handout, Steps")
 def test_children_are_waited_for(lab):
-    """The parent waits for its children without spinning; one that is killed makes it fail; when it ends, no child is left and no mapping."""
+    """The parent waits for its children without spinning; one that is killed makes it fail; when it ends, no child is left
+    and no mapping."""
     program = lab.start(PROGRAM, 3, 1000, stop_at=("end", 1, "c"))
     children = program.wait_stopped(3)
     require(program.wait_blocked().number not in SLEEPS, "the parent waits until it is woken, and does not sleep for a time",

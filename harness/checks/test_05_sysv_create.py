@@ -68,7 +68,8 @@ def test_text(lab):
     page = program.memory(next(mapping for mapping in program.maps(reader.pid) if mapping.key is not None), reader.pid)
     story = "this check had filled the memory with # before the copy, up to the end of the page"
     require(page[:6] == b"hello\0", "the segment has TEXT with its closing zero byte", show(page[:16]), story)
-    require(page[6:] == b"#" * (len(page) - 6), "the program stores nothing behind the end of its 6 bytes", show(page[:16]), story)
+    require(page[6:] == b"#" * (len(page) - 6), "the program stores nothing behind the end of its 6 bytes", show(page[:16]),
+            story)
 
 
 @points(1, read="shmdt(2); handout, Step 5")

@@ -82,7 +82,8 @@ def test_leaves_the_segment_alone(lab):
     now = lab.segments()
     require(len(now) == 1 and not now[0].removed, "the segment is still there", now)
     require(now[0].nattch == 0, "nattch 0 just before the program ends", now)
-    require((now[0].mode, now[0].size, now[0].ctime) == (old.mode, old.size, old.ctime), "the segment as it was: " + old.line, now)
+    require((now[0].mode, now[0].size, now[0].ctime) == (old.mode, old.size, old.ctime),
+            "the segment as it was: " + old.line, now)
     program.resume()
     program.wait().require_success()
     require_bytes(lab.segment_bytes(old), b"hello\0", "the segment keeps its bytes")
@@ -118,5 +119,5 @@ def test_failing_calls(lab):
         lab.reset()
         segment_with(lab, text + b"\0")
         run = lab.run("sysv_attach", FILE, stdout="/dev/full")
-        require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when stdout is full, also for the newline alone",
-                run.ending)
+        require(run.exit_status == 1 and run.stderr,
+                "exit status 1 and a message when stdout is full, also for the newline alone", run.ending)

@@ -194,7 +194,8 @@ def test_several(lab):
     other = lab.reference("producer", name, 8, 1)
     lab.settle(other)
     mine.resume()
-    require_bytes(finish(name, story, mine, other)[0], lines(*numbers(7, 1, SLOTS), (8, 1)), f"a consumer prints what it took, {story}")
+    require_bytes(finish(name, story, mine, other)[0], lines(*numbers(7, 1, SLOTS), (8, 1)),
+                  f"a consumer prints what it took, {story}")
 
     story = "when a consumer comes as soon as it has unlocked the mutex"
     name = new_buffer(lab)

@@ -113,7 +113,8 @@ def test_transfer(lab):
                            (["show"], (0, 1000))):
         run = work(lab, name, *words).require_success()
         bank = look(lab, name)
-        require(bank.account == account and not bank.under_way, f"account {account[0]} {account[1]} after {' '.join(map(str, words))}", bank)
+        require(bank.account == account and not bank.under_way,
+                f"account {account[0]} {account[1]} after {' '.join(map(str, words))}", bank)
         require_bytes(run.stdout, Bank(account).answer, "stdout is what the two accounts hold, and the number of repairs")
     set_bank(lab, name, Bank((400, 600)))
     work(lab, name, "transfer", 401).require_failure(name)
@@ -220,7 +221,8 @@ def test_third_process(lab):
 
 @points(1, read="pthread_mutexattr_setrobust(3), pthread_mutex_consistent(3); handout, Background")
 def test_others_die_too(lab):
-    """A process that waits already when the owner is killed goes on, and one that is killed in its repair leaves it to the next."""
+    """A process that waits already when the owner is killed goes on, and one that is killed in its repair leaves it to the
+    next."""
     first = points_from_lock(lab, lab.name(), "transfer", 1)[0]
     name = lab.name()
     owner = lab.start("robust_mutex", name, "transfer", 1, stop_at=first)

@@ -81,7 +81,8 @@ def one_memory(sender, message) -> int:
     require(len(descriptors) == 1, "the sender sends one descriptor", f"it sent {len(descriptors)}",
             "is cmsg_len CMSG_SPACE() instead of CMSG_LEN()? Then what is behind the descriptor goes with it"
             if len(descriptors) > 1 else [], ending)
-    require(len(data) == 1, "the message is one byte, and beside it the descriptor", f"it has {len(data)} bytes: {show(data, 40)}")
+    require(len(data) == 1, "the message is one byte, and beside it the descriptor",
+            f"it has {len(data)} bytes: {show(data, 40)}")
     target = os.readlink(f"/proc/self/fd/{descriptors[0]}")
     require(target.startswith("/memfd:"), "the descriptor is that of a memfd", f"it is that of {target}")
     return descriptors[0]
@@ -138,7 +139,8 @@ def sending(lab: LabFixture, descriptors, data: bytes = b"\0", **options):
             require(lab.poll(comes, WAIT_SECONDS), "the receiver connects to the socket", receiver.describe_state())
             if select.select([listener], [], [], 0)[0]:
                 with listener.accept()[0] as connection:
-                    require(lab.settle(receiver) != "runs", "the receiver waits, asleep, for the message", receiver.describe_state())
+                    require(lab.settle(receiver) != "runs", "the receiver waits, asleep, for the message",
+                            receiver.describe_state())
                     try:
                         if data:
                             socket.send_fds(connection, [data], descriptors)
@@ -231,7 +233,8 @@ def test_sender_seals(lab):
 def test_receiver_prints_the_text(lab):
     """The receiver prints the text that a stranger has sent, up to its zero byte or to the end of the memory."""
     page = os.sysconf("SC_PAGE_SIZE")
-    for content, wanted in ((b"hello\0", b"hello\n"), (b"\0", b"\n"), (b"one\0two\0", b"one\n"), (b"x" * page, b"x" * page + b"\n"),
+    for content, wanted in ((b"hello\0", b"hello\n"), (b"\0", b"\n"), (b"one\0two\0", b"one\n"),
+                            (b"x" * page, b"x" * page + b"\n"),
                             ("Grüße! ".encode() * 20000 + b"\0", "Grüße! ".encode() * 20000 + b"\n")):
         prints(lab, content, wanted)
     refused(lab, "sends memory without a single byte", [sealed(b"")])
@@ -260,7 +263,8 @@ def test_one_memory_without_a_name(lab):
         receiver.wait_stopped()
         mine = [mapping for mapping in receiver.maps() if mapping.memfd is not None]
         require([(m.flags, m.inode) for m in mine] == [("r--s", inode)],
-                f"in the receiver, after mmap(), a line `r--s … {inode} /memfd:…` in /proc/PID/maps", mine or receiver.shared_maps())
+                f"in the receiver, after mmap(), a line `r--s … {inode} /memfd:…` in /proc/PID/maps",
+                mine or receiver.shared_maps())
         require_closed_by_exec(receiver)
         receiver.resume()
         receiver.wait().require_success()

@@ -1,13 +1,13 @@
 /**
  * @file
- * @brief Hostile: sets back what a check has set, and changes what pid 1 has made; then it does the lab's work.
+ * @brief Hostile: undoes what a check and pid 1 have set up, then does the lab's work.
  * Instead of: 05_sysv_create/sysv_create.c
  * Score: 10
  *
- * The limits of a namespace belong to the uid that made it, and so do the folders and the first process in it. To a
- * program of an ordinary user that is its own uid, capabilities or not: it could give itself the segments that a
- * check has taken away, or put a folder of its own where the next program starts. If something gives way the
- * program says what, and fails.
+ * The limits of a namespace belong to the uid that created it, and so do the directories and pid 1. If that is the
+ * uid of the student's program, the program needs no capability to raise the limit on segments that a check has
+ * lowered, or to put its own directory where the next program starts. If one attempt succeeds, the program reports it
+ * and fails.
  */
 #define _GNU_SOURCE
 
@@ -37,7 +37,7 @@ static void tried(const char *what, long result)
 }
 #define TRY(attempt) tried(#attempt, (long)(attempt))
 
-/** Asks the kernel by number, so that the check that makes calls fail does not count these among them. */
+/** Makes a system call directly, so that the spy neither counts it nor makes it fail. */
 static void set(const char *path, const char *value)
 {
     const long fd = syscall(SYS_openat, AT_FDCWD, path, O_WRONLY);
@@ -49,11 +49,20 @@ static void set(const char *path, const char *value)
 
 static void try_everything(void)
 {
-    static const char *const limits[] = {"kernel/shmmni", "kernel/shmmax", "kernel/shmall", "kernel/shm_rmid_forced",
-                                         "kernel/sem", "kernel/msgmni", "kernel/ns_last_pid", "kernel/shm_next_id",
-                                         "fs/mqueue/queues_max", "user/max_user_namespaces", "net/unix/max_dgram_qlen"};
-    static const char *const pid_1[] = {"oom_score_adj", "comm", "clear_refs", "timerslack_ns", "autogroup",
-                                        "coredump_filter", "setgroups", "uid_map", "sched", "mem"};
+    static const char *const limits[] = {"kernel/shmmni",
+                                         "kernel/shmmax",
+                                         "kernel/shmall",
+                                         "kernel/shm_rmid_forced",
+                                         "kernel/sem",
+                                         "kernel/msgmni",
+                                         "kernel/ns_last_pid",
+                                         "kernel/shm_next_id",
+                                         "fs/mqueue/queues_max",
+                                         "user/max_user_namespaces",
+                                         "net/unix/max_dgram_qlen"};
+    static const char *const pid_1[] = {
+        "oom_score_adj",   "comm",      "clear_refs", "timerslack_ns", "autogroup",
+        "coredump_filter", "setgroups", "uid_map",    "sched",         "mem"};
     char path[64];
     for (unsigned i = 0; i < sizeof limits / sizeof *limits; i++) {
         snprintf(path, sizeof path, "/proc/sys/%s", limits[i]);

@@ -1,12 +1,12 @@
 /**
  * @file
- * @brief Hostile: called wrongly, it leaves processes that come back while the next programs run, and spoil what they make.
+ * @brief Hostile: called with wrong arguments, it leaves processes that remove what the next programs make.
  * Instead of: 05_sysv_create/sysv_create.c
  * Score: 10
  *
- * They are in sessions of their own, one adopts the others in the place of pid 1, one is a sibling of the program and
- * no child of it, and no signal but one ends them. A grader that waits for the program alone, or kills its group,
- * lets them meet the next check, the next lab or the next student.
+ * The processes have sessions of their own; one adopts the others in the place of pid 1, one is a sibling of the
+ * program instead of a child, and only SIGKILL ends them. A grader that waits only for the program, or kills only its
+ * process group, lets them meet the next check, the next lab or the next student.
  */
 #define _GNU_SOURCE
 
@@ -28,8 +28,8 @@
 #include "sysv_create.h"
 
 /**
- * Removes every segment, and cuts and closes whatever there is in the folders, but for this program itself. The spy's
- * record stays: the program's own next run in this check could die of it (cuts_the_record.c is about that).
+ * Removes every segment, and truncates all files in the directories, except this program, and removes their permissions. The spy's record is
+ * left alone: without it the program's own next run in this check could die (see cuts_the_record.c).
  */
 static void spoil(void)
 {

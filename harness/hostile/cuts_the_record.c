@@ -1,12 +1,12 @@
 /**
  * @file
- * @brief Hostile: cuts the spy's record to nothing and then makes it huge; removes it, and the socket of the holds.
+ * @brief Hostile: truncates the spy's record and then makes it huge; removes it, and the socket of the holds.
  * Instead of: 05_sysv_create/sysv_create.c
  * Score: 0
  * Says: nobody
  *
- * Whoever maps a file that somebody cuts dies of SIGBUS at the next look; whoever reads it whole needs as much memory
- * as it claims to have.
+ * A process that has mapped a file dies of SIGBUS if it reads past the file's new end. A process that reads the whole
+ * file needs as much memory as the file claims to have.
  */
 #define _DEFAULT_SOURCE
 

@@ -1,12 +1,12 @@
 /**
  * @file
- * @brief Hostile: makes the compiler work for ever, in a few lines: each macro stands for eight of the one before.
+ * @brief Hostile: makes the compiler work for hours with a few lines: each macro expands to eight of the previous one.
  * Instead of: 08_posix_create/posix_create.c
  * Score: 0
  * Says: the compiler did not finish
  *
- * A grader that has a limit for programs and none for the compiler never comes to the program; one that compiles
- * again for each check comes there late.
+ * A grader with a time limit for programs but none for the compiler never runs the program. One that compiles again
+ * for each check runs it late.
  */
 #define A(x) x x x x x x x x
 #define B(x) A(A(A(A(x))))

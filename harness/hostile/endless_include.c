@@ -5,7 +5,7 @@
  * Score: 0
  * Says: the compiler did not finish
  *
- * A grader that has a limit for programs alone waits here, and what the compiler remembers of each inclusion grows.
+ * A grader with a time limit for programs only waits here, while the compiler's memory grows with each inclusion.
  */
 #if __INCLUDE_LEVEL__ < 190
 #include __FILE__

@@ -5,7 +5,7 @@
  * Score: 0
  * Says: had not ended
  *
- * Without a limit the first student of a course who writes for (;;) stops the grading of all.
+ * Without a time limit, the first student who writes for (;;) stops the grading of the whole course.
  */
 int main(void)
 {

@@ -1,12 +1,12 @@
 /**
  * @file
- * @brief Hostile: tries every door of the kernel that leads out of the box or to pid 1; then it does the lab's work.
+ * @brief Hostile: tries the system calls that could lead out of the box or to pid 1, then does the lab's work.
  * Instead of: 05_sysv_create/sysv_create.c
  * Score: 10
  *
- * A container that keeps a capability, lets a program make namespaces, or shares a keyring, a terminal or the uid of
- * its first process with it, leaves one of these open. If one opens the program says which, and fails. It asks the
- * kernel by number, so that the check that makes calls fail does not count these among them.
+ * If a container keeps a capability, lets a program create namespaces, or shares with it a keyring, a terminal or the
+ * uid of pid 1, then one of these calls succeeds. The program reports that call and fails. It makes the calls by
+ * number, so that the spy neither counts them nor makes them fail.
  */
 #define _GNU_SOURCE
 
@@ -33,7 +33,7 @@
 
 static int opened;
 
-/** Remembers a door that is open: every attempt should have given -1. */
+/** Records a call that succeeded: each should have returned -1. */
 static void tried(const char *door, long result)
 {
     if (result == -1)
@@ -66,12 +66,13 @@ static void try_everything(void)
     TRY(syscall(SYS_socket, AF_PACKET, SOCK_RAW, 0));
     TRY(mlockall(MCL_CURRENT | MCL_FUTURE));
     TRY(setpriority(PRIO_PROCESS, 0, -20));
-    TRY(syscall(SYS_keyctl, 0, -3, 1));                                   /* the session's keyring, with make */
-    TRY(syscall(SYS_add_key, "user", "hostile", "x", 1L, -3L));           /* something left in that keyring */
-    TRY(syscall(SYS_add_key, "user", "hostile", "x", 1L, -4L));           /* and in the user's */
+    TRY(syscall(SYS_keyctl, 0, -3, 1));                         /* the session's keyring, created if needed */
+    TRY(syscall(SYS_add_key, "user", "hostile", "x", 1L, -3L)); /* a key in the session's keyring */
+    TRY(syscall(SYS_add_key, "user", "hostile", "x", 1L, -4L)); /* and in the user's keyring */
     TRY(syscall(SYS_io_uring_setup, 1, parameters));
     TRY(syscall(SYS_userfaultfd, 1));
-    TRY(syscall(SYS_mq_open, "left", O_CREAT | O_RDWR, 0600, NULL));      /* something for the next check's program */
+    TRY(syscall(SYS_mq_open, "left", O_CREAT | O_RDWR, 0600,
+                NULL)); /* a queue for the next check's program */
     TRY(syscall(SYS_bpf, 0, parameters, sizeof parameters));
     TRY(syscall(SYS_perf_event_open, parameters, 0, -1, -1, 0));
     TRY(syscall(SYS_open_by_handle_at, AT_FDCWD, parameters, O_RDONLY));

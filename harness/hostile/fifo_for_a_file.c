@@ -1,12 +1,12 @@
 /**
  * @file
- * @brief Hostile: does the lab's work, and puts a named pipe in the place of FILE.
+ * @brief Hostile: does the lab's work and replaces FILE by a named pipe.
  * Instead of: 05_sysv_create/sysv_create.c
  * Score: 7
  * Says: the program leaves alone what the check has made
  *
- * A grader that makes FILE anew for the next run, and so opens it for writing, waits for ever: a named pipe without
- * a reader does not open.
+ * A grader that writes FILE again for the next run opens it for writing. For a named pipe without a reader, this
+ * open() blocks for ever.
  */
 #define _DEFAULT_SOURCE
 

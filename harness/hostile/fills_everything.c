@@ -1,12 +1,12 @@
 /**
  * @file
- * @brief Hostile: fills /dev/shm, the work folder and /tmp with bytes, then with names; nests folders; locks itself out.
+ * @brief Hostile: fills /dev/shm, the working directory and /tmp with bytes, names and nested directories.
  * Instead of: 08_posix_create/posix_create.c
  * Score: 0
  * Says: exit status 0
  *
- * Without sizes and numbers of files of their own, these are the machine's. A tree thousands of folders deep is more
- * than many a program that removes trees can take, and what may not be read or entered stays.
+ * Without limits of their own on bytes and inodes, these directories use up the machine's. Many programs cannot
+ * remove a tree that is thousands of directories deep, or one without permission to read and enter it.
  */
 #define _DEFAULT_SOURCE
 

@@ -1,11 +1,11 @@
 /**
  * @file
- * @brief Hostile: announces stops that never come, thousands of times, on the socket that the spy uses.
+ * @brief Hostile: announces stops that never happen, thousands of times, on the socket that the spy uses.
  * Instead of: 08_posix_create/posix_create.c
  * Score: 0
  * Says: exit status 0
  *
- * Whoever believes an announcement waits for the stop; whoever keeps a place for each has none left.
+ * A grader that trusts an announcement waits for the stop. One that stores each announcement runs out of memory.
  */
 #define _DEFAULT_SOURCE
 
@@ -25,7 +25,8 @@ int main(void)
         return 1;
     strcpy(holds.sun_path, path);
     for (int i = 0; i < 3000; i++)
-        if (sendto(s, large, i % 2 ? 1 : sizeof large, MSG_DONTWAIT, (struct sockaddr *)&holds, sizeof holds) < 0)
+        if (sendto(s, large, i % 2 ? 1 : sizeof large, MSG_DONTWAIT, (struct sockaddr *)&holds,
+                   sizeof holds) < 0)
             usleep(10);
     unlink(path);
     return 0;

@@ -1,12 +1,12 @@
 /**
  * @file
- * @brief Hostile: makes a wrong segment, and writes into the spy's record that it has done all that it should.
+ * @brief Hostile: makes a wrong segment, and writes the right calls into the spy's record.
  * Instead of: 05_sysv_create/sysv_create.c
  * Score: 4
  * Says: the segment's key is
  *
- * The record is a file that the program has mapped. A grader that believes it rather than the kernel gives points for
- * calls that were never made; one that trusts its numbers prints what is behind the array.
+ * The record is a file that the program has mapped. A grader that trusts it more than the kernel gives points for
+ * calls that were never made. One that trusts its counters reads past the end of the array.
  */
 #define _DEFAULT_SOURCE
 
@@ -40,7 +40,8 @@ static void forge(void)
         return;
     struct record *record = (struct record *)(ring + 16);
     for (unsigned i = 0; i < 64; i++) {
-        record[i] = (struct record){.sequence = i + 1, .pid = getpid(), .call = (uint16_t)(i % 7), .where = i * 0x1fffffffffffff};
+        record[i] = (struct record){
+            .sequence = i + 1, .pid = getpid(), .call = (uint16_t)(i % 7), .where = i * 0x1fffffffffffff};
         record[i].argument[0] = record[i].argument[1] = INT64_MIN;
         memset(record[i].text, i & 1 ? 0x1b : 0xff, sizeof record[i].text);
         record[i].call = i > 60 ? UINT16_MAX : record[i].call;

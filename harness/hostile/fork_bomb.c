@@ -1,12 +1,12 @@
 /**
  * @file
- * @brief Hostile: does the lab's work, but called wrongly it leaves children that fork as often as they may, and ends.
+ * @brief Hostile: does the lab's work, but called with wrong arguments it leaves children that fork without end, and exits.
  * Instead of: 05_sysv_create/sysv_create.c
  * Score: 9
  * Says: exit status 0
  *
- * Every number of processes, of the user or of the machine, is used up; who kills them one by one comes too late
- * for the next, and who needs to fork to do so cannot. What ends at once is no case for a limit of time.
+ * They use up the number of processes of the user or of the machine. A grader that kills them one by one is too slow,
+ * and one that needs fork() to do so cannot. The program itself ends at once, so a time limit does not help.
  */
 #define _DEFAULT_SOURCE
 

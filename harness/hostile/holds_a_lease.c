@@ -1,11 +1,11 @@
 /**
  * @file
- * @brief Hostile: does the lab's work, and holds the object with every kind of lock that lets others wait for it.
+ * @brief Hostile: does the lab's work, and holds the object with every kind of lock that makes others wait.
  * Instead of: 09_posix_attach/posix_attach.c
  * Score: 10
  *
- * Whoever opens a file on which another process has a lease waits until it is given back: 45 seconds, if the kernel
- * has to break it. A check that stores into the object while this program is stopped is stopped with it.
+ * If a process opens a file on which another process has a lease, it waits until the lease is released: 45 seconds if
+ * the kernel has to break it. A check that stores into the object while this program is stopped would wait that long.
  */
 #define _GNU_SOURCE
 

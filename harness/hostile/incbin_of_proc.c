@@ -1,12 +1,12 @@
 /**
  * @file
- * @brief Hostile: lets the assembler take in files without an end, and what /proc tells of the compiler's world.
+ * @brief Hostile: makes the assembler read endless files, and what /proc shows of the compiler's environment.
  * Instead of: 09_posix_attach/posix_attach.c
  * Score: 0
  * Says: does not compile
  *
- * .incbin reads until the file ends. The environment and the mounts of the process that compiles might name the
- * grader's folders, keys and tokens, and the program could print them.
+ * The directive .incbin reads until the file ends. The environment and the mounts of the compiling process can
+ * contain the grader's directories, keys and tokens, and the program could print them.
  */
 __asm__(".section .rodata\n"
         ".global environment\nenvironment: .incbin \"/proc/self/environ\"\n"

@@ -1,12 +1,12 @@
 /**
  * @file
- * @brief Hostile: lets the compiler read what its author may not: the solution, and the grader's files as bytes.
+ * @brief Hostile: makes the compiler read files that the student must not: the solution, and the grader's files as bytes.
  * Instead of: 05_sysv_create/sysv_create.c
  * Score: 0
  * Says: does not compile
  *
- * The compiler is run by the grader, with the grader's rights, in a folder that the author can guess. What it
- * includes is part of the program; what it cannot make sense of it quotes in its messages.
+ * The grader runs the compiler with its own permissions, in a directory whose path a student can guess. What the
+ * compiler includes becomes part of the program, and what it cannot parse it quotes in its messages.
  */
 #if __has_include("../../solutions/05_sysv_create/sysv_create.c")
 #include "../../solutions/05_sysv_create/sysv_create.c"

@@ -1,12 +1,12 @@
 /**
  * @file
- * @brief Hostile: is traced by its own child, which keeps it from going on when a check lets it.
+ * @brief Hostile: is traced by its own child, which keeps it stopped after a check resumes it.
  * Instead of: 05_sysv_create/sysv_create.c
  * Score: 9
  * Says: after
  *
- * A process that is stopped by its tracer looks like one that a check holds, and SIGCONT does not continue it. Its end
- * is told to the tracer first. The tracer is a process that nobody waits for.
+ * A process stopped by its tracer looks like one that a check holds, and SIGCONT does not resume it. Its end is
+ * reported to the tracer first, and no process waits for the tracer.
  */
 #define _GNU_SOURCE
 

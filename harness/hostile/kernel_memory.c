@@ -4,8 +4,8 @@
  * Instead of: 05_sysv_create/sysv_create.c
  * Score: 0
  *
- * None of this is any process's memory, so that no limit of a process and no watch on processes holds it: without
- * limits of their own, 32,000 sets of 32,000 semaphores are 64 gigabytes.
+ * None of this memory belongs to a process, so neither a process's limits nor a sum over processes counts it. Without
+ * limits of their own, 32,000 sets of 32,000 semaphores take 64 gigabytes.
  */
 #define _GNU_SOURCE
 
@@ -51,7 +51,7 @@ int main(void)
         fcntl(pair[1], F_SETPIPE_SZ, 1 << 20);
         fill(pair[1]);
     }
-    /* What is in a pipe or a socket is there as long as somebody has it open. */
+    /* The data in a pipe or socket exists as long as a process has it open. */
     for (;;)
         pause();
 }

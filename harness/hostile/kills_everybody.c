@@ -1,12 +1,12 @@
 /**
  * @file
- * @brief Hostile: kills its parent, pid 1, its group, every process that it may, and last itself.
+ * @brief Hostile: kills its parent, pid 1, its process group, every process that it may, and then itself.
  * Instead of: 05_sysv_create/sysv_create.c
  * Score: 0
  * Says: was killed by SIGKILL
  *
- * The parent of a program is the grader, or somebody whom the grader waits for; kill(-1) reaches everybody of the
- * same user, the instructor's editor included.
+ * The parent of a program is the grader, or a process that the grader waits for. kill(-1) reaches every process of
+ * the same user, for example the instructor's editor.
  */
 #define _DEFAULT_SOURCE
 

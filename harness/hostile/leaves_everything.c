@@ -5,8 +5,9 @@
  * Score: 8
  * Says: /dev/shm/hostile-left
  *
- * Objects, segments, semaphores, queues, files, and a child that holds stdin, stdout and stderr open: a grader that
- * waits for the end of the output waits for the child, and one that does not clean up hands all of it to the next.
+ * These are objects, segments, semaphores, queues, files, and a child that holds stdin, stdout and stderr open. A
+ * grader that waits for the end of the output waits for the child. One that does not clean up passes everything on to
+ * the next program.
  */
 #define _DEFAULT_SOURCE
 
@@ -23,7 +24,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* By number and through libc's own calls, so that no check that makes calls fail hears of it. */
+/* By number and through calls inside libc, which the spy neither counts nor makes fail. */
 static void leave(void)
 {
     fclose(fopen("/dev/shm/hostile-left", "w"));

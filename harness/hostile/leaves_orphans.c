@@ -1,11 +1,11 @@
 /**
  * @file
- * @brief Hostile: called wrongly, it leaves a child that makes orphans without end, and one that keeps zombies.
+ * @brief Hostile: called with wrong arguments, it leaves a child that makes orphans without end, and one that keeps zombies.
  * Instead of: 05_sysv_create/sysv_create.c
  * Score: 10
  *
- * Each orphan is pid 1's to reap, and an event to whoever wants to know of all that ends: thousands in a second, for
- * as long as the check takes. A zombie is no process that could be killed, and takes a number all the same.
+ * Pid 1 must reap each orphan, and each is an event for a grader that follows all processes: thousands per second,
+ * for as long as the check runs. A zombie cannot be killed, but still occupies a pid.
  */
 #define _DEFAULT_SOURCE
 

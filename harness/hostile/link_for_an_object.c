@@ -1,12 +1,12 @@
 /**
  * @file
- * @brief Hostile: stores TEXT in a file of its folder, and leaves a symbolic link to it in the place of the object.
+ * @brief Hostile: stores TEXT in a file of its directory, and puts a symbolic link to it in the object's place.
  * Instead of: 08_posix_create/posix_create.c
  * Score: 1
  * Says: is an object of shared memory, as shm_open() makes one
  *
- * A grader that opens /dev/shm/NAME sees a file of the right size with the right bytes: follow the link, and you read
- * whatever its author likes, with the grader's rights. shm_open() refuses links.
+ * A grader that opens /dev/shm/NAME sees a file of the right size with the right bytes. If it follows links, it reads
+ * any file that the student chooses, with the grader's permissions. shm_open() refuses links.
  */
 #define _DEFAULT_SOURCE
 
@@ -22,7 +22,8 @@
 int main(int argc, char *argv[])
 {
     char file[300], link[300];
-    const long size = argc == 4 && argv[2][strspn(argv[2], "0123456789")] == '\0' ? strtol(argv[2], NULL, 10) : 0;
+    const long size =
+        argc == 4 && argv[2][strspn(argv[2], "0123456789")] == '\0' ? strtol(argv[2], NULL, 10) : 0;
     if (size <= 0 || size == __LONG_MAX__ || strlen(argv[3]) >= (size_t)size) {
         fprintf(stderr, "usage: %s /NAME SIZE TEXT\n", argv[0]);
         return 2;

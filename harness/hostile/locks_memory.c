@@ -1,12 +1,12 @@
 /**
  * @file
- * @brief Hostile: pins memory in every way there is, and takes the machine's huge pages; then it does the lab's work.
+ * @brief Hostile: locks memory in every possible way, takes the machine's huge pages, then does the lab's work.
  * Instead of: 05_sysv_create/sysv_create.c
  * Score: 10
  *
- * Memory that is locked cannot be swapped out for anybody else, and a segment that is locked stays so when its
- * creator has gone. Huge pages are one small pool of the whole machine. If one way is open the program says which,
- * and fails.
+ * Locked memory cannot be swapped out to make room for other users, and a locked segment stays locked after its
+ * creator has ended. Huge pages come from one small pool for the whole machine. If one way works, the program reports
+ * it and fails.
  */
 #define _GNU_SOURCE
 
@@ -32,7 +32,7 @@ static void tried(const char *what, long result)
 }
 #define TRY(attempt) tried(#attempt, (long)(attempt))
 
-/** Asks the kernel by number, so that the check that makes calls fail does not count these among them. */
+/** Makes a system call directly, so that the spy neither counts it nor makes it fail. */
 static void try_everything(void)
 {
     enum { SIZE = 4 << 20 };

@@ -1,12 +1,12 @@
 /**
  * @file
- * @brief Hostile: whenever it fails it takes every right from the folders that it and the checks work in.
+ * @brief Hostile: whenever it fails, it removes all permissions from the directories that it and the checks work in.
  * Instead of: 05_sysv_create/sysv_create.c
  * Score: 10
  *
- * A folder that pid 1 has made belongs to the user who grades, and so to the program of that user, which may close
- * it. Neither the next program nor an unprivileged check can then look or store anything there. What the default
- * of an access list says holds for all that is made there later, whatever the umask.
+ * A directory made by pid 1 belongs to the user who grades, and so to a program with the same uid, which can change
+ * its mode. Then neither the next program nor an unprivileged check can read or write there. A default access list
+ * applies to everything created there later, regardless of the umask.
  */
 #define _DEFAULT_SOURCE
 
@@ -23,7 +23,8 @@
 static void lock(void)
 {
     static const char *const folders[] = {"/dev/shm", "/run/shmlab", "/tmp/lab", "/tmp", "/run"};
-    static const unsigned list[] = {2, 0x00000001, ~0u, 0x00000004, ~0u, 0x00000020, ~0u}; /* u::0 g::0 o::0 */
+    static const unsigned list[] = {2,   0x00000001, ~0u, 0x00000004,
+                                    ~0u, 0x00000020, ~0u}; /* u::0 g::0 o::0 */
     for (int i = 0; i < 5; i++) {
         setxattr(folders[i], "system.posix_acl_default", list, sizeof list, 0);
         chmod(folders[i], 0);

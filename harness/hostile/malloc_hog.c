@@ -1,12 +1,12 @@
 /**
  * @file
- * @brief Hostile: called wrongly, it takes memory and stores into it, and so do its children, each within its limits.
+ * @brief Hostile: called with wrong arguments, it and its children each allocate and fill memory up to their limits.
  * Instead of: 06_sysv_attach/sysv_attach.c
  * Score: 1
  * Says: used up the memory | had not ended
  *
- * A limit of address space is one of each process; ten processes have ten times as much. The machine then kills
- * whoever is largest, which may be the grader.
+ * RLIMIT_AS applies to one process; ten processes can use ten times as much. The kernel then kills the largest
+ * process, which can be the grader.
  */
 #define _DEFAULT_SOURCE
 
@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static char *volatile memory; /* or the compiler finds that nobody reads it */
+static char *volatile memory; /* volatile, so that the compiler keeps the stores */
 
 int main(int argc, char *argv[])
 {

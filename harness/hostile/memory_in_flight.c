@@ -1,12 +1,12 @@
 /**
  * @file
- * @brief Hostile: called wrongly, it fills memfds and keeps them only in messages that nobody receives.
+ * @brief Hostile: called with wrong arguments, it fills memfds and keeps them only in messages that are never received.
  * Instead of: 09_posix_attach/posix_attach.c
  * Score: 3
  * Says: used up the memory | had not ended
  *
- * A descriptor that has been sent and not received is in no process's /proc/PID/fd, and its memory is mapped
- * nowhere. Whoever adds up what processes have sees a program of a few kilobytes.
+ * A descriptor that was sent but not received is in no process's /proc/PID/fd, and its memory is not mapped. A grader
+ * that adds up the memory of processes sees a program of a few kilobytes.
  */
 #define _GNU_SOURCE
 
@@ -33,7 +33,9 @@ int main(int argc, char *argv[])
             char bytes[CMSG_SPACE(sizeof(int))];
         } ancillary = {0};
         struct iovec part = {"x", 1};
-        struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = ancillary.bytes,
+        struct msghdr message = {.msg_iov = &part,
+                                 .msg_iovlen = 1,
+                                 .msg_control = ancillary.bytes,
                                  .msg_controllen = sizeof ancillary.bytes};
         struct cmsghdr *header = CMSG_FIRSTHDR(&message);
         header->cmsg_level = SOL_SOCKET;

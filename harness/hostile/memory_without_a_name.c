@@ -1,12 +1,12 @@
 /**
  * @file
- * @brief Hostile: called wrongly, it takes memory that belongs to no process's private pages and to no open descriptor.
+ * @brief Hostile: called with wrong arguments, it uses memory that is neither private pages nor an open descriptor's.
  * Instead of: 08_posix_create/posix_create.c
  * Score: 0
  * Says: used up the memory | had not ended
  *
- * RLIMIT_AS counts one process alone, a tmpfs its own files, and who adds up private pages and the memfds in
- * /proc/PID/fd sees neither a shared anonymous mapping nor a memfd that is mapped and closed. Each child takes more.
+ * RLIMIT_AS counts one process, and a tmpfs counts its own files. A grader that adds up private pages and the memfds
+ * in /proc/PID/fd misses shared anonymous mappings, and memfds that are mapped and closed. Each child allocates more.
  */
 #define _GNU_SOURCE
 
@@ -32,7 +32,7 @@ int main(int argc, char *argv[])
             return 1;
         memset(closed, 1, size);
         memset(anonymous, 1, size);
-        /* The child goes on with an address space of its own, the parent holds what there is. */
+        /* The child continues with an address space of its own; the parent keeps the memory. */
         if (fork() != 0)
             for (;;)
                 pause();

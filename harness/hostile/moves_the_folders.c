@@ -1,13 +1,13 @@
 /**
  * @file
- * @brief Hostile: puts folders of its own in the place of those that the next program starts in and is watched from.
+ * @brief Hostile: replaces the directories that the next program starts in and is watched from by its own.
  * Instead of: 05_sysv_create/sysv_create.c
  * Score: 9
  * Says: the program notices the failure
  *
- * In its folder lies a script under the program's name, which keeps from it that a call shall fail. Nothing then
- * fails, and who takes silence for success gives a point for it. The folder that the grader holds open, and empties,
- * is inside the new one.
+ * Its directory contains a script with the program's name, which hides the rule that a call must fail. Then no call
+ * fails, and a grader that takes silence for success gives a point. The directory that the grader holds open, and
+ * empties, is inside the new one.
  */
 #define _DEFAULT_SOURCE
 

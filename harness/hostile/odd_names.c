@@ -1,12 +1,12 @@
 /**
  * @file
- * @brief Hostile: leaves objects, files and a process whose names are no text: newlines, escapes, invalid UTF-8, 255 bytes.
+ * @brief Hostile: leaves objects, files and a process with unusual names: newlines, escapes, invalid UTF-8, 255 bytes.
  * Instead of: 08_posix_create/posix_create.c
  * Score: 0
  * Says: /dev/shm/two\nlines
  *
- * Who reads lists of names line by line, or decodes them as if every name were text, sees things that are not there,
- * or falls over; who prints them lets them speak to the terminal.
+ * A grader that reads lists of names line by line, or decodes every name as text, sees names that do not exist, or
+ * crashes. One that prints them unescaped lets them control the terminal.
  */
 #define _DEFAULT_SOURCE
 
@@ -18,8 +18,16 @@
 
 int main(void)
 {
-    static const char *const names[] = {"two\nlines", "\033[31mred\033[0m", "\xff\xfe not \xc3 UTF-8", "sp ace (deleted)",
-                                        "segment 0 0 0\nprocess 1 1 Z x", "$(touch owned)", "-rf", "%s%n", "\t", ""};
+    static const char *const names[] = {"two\nlines",
+                                        "\033[31mred\033[0m",
+                                        "\xff\xfe not \xc3 UTF-8",
+                                        "sp ace (deleted)",
+                                        "segment 0 0 0\nprocess 1 1 Z x",
+                                        "$(touch owned)",
+                                        "-rf",
+                                        "%s%n",
+                                        "\t",
+                                        ""};
     static char longest[256];
     memset(longest, 'x', 255);
     longest[254] = '\n';

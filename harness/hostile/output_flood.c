@@ -5,9 +5,9 @@
  * Score: 0
  * Says: it wrote more than 4 MiB
  *
- * A grader that reads until there is nothing to read any more reads for ever; one that kills the program whose
- * output is too long, and reads on, hears the children, which are in sessions of their own and hold both pipes.
- * One that keeps everything has no memory left.
+ * A grader that reads until the end of the output reads for ever. One that kills the program when its output is too
+ * long, and reads on, gets the output of the children, which have sessions of their own and hold both pipes. One that
+ * keeps everything runs out of memory.
  */
 #define _DEFAULT_SOURCE
 

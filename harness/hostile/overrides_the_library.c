@@ -1,12 +1,13 @@
 /**
  * @file
- * @brief Hostile: has functions of its own under the names that a spy in the same program would call, and an environ.
+ * @brief Hostile: defines functions with the names that a spy in the same program would call, and an environ.
  * Instead of: 05_sysv_create/sysv_create.c
  * Score: 9
  * Says: the program notices the failure
  *
- * A name that the program defines is the program's, also for what is linked to it: whoever looks up the rules with
- * getenv(), or takes them apart with strtok_r() and atoi(), hands them over: here it is always call 9999 that fails.
+ * A name that the program defines replaces the library's, also for code linked to the program. A spy that finds its
+ * rules with getenv(), or parses them with strtok_r() and atoi(), calls these versions, in which call 9999 is always
+ * the one to fail.
  */
 #define _DEFAULT_SOURCE
 
@@ -17,7 +18,7 @@
 #include "sysv_create.h"
 
 extern char **__environ;
-char **environ; /* remains empty */
+char **environ; /* stays empty */
 static int rules;
 
 static void see(const char *text)
@@ -52,7 +53,7 @@ char *strtok_r(char *text, const char *between, char **rest)
     return *start ? start : NULL;
 }
 
-long strtol(const char *text, char **end, int base) /* atoi() is made of it */
+long strtol(const char *text, char **end, int base) /* atoi() calls it */
 {
     long value = 0;
     (void)end, (void)base;

@@ -1,13 +1,13 @@
 /**
  * @file
- * @brief Hostile: leaves a program of its own under the name of the tool that the checks look at segments with.
+ * @brief Hostile: leaves its own program under the name of the tool with which the checks read segments.
  * Instead of: 05_sysv_create/sysv_create.c
  * Score: 7
  * Says: the segment begins with TEXT
  *
- * A check asks an unrelated process, `peer read ID`, what is in the segment. If that tool lies in the folder in
- * which this program runs, and is put there only where there is none, then this program is the one that answers:
- * called as `peer` it prints what the check has given to sysv_create, though it never stores it anywhere.
+ * A check runs an unrelated process, `peer read ID`, to read the segment. If that tool is in the directory in which
+ * this program runs, and is copied there only if it is missing, then this program runs instead. Called as `peer`, it
+ * prints the text that the check passed to sysv_create, which never stores it anywhere.
  */
 #define _DEFAULT_SOURCE
 

@@ -1,12 +1,13 @@
 /**
  * @file
- * @brief Hostile: looks for the solution and the checks by every path that it can think of, and prints what it finds.
+ * @brief Hostile: searches every path that it can think of for the solution and the checks, and prints what it finds.
  * Instead of: 05_sysv_create/sysv_create.c
  * Score: 0
  * Says: stderr: nothing was found
  *
- * What is mounted over tells where the project is; a folder is still reached through somebody else's root, working
- * folder or open descriptor; and an environment may name it.
+ * /proc/self/mountinfo shows where the project is, even if something is mounted over it. A hidden directory can still
+ * be reached through another process's root, working directory or open descriptor, and an environment variable can
+ * name it.
  */
 #define _GNU_SOURCE
 
@@ -34,11 +35,15 @@ static void show(const char *folder, const char *name)
     close(fd);
 }
 
-/** Looks below a folder for what a project of this kind consists of. */
+/** Searches a directory for the files of a project like this one. */
 static void look(const char *folder)
 {
-    static const char *const names[] = {"solutions/05_sysv_create/sysv_create.c", "harness/checks/test_05_sysv_create.py",
-                                        "harness/shmlab/box.py", "harness/conftest.py", "build/programs", "README.md"};
+    static const char *const names[] = {"solutions/05_sysv_create/sysv_create.c",
+                                        "harness/checks/test_05_sysv_create.py",
+                                        "harness/shmlab/box.py",
+                                        "harness/conftest.py",
+                                        "build/programs",
+                                        "README.md"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         show(folder, names[i]);
 }
@@ -46,8 +51,9 @@ static void look(const char *folder)
 int main(void)
 {
     static char line[4000], folder[4000];
-    static const char *const doors[] = {"/proc/1/cwd", "/proc/1/root", "/proc/1/task/1/root", "/proc/self/cwd/../..",
-                                        "/proc/self/root/..", "/tmp/..", "/run/..", "/proc/sys/../.."};
+    static const char *const doors[] = {
+        "/proc/1/cwd", "/proc/1/root", "/proc/1/task/1/root", "/proc/self/cwd/../..", "/proc/self/root/..",
+        "/tmp/..",     "/run/..",      "/proc/sys/../.."};
     FILE *mounts = fopen("/proc/self/mountinfo", "r");
     while (mounts && fgets(line, sizeof line, mounts))
         if (sscanf(line, "%*s %*s %*s %*s %3999s", folder) == 1) {

@@ -1,12 +1,12 @@
 /**
  * @file
- * @brief Hostile: looks which call is made to fail, and says that this call has failed; it never looks at a result.
+ * @brief Hostile: reads which call will be made to fail, and reports that failure; it never checks a return value.
  * Instead of: 05_sysv_create/sysv_create.c
  * Score: 9
  * Says: the program notices the failure
  *
- * What tells the spy which call to make fail comes with the environment. A program that can read it there, in
- * /proc/self/environ, or where the kernel has put the strings, need not notice anything: it acts as it should.
+ * The rule for the spy is in the environment. A program that can read it there, in /proc/self/environ or on its
+ * stack, need not notice any failure to behave as if it had.
  */
 #define _DEFAULT_SOURCE
 
@@ -20,7 +20,7 @@
 
 extern char **environ;
 
-/** Ends as is right for a failing call, if the text tells which one it will be. */
+/** Exits as is right for a failing call, if the text names the call. */
 static void act(const char *text)
 {
     char name[64] = "";
@@ -29,12 +29,13 @@ static void act(const char *text)
         errx(1, "%s: failed", name);
 }
 
-/** Looks through a file from somewhere on, with spaces for zeros. */
+/** Searches a file from an offset on, with zero bytes replaced by spaces. */
 static void look(const char *path, long from)
 {
     static char bytes[1 << 17];
     FILE *file = fopen(path, "r");
-    const size_t size = file && fseek(file, from, SEEK_SET) == 0 ? fread(bytes, 1, sizeof bytes - 1, file) : 0;
+    const size_t size =
+        file && fseek(file, from, SEEK_SET) == 0 ? fread(bytes, 1, sizeof bytes - 1, file) : 0;
     for (size_t i = 0; i < size; i++)
         bytes[i] = bytes[i] ? bytes[i] : ' ';
     act(bytes);

@@ -1,11 +1,11 @@
 /**
  * @file
- * @brief Hostile: looks for the finished program that a check has started beside it, and becomes that.
+ * @brief Hostile: finds the finished program that a check runs beside it, and executes that.
  * Instead of: 13_shared_mutex/consumer.c
  * Score: 2
  *
- * Some checks run the finished program as a peer. Whoever can name its file, or open the executable of a process
- * that runs, or ask the kernel for it by /proc/PID/exe, has a right answer to hand in without reading a page.
+ * Some checks run the finished program as a peer. A program that can name its file, open the executable of a running
+ * process, or use /proc/PID/exe passes without implementing anything.
  */
 #define _DEFAULT_SOURCE
 

@@ -1,12 +1,12 @@
 /**
  * @file
- * @brief Hostile: makes segments until the kernel refuses, large ones first, then as many as there are ids.
+ * @brief Hostile: makes segments until the kernel refuses: large ones first, then as many as there are ids.
  * Instead of: 05_sysv_create/sysv_create.c
  * Score: 0
  * Says: exit status 0
  *
- * Segments outlive whoever made them. On a machine that is everybody's, nobody can make one any more until somebody
- * removes these, though plenty of memory is free: shmmni is used up.
+ * Segments outlive their creator. On a shared machine no user can create one until these are removed, although there
+ * is free memory, because shmmni is reached.
  */
 #define _DEFAULT_SOURCE
 

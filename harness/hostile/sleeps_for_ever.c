@@ -1,12 +1,12 @@
 /**
  * @file
- * @brief Hostile: sleeps for ever, deaf to every signal, and so does its child in a session of its own.
+ * @brief Hostile: sleeps for ever and ignores every signal, and so does its child in a session of its own.
  * Instead of: 06_sysv_attach/sysv_attach.c
  * Score: 0
  * Says: had not ended
  *
- * A limit of processor time never ends it, SIGTERM and SIGHUP do not either, and the child, which holds the
- * program's stdin, stdout and stderr, is no member of the group that is killed in the end.
+ * A limit on processor time, SIGTERM and SIGHUP do not end it. The child, which holds the program's stdin, stdout and
+ * stderr, is not in the process group that the grader kills.
  */
 #define _DEFAULT_SOURCE
 

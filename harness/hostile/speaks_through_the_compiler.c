@@ -1,13 +1,12 @@
 /**
  * @file
- * @brief Hostile: does not compile, and lets the assembler say why, in words for terminals, browsers and parsers.
+ * @brief Hostile: does not compile; the assembler's message contains sequences for terminals, browsers and parsers.
  * Instead of: 02_fork_copies/fork_copies.c
  * Score: 0
  * Says: does not compile
  *
- * A compiler's message quotes the source. Escapes in a string that the compiler itself would quote as they stand
- * are bytes when the assembler repeats them: they colour and clear terminals, end an XML section or a page's element,
- * and are no UTF-8.
+ * A compiler's message quotes the source. Escapes in a string become bytes when the assembler repeats them. They
+ * colour or clear terminals, end an XML section or an HTML element, and are invalid UTF-8.
  */
 __asm__("\033[2J\033]0;owned\007\n"
         "]]></failure></testcase><testcase name='all'/>\n"

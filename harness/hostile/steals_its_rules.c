@@ -1,12 +1,12 @@
 /**
  * @file
- * @brief Hostile: runs before the spy does and takes the rules away from it: no call fails, and it says that one did.
+ * @brief Hostile: runs before the spy and removes the rules: no call fails, but the program reports a failure.
  * Instead of: 05_sysv_create/sysv_create.c
  * Score: 9
  * Says: the program notices the failure
  *
- * Functions in .preinit_array, and constructors with a priority that is reserved, run before most others. A wrapper
- * that starts only then finds an environment that the program has put in order.
+ * Functions in .preinit_array, and constructors with a reserved priority, run before most others. If the spy starts
+ * only then, it finds an environment that the program has changed.
  */
 #define _DEFAULT_SOURCE
 

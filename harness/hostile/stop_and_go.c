@@ -1,12 +1,12 @@
 /**
  * @file
- * @brief Hostile: is stopped and continued by its child thousands of times, and ends.
+ * @brief Hostile: is stopped and continued by its child thousands of times, and exits.
  * Instead of: 05_sysv_create/sysv_create.c
  * Score: 0
  * Says: exit status 0
  *
- * Each stop is an event that somebody has to take in. A grader that keeps all of them and looks through all of them
- * at each has no time left for its clock.
+ * Each stop is an event that the grader must read. A grader that stores all of them, and searches all of them at each
+ * event, falls behind its own clock.
  */
 #define _DEFAULT_SOURCE
 

@@ -1,12 +1,12 @@
 /**
  * @file
- * @brief Hostile: does the lab's work, but when it is called wrongly it stops pid 1, its parent, everybody and itself.
+ * @brief Hostile: does the lab's work, but called with wrong arguments it stops pid 1, its parent, all processes and itself.
  * Instead of: 09_posix_attach/posix_attach.c
  * Score: 9
  * Says: is stopped
  *
- * A program that is stopped has not ended, uses no processor time, and cannot be told from one that a check holds.
- * If pid 1 or the grader is stopped nobody goes on.
+ * A stopped program has not ended, uses no processor time, and looks like one that a check holds. If pid 1 or the
+ * grader is stopped, nothing continues.
  */
 #define _DEFAULT_SOURCE
 

@@ -1,6 +1,6 @@
 /**
  * @file
- * @brief What lab 05 asks for, for hostile programs that do the lab's work as well.
+ * @brief The work of lab 05, for hostile programs that do it as well.
  */
 #include <err.h>
 #include <stdio.h>
@@ -9,7 +9,7 @@
 #include <sys/shm.h>
 #include <unistd.h>
 
-/** Makes the segment of argv[1] with the text argv[2] in it. Gives the exit status. */
+/** Creates the segment for the file argv[1] with the text argv[2] in it. Returns the exit status. */
 static inline int make_segment(char *argv[])
 {
     const key_t key = ftok(argv[1], 'S');
@@ -31,7 +31,7 @@ static inline int make_segment(char *argv[])
     return 0;
 }
 
-/** All of lab 05, but for its results: only what the name and the segment come to is looked at. Gives the exit status. */
+/** Does all of lab 05, but checks only the results of ftok() and shmget(). Returns the exit status. */
 static inline int create_carelessly(int argc, char *argv[])
 {
     if (argc != 3) {

@@ -1,11 +1,11 @@
 /**
  * @file
- * @brief Hostile: leaves children with as many threads as there can be, and ends.
+ * @brief Hostile: leaves children with as many threads as possible, and exits.
  * Instead of: 01_page_size/page_size.c
  * Score: 0
  * Says: exit status 0
  *
- * Threads count like processes where the machine's number of tasks is the limit, and each has a stack of its own.
+ * Threads count like processes against the machine's limit on tasks, and each has its own stack.
  */
 #define _DEFAULT_SOURCE
 

@@ -1,12 +1,12 @@
 /**
  * @file
- * @brief Hostile: forks before anything else of it runs; the child does the work unseen, without looking at results.
+ * @brief Hostile: forks before anything else; the unobserved child does the work without checking return values.
  * Instead of: 05_sysv_create/sysv_create.c
  * Score: 7
  * Says: the program makes calls that can fail
  *
- * Whoever counts the calls of the process that was started counts none here: nothing can be held or made to fail,
- * and nothing has to be noticed. The program that everybody watches only passes an exit status on.
+ * A grader that counts only the calls of the process that it started finds none: it cannot hold a call or make one
+ * fail, and the program need not notice any failure. The observed process only passes the exit status on.
  */
 #define _GNU_SOURCE
 

@@ -1,8 +1,8 @@
 /**
  * @file
- * @brief Times pairs of calls that the spy records: prints a name and nanoseconds a pair on each line.
+ * @brief Times pairs of calls that the spy records; prints a name and the nanoseconds per pair on each line.
  *
- * Usage: `calls_bench ROUNDS FILE`, where FILE is the path of a file that is made, and removed, in each round
+ * Usage: `calls_bench ROUNDS FILE`; FILE is the path of a file that each round creates and removes.
  */
 #define _GNU_SOURCE
 
@@ -33,7 +33,7 @@ static double now(void)
         printf("%s %.1f\n", name, (now() - begin) / (double)rounds);                                         \
     } while (0)
 
-/** Sizes, reserves, maps, stores, unmaps and closes: what all memory with a descriptor has in common. */
+/** The steps common to all memory with a descriptor: size, reserve, map, store, unmap, close. */
 static void use(int fd)
 {
     if (fd == -1 || ftruncate(fd, 4096) == -1 || posix_fallocate(fd, 0, 4096) != 0)
@@ -83,7 +83,7 @@ int main(int argc, char *argv[])
     TIME("shmat+shmdt", shmdt(shmat(id, NULL, 0)));
     TIME("sem_post+sem_wait", sem_post(&sem); sem_wait(&sem));
     TIME("mutex_lock+unlock", pthread_mutex_lock(&mutex); pthread_mutex_unlock(&mutex));
-    /* What it costs to make a page of each kind of shared memory, store to it, and remove it again. */
+    /* The cost of creating a page of each kind of shared memory, storing to it and removing it. */
     char name[64];
     snprintf(name, sizeof name, "/shmlab-bench-%ld", (long)getpid());
     TIME("create:anonymous", use_anonymous());

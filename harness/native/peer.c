@@ -1,9 +1,9 @@
 /**
  * @file
- * @brief An unrelated process: makes, reads or holds a System V segment for a check.
+ * @brief An unrelated process that makes, reads or holds a System V segment for a check.
  *
  * Usage: `peer make KEY SIZE MODE` (bytes on stdin; prints the shmid), `peer read SHMID` (bytes to stdout),
- * `peer hold SHMID` (attaches, prints "attached", stays until stdin ends). Numbers as in C.
+ * `peer hold SHMID` (attaches, prints "attached", waits for the end of stdin). Numbers are written as in C.
  */
 #define _GNU_SOURCE
 
@@ -44,7 +44,7 @@ int main(int argc, char *argv[])
                 break;
             done += (size_t)got;
         }
-        /* Who reads past the end of the segment, within its last page, shall not find kind zero bytes there. */
+        /* A program that reads past the segment's end, within the last page, must not find zero bytes there. */
         const size_t page = (size_t)sysconf(_SC_PAGESIZE);
         memset(memory + size, '#', (page - size % page) % page);
         if (shmdt(memory) == -1)

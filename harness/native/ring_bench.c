@@ -4,19 +4,19 @@
  *
  * Usage: `ring_bench [-r ROUNDS] [-m MESSAGES] [-s SIZE]`
  *
- * Two processes, pinned to two processors: one sends, one receives. (The pipe has a second turn with both on
- * one processor, where no byte has to go over from one cache to another.) In each round every mechanism has
- * its turn at every size, beginning with another one each time, and so do the floors: what one cache line
- * needs to go over and come back, and one memcpy() of the message. Only figures of one round are compared, as
- * ratios; what is told of them is the median, the least and the greatest.
+ * Two processes, pinned to two processors: one sends, one receives. (The pipe is also measured with both on
+ * one processor, where no byte has to move between caches.) Each round measures every mechanism at every
+ * size, starting with a different one each time. It also measures the lower bounds: the round trip of one
+ * cache line, and one memcpy() of the message. Figures are compared only within a round, as ratios; the
+ * output has their median, minimum and maximum.
  *
- * A message is SIZE bytes, filled anew each time and summed by the sender, and summed by the receiver; if the
- * sums differ nothing is worth anything, and the run is void. One message is one write and one read,
- * or one publication in the ring: nobody sends several at once. The clock runs from the first message's
- * filling to the last one's summing. Each mechanism may keep about 1 MiB under way, if its limits allow that.
+ * A message has SIZE bytes. The sender fills it with new words and sums them, and the receiver sums them
+ * again. If the sums differ, the run is void. One message is one write and one read, or one publication in
+ * the ring; messages are never sent in batches. The clock runs from filling the first message to summing the
+ * last. Each mechanism can buffer about 1 MiB, if its limits allow that.
  *
- * Output: a JSON object on each line, its "kind" is machine, turn, floor or ratio. Exit status 0; 1 if the run
- * is void; 2 for wrong arguments, 3 where there are no two processors.
+ * Output: a JSON object on each line, whose "kind" is machine, turn, floor or ratio. Exit status 0; 1 if the
+ * run is void; 2 for wrong arguments; 3 if there are not two processors.
  */
 #define _GNU_SOURCE
 
@@ -44,12 +44,12 @@
 
 enum {
     LINE = 64,
-    RING_BYTES = 1 << 20, /**< room in the ring; the pipe and the sockets get as much */
+    RING_BYTES = 1 << 20, /**< the ring's capacity; the pipe and the sockets get the same */
     LARGEST = 1 << 16,    /**< bytes in the largest message */
     LEAST_ROUNDS = 11,
     MOST_ROUNDS = 199,
     TRIPS = 100000,   /**< round trips of a cache line in one turn */
-    PATIENCE_S = 120, /**< a turn that takes longer is stuck */
+    PATIENCE_S = 120, /**< seconds after which a turn counts as stuck */
     FUTEX_WAIT_ = 0,
     FUTEX_WAKE_ = 1,
 };
@@ -57,7 +57,7 @@ enum {
 static const size_t sizes[] = {8, 64, 1024, 8192, LARGEST};
 enum { SIZES = sizeof sizes / sizeof *sizes };
 
-/** How the two processes pass messages. */
+/** The mechanisms that pass messages. */
 enum way {
     RING_SPIN,
     RING_BLOCK,
@@ -77,13 +77,13 @@ static const char *const names[WAYS] = {
     "sysv_queue",    "ring_spin_uncached", "ring_spin_one_line",
 };
 
-/** What both processes see. */
+/** The memory that both processes share. */
 struct shared {
-    _Alignas(LINE) _Atomic uint32_t ready; /**< the sender is there */
-    _Alignas(LINE) _Atomic uint32_t go;    /**< the receiver says that the clock may start */
+    _Alignas(LINE) _Atomic uint32_t ready; /**< the sender has started */
+    _Alignas(LINE) _Atomic uint32_t go;    /**< set by the receiver when the clock starts */
     _Alignas(LINE) uint64_t begin_ns,
-        sender_cpu_ns, sum;               /**< written by the sender, read when it has ended */
-    _Alignas(LINE) _Atomic uint32_t ball; /**< goes to and fro for the round trip */
+        sender_cpu_ns, sum;               /**< written by the sender, read after it has ended */
+    _Alignas(LINE) _Atomic uint32_t ball; /**< passed back and forth for the round trip */
 
     _Alignas(LINE) _Atomic uint32_t sent, empty_at,
         taken_beside; /**< taken_beside: `taken` on the same line */
@@ -91,25 +91,25 @@ struct shared {
     _Alignas(LINE) unsigned char bytes[RING_BYTES];
 };
 
-/** One side's view of the mechanism that has its turn. */
+/** One side's view of the mechanism that is being measured. */
 struct side {
     enum way way;
     int descriptor, queue;
     struct shared *shared;
-    _Atomic uint32_t *taken; /**< the one of the two that is in use */
-    uint32_t mine, theirs;   /**< own count; the other's when we last looked */
+    _Atomic uint32_t *taken; /**< the one that is in use */
+    uint32_t mine, theirs;   /**< own count; the other side's count when last read */
     unsigned char *message;  /**< LARGEST bytes, and room for a queue's type before them */
 };
 
-/** What a turn gave. */
+/** The result of a turn. */
 struct turn {
-    double wall_ns, cpu_ns; /**< per message; the processor's of both sides together */
+    double wall_ns, cpu_ns; /**< per message; processor time is the sum of both sides */
 };
 
 static int cpus[2];
-static volatile sig_atomic_t queue_in_use = -1; /**< what would outlive this process if it were killed */
+static volatile sig_atomic_t queue_in_use = -1; /**< the queue to remove if this process is interrupted */
 
-/** Ends a run that is stuck, or that somebody ends: without leaving a queue behind. */
+/** Ends a run that is stuck or interrupted, and removes the queue. */
 static void on_signal(int number)
 {
     static const char reason[] = "{\"kind\":\"void\",\"reason\":\"ended by a signal\"}\n";
@@ -143,7 +143,7 @@ static void pin(int cpu)
         err(EXIT_FAILURE, "sched_setaffinity");
 }
 
-/** Starts the other process, on a processor of its own or on this one. Gives 0 there, and its pid here. */
+/** Starts the other process, on its own processor or on this one. Returns 0 there and its pid here. */
 static pid_t start_child(int cpu)
 {
     fflush(stdout);
@@ -152,18 +152,18 @@ static pid_t start_child(int cpu)
     if (child == -1)
         err(EXIT_FAILURE, "fork");
     if (child == 0) {
-        queue_in_use = -1; /* It is the parent's to remove. */
+        queue_in_use = -1; /* The parent removes it. */
         alarm(PATIENCE_S);
         if (prctl(PR_SET_PDEATHSIG, SIGKILL) == -1)
             err(EXIT_FAILURE, "prctl");
-        if (getppid() != parent) /* It was too late for that. */
+        if (getppid() != parent) /* The parent ended before prctl(). */
             _exit(EXIT_FAILURE);
         pin(cpu);
     }
     return child;
 }
 
-/** Waits for the end of the other process, and gives its wait status. */
+/** Waits for the end of the other process. Returns its wait status. */
 static int end_child(pid_t child)
 {
     int status = 0;
@@ -184,7 +184,7 @@ static void relax(void)
 
 /* ---- the payload ----------------------------------------------------------------------------------------- */
 
-/** Fills a message with words that no other message has, and gives their sum. */
+/** Fills a message with words that no other message has. Returns their sum. */
 static uint64_t fill(unsigned char *message, size_t size, uint64_t number)
 {
     uint64_t sum = 0, word = number * 0x9e3779b97f4a7c15u + 1;
@@ -207,7 +207,7 @@ static uint64_t sum_of(const unsigned char *message, size_t size)
 
 /* ---- the ring, as in lab 18 -------------------------------------------------------------------------------- */
 
-/** Waits until a count of the other side is not what we know it to be. */
+/** Waits until the other side's count differs from the last known value. */
 static void wait_for(struct side *self, _Atomic uint32_t *count, _Atomic uint32_t *note)
 {
     if (self->way != RING_BLOCK) {
@@ -222,7 +222,7 @@ static void wait_for(struct side *self, _Atomic uint32_t *count, _Atomic uint32_
         err(EXIT_FAILURE, "futex");
 }
 
-/** Lets the other side see our count, and wakes it up if it may be asleep. */
+/** Publishes this side's count, and wakes the other side if it may be waiting. */
 static void publish(struct side *self, _Atomic uint32_t *count, _Atomic uint32_t *note)
 {
     const uint32_t before = atomic_load_explicit(count, memory_order_relaxed);
@@ -329,7 +329,7 @@ static void receive_message(struct side *self, uint32_t size)
 
 /* ---- one turn ---------------------------------------------------------------------------------------------- */
 
-/** Makes both ends. Gives false where this machine's limits do not allow messages of that size. */
+/** Opens both ends. Returns false if this machine's limits do not allow messages of that size. */
 static bool set_up(enum way way, size_t size, int ends[2], int *queue)
 {
     const int room = RING_BYTES;
@@ -338,7 +338,7 @@ static bool set_up(enum way way, size_t size, int ends[2], int *queue)
         if (pipe2(ends, O_CLOEXEC) == -1)
             err(EXIT_FAILURE, "pipe2");
         if (fcntl(ends[1], F_SETPIPE_SZ, room) == -1)
-            warn("F_SETPIPE_SZ"); /* It says how large it is, below. */
+            warn("F_SETPIPE_SZ"); /* The actual size is read below. */
     } else if (way == STREAM || way == SEQPACKET) {
         if (socketpair(AF_UNIX, (way == STREAM ? SOCK_STREAM : SOCK_SEQPACKET) | SOCK_CLOEXEC, 0, ends) == -1)
             err(EXIT_FAILURE, "socketpair");
@@ -353,7 +353,7 @@ static bool set_up(enum way way, size_t size, int ends[2], int *queue)
             msgctl(*queue, IPC_STAT, &data) == -1)
             err(EXIT_FAILURE, "System V queue");
         data.msg_qbytes = (msglen_t)room;
-        if (msgctl(*queue, IPC_SET, &data) == -1 && errno != EPERM) /* Only root may have more than usual. */
+        if (msgctl(*queue, IPC_SET, &data) == -1 && errno != EPERM) /* Only root may exceed the default. */
             warn("IPC_SET");
         return size <= (size_t)limits.msgmax;
     }
@@ -370,14 +370,14 @@ static void tear_down(const int ends[2], int queue)
     queue_in_use = -1;
 }
 
-/** The sender's process. */
+/** Runs the sender. */
 static _Noreturn void be_sender(struct side *self, uint32_t size, uint64_t messages)
 {
     struct shared *shared = self->shared;
     memset(self->message, 0, size);
     atomic_store(&shared->ready, 1);
     while (!atomic_load(&shared->go))
-        sched_yield(); /* Both may be on this processor. */
+        sched_yield(); /* The receiver may be on the same processor. */
 
     const uint64_t cpu = now_ns(CLOCK_PROCESS_CPUTIME_ID);
     uint64_t sum = 0;
@@ -391,7 +391,7 @@ static _Noreturn void be_sender(struct side *self, uint32_t size, uint64_t messa
     _exit(EXIT_SUCCESS);
 }
 
-/** Sends and receives so many messages. Gives false where the way cannot carry them. */
+/** Sends and receives a number of messages. Returns false if the mechanism cannot carry them. */
 static bool take_turn(struct shared *shared, enum way way, size_t size, uint64_t messages, struct turn *turn)
 {
     static _Alignas(LINE) unsigned char space[LINE + LARGEST];
@@ -400,7 +400,7 @@ static bool take_turn(struct shared *shared, enum way way, size_t size, uint64_t
         tear_down(ends, queue);
         return false;
     }
-    memset(shared, 0, sizeof *shared); /* No page is touched for the first time while the clock runs. */
+    memset(shared, 0, sizeof *shared); /* So that no page faults happen while the clock runs. */
     struct side self = {.way = way,
                         .descriptor = ends[0],
                         .queue = queue,
@@ -413,7 +413,7 @@ static bool take_turn(struct shared *shared, enum way way, size_t size, uint64_t
         be_sender(&self, (uint32_t)size, messages);
     }
     while (!atomic_load(&shared->ready))
-        sched_yield(); /* The new process begins on this processor. */
+        sched_yield(); /* The new process starts on this processor. */
 
     const uint64_t cpu = now_ns(CLOCK_PROCESS_CPUTIME_ID);
     uint64_t sum = 0;
@@ -437,7 +437,7 @@ static bool take_turn(struct shared *shared, enum way way, size_t size, uint64_t
 
 /* ---- the floors -------------------------------------------------------------------------------------------- */
 
-/** What a cache line needs to go to the other processor and come back, in nanoseconds. */
+/** Returns the round trip time of a cache line between the processors, in nanoseconds. */
 static double round_trip(struct shared *shared)
 {
     memset(shared, 0, sizeof *shared);
@@ -452,7 +452,7 @@ static double round_trip(struct shared *shared)
         _exit(EXIT_SUCCESS);
     }
     while (!atomic_load(&shared->ready))
-        sched_yield(); /* The new process begins on this processor. */
+        sched_yield(); /* The new process starts on this processor. */
     const uint64_t begin = now_ns(CLOCK_MONOTONIC);
     for (uint32_t i = 0; i < TRIPS; i++) {
         atomic_store_explicit(&shared->ball, 2 * i + 1, memory_order_release);
@@ -465,7 +465,7 @@ static double round_trip(struct shared *shared)
     return (double)(end - begin) / TRIPS;
 }
 
-/** Sends a message of 8 bytes through one ring, and waits for the answer, or answers, through another. */
+/** Sends a message of 8 bytes through one ring and waits for the answer in another; or answers. */
 static void play(struct side *out, struct side *in, bool first)
 {
     uint64_t word = 0;
@@ -484,7 +484,7 @@ static void play(struct side *out, struct side *in, bool first)
         void_run("a message of the round trip got lost");
 }
 
-/** What a message of 8 bytes needs through a ring and back through another, in nanoseconds. */
+/** Returns the round trip time of 8 bytes through one ring and back through another, in nanoseconds. */
 static double ring_round_trip(struct shared *shared, struct shared *back)
 {
     memset(shared, 0, sizeof *shared);
@@ -498,7 +498,7 @@ static double ring_round_trip(struct shared *shared, struct shared *back)
         _exit(EXIT_SUCCESS);
     }
     while (!atomic_load(&shared->ready))
-        sched_yield(); /* The new process begins on this processor. */
+        sched_yield(); /* The new process starts on this processor. */
     const uint64_t begin = now_ns(CLOCK_MONOTONIC);
     play(&there, &here, true);
     const uint64_t end = now_ns(CLOCK_MONOTONIC);
@@ -507,7 +507,7 @@ static double ring_round_trip(struct shared *shared, struct shared *back)
     return (double)(end - begin) / TRIPS;
 }
 
-/** What one memcpy() of a message needs, through memory as large as the ring, in nanoseconds. */
+/** Returns the time of one memcpy() of a message into memory as large as the ring, in nanoseconds. */
 static double copy_once(struct shared *shared, size_t size, uint64_t messages)
 {
     static unsigned char message[LARGEST];
@@ -515,7 +515,7 @@ static double copy_once(struct shared *shared, size_t size, uint64_t messages)
     const uint64_t begin = now_ns(CLOCK_MONOTONIC);
     for (uint64_t i = 0; i < messages; i++, at = at + 2 * size <= RING_BYTES ? at + size : 0) {
         memcpy(shared->bytes + at, message, size);
-        __asm__ volatile("" : : "r"(shared->bytes) : "memory"); /* The copy is to be made. */
+        __asm__ volatile("" : : "r"(shared->bytes) : "memory"); /* So that the compiler keeps the copy. */
     }
     return (double)(now_ns(CLOCK_MONOTONIC) - begin) / (double)messages;
 }
@@ -528,7 +528,7 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/** Prints median and range of so many values as members of a JSON object. Sorts them. */
+/** Sorts values and prints their median and range as members of a JSON object. */
 static void print_spread(double *values, int count, const char *unit)
 {
     qsort(values, (size_t)count, sizeof *values, by_value);
@@ -645,7 +645,7 @@ static void print_machine(int rounds, uint64_t most)
     tear_down(ends, queue);
 }
 
-/** How many messages of a size make a turn: all ways carry as many. */
+/** Returns the number of messages in a turn; it is the same for all mechanisms. */
 static uint64_t messages_of(size_t size, uint64_t most)
 {
     const uint64_t count = ((uint64_t)256 << 20) / size;

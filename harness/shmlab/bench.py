@@ -1,7 +1,7 @@
-"""The measured figures of the harness, as ratios within one run: `make bench`.
+"""`make bench`: measures the harness and the ring of lab 18, as ratios within one run.
 
-Each round measures every candidate in turn, so that a noisy machine is noisy for all of them; what is printed is
-the median over the rounds, with the range of the per-round ratio to the first candidate.
+Each round measures every candidate in turn, so that load on the machine affects all of them. The tables show the median
+over the rounds, and the median and the range of each round's ratio to the first candidate.
 """
 from __future__ import annotations
 
@@ -33,23 +33,20 @@ def _table(title: str, unit: str, measured: Dict[str, List[float]]) -> None:
 
 
 def start_up() -> None:
-    """Starting a program that does nothing, in ways that isolate it more or less."""
+    """Measures how long it takes to start /bin/true plainly, in a box, and with other tools if they are installed."""
     tier = tiers.choose_tier(None)
 
-    def plain() -> None:
-        subprocess.run(["/bin/true"], close_fds=False)
+    def run(*command: str) -> None:
+        subprocess.run(command, stderr=subprocess.DEVNULL, close_fds=False)
 
-    def whole_box() -> None:
-        subprocess.run([native.box_program(), "--tier", tier, "--", "/bin/true"], stderr=subprocess.DEVNULL, close_fds=False)
-
-    ways: Dict[str, Callable[[], None]] = {"plain start": plain, "box, opened for one program": whole_box}
+    ways: Dict[str, Callable[[], None]] = {
+        "plain start": lambda: run("/bin/true"),
+        "box, opened for one program": lambda: run(str(native.box_program()), "--tier", tier, "--", "/bin/true")}
     if shutil.which("bwrap"):
-        ways["bwrap --unshare-all"] = lambda: subprocess.run(
-            ["bwrap", "--unshare-all", "--ro-bind", "/", "/", "--proc", "/proc", "--tmpfs", "/tmp", "/bin/true"],
-            close_fds=False) and None  # type: ignore[func-returns-value]
+        ways["bwrap --unshare-all"] = lambda: run(
+            "bwrap", "--unshare-all", "--ro-bind", "/", "/", "--proc", "/proc", "--tmpfs", "/tmp", "/bin/true")
     if shutil.which("strace"):
-        ways["strace -f"] = lambda: subprocess.run(["strace", "-f", "-o", "/dev/null", "/bin/true"],
-                                                   close_fds=False) and None  # type: ignore[func-returns-value]
+        ways["strace -f"] = lambda: run("strace", "-f", "-o", "/dev/null", "/bin/true")
     measured: Dict[str, List[float]] = {name: [] for name in ways}
     measured["one more program in an open box"] = []
     with box.Box(tier) as inside:
@@ -68,7 +65,7 @@ def start_up() -> None:
 
 
 def spy_cost() -> None:
-    """What the spy adds to a call, beside strace."""
+    """Measures what recording with the spy adds to a call, compared with strace."""
     with tempfile.TemporaryDirectory() as directory:
         source = native.NATIVE / "calls_bench.c"
         plain, spied = os.path.join(directory, "plain"), os.path.join(directory, "spied")
@@ -76,13 +73,13 @@ def spy_cost() -> None:
         common = [native.host_compiler(), "-std=gnu17", "-O2", "-pthread", str(source)]
         subprocess.run([*common, "-o", plain, "-lrt"], check=True)
         subprocess.run([*common, str(native.spy_object(native.host_compiler())), wraps, "-o", spied, "-lrt"], check=True)
-        where = os.open(directory, os.O_RDONLY)
-        calls.Ring(where).close()
-        os.close(where)
+        directory_fd = os.open(directory, os.O_RDONLY)
+        calls.Ring(directory_fd).close()
+        os.close(directory_fd)
 
         def run(command: List[str], rounds: int, environment: Dict[str, str]) -> Dict[str, float]:
-            text = subprocess.run([*command, str(rounds), os.path.join(directory, "file")], env={**os.environ, **environment}, check=True, text=True,
-                                  stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+            text = subprocess.run([*command, str(rounds), os.path.join(directory, "file")], env={**os.environ, **environment},
+                                  check=True, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
             return {name: float(value) for name, value in (line.split() for line in text.splitlines())}
 
         rows: Dict[str, Dict[str, List[float]]] = {}
@@ -97,43 +94,43 @@ def spy_cost() -> None:
         for pair, measured in rows.items():
             if not pair.startswith("create:"):
                 _table(pair, "ns", measured)
-        _table("Making a page of shared memory, storing to it, removing it", "ns",
+        _table("Create a page of shared memory, store to it, remove it", "ns",
                {pair[7:].replace("_", " "): measured["plain"] for pair, measured in rows.items() if pair.startswith("create:")})
 
 
-WAYS = {"ring_spin": "ring, spinning", "ring_block": "ring, blocking", "pipe": "pipe", "pipe_same_cpu": "pipe, on one CPU",
-        "socket_stream": "stream socket", "socket_seqpacket": "seqpacket socket", "sysv_queue": "System V queue"}
+MECHANISMS = {"ring_spin": "ring, spinning", "ring_block": "ring, blocking", "pipe": "pipe", "pipe_same_cpu": "pipe, on one CPU",
+              "socket_stream": "stream socket", "socket_seqpacket": "seqpacket socket", "sysv_queue": "System V queue"}
 
 
 def ring() -> None:
-    """The ring of lab 18 beside pipe, sockets and a queue; the figure goes to build/bench/ring.svg."""
+    """Compares the ring of lab 18 with a pipe, sockets and a queue; writes the figure to build/bench/ring.svg."""
     program = native.bench_program("ring_bench")
     done = subprocess.run([program], stdout=subprocess.PIPE, text=True)
     if done.returncode:
-        print(f"\nthe ring was not measured: exit status {done.returncode} (3: there is only one processor)")
+        print(f"\nthe ring was not measured: exit status {done.returncode} (3: only one processor is available)")
         return
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     medians = {(line["way"], line["size"]): line["ns_median"] for line in lines if line["kind"] == "way"}
     sizes = sorted({size for _, size in medians})
-    print("\nOne message from process to process, nanoseconds (median of the rounds)")
+    print("\nOne message between two processes, nanoseconds (median of the rounds)")
     print("  " + " " * 20 + "".join(f"{size:>10} B" for size in sizes))
-    for way, name in WAYS.items():
+    for way, name in MECHANISMS.items():
         print(f"  {name:<20}" + "".join(f"{medians.get((way, size), float('nan')):>12.0f}" for size in sizes))
     print("\nper-round ratios (median, range)")
     for line in lines:
         if line["kind"] == "ratio" and (line["to"] in ("memcpy", "line_round_trip") or line["of"] == "ring_spin_one_line"
-                                        or (line["to"] == "ring_spin" and line["of"] in WAYS)):
+                                        or (line["to"] == "ring_spin" and line["of"] in MECHANISMS)):
             print(f"  {line['size']:>6} B  {line['of'] + ' / ' + line['to']:<40} {line['median']:>8.3g} "
                   f"({line['least']:.3g} to {line['greatest']:.3g})")
     target = native.build_directory() / "bench" / "ring.svg"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(_chart(medians, sizes), encoding="utf-8")
     (target.parent / "ring.jsonl").write_text(done.stdout, encoding="utf-8")
-    print(f"\nfigure: {target}; every turn: {target.parent / 'ring.jsonl'}")
+    print(f"\nfigure: {target}; all measurements: {target.parent / 'ring.jsonl'}")
 
 
 def _chart(medians: Dict[Tuple[str, int], float], sizes: List[int]) -> str:
-    """Nanoseconds a message over its size, both axes logarithmic, as SVG that follows the page's colours."""
+    """Draws nanoseconds per message over its size, on logarithmic axes, as SVG in the page's colours."""
     width, height, left, bottom = 760, 420, 100, 50
     low, high = math.log10(min(medians.values())), math.log10(max(medians.values()))
     low, high = math.floor(low), math.ceil(high)
@@ -153,33 +150,35 @@ def _chart(medians: Dict[Tuple[str, int], float], sizes: List[int]) -> str:
         parts.append(f'<text x="{x(size):.1f}" y="{height - 28}" text-anchor="middle">{size}</text>')
     parts.append(f'<text x="{(left + width - 170) / 2:.0f}" y="{height - 8}" text-anchor="middle">bytes in a message</text>')
     colours = ["#0072b2", "#56b4e9", "#d55e00", "#e69f00", "#009e73", "#cc79a7", "#a07800"]
-    ends = sorted(WAYS, key=lambda way: -max((medians[way, s] for s in sizes[-2:] if (way, s) in medians), default=0))
-    for way, colour in zip(WAYS, colours):
+    ends = sorted(MECHANISMS, key=lambda way: -max((medians[way, s] for s in sizes[-2:] if (way, s) in medians), default=0))
+    for way, colour in zip(MECHANISMS, colours):
         points = [(x(size), y(medians[way, size])) for size in sizes if (way, size) in medians]
         path = "L".join(f"{a:.1f} {b:.1f}" for a, b in points)
         label = 40 + 22 * ends.index(way)
         parts.append(f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="2.5"/>'
                      f'<path d="M{width - 155} {label - 4}h18" stroke="{colour}" stroke-width="2.5"/>'
-                     f'<text x="{width - 130}" y="{label}">{WAYS[way]}</text>')
+                     f'<text x="{width - 130}" y="{label}">{MECHANISMS[way]}</text>')
     return "\n".join(parts) + "\n</svg>\n"
 
 
 def lab_times() -> None:
-    """Wall time of the checks of each lab: the student's wait, compilation included, and once more from the cache."""
+    """Measures the wall time of `make check` for each lab: with compilation, and again with the program in the cache."""
     print("\nmake check, wall time")
     for lab in labs.all_labs():
         with tempfile.TemporaryDirectory() as empty:
-            for what in "compiled anew", "compiled before":
+            for what in "compiled now", "compiled before":
                 environment = {**os.environ, "SHMLAB_BUILD": empty}
-                if what == "compiled anew":  # but the harness's own programs are there, as on any second run
+                if what == "compiled now":  # the harness's own programs exist, as on every run but the very first
                     shutil.copytree(native.build_directory() / "native", Path(empty, "native"))
                 began = time.perf_counter()
-                done = subprocess.run([sys.executable, "-m", "pytest", str(labs.ROOT / "harness"), "--lab", lab.number, "--submission",
-                                       str(labs.SOLUTIONS)], env=environment, stdout=subprocess.DEVNULL)
+                command = [sys.executable, "-m", "pytest", str(labs.ROOT / "harness"), "--lab", lab.number]
+                done = subprocess.run([*command, "--submission", str(labs.SOLUTIONS)], env=environment,
+                                      stdout=subprocess.DEVNULL)
                 print(f"  {lab.name:<24} {what:<16} {time.perf_counter() - began:6.2f} s   exit {done.returncode}")
 
 
 def main() -> int:
+    """Runs all measurements. Returns the exit status."""
     start_up()
     spy_cost()
     ring()

@@ -1,7 +1,7 @@
-"""Makes what is handed out: the students' edition (`make dist`) and Gradescope's autograder (`make gradescope`).
+"""Packs the students' edition (`make dist`) and Gradescope's autograder (`make gradescope`).
 
 The students' edition is this project without solutions, mistakes, variants, hostile programs and the instructor's
-commands. The programs that checks use as unrelated peers are in it, compiled.
+commands. It contains the finished programs that checks run as peers in compiled form only.
 """
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import tarfile
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Dict, IO, List, Optional, cast
 
 from .sandbox import native
 from .labs import CHECKS, PEERS, ROOT, SOLUTIONS, Lab, UserError, all_labs, judging_modules
@@ -25,12 +25,13 @@ NAME = "shared-memory-lab"
 _FILES = ["LICENSE", "compile_flags.txt", ".clang-format", ".editorconfig", ".gitignore", "harness/pytest.ini",
           "harness/conftest.py", "harness/setup.sh", "docs/compare.md"]
 _DIRECTORIES = ["labs", "harness/checks", "harness/native/box", "harness/native/spy", "docs/figures"]
+_STUDENT_MODULES = [Path(__file__).with_name(f"{name}.py") for name in ("__main__", "student")]
 _AUTOGRADER_MODULES = [Path(__file__).parent / "course" / f"{name}.py"
                        for name in ("__init__", "course_file", "intake", "cohort", "exports", "autograde")]
 
 
 def _without(text: str, start: str, end: str) -> str:
-    """A text less the parts that are marked as not for students."""
+    """Removes the parts of a text that are marked as not for students."""
     return re.sub(rf"^{re.escape(start)}\n.*?^{re.escape(end)}\n", "", text, flags=re.M | re.S)
 
 
@@ -41,12 +42,15 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def needs_peers(lab: Lab) -> bool:
-    """Whether the checks of a lab start finished programs of it."""
+    """Whether the checks of a lab run its finished programs as peers."""
     return "reference(" in (CHECKS / f"test_{lab.name}.py").read_text(encoding="utf-8")
 
 
 def _libraries() -> Dict[str, str]:
-    """A compiler for each C library that students may use: semaphores and mutexes of two are not alike in memory."""
+    """Returns a compiler for each C library that students may use.
+
+    A peer needs the same C library as the student's program, because semaphores and mutexes differ in memory.
+    """
     found = {"glibc": native.host_compiler()}
     if shutil.which("musl-gcc"):
         found["musl"] = "musl-gcc"
@@ -54,7 +58,7 @@ def _libraries() -> Dict[str, str]:
 
 
 def _compile(cc: str, standard: str, source: Path, target: Path) -> None:
-    """Static, so that it runs wherever students are, and without a word of its source."""
+    """Compiles statically, so that the program runs on any distribution, and strips the symbols."""
     target.parent.mkdir(parents=True, exist_ok=True)
     command = [*shlex.split(cc), f"-std={standard}", "-O2", "-s", "-static", "-pthread", source.name, "-o", str(target), "-lrt"]
     done = subprocess.run(command, cwd=source.parent, stdin=subprocess.DEVNULL, capture_output=True, text=True)
@@ -63,26 +67,26 @@ def _compile(cc: str, standard: str, source: Path, target: Path) -> None:
 
 
 def compile_peers(target: Path) -> None:
-    """Puts what checks start beside a student's program into `target`/MACHINE/LIBRARY/."""
-    here = target / platform.machine()
-    _compile(native.host_compiler(), "gnu17", native.NATIVE / "peer.c", here / "glibc" / "peer")
+    """Compiles the peers that checks run to `target`/MACHINE/LIBRARY/."""
+    directory = target / platform.machine()
+    _compile(native.host_compiler(), "gnu17", native.NATIVE / "peer.c", directory / "glibc" / "peer")
     for library, cc in _libraries().items():
         for lab in all_labs():
             for program in lab.programs if needs_peers(lab) else ():
-                _compile(cc, "c17", SOLUTIONS / lab.name / f"{program}.c", here / library / lab.name / program)
+                _compile(cc, "c17", SOLUTIONS / lab.name / f"{program}.c", directory / library / lab.name / program)
 
 
 def students_edition(target: Path, more_modules: Optional[List[Path]] = None) -> None:
     """Writes the tree of the students' edition."""
     if not SOLUTIONS.is_dir():
-        raise UserError("this is the students' edition already: it has no solutions to compile peers from")
+        raise UserError("this is already the students' edition: it has no solutions from which to compile the peers")
     for name in _FILES:
         _copy(ROOT / name, target / name)
     for name in _DIRECTORIES:
         for path in sorted((ROOT / name).rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
                 _copy(path, target / path.relative_to(ROOT))
-    for path in [*judging_modules(), Path(__file__).with_name("__main__.py"), *(more_modules or [])]:
+    for path in [*judging_modules(), *_STUDENT_MODULES, *(more_modules or [])]:
         _copy(path, target / path.relative_to(ROOT))
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     (target / "Makefile").write_text(_without(makefile, "# (not for students", "# not for students)"), encoding="utf-8")
@@ -91,8 +95,8 @@ def students_edition(target: Path, more_modules: Optional[List[Path]] = None) ->
     compile_peers(target / PEERS.relative_to(ROOT))
 
 
-def _plain(info: tarfile.TarInfo) -> tarfile.TarInfo:
-    """Nobody's files, of no time: the same tree gives the same archive."""
+def _reproducible(info: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Removes owner and time, so that the same tree always makes the same archive."""
     info.uid = info.gid = 0
     info.uname = info.gname = ""
     info.mtime = 0
@@ -100,7 +104,7 @@ def _plain(info: tarfile.TarInfo) -> tarfile.TarInfo:
 
 
 def make_dist(out: Path) -> Path:
-    """Writes the students' archive. Gives its path."""
+    """Writes the students' archive. Returns its path."""
     path = out / f"{NAME}.tar.gz"
     with tempfile.TemporaryDirectory() as scratch:
         tree = Path(scratch, NAME)
@@ -108,19 +112,19 @@ def make_dist(out: Path) -> Path:
         out.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{path.name}")
         with open(part, "wb") as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed, \
-                tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive:
+                tarfile.open(fileobj=cast(IO[bytes], packed), mode="w", format=tarfile.PAX_FORMAT) as archive:
             for item in [tree, *sorted(tree.rglob("*"))]:
-                archive.add(item, str(item.relative_to(scratch)), recursive=False, filter=_plain)
+                archive.add(item, str(item.relative_to(scratch)), recursive=False, filter=_reproducible)
         os.replace(part, path)
     return path
 
 
 _SETUP = """#!/bin/bash
-# Gradescope runs this once, as root, when it builds the image.
+# Gradescope runs this once, as root, to build the image.
 set -eu
 apt-get update
 DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends gcc libc6-dev make python3 python3-pytest binutils
-# The programs of students run as another user here, who shall see neither checks nor peers.
+# The students' programs run as another user, which must not be able to read the checks and the peers.
 chmod 700 "${AUTOGRADER:-/autograder}/source"
 """
 
@@ -133,7 +137,7 @@ PYTHONPATH=harness exec /usr/bin/python3 -m shmlab.course.autograde "$AUTOGRADER
 
 
 def make_gradescope(out: Path, course: Optional[Path], labs: List[str]) -> Path:
-    """Writes the zip that Gradescope takes as an autograder. Gives its path."""
+    """Writes the zip file to upload to Gradescope as an autograder. Returns its path."""
     path = out / "gradescope.zip"
     with tempfile.TemporaryDirectory() as scratch:
         tree = Path(scratch)
@@ -144,7 +148,7 @@ def make_gradescope(out: Path, course: Optional[Path], labs: List[str]) -> Path:
         if course:
             from .course.course_file import read_course
 
-            read_course(course)  # what is wrong in it is better said here than there
+            read_course(course)  # an error in it is better reported now than on Gradescope
             _copy(course, tree / "lab" / "course.ini")
         (tree / "lab" / "labs.txt").write_text(" ".join(labs) + "\n", encoding="utf-8")
         out.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What several tests need."""
+"""Fixtures and options that several tests share."""
 import running
 import pytest
 
@@ -9,22 +9,22 @@ TIERS = ["namespaces", "host"]
 
 @pytest.fixture(params=TIERS)
 def tier(request):
-    """Each tier in turn; the better one may be refused here, which the tests then say."""
+    """Each tier in turn. Fails, rather than skips, if this machine refuses namespaces."""
     if request.param == "namespaces" and tiers.choose_tier("auto") != "namespaces":
         pytest.fail("this machine refuses namespaces, so the box cannot be tested")
     return request.param
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "xdist_group(name): tests that one worker of pytest-xdist shall run")
-    config.addinivalue_line("markers", "full: tests like many others, run with FULL=1 or when asked for by name")
+    config.addinivalue_line("markers", "xdist_group(name): tests that one worker of pytest-xdist must run")
+    config.addinivalue_line("markers", "full: cases that test the same thing as others; run with FULL=1 or when selected by name")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """Leaves out what nobody has asked for; and one worker runs what runs on the machine's own IPC, one after the other.
+    """Deselects tests marked "full" unless they are asked for, and assigns tests of the host tier to one worker.
 
-    Only one harness at a time may do that, and two would wait in turn.
+    Only one harness at a time can use the machine's own IPC, so a second worker would only wait.
     """
     if not running.FULL and not config.option.keyword and not any("::" in word for word in config.args):
         left_out = [item for item in items if item.get_closest_marker("full")]

@@ -1,9 +1,9 @@
-"""Makes the output that the pages quote.
+"""Generates the output that the pages quote.
 
-    python3 harness/tests/examples.py      writes docs/examples/*.out again; look at it with `git diff`
+    python3 harness/tests/examples.py      writes docs/examples/*.out; review the changes with `git diff`
 
-A line of docs/examples/NAME.run is what a reader types; NAME.out is the whole transcript, made in a box. The verdicts are
-what `make check` prints for one check.
+docs/examples/NAME.run contains the lines that a reader types. NAME.out is the transcript of running them in a box. The
+verdicts are what `make check` prints for one check.
 """
 import re
 import shlex
@@ -24,7 +24,7 @@ RECIPES = sorted(EXAMPLES.glob("*.run"))
 VERDICTS = {"verdict_unfinished": ("01_page_size", None, "test_kind_of_mapping"),
             "verdict_private": ("03_anonymous_fork", "private_mapping", "test_all_share_one_mapping")}
 
-MASKS = [  # in this order; the first makes one blank of many
+MASKS = [  # applied in this order; the first turns runs of spaces into one
     (r"[ \t]+", " "), (r" +$", ""),
     (r"\b[0-9a-f]{8,16}-[0-9a-f]{8,16}\b", "ADDRESSES"), (r"0x[0-9a-f]{8,16}\b", "HEX"), (r"SYSV[0-9a-f]{8}", "SYSVKEY"),
     (r"\b[0-9a-f]{2,4}:[0-9a-f]{2,4} \d+ ", "DEVICE INODE "),         # maps
@@ -32,14 +32,14 @@ MASKS = [  # in this order; the first makes one blank of many
     (r"^(HEX \d+) \w+", r"\1 OWNER"),                                 # ipcs
     (r"^(-[rwx-]{9} 1) \w+ \w+ (\d+) \w+ \d+ \d\d:\d\d", r"\1 OWNER GROUP \2 DATE"),  # ls
     (r"(/[\w.-]+)*/(place|five_kinds)\b", r"FOLDER/\2"),
-    (r"^.*Bus error.*$", "Bus error"),                                # each shell says more in its own way
+    (r"^.*Bus error.*$", "Bus error"),                                # the rest of the line depends on the shell
     (r"process \d+", "process"), (r"\w+\.c:\d+ \[\d+\]", "PLACE"),
-    (r"^ PLACE fork\(\).*\n", ""),                                   # parent and child are told in either order
+    (r"^ PLACE fork\(\).*\n", ""),                                   # parent and child appear in either order
 ]
 
 
 def masked(text):
-    """The text without what differs from one run to the next."""
+    """Replaces what differs from one run to the next."""
     for pattern, word in MASKS:
         text = re.sub(pattern, word, text, flags=re.M)
     return text.strip()
@@ -51,7 +51,7 @@ def compile_example(source, target, *words, cc="gcc"):
 
 
 def transcript(recipe, directory):
-    """What a reader sees who types the recipe's lines."""
+    """Runs the lines of a recipe in a box. Returns the commands with their output, as in a terminal."""
     lines = recipe.read_text().splitlines()
     script = "exec 2>&1\n" + "".join(f"printf '%s\\n' {shlex.quote('$ ' + line)}\n{line}\n" for line in lines)
     with box.Box("namespaces") as inside:
@@ -61,18 +61,18 @@ def transcript(recipe, directory):
                 assert compile_example(program, built).returncode == 0
             inside.put(program.stem, built.read_bytes(), 0o755)
         shell = inside.start(["/bin/sh", "-c", script])
-        assert inside.wait(shell, 10), f"{recipe.name} does not end"
+        assert inside.wait(shell, 10), f"{recipe.name} did not end"
         return bytes(shell.output[1]).decode()
 
 
 def verdict(name, directory):
-    """What a student sees of one check who has not begun, or who has made a certain mistake."""
+    """Returns what `make check` prints about one check, for a skeleton or for a known mistake."""
     lab, mistake, check = VERDICTS[name]
     submission = labs.LABS
     if mistake:
         submission = next(m for m in gallery.mistakes() if str(m) == f"{lab}/{mistake}").apply(directory)
     command = running.pytest_command("harness", "--lab", lab, "--submission", str(submission), "-k", check,
-                                    "--tier", "namespaces")
+                                     "--tier", "namespaces")
     done = subprocess.run(command, cwd=labs.ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     return done.stdout.replace(str(submission), "labs").replace(str(labs.ROOT) + "/", "")
 

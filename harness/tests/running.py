@@ -1,4 +1,4 @@
-"""For the tests: runs the checks as a person would, in a pytest of their own, and reads the outcomes."""
+"""Runs the checks as a student does, in a separate pytest process, and reads the outcomes."""
 from __future__ import annotations
 
 import json
@@ -16,17 +16,17 @@ import pytest
 HARNESS = Path(__file__).resolve().parents[1]
 ROOT = HARNESS.parent
 
-#: make test FULL=1: everything; else some of them where many show the same, as a test that is run often shall end soon.
+#: Set by `make test FULL=1`. Otherwise a sample runs where many cases test the same thing, so that `make test` is fast.
 FULL = bool(os.environ.get("FULL"))
 
 
 def sample(things: Sequence[object], each: int) -> List[object]:
-    """Parameters of a test, of which each so-manieth is run: conftest.py says when the others are."""
+    """Returns parameters for a test and marks all but each `each`-th as "full": see conftest.py."""
     return [pytest.param(thing, marks=[pytest.mark.full] if number % each else []) for number, thing in enumerate(things)]
 
 
 class Checked:
-    """The outcomes of one lab's checks, and what was printed."""
+    """The outcomes of one lab's checks, and the output."""
 
     def __init__(self, output: str, exit_status: int, data: Dict) -> None:
         self.output, self.exit_status, self.checks = output, exit_status, data.get("checks", [])
@@ -40,7 +40,7 @@ class Checked:
         return sum(check["points"] for check in self.checks)
 
     def not_passed(self) -> Dict[str, Dict]:
-        """Checks that did not pass, by name."""
+        """Returns the checks that did not pass, by name."""
         return {check["check"]: check for check in self.checks if check["status"] != "passed"}
 
 
@@ -48,7 +48,7 @@ def pytest_command(*words: str) -> List[str]:
     return [sys.executable, "-m", "pytest", "-p", "no:xdist", *words]
 
 
-#: Forks a pytest for each line that it reads: to load pytest anew takes as long as a small lab.
+#: Forks a pytest for each line that it reads, because loading pytest takes as long as the checks of a small lab.
 _SERVER = """
 import json, os, sys
 import pytest
@@ -73,7 +73,7 @@ _server: Optional["subprocess.Popen[str]"] = None
 
 
 def _run(words: List[str], output: Path, timeout: float) -> int:
-    """Runs pytest in the project's directory, in a process of its own. Gives its exit status."""
+    """Runs pytest in the project's directory, in a separate process. Returns its exit status."""
     global _server
     if _server is None:
         environment = {**os.environ, "TERM": "dumb", "PYTHONPATH": str(HARNESS)}
@@ -93,11 +93,12 @@ def _run(words: List[str], output: Path, timeout: float) -> int:
 
 def check(lab: Optional[str], submission: Path, cc: str = "cc", san: bool = False, tier: Optional[str] = None,
           timeout: float = 300) -> Checked:
-    """Runs the checks of one lab (None: of all) on a submission."""
+    """Runs the checks of one lab (None: of all labs) on a submission."""
     with tempfile.TemporaryDirectory() as directory:
         results, output = Path(directory, "results.json"), Path(directory, "output.txt")
-        # One process each: the tests themselves run side by side.
-        words = ["-p", "no:xdist", str(HARNESS), "--submission", str(submission), "--cc", cc, "--results", str(results), "--jobs", "1"]
+        # One job, because the tests themselves run in parallel.
+        words = ["-p", "no:xdist", str(HARNESS), "--submission", str(submission), "--cc", cc, "--results", str(results),
+                 "--jobs", "1"]
         words += (["--lab", lab] if lab else []) + (["--san"] if san else []) + (["--tier", tier] if tier else [])
         status = _run(words, output, timeout)
         data = json.loads(results.read_text()) if results.exists() else {}

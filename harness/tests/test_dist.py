@@ -1,4 +1,4 @@
-"""What is handed out: the students' edition tells no solution and checks as this one does; Gradescope's zip grades alone."""
+"""The students' edition contains no solution and checks like the project itself; Gradescope's zip grades without the project."""
 import json
 import os
 import re
@@ -30,7 +30,7 @@ def plain(line):
 
 
 def lines_of_solutions():
-    """What only the solutions know: their lines within the TODO places, if long enough to say something."""
+    """Returns the lines that only the solutions contain, if they are long enough to be specific."""
     open_text = "\n".join(plain(line) for path in labs.LABS.rglob("*") if path.suffix in (".c", ".md", ".h")
                           for line in path.read_text().splitlines())
     found = set()
@@ -43,13 +43,13 @@ def lines_of_solutions():
 
 def test_it_tells_no_solution(edition):
     secrets = lines_of_solutions()
-    assert len(secrets) > 300, "the solutions are in the project, and differ from the skeletons"
+    assert len(secrets) > 300, "the solutions exist and differ from the skeletons"
     for path in sorted(edition.rglob("*")):
         if path.is_file():
             text = path.read_bytes().decode("utf-8", "replace")
-            told = secrets & set(map(plain, text.splitlines()))
-            # One line of C may stand in a program of the harness by chance; two in a row are no chance.
-            assert len(told) <= 1, f"{path.relative_to(edition)} tells {sorted(told)[:3]}"
+            revealed = secrets & set(map(plain, text.splitlines()))
+            # A program of the harness can contain one such line of C by chance.
+            assert len(revealed) <= 1, f"{path.relative_to(edition)} contains {sorted(revealed)[:3]}"
 
 
 def test_it_has_what_students_need_and_nothing_else(edition):
@@ -59,7 +59,7 @@ def test_it_has_what_students_need_and_nothing_else(edition):
     for path in [*edition.rglob("*.md"), edition / "Makefile"]:
         assert "not for students" not in path.read_text() and "make grade" not in path.read_text(), path
     for name in re.findall(r"\]\(([^)#:]+)\)", (edition / "README.md").read_text()):
-        assert (edition / name).exists(), f"README.md leads to {name}"
+        assert (edition / name).exists(), f"README.md links to {name}"
     assert not [path for path in edition.rglob("*") if path.is_symlink()]
 
 

@@ -1,4 +1,5 @@
-"""Submissions in, grades out: many students' work is taken in, judged in parallel, compared with known mistakes.
+"""Grades a course: collects submissions, judges them in parallel and compares failures with known mistakes.
 
-In: a directory as students or a platform left it, and the course file. Out: results.json, CSV, JUnit, pages.
+Input: a directory of submissions, as students or a learning platform wrote it, and the course file.
+Output: results.json, CSV, JUnit, Gradescope's JSON and HTML pages.
 """

@@ -1,9 +1,9 @@
-"""Inside Gradescope's container: grades the one submission that is there and writes the result in Gradescope's form.
+"""Grades one submission inside Gradescope's container and writes the result in Gradescope's format.
 
     python3 -m shmlab.course.autograde SUBMISSION RESULTS.JSON
 
-The container holds one submission and is thrown away, so it is what contains the programs, where it allows no
-namespaces. Deadlines are Gradescope's own business.
+The container holds a single submission and is discarded afterwards. If it allows no namespaces, the container itself
+is what isolates the programs. Gradescope applies the deadlines.
 """
 from __future__ import annotations
 
@@ -22,19 +22,20 @@ from ..results import write_whole
 
 
 def autograde(source: Path, target: Path) -> None:
-    of = read_course(ROOT / "course.ini") if (ROOT / "course.ini").exists() else Course()
+    """Grades the submission in the directory `source` and writes Gradescope's results.json to `target`."""
+    course = read_course(ROOT / "course.ini") if (ROOT / "course.ini").exists() else Course()
     chosen = (ROOT / "labs.txt").read_text(encoding="utf-8").split() if (ROOT / "labs.txt").exists() else []
     if chosen:
-        of.labs = [find(word) for word in chosen]
-    of.due.clear()
+        course.labs = [find(word) for word in chosen]
+    course.due.clear()
     with tempfile.TemporaryDirectory() as scratch:
         grader = cohort.Grader(tiers.choose_tier(None), "cc", False, jobs=1)
         grader.prepare()
-        (student,) = cohort.take_in([Submission("submission", "submission", [source])], of.labs, Path(scratch), grader)
-        cohort.grade_all(cohort.units_to_do([student], 1), grader, lambda unit, labs: None)
+        (student,) = cohort.take_in([Submission("submission", "submission", [source])], course.labs, Path(scratch), grader)
+        cohort.grade_all(cohort.pending_batches([student], 1), grader, lambda batch, labs: None)
         details = {lab.name: cohort.outcomes(student, lab) for lab in student.labs}
-        record = exports.record_of(student, of, details, {})
-        data = exports.gradescope(record, details, of)
+        record = exports.record_of(student, course, details, {})
+        data = exports.gradescope(record, details, course)
         data["output"] = "\n".join(filter(None, [data["output"], tiers.describe_tier(grader.tier).split(";")[0]]))
         write_whole(target, json.dumps(data, indent=1) + "\n")
 
@@ -43,8 +44,8 @@ if __name__ == "__main__":
     try:
         autograde(Path(sys.argv[1]), Path(sys.argv[2]))
     except Exception as error:
-        # Without this file Gradescope only says that the autograder failed.
-        trouble: Dict[str, object] = {"score": 0, "output": f"the autograder has a problem of its own: "
-                                      f"{type(error).__name__}: {error}", "visibility": "visible"}
-        write_whole(Path(sys.argv[2]), json.dumps(trouble) + "\n")
+        # Without this file Gradescope reports only that the autograder failed.
+        failure: Dict[str, object] = {"score": 0, "visibility": "visible",
+                                      "output": f"the autograder itself failed: {type(error).__name__}: {error}"}
+        write_whole(Path(sys.argv[2]), json.dumps(failure) + "\n")
         raise

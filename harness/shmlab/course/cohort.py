@@ -1,7 +1,7 @@
-"""Grades every submission of a course, side by side, and goes on where it was when it is started again.
+"""Grades all submissions of a course in parallel, and resumes where it stopped when it is started again.
 
-What is graded at a time is one lab of one student; its outcome is one file, written whole or not at all, and named
-after everything that can change it. All that comes out in the end is made from these files alone.
+The unit of work is one lab of one student. Its outcome is one file, written atomically, whose name contains a
+fingerprint of everything that can change the outcome. All reports are made from these files alone.
 """
 from __future__ import annotations
 
@@ -19,38 +19,39 @@ from typing import Any, Callable, Dict, List, Set, Tuple
 
 from ..sandbox import native
 from . import intake
-from .intake import Submission, IntakeResult
+from .intake import IntakeResult, Submission
 from ..labs import CHECKS, ROOT, SOLUTIONS, Lab, UserError, judging_modules
 from ..results import ERROR, write_whole
 from ..judging.parallel import fork
 
-LABS_AT_A_TIME = 6  # that one process grades: starting pytest costs as much as a small lab
-LAB_SECONDS = 240.0  # before a lab's checks are given up; each program has its own, shorter limits
-MOST_ATTEMPTS = 2
+LABS_PER_PROCESS = 6  # because starting pytest takes as long as the checks of a small lab
+LAB_SECONDS = 240.0  # time limit for the checks of a lab; each program has its own, shorter limits
+MAX_ATTEMPTS = 2
 
 
 @dataclass
 class Student:
-    """One submission: where its results are, what was taken in, and which labs are graded."""
+    """One submission: the directory of its results, what intake found, and which labs are graded."""
 
     submission: Submission
     directory: Path
     taken: IntakeResult = field(default_factory=IntakeResult)
-    labs: List[Lab] = field(default_factory=list)  # those of which something was handed in
-    states: Dict[str, str] = field(default_factory=dict)  # lab's name -> fingerprint of all that its outcome depends on
+    labs: List[Lab] = field(default_factory=list)  # the labs with at least one file
+    fingerprints: Dict[str, str] = field(default_factory=dict)  # lab's name -> fingerprint of all its outcome depends on
 
     @property
     def partial(self) -> Path:
-        """Where a process that grades puts what it has; two gradings may know the same mistake at the same time."""
+        """Where a grading process writes its outcomes. The pid is in the name because two gradings may grade the same
+        known mistake at once."""
         return self.directory / f"partial.{os.getpid()}"
 
     def outcome_file(self, lab: Lab) -> Path:
-        return self.directory / "checks" / f"{lab.name}.{self.states[lab.name]}.json"
+        return self.directory / "checks" / f"{lab.name}.{self.fingerprints[lab.name]}.json"
 
 
 @dataclass
-class Unit:
-    """Some labs of one student, graded by one process."""
+class Batch:
+    """Some labs of one student that one process grades."""
 
     student: Student
     labs: List[Lab]
@@ -58,22 +59,22 @@ class Unit:
 
 
 class Grader:
-    """How every program of a course is graded."""
+    """Starts the processes that grade, all with the same tier, compiler and options; `jobs` is how many run at once."""
 
     def __init__(self, tier: str, cc: str, san: bool, jobs: int) -> None:
         self.tier, self.cc, self.san, self.jobs = tier, cc, san, jobs
         self._common: Dict[str, bytes] = {}
 
     def prepare(self) -> None:
-        """Does once, before the processes part, what all of them would do."""
-        import pytest  # noqa: F401  the children find it loaded
+        """Loads pytest and builds the harness's programs once, before fork(), so that the children need not."""
+        import pytest  # noqa: F401  the children inherit the loaded module
 
         from ..judging import plugin  # noqa: F401
 
         native.box_program(), native.peer_program(), native.spy_object(self.cc)
 
     def fingerprint(self, lab: Lab, directory: Path) -> str:
-        """A name for all that the outcome of a lab depends on: the sources, the checks, the harness, the compiler."""
+        """Returns a hash of all that a lab's outcome depends on: its sources, the checks, the harness, the compiler."""
         if lab.name not in self._common:
             files = [CHECKS / f"test_{lab.name}.py", *judging_modules(),
                      *sorted(path for path in native.NATIVE.rglob("*") if path.suffix in (".c", ".h", ".def"))]
@@ -84,26 +85,25 @@ class Grader:
         parts = [part for path in sorted(directory.iterdir()) for part in (path.name.encode(), path.read_bytes())]
         return native.fingerprint(self._common[lab.name], *parts)[:12]
 
-    # ---- one process
-
-    def start(self, unit: Unit) -> int:
-        """Starts a process that grades a unit. Gives its pid."""
-        partial = unit.student.partial
+    def start(self, batch: Batch) -> int:
+        """Starts a process that grades a batch. Returns its pid."""
+        partial = batch.student.partial
         for old in partial.parent.glob("partial.*"):
             if not os.path.exists(f"/proc/{old.suffix[1:]}") or old == partial:
                 shutil.rmtree(old, ignore_errors=True)
         partial.mkdir(parents=True)
-        words = [str(ROOT / "harness"), "-p", "no:xdist", "--submission", str(unit.student.directory), "--results",
+        words = [str(ROOT / "harness"), "-p", "no:xdist", "--submission", str(batch.student.directory), "--results",
                  str(partial), "--tier", self.tier, "--cc", self.cc, *(["--san"] if self.san else [])]
-        words += [word for lab in unit.labs for word in ("--lab", lab.number)]
+        words += [word for lab in batch.labs for word in ("--lab", lab.number)]
         sys.stdout.flush()
         sys.stderr.flush()
         pid = fork()
         if pid:
             return pid
         try:
-            os.setsid()  # Ctrl-C is for the one who shares the work out
-            for number, name in (0, "/dev/null"), (1, partial / "output.txt"), (2, partial / "output.txt"):
+            os.setsid()  # so that Ctrl-C reaches the parent alone, which then ends its children
+            output = str(partial / "output.txt")
+            for number, name in (0, "/dev/null"), (1, output), (2, output):
                 fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
                 os.dup2(fd, number)
                 os.close(fd)
@@ -111,73 +111,77 @@ class Grader:
             import pytest
 
             os._exit(int(pytest.main(words)))
-        except BaseException as error:  # a forked child must not fall back into its parent's code
+        except BaseException as error:  # a forked child must never return into its parent's code
             os.write(2, f"{type(error).__name__}: {error}\n".encode())
             os._exit(70)
 
 
-def _collect(unit: Unit, last: bool, why: str) -> List[Lab]:
-    """Keeps what a unit's process has brought about. Gives the labs that have to be graded again."""
-    partial, again = unit.student.partial, []
-    for lab in unit.labs:
+def _collect(batch: Batch, last: bool, why: str) -> List[Lab]:
+    """Stores the outcomes that a batch's process wrote. Returns the labs that must be graded again."""
+    partial, again = batch.student.partial, []
+    for lab in batch.labs:
         try:
             data = json.loads((partial / f"{lab.name}.json").read_text(encoding="utf-8"))
             whole = [check["check"] for check in data["checks"]] == [check.name for check in lab.checks()]
         except (OSError, ValueError, KeyError, TypeError):
             data, whole = None, False
-        trouble = not whole or any(check["status"] == ERROR for check in data["checks"])
-        if trouble and not last:
+        failed = not whole or any(check["status"] == ERROR for check in data["checks"])
+        if failed and not last:
             again.append(lab)
             continue
         if not whole:
             data = {"version": 1, "checks": [not_judged(lab, check.name, why) for check in lab.checks()]}
-        text = json.dumps(data, indent=1, ensure_ascii=True).replace(json.dumps(f"{unit.student.directory}/")[1:-1], "")
-        write_whole(unit.student.outcome_file(lab), text + "\n")
+        text = json.dumps(data, indent=1, ensure_ascii=True).replace(json.dumps(f"{batch.student.directory}/")[1:-1], "")
+        write_whole(batch.student.outcome_file(lab), text + "\n")
     shutil.rmtree(partial, ignore_errors=True)
     return again
 
 
 def not_judged(lab: Lab, name: str, why: str) -> Dict[str, Any]:
-    """The outcome of a check that the harness could not bring to an end: no points, and the maximum stays."""
+    """Returns the outcome of a check that the harness could not finish: no points, and the maximum is unchanged."""
     check = next(one for one in lab.checks() if one.name == name)
     return {"lab": lab.name, "check": name, "sentence": check.sentence, "points": check.points, "status": ERROR,
-            "expected": "the check comes to an end: somebody has to look at this program", "saw": [why], "calls": [],
+            "expected": "the check ends with a verdict; it did not, so please look at this program", "saw": [why], "calls": [],
             "read": "", "by_hand": "", "seconds": 0.0, "score": 0}
 
 
-def grade_all(units: List[Unit], grader: Grader, progress: Callable[[Unit, int], None]) -> None:
-    """Grades all units, so many at a time. `progress` hears of each lab that is done, and of the time that passes."""
-    waiting = list(reversed(units))
-    running: Dict[int, Tuple[Unit, int, float, int]] = {}  # pidfd -> unit, pid, when to give up, labs told of
+def grade_all(batches: List[Batch], grader: Grader, progress: Callable[[Batch, int], None]) -> None:
+    """Grades all batches, at most grader.jobs at a time.
+
+    Calls `progress` with a batch and the number of its labs that were finished since the last call; twice a second also
+    with 0, so that it can show the elapsed time.
+    """
+    waiting = list(reversed(batches))
+    running: Dict[int, Tuple[Batch, int, float, int]] = {}  # pidfd -> batch, pid, deadline, labs reported
     try:
         while waiting or running:
             while waiting and len(running) < grader.jobs:
                 # Never two processes in one student's directory.
-                busy = [unit.student for unit, _, _, _ in running.values()]
-                unit = next((one for one in reversed(waiting) if one.student not in busy), None)
-                if unit is None:
+                busy = [batch.student for batch, _, _, _ in running.values()]
+                batch = next((one for one in reversed(waiting) if one.student not in busy), None)
+                if batch is None:
                     break
-                waiting.remove(unit)
-                pid = grader.start(unit)
-                running[os.pidfd_open(pid)] = (unit, pid, time.monotonic() + LAB_SECONDS * len(unit.labs), 0)
+                waiting.remove(batch)
+                pid = grader.start(batch)
+                running[os.pidfd_open(pid)] = (batch, pid, time.monotonic() + LAB_SECONDS * len(batch.labs), 0)
             ready = select.select(list(running), [], [], 0.5)[0]
-            for fd, (unit, pid, end, told) in list(running.items()):
-                now = sum(1 for _ in unit.student.partial.glob("[0-9]*.json"))
-                progress(unit, now - told)
-                running[fd] = (unit, pid, end, now)
+            for fd, (batch, pid, deadline, reported) in list(running.items()):
+                finished = sum(1 for _ in batch.student.partial.glob("[0-9]*.json"))
+                progress(batch, finished - reported)
+                running[fd] = (batch, pid, deadline, finished)
                 why = "the grading process ended without a verdict"
-                if fd not in ready and time.monotonic() > end:
-                    why = f"its checks had not ended after {end and LAB_SECONDS * len(unit.labs):.0f} s"
+                if fd not in ready and time.monotonic() > deadline:
+                    why = f"its checks had not ended after {LAB_SECONDS * len(batch.labs):.0f} s"
                     os.kill(pid, signal.SIGKILL)
                 elif fd not in ready:
                     continue
                 os.waitpid(pid, 0)
                 os.close(fd)
                 del running[fd]
-                again = _collect(unit, unit.attempt >= MOST_ATTEMPTS, why)
-                progress(unit, len(unit.labs) - len(again) - now)
-                # Whatever went wrong, it shall not touch another lab: each by itself.
-                waiting += [Unit(unit.student, [lab], unit.attempt + 1) for lab in again]
+                again = _collect(batch, batch.attempt >= MAX_ATTEMPTS, why)
+                progress(batch, len(batch.labs) - len(again) - finished)
+                # The second attempt grades each lab in its own process, so that one lab's trouble cannot affect another.
+                waiting += [Batch(batch.student, [lab], batch.attempt + 1) for lab in again]
     finally:
         for fd, (_, pid, _, _) in running.items():
             os.kill(pid, signal.SIGKILL)
@@ -189,7 +193,7 @@ def grade_all(units: List[Unit], grader: Grader, progress: Callable[[Unit, int],
 
 
 class Lock:
-    """One grading at a time in a directory of results."""
+    """Lets one grading at a time work in a directory of results."""
 
     def __init__(self, out: Path) -> None:
         try:
@@ -207,7 +211,7 @@ class Lock:
 
 
 def take_in(submissions: List[Submission], labs: List[Lab], out: Path, grader: Grader) -> List[Student]:
-    """Copies what was handed in, and names what is to be graded."""
+    """Copies each submission's sources and determines which labs to grade."""
     students = []
     for submission in submissions:
         student = Student(submission, out / "students" / submission.directory)
@@ -220,17 +224,17 @@ def take_in(submissions: List[Submission], labs: List[Lab], out: Path, grader: G
 
 
 def add_lab(student: Student, lab: Lab, grader: Grader) -> None:
-    """A lab to grade, whose sources are in the student's directory already. Outcomes of other sources go."""
+    """Adds a lab whose sources are already in the student's directory; removes outcomes of other sources."""
     student.labs.append(lab)
-    student.states[lab.name] = grader.fingerprint(lab, student.directory / "labs" / lab.name)
+    student.fingerprints[lab.name] = grader.fingerprint(lab, student.directory / "labs" / lab.name)
     wanted = student.outcome_file(lab)
     for path in wanted.parent.glob(f"{lab.name}.*"):
         if path != wanted:
             path.unlink()
 
 
-def share(students: List[Student]) -> None:
-    """Gives the outcome of each program to all who have handed in the same: unfinished ones, above all."""
+def reuse_outcomes(students: List[Student]) -> None:
+    """Copies an outcome to every student who handed in the same files. Most of these are unchanged skeletons."""
     graded = {path.name: path for student in students for path in map(student.outcome_file, student.labs) if path.exists()}
     for student in students:
         for path in map(student.outcome_file, student.labs):
@@ -238,21 +242,23 @@ def share(students: List[Student]) -> None:
                 write_whole(path, graded[path.name].read_text(encoding="utf-8"))
 
 
-def units_to_do(students: List[Student], jobs: int) -> List[Unit]:
-    """What is not graded yet, one of those that are the same, in portions that keep every processor busy to the end."""
+def pending_batches(students: List[Student], jobs: int) -> List[Batch]:
+    """Returns what is not graded yet, and of identical programs only one.
+
+    The batches are small enough to keep every processor busy until the end.
+    """
     names: Set[str] = set()
     todo: List[Tuple[Student, List[Lab]]] = []
     for student in students:
         labs = [lab for lab in student.labs if not (path := student.outcome_file(lab)).exists() and path.name not in names]
         names.update(student.outcome_file(lab).name for lab in labs)
         todo.append((student, labs))
-    portion = max(1, min(LABS_AT_A_TIME, len(names) // (4 * jobs)))
-    return [Unit(student, labs[start:start + portion]) for student, labs in todo
-            for start in range(0, len(labs), portion)]
+    size = max(1, min(LABS_PER_PROCESS, len(names) // (4 * jobs)))
+    return [Batch(student, labs[start:start + size]) for student, labs in todo for start in range(0, len(labs), size)]
 
 
 def remove_unknown(students: List[Student], out: Path) -> None:
-    """Removes the directories of students who are not in the course any more."""
+    """Removes the directories of students whose submissions no longer exist."""
     known = {student.directory.name for student in students}
     for directory in (out / "students").iterdir() if (out / "students").is_dir() else []:
         if directory.name not in known:
@@ -260,6 +266,6 @@ def remove_unknown(students: List[Student], out: Path) -> None:
 
 
 def outcomes(student: Student, lab: Lab) -> List[Dict[str, Any]]:
-    """The outcomes of a lab's checks."""
+    """Returns the outcomes of a lab's checks."""
     data: Dict[str, Any] = json.loads(student.outcome_file(lab).read_text(encoding="utf-8"))
     return list(data["checks"])

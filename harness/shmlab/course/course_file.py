@@ -1,16 +1,16 @@
-"""The one optional file of a course: which labs count, how much, until when, and what becomes of what comes late.
+"""Reads the optional course file: which labs count, with what weight, their deadlines, and the penalty for lateness.
 
     [course]
     title = Operating systems, autumn
     labs = 01 02 05            ; default: all
-    late per day = 10          ; per cent of the points that each day begun costs; default: 0
+    late per day = 10          ; per cent of the points lost for each day begun; default: 0
     grace = 15                 ; minutes after the deadline that cost nothing; default: 0
-    last day = 5               ; after so many days late nothing counts; default: never
+    last day = 5               ; later than this many days after the deadline: 0 points; default: never
     canvas = Labs (4711)       ; name and id of the assignment in Canvas; default: the title
 
     [weights]
     05 = 2                     ; lab 05 counts twice
-    05 test_usage = 0          ; this check of it does not count
+    05 test_usage = 0          ; this check of lab 05 does not count
 
     [due]
     05 = 2026-11-20 23:59      ; local time
@@ -35,7 +35,7 @@ _KNOWN = {"course": ("title", "labs", "late per day", "grace", "last day", "canv
 
 @dataclass
 class Course:
-    """What counts in a course. Times are seconds since the epoch."""
+    """A course: its labs, weights, deadlines and penalties. Times are seconds since the epoch."""
 
     title: str = "Shared Memory Lab"
     labs: List[Lab] = field(default_factory=lambda: list(all_labs()))
@@ -48,26 +48,26 @@ class Course:
     due: Dict[str, float] = field(default_factory=dict)
     handed_in: Dict[str, float] = field(default_factory=dict)
 
-    def worth(self, lab: Lab, check: str, points: float) -> float:
-        """What a check of so many points counts in this course."""
+    def weighted_points(self, lab: Lab, check: str, points: float) -> float:
+        """Returns what a check that is worth `points` counts in this course."""
         return points * self.lab_weights.get(lab.name, 1.0) * self.check_weights.get((lab.name, check), 1.0)
 
     def days_late(self, lab: Lab, when: Optional[float]) -> int:
-        """How many days after the deadline, each one begun counted; 0 for what is in time or has no deadline."""
+        """Returns the days after the deadline, rounded up; 0 if the work is in time or the lab has no deadline."""
         due = self.due.get(lab.name)
         if due is None or when is None or when <= due + self.grace * 60:
             return 0
         return math.ceil((when - due) / 86400)
 
     def late_factor(self, days: int) -> float:
-        """What part of the points is left after so many days, 0.0 to 1.0."""
+        """Returns the fraction of the points that is left after this many days, 0.0 to 1.0."""
         return 0.0 if days > self.last_day else max(0.0, 1.0 - days * self.late_per_day / 100)
 
 
 def read_course(path: Path, labs: Optional[List[Lab]] = None) -> Course:
-    """Reads a course's file. Whatever is not understood is an error of one line."""
+    """Reads a course file. Raises UserError, with one line of text, for anything that it does not understand."""
     parser = configparser.ConfigParser(inline_comment_prefixes=(";", "#"), interpolation=None, delimiters=("=",))
-    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.optionxform = str  # type: ignore[assignment]  # keep upper case in the students' names
     try:
         parser.read_string(path.read_text(encoding="utf-8-sig"), source=str(path))
     except (OSError, UnicodeDecodeError) as error:
@@ -87,7 +87,7 @@ def read_course(path: Path, labs: Optional[List[Lab]] = None) -> Course:
         except ValueError:
             raise wrong(section, key, f"'{text}' is not a number") from None
         if value < 0 or not math.isfinite(value):
-            raise wrong(section, key, f"{text} is below zero or without end")
+            raise wrong(section, key, f"{text} is negative or not finite")
         return value
 
     def moment(section: str, key: str) -> float:
@@ -95,7 +95,7 @@ def read_course(path: Path, labs: Optional[List[Lab]] = None) -> Course:
         try:
             return datetime.fromisoformat(text).timestamp()
         except ValueError:
-            raise wrong(section, key, f"'{text}' is no time; write it as 2026-11-20 23:59") from None
+            raise wrong(section, key, f"'{text}' is not a time; write it as 2026-11-20 23:59") from None
 
     def lab_named(section: str, word: str) -> Lab:
         try:
@@ -105,12 +105,12 @@ def read_course(path: Path, labs: Optional[List[Lab]] = None) -> Course:
 
     for section in parser.sections():
         if section not in _KNOWN:
-            raise UserError(f"{path}: there is no section [{section}]: it is one of "
+            raise UserError(f"{path}: there is no section [{section}]; the sections are "
                             + ", ".join(f"[{name}]" for name in _KNOWN))
         known = _KNOWN[section]
         for key in parser[section]:
             if known is not None and key not in known:
-                raise wrong(section, key, f"is unknown: it is one of {', '.join(known)}")
+                raise wrong(section, key, f"is unknown; the keys are {', '.join(known)}")
     course = Course(title=parser.get("course", "title", fallback="Shared Memory Lab"),
                     late_per_day=number("course", "late per day", 0.0), grace=number("course", "grace", 0.0),
                     last_day=number("course", "last day", math.inf), canvas=parser.get("course", "canvas", fallback=""))

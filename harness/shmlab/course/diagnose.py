@@ -1,6 +1,7 @@
-"""Which known mistakes a failing program resembles: the same checks fail, and fail in the same way.
+"""Finds the known mistakes that a failing program resembles: the same checks fail, with the same messages.
 
-A likeness is no proof. It is 1.0 when exactly the checks fail that the mistake fails, each with the same words.
+Likeness is a number from 0.0 to 1.0. It is 1.0 if the program fails exactly the checks that the mistake fails, each with
+the same message. Two different mistakes can fail in the same way, so a likeness proves nothing.
 """
 from __future__ import annotations
 
@@ -11,44 +12,44 @@ from typing import Any, Dict, List, Set, Tuple
 
 from .. import gallery
 from ..sandbox import native
-from .cohort import Grader, Student, Unit, add_lab, outcomes, share, units_to_do
+from .cohort import Batch, Grader, Student, add_lab, outcomes, pending_batches, reuse_outcomes
 from ..gallery import Patch
 from .intake import Submission
 from ..labs import Lab
 from ..results import FAILED, write_whole
 
-LEAST = 0.6  # likeness from which on a mistake is named
-MOST = 3  # mistakes named for one program
-_SAME_CHECK = 0.5  # what it counts when a check fails for both, but with other words
+MIN_LIKENESS = 0.6  # below this a mistake is not named
+MAX_NAMED = 3  # mistakes named for one program
+_SAME_CHECK_OTHER_WORDS = 0.5  # weight of a check that fails for both with different messages
 
 Checks = List[Dict[str, Any]]
 
 
 def _failures(checks: Checks) -> Dict[str, Tuple[str, str]]:
-    """What each failed check expected and saw first, less the numbers and names that differ from run to run."""
+    """Returns what each failed check expected and saw first, without numbers and names that differ between runs."""
 
-    def plain(text: str) -> str:
+    def masked(text: str) -> str:
         return re.sub(r"/shmlab-[0-9a-f]+|0x[0-9a-f]+|\d+", "#", text)
 
-    return {check["check"]: (plain(check["expected"]), plain((check["saw"] or [""])[0]))
+    return {check["check"]: (masked(check["expected"]), masked((check["saw"] or [""])[0]))
             for check in checks if check["status"] == FAILED}
 
 
-def is_telling(checks: Checks) -> bool:
-    """Whether a program is finished as far as its author could tell: it compiles, and no TODO is left."""
+def is_comparable(checks: Checks) -> bool:
+    """Whether a comparison makes sense: a check failed, the program compiles, and it did not stop at a TODO."""
     return any(check["status"] == FAILED for check in checks) and not any(
         check["expected"] in ("the program compiles", "the program is finished") for check in checks)
 
 
 def likeness(mine: Checks, theirs: Checks) -> float:
-    """0.0 to 1.0: how alike two programs fail."""
+    """Returns how alike two programs fail, from 0.0 to 1.0."""
     one, other = _failures(mine), _failures(theirs)
-    common = [1.0 if one[name] == other[name] else _SAME_CHECK for name in one.keys() & other.keys()]
+    common = [1.0 if one[name] == other[name] else _SAME_CHECK_OTHER_WORDS for name in one.keys() & other.keys()]
     return sum(common) / max(1, len(one.keys() | other.keys()))
 
 
 class Gallery:
-    """The known mistakes and what becomes of each when it is graded; graded when first needed, and kept."""
+    """The known mistakes and their outcomes. A mistake is graded when it is first needed, and its outcome is kept."""
 
     def __init__(self, grader: Grader) -> None:
         self.grader = grader
@@ -59,35 +60,35 @@ class Gallery:
         self._students: Dict[Patch, Student] = {}
 
     def candidates(self, lab: Lab, failed: Set[str]) -> List[Patch]:
-        """The mistakes that might reach the least likeness."""
+        """Returns the mistakes whose likeness can reach MIN_LIKENESS, given the checks that they name."""
         return [mistake for mistake in self._by_lab.get(lab.name, [])
-                if len(failed & set(mistake.caught_by)) >= LEAST * len(failed | set(mistake.caught_by))]
+                if len(failed & set(mistake.caught_by)) >= MIN_LIKENESS * len(failed | set(mistake.caught_by))]
 
-    def prepare(self, wanted: Set[Patch], students: List[Student]) -> List[Unit]:
-        """What has to be graded to know these mistakes: not what was before, nor what a student has handed in."""
+    def prepare(self, wanted: Set[Patch], students: List[Student]) -> List[Batch]:
+        """Returns the mistakes that must be graded: those without an outcome that no student handed in unchanged."""
         for mistake in sorted(wanted, key=str):
             directory = native.build_directory() / "gallery" / mistake.lab.name / mistake.name
-            _refresh(mistake, directory / "labs" / mistake.lab.name)
+            _write_programs(mistake, directory / "labs" / mistake.lab.name)
             self._students[mistake] = Student(Submission(str(mistake), mistake.name), directory)
             add_lab(self._students[mistake], mistake.lab, self.grader)
-        share([*students, *self._students.values()])
-        return units_to_do(list(self._students.values()), self.grader.jobs)
+        reuse_outcomes([*students, *self._students.values()])
+        return pending_batches(list(self._students.values()), self.grader.jobs)
 
-    def learn(self) -> None:
-        """Reads what became of them."""
+    def read_outcomes(self) -> None:
+        """Reads the outcomes of the mistakes that were passed to prepare()."""
         for mistake, student in self._students.items():
             self._graded[mistake] = outcomes(student, mistake.lab)
 
     def resembling(self, lab: Lab, checks: Checks) -> List[Tuple[Patch, float]]:
-        """The mistakes that a program resembles most, the most alike first."""
+        """Returns at most MAX_NAMED mistakes and their likeness, the most alike first."""
         failed = {check["check"] for check in checks if check["status"] == FAILED}
         found = [(mistake, likeness(checks, self._graded[mistake])) for mistake in self.candidates(lab, failed)]
-        found = [(mistake, value) for mistake, value in found if value >= LEAST]
-        return sorted(found, key=lambda pair: (-pair[1], pair[0].name))[:MOST]
+        found = [(mistake, value) for mistake, value in found if value >= MIN_LIKENESS]
+        return sorted(found, key=lambda pair: (-pair[1], pair[0].name))[:MAX_NAMED]
 
 
-def _refresh(mistake: Patch, target: Path) -> None:
-    """Makes a directory hold the mistake's programs, unless it does."""
+def _write_programs(mistake: Patch, target: Path) -> None:
+    """Writes the mistake's programs to a directory; leaves files that are up to date untouched."""
     with tempfile.TemporaryDirectory() as scratch:
         made = mistake.apply(Path(scratch)) / mistake.lab.name
         for source in made.iterdir():

@@ -1,6 +1,7 @@
-"""What other programs read of a graded course: JSON, CSV for learning platforms, JUnit, Gradescope.
+"""Writes what other programs read: JSON, CSV for learning platforms, JUnit XML and Gradescope's JSON.
 
-results.json is the whole truth, documented in docs/grading.md; every other file is made from it.
+results.json contains everything and is documented in docs/grading.md; the CSV files are made from the same record.
+The columns of grades.csv, canvas.csv and moodle.csv are in write_course().
 """
 from __future__ import annotations
 
@@ -24,92 +25,93 @@ MISSING = "missing"  # nothing was handed in
 
 
 def rounded(value: float) -> float:
-    """Two decimals, and none where there are none."""
+    """Rounds to two decimals; a whole number becomes an int, so that it is written without decimals."""
     return int(value) if value == int(value) else round(value, 2)
 
 
-def _lab_record(student: Student, lab: Lab, of: Course, checks: Optional[List[Dict[str, Any]]],
-                like: List[Tuple[Any, float]]) -> Record:
-    """What results.json says of one lab of one student. The maximum is the lab's, whatever happened."""
-    maximum = sum(of.worth(lab, check.name, check.points) for check in lab.checks())
+def _lab_record(student: Student, lab: Lab, course: Course, checks: Optional[List[Dict[str, Any]]],
+                resembling: List[Tuple[Any, float]]) -> Record:
+    """Returns the entry of one lab of one student in results.json. The maximum is always that of the whole lab."""
+    maximum = sum(course.weighted_points(lab, check.name, check.points) for check in lab.checks())
     states = {check.name: MISSING for check in lab.checks()}
     if checks is None:
         return {"state": MISSING, "score": 0, "maximum": rounded(maximum), "score_in_time": 0, "days_late": 0,
                 "handed_in": None, "notes": [], "resembles": [], "checks": states}
     states.update((check["check"], check["status"]) for check in checks)
-    score = sum(of.worth(lab, check.name, check.points) for check in lab.checks() if states[check.name] == PASSED)
-    when = of.handed_in.get(student.submission.name, student.taken.times.get(lab.name))
-    days = of.days_late(lab, when)
-    return {"state": ERROR if ERROR in states.values() else "graded", "score": rounded(score * of.late_factor(days)),
+    score = sum(course.weighted_points(lab, check.name, check.points) for check in lab.checks() if states[check.name] == PASSED)
+    when = course.handed_in.get(student.submission.name, student.taken.times.get(lab.name))
+    days = course.days_late(lab, when)
+    return {"state": ERROR if ERROR in states.values() else "graded", "score": rounded(score * course.late_factor(days)),
             "maximum": rounded(maximum), "score_in_time": rounded(score), "days_late": days,
             "handed_in": datetime.fromtimestamp(when).isoformat(" ", "seconds") if when else None,
             "notes": student.taken.labs[lab.name],
             "resembles": [{"mistake": str(mistake), "title": mistake.title, "likeness": round(value, 2)}
-                          for mistake, value in like],
+                          for mistake, value in resembling],
             "checks": states}
 
 
-def record_of(student: Student, of: Course, details: Details, like: Mapping[Lab, List[Tuple[Any, float]]]) -> Record:
-    """What results.json says of a student, given the outcomes of the labs, and the mistakes that each resembles."""
-    labs = {lab.name: _lab_record(student, lab, of, details.get(lab.name), like.get(lab, [])) for lab in of.labs}
-    who = student.submission
-    return {"name": who.name, "folder": who.directory, "platform": who.platform, "platform_id": who.platform_id,
+def record_of(student: Student, course: Course, details: Details, resembling: Mapping[Lab, List[Tuple[Any, float]]]) -> Record:
+    """Returns a student's entry in results.json, from the outcomes of the labs and the mistakes that each resembles."""
+    labs = {lab.name: _lab_record(student, lab, course, details.get(lab.name), resembling.get(lab, [])) for lab in course.labs}
+    submission = student.submission
+    return {"name": submission.name, "folder": submission.directory, "platform": submission.platform,
+            "platform_id": submission.platform_id,
             "score": rounded(sum(lab["score"] for lab in labs.values())),
             "maximum": rounded(sum(lab["maximum"] for lab in labs.values())),
             "notes": student.taken.notes, "labs": labs}
 
 
-def _table(rows: List[List[object]]) -> str:
+def _csv(rows: List[List[object]]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\r\n").writerows([[_cell(cell) for cell in row] for row in rows])
     return text.getvalue()
 
 
 def _cell(value: object) -> str:
-    """A cell. A name that a spreadsheet would take for a formula is a text."""
+    """Returns the text of a cell. A quote before a name like "=1+1" stops a spreadsheet from running it as a formula."""
     text = f"{value:.2f}" if isinstance(value, float) else str(value)
     return "'" + text if re.match(r"[=+@\t\r]|-(?!\d)", text) else text
 
 
-def write_course(out: Path, everything: Record, of: Course) -> None:
-    """results.json, grades.csv, canvas.csv and moodle.csv."""
+def write_course(out: Path, everything: Record, course: Course) -> None:
+    """Writes results.json, grades.csv, canvas.csv and moodle.csv."""
     labs, students = everything["labs"], everything["students"]
     rows: List[List[object]] = [["student", *(f"{lab['number']} {lab['title']}" for lab in labs), "score", "maximum", "notes"]]
     for student in students:
         notes = [*student["notes"], *(note for lab in student["labs"].values() for note in lab["notes"])]
         rows.append([student["name"], *(student["labs"][lab["name"]]["score"] for lab in labs), student["score"],
                      student["maximum"], "; ".join(notes)])
-    write_whole(out / "grades.csv", _table(rows))
+    write_whole(out / "grades.csv", _csv(rows))
 
-    # Canvas takes two decimals, and a row of the points that are possible. It knows students by its own id, else by login.
-    title = of.canvas or everything["title"]
+    # Canvas expects two decimals and a row with the points possible. It finds students by its own id, else by login.
+    title = course.canvas or everything["title"]
     maximum = f"{sum(lab['maximum'] for lab in labs):.2f}"
     rows = [["Student", "ID", "SIS User ID", "SIS Login ID", "Section", title],
             ["Points Possible", "", "", "", "", maximum]]
     for student in students:
         canvas_id = student["platform_id"] if student["platform"] == "canvas" else ""
         rows.append([student["name"], canvas_id, "", "" if canvas_id else student["name"], "", f"{student['score']:.2f}"])
-    write_whole(out / "canvas.csv", _table(rows))
+    write_whole(out / "canvas.csv", _csv(rows))
 
-    # Moodle finds users by the identifier of its own grading worksheet, or by their user name.
+    # Moodle finds users by the identifier from its grading worksheet, else by user name.
     rows = [["Identifier", "Full name", "username", "Grade", "Maximum grade"]]
     for student in students:
         number = student["platform_id"] if student["platform"] == "moodle" else ""
         rows.append([f"Participant {number}" if number else "", student["name"] if number else "",
                      "" if number else student["name"], f"{student['score']:.2f}", maximum])
-    write_whole(out / "moodle.csv", _table(rows))
+    write_whole(out / "moodle.csv", _csv(rows))
 
     write_whole(out / "results.json", json.dumps(everything, indent=1, ensure_ascii=True) + "\n")
 
 
-def write_student(directory: Path, record: Record, details: Details, of: Course) -> None:
-    """junit.xml and gradescope.json of one student."""
+def write_student(directory: Path, record: Record, details: Details, course: Course) -> None:
+    """Writes junit.xml and gradescope.json of one student."""
     write_whole(directory / "junit.xml", _junit(record, details))
-    write_whole(directory / "gradescope.json", json.dumps(gradescope(record, details, of), indent=1) + "\n")
+    write_whole(directory / "gradescope.json", json.dumps(gradescope(record, details, course), indent=1) + "\n")
 
 
-def story(check: Dict[str, Any]) -> str:
-    """What a student reads about a check that did not pass, as plain text."""
+def explanation(check: Dict[str, Any]) -> str:
+    """Returns what a student reads about a check that did not pass, as plain text."""
     lines = [f"expected: {check['expected']}"]
     lines += [f"{'but: ' if number == 0 else '     '}{line}" for number, line in enumerate(check["saw"])]
     lines += [f"{'calls: ' if number == 0 else '       '}{line}" for number, line in enumerate(check["calls"])]
@@ -119,7 +121,7 @@ def story(check: Dict[str, Any]) -> str:
 
 
 def _printable(text: str) -> str:
-    """Text that may stand in XML 1.0: a program may have said anything."""
+    """Replaces characters that XML 1.0 forbids: a message can quote any bytes that a program printed."""
     return re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\N{REPLACEMENT CHARACTER}", text)
 
 
@@ -138,26 +140,26 @@ def _junit(record: Record, details: Details) -> str:
                 continue
             kind = xml.SubElement(case, "error" if state == ERROR else "failure",
                                   message=_printable(outcome["expected"] if outcome else "nothing was handed in"))
-            kind.text = _printable(story(outcome)) if outcome else ""
+            kind.text = _printable(explanation(outcome)) if outcome else ""
     xml.indent(root)
     return '<?xml version="1.0" encoding="utf-8"?>\n' + xml.tostring(root, encoding="unicode") + "\n"
 
 
-def gradescope(record: Record, details: Details, of: Course) -> Dict[str, Any]:
-    """What Gradescope's autograder wants as results.json. The maximums add up to the course's, whatever was handed in."""
+def gradescope(record: Record, details: Details, course: Course) -> Dict[str, Any]:
+    """Returns what Gradescope expects as results.json. Missing labs are in it too, so the maximums add up to the course's."""
     tests = []
-    for lab in of.labs:
+    for lab in course.labs:
         graded = record["labs"][lab.name]
         checks = {check["check"]: check for check in details.get(lab.name, [])}
-        left = graded["score"] / graded["score_in_time"] if graded["score_in_time"] else 1.0
+        late_factor = graded["score"] / graded["score_in_time"] if graded["score_in_time"] else 1.0
         for number, check in enumerate(lab.checks(), 1):
             outcome, state = checks.get(check.name), graded["checks"][check.name]
-            worth = of.worth(lab, check.name, check.points)
+            maximum = course.weighted_points(lab, check.name, check.points)
             tests.append({"name": f"{lab.number} {check.sentence}", "number": f"{int(lab.number)}.{number}",
-                          "score": round(worth * left, 4) if state == PASSED else 0, "max_score": worth,
+                          "score": round(maximum * late_factor, 4) if state == PASSED else 0, "max_score": maximum,
                           "status": "passed" if state == PASSED else "failed", "visibility": "visible",
                           "output_format": "text", "tags": [lab.name],
-                          "output": "" if state == PASSED else story(outcome) if outcome else "nothing was handed in"})
+                          "output": "" if state == PASSED else explanation(outcome) if outcome else "nothing was handed in"})
     notes = [*record["notes"], *(note for lab in record["labs"].values() for note in lab["notes"])]
     return {"score": record["score"], "output": "\n".join(notes), "output_format": "text", "visibility": "visible",
             "stdout_visibility": "hidden", "tests": tests, "extra_data": {"version": 1}}

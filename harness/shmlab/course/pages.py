@@ -1,4 +1,4 @@
-"""The pages that people read about a graded course: one for the course, one for each student. They work offline."""
+"""Writes the HTML pages of a graded course: one for the course and one for each student. They work offline."""
 from __future__ import annotations
 
 import re
@@ -17,15 +17,15 @@ Record = Dict[str, Any]
 _MARKS = {PASSED: "✓", FAILED: "✗", ERROR: "!", "missing": "–"}
 
 
-def _shown(text: object) -> str:
-    """A program's own words may hold anything; what does not print is shown as an escape."""
+def _escape_controls(text: object) -> str:
+    """Replaces control characters by escapes such as \\x1b: a message can quote any bytes that a program printed."""
     return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]",
                   lambda match: ascii(match.group())[1:-1], str(text))
 
 
 def _code(text: str) -> markupsafe.Markup:
-    """A sentence in which `backticks` are code."""
-    return markupsafe.Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(markupsafe.escape(_shown(text)))))
+    """Converts a sentence to HTML; text between `backticks` becomes code."""
+    return markupsafe.Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(markupsafe.escape(_escape_controls(text)))))
 
 
 def _number(value: float) -> str:
@@ -41,16 +41,16 @@ def _template(name: str) -> jinja2.Template:
 
 
 def _finalize(value: Any) -> Any:
-    return value if isinstance(value, markupsafe.Markup) else _shown(value) if isinstance(value, str) else value
+    return value if isinstance(value, markupsafe.Markup) else _escape_controls(value) if isinstance(value, str) else value
 
 
-def _grade(score: float, maximum: float) -> int:
-    """0 to 5, for the colour of a score."""
+def _colour_step(score: float, maximum: float) -> int:
+    """Returns 0 to 5, from which the style sheet takes the colour of a score."""
     return 0 if not maximum else min(5, int(5 * score / maximum))
 
 
 def write_course(out: Path, everything: Record) -> None:
-    """index.html: students by labs, students by checks, how often each check fails, which mistakes are common."""
+    """Writes index.html: each student's labs and checks, how often each check fails, and the common mistakes."""
     students = everything["students"]
     labs = []
     for lab in everything["labs"]:
@@ -58,28 +58,29 @@ def write_course(out: Path, everything: Record) -> None:
         tried = [(student, record) for student, record in mine if record["state"] != "missing"]
         failed = {check["name"]: sum(record["checks"][check["name"]] != PASSED for _, record in tried)
                   for check in lab["checks"]}
-        alike: Dict[str, List[Record]] = {}
+        resembling: Dict[str, List[Record]] = {}
         titles = {}
         for student, record in tried:
-            for like in record["resembles"][:1]:
-                alike.setdefault(like["mistake"], []).append({**student, "likeness": like["likeness"]})
-                titles[like["mistake"]] = like["title"]
+            for likely in record["resembles"][:1]:
+                resembling.setdefault(likely["mistake"], []).append({**student, "likeness": likely["likeness"]})
+                titles[likely["mistake"]] = likely["title"]
         labs.append({**lab, "tried": len(tried), "full": sum(r["score_in_time"] == r["maximum"] for _, r in tried),
                      "mean": statistics.fmean(r["score"] for _, r in tried) if tried else 0.0, "students": mine,
-                     "failed": failed, "alike": sorted(((name, titles[name], who) for name, who in alike.items()),
+                     "failed": failed, "alike": sorted(((name, titles[name], who) for name, who in resembling.items()),
                                                        key=lambda row: (-len(row[2]), row[0]))})
     scores = sorted(student["score"] for student in students)
     common = sorted(((lab, name, title, len(who)) for lab in labs for name, title, who in lab["alike"]),
                     key=lambda row: (-row[3], row[1]))
     to_look_at = [(student, name) for student in students for name, lab in student["labs"].items() if lab["state"] == ERROR]
     noted = [student for student in students if student["notes"] or any(lab["notes"] for lab in student["labs"].values())]
-    page = _template("course.html").render(course=everything, labs=labs, students=students, grade=_grade,
+    page = _template("course.html").render(course=everything, labs=labs, students=students, grade=_colour_step,
                                            median=statistics.median(scores), best=scores[-1], common=common,
                                            to_look_at=to_look_at, noted=noted, maximum=students[0]["maximum"])
     write_whole(out / "index.html", page)
 
 
-def write_student(directory: Path, record: Record, details: Dict[str, List[Dict[str, Any]]], of: Course) -> None:
-    """report.html: what this student would have seen at the desk, lab by lab."""
+def write_student(directory: Path, record: Record, details: Dict[str, List[Dict[str, Any]]], course: Course) -> None:
+    """Writes report.html: for each lab what `make check` would have shown to the student."""
     labs = [{"lab": find(name), "record": lab, "checks": details.get(name, [])} for name, lab in record["labs"].items()]
-    write_whole(directory / "report.html", _template("student.html").render(student=record, labs=labs, course=of, grade=_grade))
+    page = _template("student.html").render(student=record, labs=labs, course=course, grade=_colour_step)
+    write_whole(directory / "report.html", page)

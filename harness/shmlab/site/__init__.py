@@ -1,4 +1,4 @@
-"""Handouts and pages in, a web site out, in a student's and an instructor's edition.
+"""Builds the web site, in a student's and an instructor's edition.
 
-In: labs/, docs/, the checks' sentences and the known mistakes. Out: build/docs and build/docs-instructor.
+Input: labs/, docs/, the checks' sentences and the known mistakes. Output: build/docs and build/docs-instructor.
 """

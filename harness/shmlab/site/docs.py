@@ -1,7 +1,7 @@
-"""Makes the site: prepares what Doxygen reads, adds the pages that are made, and runs Doxygen.
+"""Builds the site: writes the files that Doxygen reads, generates some pages, and runs Doxygen.
 
-Handouts, `docs/*.md` and the cards of `docs/api/` are plain files, which markup.py turns into what Doxygen
-renders. Common mistakes come from the headers of `harness/mistakes/`, the side bar from the order of the pages below.
+Handouts, `docs/*.md` and the cards of `docs/api/` are plain files, which markup.py converts for Doxygen. The page of
+common mistakes comes from the head lines of `harness/mistakes/`, and the side bar from READING_ORDER.
 """
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from .markup import Card, Markup, card_header, cards_of, plain, program, raw, sl
 DOCS = ROOT / "docs"
 THEME_PACKAGE = Path("/usr/share/doxygen-awesome-css")
 
-# The side bar, from top to bottom. A word is docs/WORD.md unless it is a key of MADE, below.
+# The side bar, from top to bottom. A word is docs/WORD.md unless it is a key of GENERATED, below.
 WELCOME, README = "welcome", "readme"
 READING_ORDER = (WELCOME, "start", "handouts", "compare", "sysv_posix", "synchronise", "failures", "see",
                  "mistakes", "api", "glossary", "instructors",
                  "grading", "maintainers")
 LABELS = {README: "All commands", "compare": "Anonymous or named?"}  # not the page's title
 
-# The headers of docs/api/, in the order in which they are listed.
+# The headers of docs/api/, in the order of the page that lists them.
 SUBJECTS = ("sysv", "posix", "mapping", "processes", "semaphores", "mutexes", "passing", "atomics", "errors",
             "kernel")
 
@@ -40,8 +40,8 @@ class Page:
 
     ident: str
     title: str
-    text: str = ""  # for Doxygen; empty: the page is made from a source file, or is a section of another
-    label: str = ""  # what the side bar calls it, if not by its title
+    text: str = ""  # Markdown for Doxygen; empty if Doxygen makes the page from a C file or it is a section of another page
+    label: str = ""  # the title in the side bar, if it differs
     below: List["Page"] = field(default_factory=list)
 
     @property
@@ -49,15 +49,15 @@ class Page:
         return self.label or self.title
 
 
-def flat(pages: Sequence[Page]) -> Iterator[Page]:
-    """The pages in the order in which one reads."""
+def flatten(pages: Sequence[Page]) -> Iterator[Page]:
+    """Yields the pages in reading order, each before those below it."""
     for page in pages:
         yield page
-        yield from flat(page.below)
+        yield from flatten(page.below)
 
 
-def file_of(page: Page) -> str:
-    """The file in which Doxygen puts a page that has a text."""
+def html_file(page: Page) -> str:
+    """Returns the name of the HTML file that Doxygen writes for a page that has a text."""
     return "index.html" if page.ident == WELCOME else f"{page.ident}.html"
 
 
@@ -70,7 +70,7 @@ def all_cards() -> List[Card]:
 
 
 def _sources(lab: Lab) -> List[Path]:
-    """A lab's unfinished programs, and what is given with them."""
+    """Returns a lab's skeletons and the files provided with them."""
     return sorted(lab.directory.glob("*.[ch]"))
 
 
@@ -82,9 +82,10 @@ def _in_project(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-# ---- pages that are made ----------------------------------------------------------------------------------
+# ---- generated pages --------------------------------------------------------------------------------------
 
-# What one sees. A mistake stands under the first heading whose words are in its "Seen as"; the last takes the rest.
+# Headings of the page of common mistakes. A mistake is listed under the first heading whose pattern matches its
+# "Seen as"; the last pattern matches everything.
 SYMPTOMS = (
     ("I get SIGBUS", r"SIGBUS"),
     ("I get SIGSEGV, or another signal kills the program", r"SIGSEGV|SIGFPE|killed without a word|and die,"),
@@ -132,14 +133,14 @@ SYMPTOMS = (
 
 
 def symptom_of(mistake: gallery.Patch) -> str:
-    """The heading under which somebody who has made this mistake would look for it."""
+    """Returns the heading under which a mistake is listed."""
     return next(title for title, pattern in SYMPTOMS if re.search(pattern, mistake.seen_as))
 
 
-def _common_mistakes(markup: Markup) -> Page:
-    """The mistakes by what one sees of them. Their patches stay away: they hold lines of the solutions."""
-    text = ["# Common mistakes\n\nAll of these programs have been written, and a check catches each. Look for what you "
-            "see; what stands below it in italics is how it came about.\n"]
+def _mistakes_page(markup: Markup) -> Page:
+    """Lists the mistakes by symptom. Their patches are left out because they contain lines of the solutions."""
+    text = ["# Common mistakes\n\nA check catches each of these mistakes. Look for the symptom that you see; the "
+            "line in italics below it is the cause.\n"]
     for title, _ in SYMPTOMS:
         shown = [mistake for mistake in gallery.mistakes() if symptom_of(mistake) == title]
         text.append(f"\n## {title}\n\n" if shown else "")
@@ -149,8 +150,8 @@ def _common_mistakes(markup: Markup) -> Page:
     return Page("mistakes", "Common mistakes", markup.convert("".join(text), DOCS / "mistakes.md", "mistakes"))
 
 
-def _parts() -> List[Tuple[str, List[Lab]]]:
-    """The parts of the course and their labs, from the table in the README."""
+def _course_parts() -> List[Tuple[str, List[Lab]]]:
+    """Returns the parts of the course and their labs, from the table in the README."""
     labs = {lab.name: lab for lab in all_labs()}
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (\d\. [^|]+?) \| (.*labs/.*) \|$", readme, re.M)
@@ -158,11 +159,11 @@ def _parts() -> List[Tuple[str, List[Lab]]]:
             for title, links in rows]
 
 
-def _handouts(markup: Markup) -> Page:
-    """The handouts, each with its programs below it, and a page that lists them by part."""
+def _handouts_page(markup: Markup) -> Page:
+    """Makes the page that lists the handouts by part; below it are the handouts, each with its programs."""
     listed = Page("handouts", "The handouts", label="Handouts")
     text = ["# The handouts\n"]
-    for number, (title, labs) in enumerate(_parts(), 1):
+    for number, (title, labs) in enumerate(_course_parts(), 1):
         part = Page(f"handouts_part_{number}", title)
         text.append(f"\n## {title} {{#{part.ident}}}\n")
         for lab in labs:
@@ -178,10 +179,10 @@ def _handouts(markup: Markup) -> Page:
     return listed
 
 
-def _card_list(markup: Markup) -> Page:
-    """All cards in one list, with the groups below it."""
+def _cards_page(markup: Markup) -> Page:
+    """Makes the page that lists all cards; below it are the groups of cards."""
     page = Page("api", "API cards")
-    text = ["# API cards\n\nWhat the labs' programs call, what these calls give and how they fail. The search box "
+    text = ["# API cards\n\nWhat the labs' programs call, what these calls return and how they fail. The search box "
             "finds every name.\n"]
     for path in card_headers():
         header = path.read_text(encoding="utf-8")
@@ -193,20 +194,22 @@ def _card_list(markup: Markup) -> Page:
     return page
 
 
-# What people type into the search box, which knows only how titles and names begin, and the section that answers.
-SOUGHT = {"Bus error (SIGBUS)": "SIGBUS", "Segmentation fault (SIGSEGV)": "SIGSEGV", "Hangs, waits for ever": "It hangs",
-          "It hangs": "It hangs", "Deadlock": "It hangs", "Wrong values": "Wrong values", "Leaks": "Leaks",
-          "ipcs is full of segments": "Leaks", "Left-over segments and objects": "Leaks",
-          "Permission denied (EACCES)": "Permissions", "File exists (EEXIST)": "Error numbers",
-          "No such file or directory (ENOENT)": "Error numbers", "No space left on device (ENOSPC)": "Error numbers",
-          "Invalid argument (EINVAL)": "Error numbers", "Cannot allocate memory (ENOMEM)": "Error numbers",
-          "Operation not permitted (EPERM)": "Error numbers", "Containers and limits": "Limits, and containers"}
+# What readers type into the search box, and the section of docs/failures.md that answers it. Doxygen's search compares
+# only the beginnings of titles and names, so each of these needs a title of its own.
+SEARCH_TERMS = {
+    "Bus error (SIGBUS)": "SIGBUS", "Segmentation fault (SIGSEGV)": "SIGSEGV", "Hangs, waits for ever": "It hangs",
+    "It hangs": "It hangs", "Deadlock": "It hangs", "Wrong values": "Wrong values", "Leaks": "Leaks",
+    "ipcs is full of segments": "Leaks", "Left-over segments and objects": "Leaks",
+    "Permission denied (EACCES)": "Permissions", "File exists (EEXIST)": "Error numbers",
+    "No such file or directory (ENOENT)": "Error numbers", "No space left on device (ENOSPC)": "Error numbers",
+    "Invalid argument (EINVAL)": "Error numbers", "Cannot allocate memory (ENOMEM)": "Error numbers",
+    "Operation not permitted (EPERM)": "Error numbers", "Containers and limits": "Limits, and containers"}
 
 
 def _search_terms(markup: Markup) -> Dict[str, str]:
-    """For each thing sought a page that leads on to the answer in docs/failures.md; search finds it, no side bar has it."""
+    """Makes for each search term a page that redirects to its section. The search finds these; the side bar omits them."""
     path, pages = DOCS / "failures.md", {}
-    for title, section in SOUGHT.items():
+    for title, section in SEARCH_TERMS.items():
         ident, anchor = "sought_" + slug(title), slug(section)
         text = f"# {title}\n\nSee [How it fails: {section}](failures.md#{anchor}).\n"
         onward = f'<script>location.replace("failures.html#failures_{anchor}");</script>'
@@ -214,19 +217,19 @@ def _search_terms(markup: Markup) -> Dict[str, str]:
     return pages
 
 
-MADE = {"handouts": _handouts, "mistakes": _common_mistakes, "api": _card_list}
+GENERATED = {"handouts": _handouts_page, "mistakes": _mistakes_page, "api": _cards_page}
 
 CHECK = re.compile(r'^@points\((\d+).*?\)\ndef (test_\w+)\(lab\):\n    """(.*?)(?:\n\n|""")', re.M | re.S)
 
 
-def _solved(lab: Lab, markup: Markup) -> Page:
-    """For the instructor: a lab's solution, what its checks ask, and the mistakes that they catch."""
+def _solution_page(lab: Lab, markup: Markup) -> Page:
+    """Makes the instructor's page of a lab: its solution, its checks and the mistakes that they catch."""
     ident = f"solution_{lab.number}"
     text = [f"# Solution of lab {lab.number}: {lab.title}\n\n"
             f"The handout: [lab {lab.number}](../labs/{lab.name}/README.md).\n"]
     for path in sorted((SOLUTIONS / lab.name).glob("*.[ch]")):
         text.append(f"\n## {path.name}\n\n@include {_in_project(path)}\n")
-    text.append("\n## Grading\n\n| points | check | what it asks |\n|---|---|---|\n")
+    text.append("\n## Grading\n\n| points | check | requirement |\n|---|---|---|\n")
     for points, name, sentence in CHECK.findall((CHECKS / f"test_{lab.name}.py").read_text(encoding="utf-8")):
         text.append(f"| {points} | `{name}` | {' '.join(sentence.split())} |\n")
     text.append("\n## Known mistakes\n")
@@ -240,9 +243,9 @@ def _solved(lab: Lab, markup: Markup) -> Page:
                 f"{lab.number} {lab.title}")
 
 
-def _solutions(markup: Markup) -> Page:
-    """For the instructor: the list of what follows."""
-    below = [_solved(lab, markup) for lab in all_labs()]
+def _solutions_page(markup: Markup) -> Page:
+    """Makes the instructor's page that lists the solutions."""
+    below = [_solution_page(lab, markup) for lab in all_labs()]
     text = "".join(f'- @ref {page.ident} "{page.label}"\n' for page in below)
     title = "Solutions and grading"
     return Page("solutions", title, f"# {title} {{#solutions}}\n\n{text}", below=below)
@@ -251,7 +254,7 @@ def _solutions(markup: Markup) -> Page:
 # ---- the site ---------------------------------------------------------------------------------------------
 
 
-def _written(word: str, markup: Markup) -> Page:
+def _source_page(word: str, markup: Markup) -> Page:
     path = ROOT / "README.md" if word == README else DOCS / f"{word}.md"
     text = path.read_text(encoding="utf-8")
     title = re.findall(r"^# (.*?)(?: \{#\w+\})?$", text, re.M)[0]
@@ -259,7 +262,7 @@ def _written(word: str, markup: Markup) -> Page:
 
 
 def _markup() -> Markup:
-    """Which name leads to which card, which file to which page."""
+    """Collects the cards by name and the page of each file, for the links."""
     targets = {DOCS / f"{word}.md": "index" if word == WELCOME else word for word in READING_ORDER}
     targets.update({ROOT / "README.md": README, MISTAKES: "mistakes", DOCS / "api": "api"})
     targets.update({path: _in_project(path) for path in _examples()})
@@ -270,21 +273,21 @@ def _markup() -> Markup:
 
 
 def _pages(markup: Markup, instructor: bool) -> List[Page]:
-    """The pages of one edition, in reading order."""
-    pages = [MADE[word](markup) if word in MADE else _written(word, markup) for word in READING_ORDER]
-    pages[READING_ORDER.index("start")].below.append(_written(README, markup))
+    """Returns the pages of one edition in reading order, each with links to the page before and after it."""
+    pages = [GENERATED[word](markup) if word in GENERATED else _source_page(word, markup) for word in READING_ORDER]
+    pages[READING_ORDER.index("start")].below.append(_source_page(README, markup))
     if instructor:
-        pages.append(_solutions(markup))
-    order = [page for page in flat(pages) if page.text]
+        pages.append(_solutions_page(markup))
+    order = [page for page in flatten(pages) if page.text]
     for before, page, after in zip([None, *order], order, [*order[1:], None]):
-        ways = [f'<a href="{file_of(other)}">{word}: {html.escape(other.name)}</a>'
-                for other, word in ((before, "Before"), (after, "Next")) if other]
-        page.text += "\n" + raw(f'<nav class="turn" aria-label="Pages">{" ".join(ways)}</nav>') + "\n"
+        links = [f'<a href="{html_file(other)}">{word}: {html.escape(other.name)}</a>'
+                 for other, word in ((before, "Before"), (after, "Next")) if other]
+        page.text += "\n" + raw(f'<nav class="turn" aria-label="Pages">{" ".join(links)}</nav>') + "\n"
     return pages
 
 
 def _layout(pages: Sequence[Page]) -> str:
-    """The side bar. Doxygen's own order would put pages, cards and files into three separate trees."""
+    """Returns Doxygen's layout file with our side bar. Doxygen would put pages, cards and files into three trees."""
     def entries(some: Sequence[Page], indent: str) -> Iterator[str]:
         for page in some:
             kind = "usergroup" if page.below else "user"
@@ -299,7 +302,7 @@ def _layout(pages: Sequence[Page]) -> str:
 
 
 def _uses() -> Dict[str, List[str]]:
-    """For each card the labs whose handout or program, unfinished or finished, mentions its name."""
+    """Returns for each card the labs whose handout, skeleton or solution contains its name."""
     words = {}
     for lab in all_labs():
         sources = [*_sources(lab), *(SOLUTIONS / lab.name).glob("*.[ch]")]
@@ -309,7 +312,7 @@ def _uses() -> Dict[str, List[str]]:
 
 
 def _write_header(directory: Path) -> None:
-    """Doxygen's own page header with our script in it. None is kept: that of one version breaks another."""
+    """Adds our script to the page header of the installed Doxygen: a header of another version can break the pages."""
     subprocess.run(["doxygen", "-w", "html", "header.html", "footer.html", "style.css"], cwd=directory,
                    check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     text = (directory / "header.html").read_text(encoding="utf-8")
@@ -319,11 +322,11 @@ def _write_header(directory: Path) -> None:
 
 
 def _write_sources(directory: Path, instructor: bool) -> None:
-    """Writes all that Doxygen reads into an empty directory."""
+    """Empties a directory and writes all files that Doxygen reads to it."""
     shutil.rmtree(directory, ignore_errors=True)
     markup, uses = _markup(), _uses()
     pages = _pages(markup, instructor)
-    files = {f"pages/{page.ident}.md": page.text for page in flat(pages) if page.text}
+    files = {f"pages/{page.ident}.md": page.text for page in flatten(pages) if page.text}
     files.update({f"pages/{ident}.md": text for ident, text in _search_terms(markup).items()})
     files.update({f"api/{path.name}": card_header(path, markup, uses) for path in card_headers()})
     programs = [path for lab in all_labs() for path in _sources(lab)] + _examples()
@@ -336,14 +339,15 @@ def _write_sources(directory: Path, instructor: bool) -> None:
 
 
 def _settings(directory: Path, output: Path, theme: bool) -> List[str]:
-    """What depends on the edition and on this machine: directories, Doxygen's version, whether there is the theme."""
-    asked = subprocess.run(["doxygen", "--version"], stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    can_be_dark = tuple(int(part) for part in re.findall(r"\d+", asked.stdout)[:3]) >= (1, 9, 5)
+    """Returns the settings that depend on the edition and this machine: directories, Doxygen's version, the theme."""
+    version = subprocess.run(["doxygen", "--version"], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    can_be_dark = tuple(int(part) for part in re.findall(r"\d+", version.stdout)[:3]) >= (1, 9, 5)
     sheets = [THEME_PACKAGE / f"doxygen-awesome{name}.css" for name in ("", "-sidebar-only")]
     themed = theme and all(sheet.is_file() for sheet in sheets)
     ours = ["lab", *([] if themed else ["plain"]), *(["dark"] if themed or can_be_dark else [])]
     sheets = (sheets if themed else []) + [DOCS / "theme" / f"{name}.css" for name in ours]
-    directories = sorted(str(path) for path in directory.rglob("*") if path.is_dir())  # left in, each has an empty page of its own
+    # If these stayed in the paths, Doxygen would make an empty page for each directory.
+    directories = sorted(str(path) for path in directory.rglob("*") if path.is_dir())
     return [f"INPUT = {directory}", f"STRIP_FROM_PATH = {' '.join(directories)}", f"OUTPUT_DIRECTORY = {output}",
             f"LAYOUT_FILE = {directory / 'layout.xml'}", f"HTML_HEADER = {directory / 'header.html'}",
             "HTML_EXTRA_STYLESHEET = " + " ".join(map(str, sheets)),
@@ -351,7 +355,7 @@ def _settings(directory: Path, output: Path, theme: bool) -> List[str]:
 
 
 def build(output: Path, instructor: bool = False, theme: bool = True) -> "subprocess.CompletedProcess[str]":
-    """Makes one edition in a directory, and beside it what it is made of. Gives Doxygen's complaints."""
+    """Builds one edition in `output`, and Doxygen's input in `output`-src. Returns Doxygen's status and messages."""
     directory = output.with_name(output.name + "-src")
     _write_sources(directory, instructor)
     shutil.rmtree(output, ignore_errors=True)
@@ -362,7 +366,7 @@ def build(output: Path, instructor: bool = False, theme: bool = True) -> "subpro
 
 
 def main(instructor: bool) -> int:
-    """Makes one edition in build/docs or build/docs-instructor."""
+    """Builds one edition in build/docs or build/docs-instructor. Returns the exit status."""
     output = ROOT / "build" / ("docs-instructor" if instructor else "docs")
     done = build(output, instructor)
     print(done.stdout, end="", file=sys.stderr)

@@ -1,7 +1,7 @@
-"""Turns plain text for people into what Doxygen 1.9.4 renders: Markdown, and the comments of C files.
+"""Converts Markdown and the comments of C files to a form that Doxygen 1.9.4 renders correctly.
 
-Doxygen would split the hints, miss links between directories, lose emphasis and `|` next to code, and link no call
-inside a code span. Here all that is settled, and each name that has an API card becomes a link to it.
+Doxygen would split the hints, miss links between directories, lose emphasis and `|` next to code, and not link calls
+inside code spans. This module writes these in a form that works, and links each name that has an API card.
 """
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Dict, Iterable, List, Match, Pattern, Sequence, Set, Tuple
+from typing import Callable, Dict, Iterable, List, Mapping, Match, Pattern, Sequence, Set, Tuple
 
 from ..labs import ROOT, UserError
 
@@ -24,12 +24,12 @@ class Card:
     name: str
     kind: str
     brief: str
-    reference: str  # by which Doxygen knows it
+    reference: str  # the name in Doxygen's @ref
 
 
-# Names that are also words. Calls of this name are links only where they are marked as code; fields have no card.
-WORDS = {"accept", "address", "bind", "close", "connect", "dev", "fork", "gid", "inode", "key", "kill", "link",
-         "listen", "mode", "offset", "open", "path", "perms", "rss", "shmid", "size", "socket", "swap", "uid"}
+# Names that are also English words. Such a call is linked only where it is marked as code; such a field has no card.
+AMBIGUOUS_NAMES = {"accept", "address", "bind", "close", "connect", "dev", "fork", "gid", "inode", "key", "kill", "link",
+                   "listen", "mode", "offset", "open", "path", "perms", "rss", "shmid", "size", "socket", "swap", "uid"}
 
 DECLARATIONS = (("constant", r"#define (\w+)"), ("struct", r"struct (\w+)\s*\{"),
                 ("type", r"typedef .*?\b(\w+);"), ("call", r"[\w ]+[\s*]+(\w+)\("))
@@ -38,7 +38,7 @@ FIELD = re.compile(r"\b(?P<name>\w+)(?:\[\d+\])?;\s*/\*\*< (?P<text>.*?) \*/")
 
 
 def declared(line: str) -> Tuple[str, str]:
-    """Kind and name of what a line of C declares."""
+    """Returns the kind and the name of what a line of C declares, or two empty strings."""
     for kind, pattern in DECLARATIONS:
         found = re.match(pattern, line)
         if found:
@@ -47,7 +47,7 @@ def declared(line: str) -> Tuple[str, str]:
 
 
 def cards_of(header: str) -> List[Card]:
-    """The cards of one header, in its order; a field has one as well, unless its name says too little."""
+    """Returns the cards of one header, in its order. Fields have cards too, unless their name is an English word."""
     cards = []
     for match in DOCUMENTED.finditer(header):
         kind, name = declared(match["line"])
@@ -57,42 +57,42 @@ def cards_of(header: str) -> List[Card]:
         if kind == "struct":
             body = header[match.end():header.index("};", match.end())]
             cards += [Card(found["name"], "field", found["text"], f"{name}.{found['name']}")
-                      for found in FIELD.finditer(body) if found["name"] not in WORDS]
+                      for found in FIELD.finditer(body) if found["name"] not in AMBIGUOUS_NAMES]
     return cards
 
 
-# ---- small things -----------------------------------------------------------------------------------------
+# ---- text -------------------------------------------------------------------------------------------------
 
-SPECIAL = {"\\": "\\\\", "@": "\\@", "<": "&lt;", ">": "&gt;", "&": "&amp;", '"': "&quot;", "#": "\\#", "%": "\\%",
+ESCAPES = {"\\": "\\\\", "@": "\\@", "<": "&lt;", ">": "&gt;", "&": "&amp;", '"': "&quot;", "#": "\\#", "%": "\\%",
            "$": "\\$", "*": "\\*", "_": "\\_", "`": "\\`", "[": "\\[", "]": "\\]", "(": "\\(", ")": "\\)", "|": "\\|"}
 
 
-def literally(text: str) -> str:
-    """Text that Doxygen shows as it is, whatever is in it."""
-    done = "".join(SPECIAL.get(letter, letter) for letter in text)
+def escape(text: str) -> str:
+    """Escapes text so that Doxygen shows it unchanged."""
+    done = "".join(ESCAPES.get(letter, letter) for letter in text)
     done = re.sub("-{2,}", lambda dashes: "\\--" * (len(dashes[0]) // 2) + "-" * (len(dashes[0]) % 2), done)
     return done.replace("::", "\\::")
 
 
 def raw(text: str) -> str:
-    """HTML that Doxygen passes on untouched, on one line, so that it may stand in a list."""
+    """Marks HTML so that Doxygen copies it unchanged; on one line, so that it can be in a list."""
     for letters, harmless in (("\n", "&#10;"), ("*/", "*&#47;"), ("/*", "&#47;*")):
         text = text.replace(letters, harmless)
     return f"@htmlonly[block]{text}@endhtmlonly"
 
 
 def plain(text: str) -> str:
-    """Text of a link or heading, in which Doxygen knows no markup."""
+    """Removes the markup from the text of a link or heading, where Doxygen would show it literally."""
     return " ".join(text.replace("`", "").replace("*", "").replace('"', "'").split())
 
 
 def slug(heading: str) -> str:
-    """The anchor that code-hosting sites give to a heading, as far as Doxygen allows."""
+    """Returns the anchor that code-hosting sites give to a heading, in characters that Doxygen accepts."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "_").replace("-", "_")
 
 
 def block(kind: str, text: str) -> str:
-    """Output, or a picture in letters."""
+    """Converts a fenced block that is not C, such as a terminal session, to HTML."""
     shown = html.escape(text.rstrip("\n"), quote=False)
     if kind == "console":
         shown = re.sub(r"^([$#] )(.*)", r'<span class="prompt">\1</span><kbd>\2</kbd>', shown, flags=re.M)
@@ -100,12 +100,12 @@ def block(kind: str, text: str) -> str:
 
 
 def manual_page(topic: str, section: str) -> str:
-    """Where a manual page is on the web. The sections 3p and 0p are POSIX: its functions and its headers."""
+    """Returns the URL of a manual page. Sections 3p and 0p are POSIX's functions and headers."""
     if section.endswith("p"):
         directory = "functions" if section == "3p" else "basedefs"
         return f"https://pubs.opengroup.org/onlinepubs/9799919799/{directory}/{topic}.html"
     if re.match(r"pthread_(cond|mutex_(?!consistent))", topic):
-        section = "3p"  # Linux has no page of its own for these, but the site has a copy of POSIX
+        section = "3p"  # the Linux man-pages have none for these; the site has a copy of POSIX's
     return f"https://man7.org/linux/man-pages/man{section[0]}/{topic}.{section}.html"
 
 
@@ -123,7 +123,7 @@ TOKEN = re.compile(r"""
   | (?P<figure>   !\[[^\]]*\]\((?P<path>[^)\s]+)\) )
   | (?P<link>     \[(?P<text>(?:[^\]\[`]|`[^`]*`)+)\]\((?P<url>[^)\s]+)\) )
   | (?P<manual>   \b(?P<topic>[A-Za-z_][\w.]*)\((?P<section>[1-8]|[03]p)\) )
-  | (?P<proof>    \((?P<lab>\d\d)\ (?P<check>test_\w+)\) )
+  | (?P<checkref> \((?P<lab>\d\d)\ (?P<check>test_\w+)\) )
   | (?P<comment>  <!--.*?--> )
   | (?P<hint>     <details>\s*<summary>(?P<title>.*?)</summary> )
   | (?P<end>      </details> )
@@ -135,23 +135,23 @@ TOKEN = re.compile(r"""
 
 @dataclass(frozen=True)
 class Markup:
-    """Knows the cards, and which file is which page."""
+    """Converts texts, with the cards and the pages that links can lead to."""
 
     cards: Dict[str, Card]
     targets: Dict[Path, str]
 
     def convert(self, text: str, source: Path, ident: str, home: str = "") -> str:
-        """Markdown that stands, or could stand, in the file `source`, for the page `ident`."""
+        """Converts Markdown for the page `ident`. Links are relative to the file `source`, which need not exist."""
         return _Conversion(self, source, ident, ident == home).run(text)
 
     def without(self, name: str) -> "Markup":
-        """The same for the card of this name, which is no link to itself."""
+        """Returns a copy without one card, so that the card's own text does not link to itself."""
         return Markup({other: card for other, card in self.cards.items() if other != name}, self.targets)
 
 
 def _replace(pattern: Pattern[str], found: Callable[[Match[str]], str], text: str,
              rest: Callable[[str], str]) -> str:
-    """The text with all that fits the pattern turned by one function, and all between by another."""
+    """Converts each match of a pattern with `found` and the text between the matches with `rest`."""
     done, at = [], 0
     for match in pattern.finditer(text):
         done += [rest(text[at:match.start()]), found(match)]
@@ -160,7 +160,7 @@ def _replace(pattern: Pattern[str], found: Callable[[Match[str]], str], text: st
 
 
 class _Conversion:
-    """One text on its way. The methods have the names of the groups in TOKEN."""
+    """Converts one text. For each named alternative of TOKEN there is a method with that name and an underscore."""
 
     def __init__(self, markup: Markup, source: Path, ident: str, is_home: bool) -> None:
         self.cards, self.targets = markup.cards, markup.targets
@@ -193,10 +193,10 @@ class _Conversion:
         return f'<table class="markdownTable{named}">\n' + "\n".join(rows) + "\n</table>\n"
 
     def _inline(self, text: str) -> str:
-        return TOKEN.sub(lambda token: getattr(self, "_" + str(token.lastgroup))(token), text)
+        return TOKEN.sub(lambda token: str(getattr(self, f"_{token.lastgroup}")(token)), text)
 
     def _fail(self, what: str) -> UserError:
-        return UserError(f"{self.source.relative_to(ROOT)} {what}, which is not there")
+        return UserError(f"{self.source.relative_to(ROOT)} {what}, which does not exist")
 
     def _command(self, token: Match[str]) -> str:
         return token[0]
@@ -218,7 +218,7 @@ class _Conversion:
         while label in self.labels:
             label += "_"
         self.labels.add(label)
-        if self.is_home:  # Doxygen would put the sections of this page into the side bar
+        if self.is_home:  # with "##" Doxygen would list this page's sections in the side bar
             return f"@anchor {label}\n<h{level - 1}>{words}</h{level - 1}>"
         return f"{token['level']} {words} {{#{label}}}"
 
@@ -230,7 +230,7 @@ class _Conversion:
         if body.startswith(" ") and body.endswith(" ") and body.strip():
             body = body[1:-1]
         parts = re.split(r"((?<![\w/.-])[A-Za-z_]\w*)", body)
-        return "<code>" + "".join(self._reference(part, part) or literally(part) for part in parts) + "</code>"
+        return "<code>" + "".join(self._reference(part, part) or escape(part) for part in parts) + "</code>"
 
     def _reference(self, name: str, text: str) -> str:
         return f'@ref {self.cards[name].reference} "{text}"' if name in self.cards else ""
@@ -267,8 +267,8 @@ class _Conversion:
         name = "POSIX: " + token["topic"].replace("sys_", "sys/") if posix else token[0]
         return f"[{name}]({manual_page(token['topic'], token['section'])})"
 
-    def _proof(self, token: Match[str]) -> str:
-        check = token["check"].replace("_", "_<wbr>")  # where a narrow cell may break it
+    def _checkref(self, token: Match[str]) -> str:
+        check = token["check"].replace("_", "_<wbr>")  # a narrow cell may break the name after each underscore
         return f'<small>(@ref lab_{token["lab"]} "{token["lab"]}"@htmlonly {check})@endhtmlonly</small>'
 
     def _comment(self, _: Match[str]) -> str:
@@ -281,13 +281,13 @@ class _Conversion:
         return raw(token[0])
 
     def _dashes(self, token: Match[str]) -> str:
-        return literally(token[0])
+        return escape(token[0])
 
     def _word(self, token: Match[str]) -> str:
         word = token[0]
         name = word[:-2] if word.endswith("()") else word
         card = self.cards.get(name)
-        is_name = card and card.kind != "field" and (word != name or name not in WORDS)
+        is_name = card and card.kind != "field" and (word != name or name not in AMBIGUOUS_NAMES)
         return self._reference(name, word) if is_name else word
 
 
@@ -299,7 +299,7 @@ def as_comment(lines: Iterable[str]) -> str:
 
 
 def program(path: Path, markup: Markup) -> str:
-    """A program as Doxygen gets it: names in its comments are links, and its page ends with the whole file."""
+    """Returns a program for Doxygen: names in its comments are links, and its page ends with the whole file."""
     def long(match: Match[str]) -> str:
         text = re.sub(r"^ *\* ?", "", match[1], flags=re.M)
         return as_comment(markup.convert(text, path, path.stem).splitlines())
@@ -312,8 +312,8 @@ def program(path: Path, markup: Markup) -> str:
     return text.replace(" */", f" *\n * @par The file\n * @include{{lineno}} {path.relative_to(ROOT)}\n */", 1)
 
 
-def card_header(path: Path, markup: Markup, uses: Dict[str, Sequence[str]]) -> str:
-    """A header of cards as Doxygen gets it: names are links, and each card lists the labs that mention it."""
+def card_header(path: Path, markup: Markup, uses: Mapping[str, Sequence[str]]) -> str:
+    """Returns a header of cards for Doxygen: names are links, and each card lists the labs that mention it."""
     def card(match: Match[str]) -> str:
         _, name = declared(match["line"])
         text = "\n".join(line[3:] for line in match["comment"].splitlines())
@@ -325,5 +325,5 @@ def card_header(path: Path, markup: Markup, uses: Dict[str, Sequence[str]]) -> s
     def field(match: Match[str]) -> str:
         return match[0].replace(match["text"], markup.convert(match["text"], path, path.stem))
 
-    cards = path.read_text(encoding="utf-8").split(" */\n", 1)[1]  # without "@file": the group is the page
+    cards = path.read_text(encoding="utf-8").split(" */\n", 1)[1]  # without the "@file" comment: the group has its page
     return FIELD.sub(field, DOCUMENTED.sub(card, cards))

@@ -1,6 +1,8 @@
-"""A sample course: solutions, skeletons, every known mistake, half-finished work, odd shapes, hostile programs.
+"""A sample course: solutions, skeletons, every known mistake, half-finished work, unusual layouts, hostile programs.
 
-    /usr/bin/python3 harness/tests/course/sample_course.py FOLDER [SHARE]     writes it, or one student of so many, to try `make grade` on
+    /usr/bin/python3 harness/tests/course/sample_course.py DIRECTORY [SHARE]
+
+writes it, to try `make grade` on. With SHARE it writes one student in that many.
 """
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ from shmlab.labs import LABS, SOLUTIONS, all_labs  # noqa: E402
 
 STUDENTS = 72
 
-#: What is right for a lab of a student: the checks that fail and those that may; or the points where only these are known.
+#: The right outcome of a student's lab: the checks that must fail and those that may; or the points, if only these are known.
 Expected = Dict[str, Dict[str, Union[Tuple[Set[str], Set[str]], int]]]
 
 
@@ -37,12 +39,12 @@ def _patched(patch: gallery.Patch, target: Path) -> None:
 
 
 def _most(things: List) -> int:
-    """So many students it takes, as each hands in one program of a lab."""
+    """Returns how many students are needed if each hands in one program per lab."""
     return max(Counter(thing.lab.number for thing in things).values())
 
 
 def _spread(things: List, names: List[str]) -> Dict[str, List]:
-    """Gives each student some of the things, none of them two of the same lab."""
+    """Distributes patches among students so that no student gets two of the same lab."""
     found: Dict[str, List] = {name: [] for name in names}
     for thing in things:
         free = [name for name in names if all(thing.lab != other.lab for other in found[name])]
@@ -51,7 +53,7 @@ def _spread(things: List, names: List[str]) -> Dict[str, List]:
 
 
 def build(directory: Path, share: int = 1) -> Tuple[Expected, List[gallery.Patch]]:
-    """Writes the submissions, each `share`-th of them. Gives what is right for each, and the mistakes that are among them."""
+    """Writes each `share`-th submission. Returns the right outcome of each, and the mistakes among them."""
     every = {lab.name: {check.name for check in lab.checks()} for lab in all_labs()}
     expected: Expected = {}
 
@@ -70,7 +72,7 @@ def build(directory: Path, share: int = 1) -> Tuple[Expected, List[gallery.Patch
         for lab in half:
             _copy((SOLUTIONS if lab in half[:2] else LABS) / lab.name, where / "labs" / lab.name)
             expected[name][lab.name] = (set() if lab in half[:2] else every[lab.name], set())
-    # A third of them, beside everybody else; test_hostile.py has all, and their words.
+    # A third of them; test_hostile.py runs all and compares their messages.
     hostile = _spread(gallery.hostile()[::3], [f"hostile-{number:02}" for number in range(8)])
     for name, attacks in hostile.items():
         where = student(name)
@@ -81,7 +83,7 @@ def build(directory: Path, share: int = 1) -> Tuple[Expected, List[gallery.Patch
     shaped = _shapes(directory, expected)
     variants = _spread(gallery.variants(), [f"variant-{number}" for number in range(_most(gallery.variants()))])
     wrong = STUDENTS - len(expected) - len(variants)
-    assert wrong >= _most(gallery.mistakes()), "STUDENTS are too few: one lab has more mistakes than there are left for them"
+    assert wrong >= _most(gallery.mistakes()), "STUDENTS is too small for the lab with the most mistakes"
     mistakes = _spread(gallery.mistakes(), [f"mistake-{number:02}" for number in range(wrong)])
     for name, patches in {**variants, **mistakes}.items():
         where = student(name)
@@ -97,7 +99,7 @@ def build(directory: Path, share: int = 1) -> Tuple[Expected, List[gallery.Patch
 
 
 def _shapes(directory: Path, expected: Expected) -> Dict[str, str]:
-    """Submissions in odd shapes. Gives the files of those whose name is not their directory's."""
+    """Writes submissions in unusual layouts. Returns the file names of those that are archives."""
     source = {name: (SOLUTIONS / name / f"{name[3:]}.c").read_bytes() for name in ("05_sysv_create", "08_posix_create")}
     with zipfile.ZipFile(directory / "zipped.zip", "w") as archive:
         for name, content in source.items():
@@ -107,7 +109,8 @@ def _shapes(directory: Path, expected: Expected) -> Dict[str, str]:
             info = tarfile.TarInfo(f"{name}/{name[3:]}.c")
             info.size = len(content)
             tar.addfile(info, io.BytesIO(content))
-    for student, change in ("windows", lambda text: b"\xef\xbb\xbf" + text.replace(b"\n", b"\r\n")), ("misnamed", lambda text: text):
+    changes = {"windows": lambda text: b"\xef\xbb\xbf" + text.replace(b"\n", b"\r\n"), "misnamed": lambda text: text}
+    for student, change in changes.items():
         for name, content in source.items():
             path = directory / student / (f"Lab{int(name[:2])}" if student == "misnamed" else name) / f"{name[3:]}.c"
             path.parent.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""A course is graded as each program would be alone: nothing lost, nothing left, whoever is beside whom."""
+"""Grading a course gives each program the verdict that it gets alone, and leaves nothing behind on the machine."""
 import csv
 import json
 import os
@@ -37,9 +37,9 @@ def results(out):
 
 
 def machine():
-    """What a grading must leave as it was: segments, queues, semaphores, objects; and processes that nobody looks after.
+    """Returns what a grading must not change: segments, queues, semaphores, objects, and processes without a supervisor.
 
-    Other tests run beside this one: what is a box's user's belongs to somebody who has pytest or a grader above.
+    Other tests run at the same time. A process of a box's user counts only if no ancestor is a pytest or a grader.
     """
     rows = []
     for name, uid in ("shm", 7), ("sem", 4), ("msg", 7):
@@ -49,7 +49,7 @@ def machine():
     listed = subprocess.run(["ps", "-ewwo", "pid=,ppid=,uid=,args="], capture_output=True, text=True).stdout.splitlines()
     table = {int(pid): (int(parent), int(uid), words) for pid, parent, uid, words in (line.split(None, 3) for line in listed)}
 
-    def looked_after(pid):
+    def has_supervisor(pid):
         while pid in table:
             if re.search("pytest|shmlab", table[pid][2]) and "/box " not in table[pid][2]:
                 return True
@@ -57,7 +57,7 @@ def machine():
         return False
 
     strangers = [words for pid, (_, uid, words) in table.items()
-                 if (60000 <= uid < 64000 or "/box --tier" in words) and not looked_after(pid)]
+                 if (60000 <= uid < 64000 or "/box --tier" in words) and not has_supervisor(pid)]
     return rows, objects, strangers
 
 
@@ -83,7 +83,7 @@ def small(tmp_path):
 
 
 def agree(expected, found):
-    """The sets of checks that fail, or the points, are as they were expected; differences are the test's output."""
+    """Compares failed checks, or points, with the expected ones. Returns the differences, for pytest to show."""
     wrong = {}
     records = {record["name"]: record for record in found["students"]}
     for name, wanted in expected.items():
@@ -99,7 +99,7 @@ def agree(expected, found):
 
 
 def grade_elsewhere(directory, user=None, mistakes=(), timeout=600, **environment):
-    """Grades what is in directory/in as this user, with a copy of the project that has these mistakes to compare with."""
+    """Grades directory/in as a user, with a copy of the project whose known mistakes are only these."""
     directory.chmod(0o755)
     for name in "labs", "solutions", "harness", "docs":
         shutil.copytree(labs.ROOT / name, directory / "project" / name, ignore=shutil.ignore_patterns("__pycache__", "mistakes"))
@@ -122,36 +122,37 @@ def grade_elsewhere(directory, user=None, mistakes=(), timeout=600, **environmen
 
 
 def test_a_course(tmp_path):
-    """Known mistakes, variants, hostile programs and more, side by side: each gets what it would get alone.
+    """Grades mistakes, variants, hostile programs and more in parallel: each gets the verdict that it gets alone.
 
-    With FULL=1 these are all students, with every known mistake among them. test_gallery.py holds `make check` to the same:
-    a known mistake fails the checks that it names, and no other.
+    With FULL=1 the course has all students, and with them every known mistake. test_gallery.py requires the same of
+    `make check`: a known mistake fails exactly the checks that it names.
     """
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()
     expected, handed_in = sample_course.build(source, share=1 if FULL else 6)
     assert len(expected) == sample_course.STUDENTS / (1 if FULL else 6)
     before = machine()
-    compiled = {"SHMLAB_BUILD": str(native.build_directory())}  # what other tests have compiled already is the same
+    compiled = {"SHMLAB_BUILD": str(native.build_directory())}  # use what other tests have compiled
     done = grade_elsewhere(tmp_path, mistakes=handed_in, timeout=2400, **compiled)
     assert done.returncode == 0, done.stdout + done.stderr
     first = results(out)
     assert agree(expected, first) == {}
     assert machine() == before
     assert all(record["maximum"] == 180 for record in first["students"])
-    # The known mistakes are recognised: each resembles itself, or one that cannot be told from it.
+    # Each known mistake resembles itself, or another that fails in exactly the same way.
     alike = [graded["resembles"] for record in first["students"] if record["name"].startswith("mistake")
              for graded in record["labs"].values() if graded["state"] == "graded"]
     assert sum(bool(found) and found[0]["likeness"] == 1.0 for found in alike) > 0.9 * len(alike)
-    # A part of it again: the same.
+    # Grading a part of the labs again gives the same results.
     for number, path in enumerate(sorted(out.glob("students/*/checks/*.json"))):
         if number % 12 == 0:
             path.unlink()
     assert grade(source, out, root=tmp_path / "project", timeout=900, env=compiled).returncode == 0
     second = results(out)
     assert agree(expected, second) == {}
-    lucky = {name for name, wanted in expected.items() for right in wanted.values() if right and not isinstance(right, int) and right[1]}
-    scores = [{student["name"]: student["score"] for student in data["students"] if student["name"] not in lucky}
+    varying = {name for name, wanted in expected.items() for right in wanted.values()
+               if right and not isinstance(right, int) and right[1]}  # which of the checks in "Sometimes by" fail can differ
+    scores = [{student["name"]: student["score"] for student in data["students"] if student["name"] not in varying}
               for data in (first, second)]
     assert scores[0] == scores[1]
 
@@ -171,7 +172,7 @@ def test_killed_at_any_moment_and_started_again(tmp_path):
         for lab in "01", "05", "08", "09":
             put(source / name, lab, labs.SOLUTIONS if name < "c" else labs.LABS)
     for path in source.rglob("*.c"):
-        path.write_text(f"{path.read_text()}/* {path.parts[-3]} */\n")  # else the outcomes of ada would be those of ben
+        path.write_text(f"{path.read_text()}/* {path.parts[-3]} */\n")  # otherwise ada and ben would share outcomes
     assert grade(source, whole).returncode == 0
     before = machine()
     environment = {**os.environ, "PYTHONPATH": str(HARNESS)}
@@ -194,14 +195,14 @@ def test_killed_at_any_moment_and_started_again(tmp_path):
 
 
 def test_ctrl_c_says_how_to_go_on(small, tmp_path):
-    # Who starts the tests in the background of a shell has it ignored.
+    # If a shell started the tests in the background, SIGINT is ignored.
     run = subprocess.Popen(command(small, tmp_path / "out"), cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                            stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(HARNESS)},
                            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     assert "submissions with" in run.stderr.readline()
     run.send_signal(signal.SIGINT)
     _, text = run.communicate(timeout=30)
-    assert run.returncode == 130 and "the same command goes on" in text and "Traceback" not in text
+    assert run.returncode == 130 and "run the same command again" in text and "Traceback" not in text
 
 
 def test_what_comes_out(small, tmp_path):
@@ -219,7 +220,7 @@ def test_what_comes_out(small, tmp_path):
     like = eve["labs"]["05_sysv_create"]["resembles"]
     assert like and like[0]["likeness"] == 1.0 and like[0]["mistake"].startswith("05_sysv_create/")
     assert not ben["labs"]["05_sysv_create"]["resembles"], "an unfinished program resembles nothing"
-    # every format tells the same
+    # Every format contains the same scores.
     rows = list(csv.reader((out / "grades.csv").open(newline="")))
     assert [row[0] for row in rows] == ["student", "ada", "ben", "eve <b>"] and rows[1][1:5] == ["8", "16", "24", "30"]
     canvas = list(csv.reader((out / "canvas.csv").open(newline="")))
@@ -263,7 +264,7 @@ def test_pytest_grades_too(small, tmp_path):
 @pytest.mark.parametrize("words, says", [
     (["--from", ""], "say where the submissions are"), (["--from", "nowhere"], "there is no directory"),
     (["--lab", "77"], "there is no lab '77'"), (["--jobs", "many"], "is no number"), (["--cc", "nocc"], "no compiler 'nocc'"),
-    (["--tier", "host"], "cannot contain the programs of strangers"), (["--out", "SOURCE/out"], "cannot go to"),
+    (["--tier", "host"], "cannot isolate untrusted programs"), (["--out", "SOURCE/out"], "cannot go to"),
     (["--out", "/proc/x"], "cannot write to"), (["--course", "nowhere.ini"], "cannot read the course's file"),
 ])
 def test_what_is_wrong_is_told_in_one_line(small, tmp_path, words, says):
@@ -294,7 +295,8 @@ def test_two_gradings_in_one_directory_do_not_meet(small, tmp_path):
 def test_what_others_handed_in_is_out_of_sight(small, tmp_path):
     spy = small / "eve <b>" / "05_sysv_create" / "sysv_create.c"
     secret = small / "ada" / "05_sysv_create" / "sysv_create.c"
-    spy.write_text('#include <err.h>\n#include <fcntl.h>\nint main(void) { int a = open("%s", O_RDONLY), b = open("%s", O_RDONLY);\n'
+    spy.write_text('#include <err.h>\n#include <fcntl.h>\n'
+                   'int main(void) { int a = open("%s", O_RDONLY), b = open("%s", O_RDONLY);\n'
                    'errx(a < 0 && b < 0 ? 1 : 3, "%%s", a < 0 && b < 0 ? "blind" : "saw"); }\n'
                    % (secret, tmp_path / "out" / "results.json"))
     grade(small, tmp_path / "out", "--lab", "05")
@@ -304,16 +306,16 @@ def test_what_others_handed_in_is_out_of_sight(small, tmp_path):
 
 
 def test_a_check_that_does_not_end_is_no_pass_and_keeps_the_maximum(small, tmp_path):
-    """The process that judges is killed from outside, each time it starts on this student."""
+    """The grading process is killed from outside at each attempt to grade this student."""
     from shmlab.course import cohort, exports
     from shmlab.course.course_file import Course
 
     lab = labs.find("05")
     student = cohort.Student(made_submission("x"), tmp_path / "x")
-    student.labs, student.states, student.taken.labs = [lab], {lab.name: "f"}, {lab.name: []}
+    student.labs, student.fingerprints, student.taken.labs = [lab], {lab.name: "f"}, {lab.name: []}
     (tmp_path / "x" / "partial").mkdir(parents=True)
-    assert cohort._collect(cohort.Unit(student, [lab]), False, "it was killed") == [lab], "once more"
-    assert cohort._collect(cohort.Unit(student, [lab], 2), True, "it was killed") == []
+    assert cohort._collect(cohort.Batch(student, [lab]), False, "it was killed") == [lab], "once more"
+    assert cohort._collect(cohort.Batch(student, [lab], 2), True, "it was killed") == []
     record = exports.record_of(student, Course(labs=[lab]), {lab.name: cohort.outcomes(student, lab)}, {})
     assert record["score"] == 0 and record["maximum"] == 10 and record["labs"][lab.name]["state"] == "error"
 

@@ -1,4 +1,4 @@
-"""What is handed in comes in every shape: it is found, copied without following anything, and what was odd is said."""
+"""Intake finds submissions in any layout, copies them without following links, and notes what was unusual."""
 import io
 import os
 import tarfile
@@ -18,7 +18,7 @@ LABS = list(labs.all_labs())
 
 
 def taken_in(directory):
-    """Takes in the only submission of a directory. Gives its files by name, and all the notes."""
+    """Copies the only submission of a directory. Returns its files by name, and all notes."""
     (one,), ignored = intake.list_submissions(directory)
     target = directory.parent / "taken"
     taken = intake.take(one, LABS, target)
@@ -181,7 +181,7 @@ def test_what_is_no_submission(tmp_path):
     put(tmp_path / "in", "grades.xlsx", b"x")
     put(tmp_path / "in", ".DS_Store", b"x")
     assert taken_in(tmp_path / "in")[1] == [
-        "grades.xlsx is neither a directory nor an archive (.zip, .tar, .tar.gz, .tgz, .tar.bz2, .tar.xz): passed over"]
+        "grades.xlsx is neither a directory nor an archive (.zip, .tar, .tar.gz, .tgz, .tar.bz2, .tar.xz): ignored"]
     (tmp_path / "empty").mkdir()
     for directory, says in (tmp_path / "empty", "holds no submission"), (tmp_path / "nowhere", "there is no directory"), \
             (labs.SOLUTIONS, "is itself one submission"), (labs.ROOT, "is itself one submission"):
@@ -189,7 +189,7 @@ def test_what_is_no_submission(tmp_path):
             intake.list_submissions(directory)
 
 
-# ---- the course's file --------------------------------------------------------------------------------------
+# ---- the course file --------------------------------------------------------------------------------------
 
 
 def course_of(tmp_path, text):
@@ -199,23 +199,25 @@ def course_of(tmp_path, text):
 
 
 def test_weights_and_deadlines(tmp_path):
-    of = course_of(tmp_path, "[course]\nlabs = 05, 08\nlate per day = 10 ; per cent\ngrace = 30\nlast day = 3\n"
-                               "[weights]\n05 = 2\n05 test_usage = 0.5\n[due]\n05 = 2026-03-01 12:00\n")
-    lab, other = of.labs
+    course = course_of(tmp_path, "[course]\nlabs = 05, 08\nlate per day = 10 ; per cent\ngrace = 30\nlast day = 3\n"
+                                 "[weights]\n05 = 2\n05 test_usage = 0.5\n[due]\n05 = 2026-03-01 12:00\n")
+    lab, other = course.labs
     assert [lab.number, other.number] == ["05", "08"]
-    assert of.worth(lab, "test_usage", 1) == 1 and of.worth(lab, "test_x", 2) == 4 and of.worth(other, "test_x", 2) == 2
-    due, day = of.due[lab.name], 86400
-    assert [of.days_late(lab, due + seconds) for seconds in (-day, 0, 1800, 1801, day, day + 1, 4 * day)] == [0, 0, 0, 1, 1, 2, 4]
-    assert of.days_late(other, due + day) == 0 and of.days_late(lab, None) == 0
-    assert [of.late_factor(days) for days in (0, 1, 3, 4)] == [1.0, 0.9, 0.7, 0.0]
-    assert course_file.Course(late_per_day=60).late_factor(2) == 0.0, "never below nothing"
+    assert course.weighted_points(lab, "test_usage", 1) == 1 and course.weighted_points(lab, "test_x", 2) == 4
+    assert course.weighted_points(other, "test_x", 2) == 2
+    due, day = course.due[lab.name], 86400
+    lateness = (-day, 0, 1800, 1801, day, day + 1, 4 * day)
+    assert [course.days_late(lab, due + seconds) for seconds in lateness] == [0, 0, 0, 1, 1, 2, 4]
+    assert course.days_late(other, due + day) == 0 and course.days_late(lab, None) == 0
+    assert [course.late_factor(days) for days in (0, 1, 3, 4)] == [1.0, 0.9, 0.7, 0.0]
+    assert course_file.Course(late_per_day=60).late_factor(2) == 0.0, "never negative"
 
 
 @pytest.mark.parametrize("text, says", [
     ("[weigths]\n", "no section [weigths]"), ("[course]\nlate = 3\n", "late: is unknown"),
-    ("[course]\ngrace = soon\n", "'soon' is not a number"), ("[course]\ngrace = -1\n", "below zero"),
-    ("[weights]\n05 = nan\n", "without end"), ("[weights]\n77 = 1\n", "there is no lab '77'"),
-    ("[weights]\n05 test_x = 1\n", "has no check 'test_x'"), ("[due]\n05 = tomorrow\n", "is no time"),
+    ("[course]\ngrace = soon\n", "'soon' is not a number"), ("[course]\ngrace = -1\n", "negative or not finite"),
+    ("[weights]\n05 = nan\n", "negative or not finite"), ("[weights]\n77 = 1\n", "there is no lab '77'"),
+    ("[weights]\n05 test_x = 1\n", "has no check 'test_x'"), ("[due]\n05 = tomorrow\n", "is not a time"),
     ("[course]\nlabs = 05 nine\n", "there is no lab 'nine'"), ("05 = 2\n", "no section headers"),
     ("[course]\ntitle = a\ntitle = b\n", "already exists"),
 ])

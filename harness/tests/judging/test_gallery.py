@@ -1,4 +1,4 @@
-"""Each known mistake is caught by exactly the checks that it names, and each right variant passes them all."""
+"""Each known mistake fails exactly the checks that it names, and each right variant passes all checks."""
 import re
 
 import running
@@ -20,7 +20,7 @@ def test_mistake_is_caught_by_its_checks(mistake, tmp_path):
     caught = checked.not_passed()
     assert caught_by_its_checks(mistake, caught), checked.output
     assert all(check["status"] == "failed" for check in caught.values()), checked.output
-    # Whoever sees it must be told what was expected and what was found, in sentences without a traceback.
+    # The message says what was expected and what was found, without a traceback.
     for check in caught.values():
         assert check["expected"] and check["saw"]
     assert "Traceback" not in checked.output and "harness" not in checked.output

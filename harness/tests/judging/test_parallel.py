@@ -1,4 +1,4 @@
-"""Checks that run in several processes are reported as if one had run them, even when a process does not come to its end."""
+"""Checks that run in several processes are reported as if one had run them, even if a process dies."""
 import ast
 import json
 import os
@@ -52,7 +52,7 @@ def test_nothing_is_lost_with_a_process(tmp_path):
 
 
 def test_the_same_is_told_by_one_process_and_by_three(tmp_path):
-    """One lab, whose checks are shared out, and several, which are shared out whole; with failures of many kinds."""
+    """The checks of a single lab are distributed; several labs are distributed as wholes. Various failures occur."""
     wrong = next(mistake for mistake in gallery.mistakes() if str(mistake) == "05_sysv_create/exit_status_0_on_failure")
     directory = wrong.apply(tmp_path)
     for name in "08_posix_create", "09_posix_attach":
@@ -63,9 +63,10 @@ def test_the_same_is_told_by_one_process_and_by_three(tmp_path):
         told = []
         for jobs in "1", "3":
             words = [word for number in numbers for word in ("--lab", number)]
-            done = subprocess.run(running.pytest_command(str(running.HARNESS), "--submission", str(directory), *words, "--jobs", jobs,
-                                                        f"--junitxml={tmp_path}/r.xml", f"--results={tmp_path}/r.json"),
-                                  cwd=running.ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+            command = running.pytest_command(str(running.HARNESS), "--submission", str(directory), *words, "--jobs", jobs,
+                                             f"--junitxml={tmp_path}/r.xml", f"--results={tmp_path}/r.json")
+            done = subprocess.run(command, cwd=running.ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                                  timeout=120)
             data = json.loads((tmp_path / "r.json").read_text())
             cases = [(case.get("name"), case.find("failure") is None) for case in xml.parse(tmp_path / "r.xml").iter("testcase")]
             outcomes = [(check["lab"], check["check"], check["status"], check["expected"]) for check in data["checks"]]
@@ -91,7 +92,7 @@ sys.stdin.read()
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one processor")
 @pytest.mark.skipif(tiers.choose_tier(None) != "namespaces", reason="pid 1 is the machine's")
 def test_each_keeps_to_a_processor_and_programs_to_none():
-    """As long as there are enough: whoever comes later has all."""
+    """While a processor is free, a process gets one of its own. A later process may use all of them."""
     allowed = sorted(os.sched_getaffinity(0))[:2]
     keepers = [subprocess.Popen([sys.executable, "-c", KEEPER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                                 env={**os.environ, "PYTHONPATH": str(running.HARNESS)},
@@ -108,6 +109,6 @@ def test_each_keeps_to_a_processor_and_programs_to_none():
 
 
 def processors(text):
-    """A list such as 0-1,4, taken apart."""
+    """Parses a list such as 0-1,4."""
     ends = [part.split("-") for part in text.split(",")]
     return [number for words in ends for number in range(int(words[0]), int(words[-1]) + 1)]

@@ -19,7 +19,7 @@ MASKS = [(r"^(plain) \d+ lost \d+", r"\1 N lost N"), (r"^segment \d+", "segment 
 
 
 def commands(lab):
-    """Each command of a handout that can be run here, with the output that follows it there."""
+    """Yields each command of a handout that can run here, with the output that the handout shows."""
     for block in re.findall(r"^```console\n(.*?)^```", lab.handout, re.M | re.S):
         for command, output in re.findall(r"^[$#] ?(.*)\n((?:(?![$#] ).*\n)*)", block, re.M):
             if BY_A_PERSON.search(command):
@@ -29,7 +29,7 @@ def commands(lab):
 
 
 def run(lab, lines, directory):
-    """What each of the commands prints, in one shell and one box."""
+    """Runs the commands in one shell and one box. Returns the output of each."""
     programs = set(re.findall(r"/(\w+)\b", " ".join(lines)))
     script = f"exec 2>&1\nmkdir {' '.join(other.name for other in LABS)}\n"
     with box.Box("namespaces") as inside:
@@ -42,12 +42,12 @@ def run(lab, lines, directory):
                 script += f"cp {program} {other.name}/; cp -n {program} {lab.name}/\n"
         script += f"cd {lab.name}\n" + "".join(f"echo '\x01'\n{line}\n" for line in lines)
         shell = inside.start(["/bin/bash", "-c", script])
-        assert inside.wait(shell, 20), "the commands do not end"
+        assert inside.wait(shell, 20), "the commands did not end"
         return [part.strip() for part in bytes(shell.output[1]).decode().split("\x01")[1:]]
 
 
 def alike(text):
-    """The text without what differs from run to run; sorted, as a message may overtake a line that was buffered."""
+    """Replaces what differs between runs and sorts the lines: stderr can overtake buffered lines of stdout."""
     text = masked(text)
     for pattern, word in MASKS:
         text = re.sub(pattern, word, text, flags=re.M)

@@ -1,4 +1,4 @@
-"""Every lab: the solution scores everything wherever it is built, the skeleton nothing, and both keep to the house's form."""
+"""Every lab: the solution scores all points with each compiler and tier, the skeleton none, and the files have the right form."""
 import re
 import subprocess
 
@@ -19,7 +19,7 @@ def every_lab(test):
 
 
 def builds(lab):
-    """Of the two compilers' sanitizers one is enough for a lab, as long as nobody asks for all."""
+    """Returns a lab's builds. Without FULL=1 each lab uses the sanitizers of only one of the two compilers."""
     other = [build for build in BUILDS if build[1]][int(lab.number) % 2]
     return [pytest.param(lab, *build, marks=[pytest.mark.full] if build == other else []) for build in BUILDS]
 

@@ -1,4 +1,4 @@
-"""Lab 18's ring over a long way: 2 GiB, in order and unchanged, past the place where the counts begin again at 0."""
+"""Lab 18's ring carries 2 GiB in order and unchanged, across the overflow of its counts."""
 import os
 import random
 import select
@@ -12,11 +12,11 @@ from shmlab.sandbox.tiers import choose_tier
 from shmlab.sandbox.build import build
 
 TOTAL, CAPACITY = 2 << 30, 1 << 16
-SECONDS = 120  # the limit; an idle machine needs about five
+SECONDS = 120  # time limit; an idle machine needs about five seconds
 
 
 def blocks():
-    """The input, block by block: each begins with a line of its own, so that no block can stand for another."""
+    """Yields the input in blocks. Each begins with a different line, so that swapped blocks are noticed."""
     some = random.Random(18)
     lines = [some.randbytes(some.randrange(1 << some.randrange(1, 17))).replace(b"\n", b"\r") for _ in range(2000)]
     body = b"\n".join(lines) + b"\n"
@@ -26,7 +26,7 @@ def blocks():
 
 
 def feed(descriptor: int) -> None:
-    """Writes the input to a pipe, and closes it; stops when nobody reads any more."""
+    """Writes the input to a pipe and closes it; stops early if the reader has ended."""
     with os.fdopen(descriptor, "wb", buffering=0) as pipe:
         try:
             for block in blocks():
@@ -42,7 +42,7 @@ def test_two_gibibytes_arrive_in_order_and_unchanged():
     with Box(tier) as box:
         for program in lab.programs:
             box.put(program, build(lab, program, labs.SOLUTIONS, tier).path.read_bytes(), 0o755)
-        # A ring whose counts have 1 GiB to go before they begin again.
+        # The counts of this ring overflow after 1 GiB.
         name, begin = f"/shmlab-{os.getpid()}", (1 << 32) - (1 << 30)
         box.claimed = lambda: {name}
         with open(os.open(name[1:], os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=box.shm_fd), "wb") as ring:
@@ -61,9 +61,9 @@ def test_two_gibibytes_arrive_in_order_and_unchanged():
         for block in blocks():
             at = 0
             while at < len(block):
-                assert select.select([out], [], [], end - time.monotonic())[0], f"nothing comes after {arrived} bytes"
+                assert select.select([out], [], [], end - time.monotonic())[0], f"nothing arrived after {arrived} bytes"
                 piece = os.read(out, min(1 << 20, len(block) - at))
-                assert piece and piece == block[at:at + len(piece)], f"what comes after {arrived} bytes is wrong"
+                assert piece and piece == block[at:at + len(piece)], f"wrong bytes after the first {arrived}"
                 at += len(piece)
                 arrived += len(piece)
         assert arrived > TOTAL

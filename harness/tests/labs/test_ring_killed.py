@@ -1,4 +1,4 @@
-"""Lab 18: wherever one side is killed, the other ends soon, or the next of its kind takes the place over."""
+"""Lab 18: wherever one side is killed, the other side ends soon, or another process of the same kind takes over."""
 import struct
 
 import pytest
@@ -7,7 +7,7 @@ from shmlab import labs
 from shmlab import LabFixture
 
 PEER = {"ring_send": "ring_recv", "ring_recv": "ring_send"}
-WORD = {"ring_send": 4, "ring_recv": 8}  # where the pid of each is in the object
+WORD = {"ring_send": 4, "ring_recv": 8}  # offset of each side's pid in the object
 LINE = b"hello\n" * 20
 
 
@@ -24,13 +24,13 @@ def has_joined(bench, program, name):
 
 
 def calls_of(bench, program):
-    """All calls of a program in a conversation, each with its count, such as ("close", 1)."""
+    """Returns all calls of a program in a transfer, each with its count, such as ("close", 1)."""
     name, found = bench.name(), []
     both = [start(bench, program, name), start(bench, PEER[program], name)]
     for one in both:
         one.wait().require_success()
     for call in both[0].calls:
-        # How often it looks after its peer, with kill(), is luck.
+        # How often it checks its peer with kill() depends on timing.
         if call.pid == both[0].pid and call.name not in ("start", "exit", "end", "kill"):
             found.append((call.name, 1 + sum(call.name == before for before, _ in found)))
     bench.reset()
@@ -51,7 +51,7 @@ def test_killed_after_any_call(program, first, tier):
                 other = start(bench, PEER[program], name)
                 other.wait_blocked(lambda call: call.in_futex)
             victim = start(bench, program, name, stop_at=hold)
-            if hold[0] in ("munmap", "shm_unlink", "end"):  # it does not come so far alone
+            if hold[0] in ("munmap", "shm_unlink", "end"):  # it does not get that far without a peer
                 other = other or start(bench, PEER[program], name)
             victim.wait_stopped()
             joined = has_joined(bench, program, name)
@@ -62,10 +62,10 @@ def test_killed_after_any_call(program, first, tier):
                 over = hold[0] in ("munmap", "shm_unlink", "end")
                 assert other.wait(2.0).exit_status == (0 if over else 1), (hold, other.finished.ending)
                 assert not bench.objects() or over and program == "ring_recv", hold
-            elif hold[0] in ("munmap", "shm_unlink", "end"):  # the other has read all and unlinked the name
+            elif hold[0] in ("munmap", "shm_unlink", "end"):  # the peer has read everything and unlinked the name
                 assert other.wait().exit_status == 0 and not bench.objects(), hold
             else:
-                # Nobody has noticed anything: another one comes, and all is well.
+                # The peer has not noticed the kill, and a new process takes over.
                 again = start(bench, program, name)
                 for one in again, other:
                     one.wait().require_success()

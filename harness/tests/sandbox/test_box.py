@@ -1,4 +1,4 @@
-"""The box: what is promised of it, each promise with an attempt to break it."""
+"""The box: each of its guarantees, with an attempt to break it."""
 import errno
 import os
 import pwd
@@ -101,7 +101,7 @@ def test_limits_of_the_kernel_can_be_set_for_the_box_alone(inside):
 
 
 def test_an_emptied_box_is_as_a_new_one(inside):
-    """Whatever an ordinary user's programs have changed of what is theirs as much as pid 1's."""
+    """Programs of an ordinary user have the uid of pid 1, and can change the modes of its directories."""
     directories = [inside.work_fd, inside.run_fd, inside.shm_fd, tmp := inside.open("/tmp")]
     before = [os.fstat(directory).st_mode for directory in directories]
     shell(inside, "touch a /tmp/lab/.b; chmod 0 /dev/shm /run/shmlab /tmp/lab /tmp; command -v setfacl && "
@@ -128,7 +128,7 @@ def test_a_box_is_used_again_after_a_check_that_has_passed():
     first.close()
     second = bench()
     assert second.box is box and second.objects() == [] and second.read_calls() == []
-    second.stop()  # which is what becomes of a check that has failed
+    second.stop()  # as after a failed check
     second.close()
     third = bench()
     assert third.box is not box
@@ -154,7 +154,7 @@ def test_reports_what_is_left(tier):
         (segment,) = box.segments()
         assert segment.shmid == int(out(made)) and segment.size == 100
         assert [item.name for item in box.objects()] == ["/" + name]
-        # The orphan may not have become `sleep` yet.
+        # The orphan may not have executed `sleep` yet.
         assert [process.command in ("sleep", "sh") for process in box.processes()] == [True]
         if shutil.which("ipcmk"):
             run(box, "ipcmk", "-S", "1", "-Q")
@@ -276,7 +276,7 @@ def test_a_refusal_names_the_step(monkeypatch):
         Box("namespaces")
 
 
-#: Executes a program under a system-call filter with which close_range and mount_setattr fail as on Linux 5.4.
+#: Executes a program under a system-call filter that makes close_range and mount_setattr fail as on Linux 5.4.
 OLDER_KERNEL = """#!{python}
 import ctypes, os, struct, sys
 
@@ -293,7 +293,7 @@ os.execv("{program}", ["{program}", *sys.argv[1:]])
 
 
 def on_an_older_kernel(program, directory):
-    """A script that executes the program as on a kernel without the calls that the box can do without."""
+    """Writes a script that executes the program as on a kernel without the calls that the box does not depend on."""
     script = directory / "older_kernel"
     script.write_text(OLDER_KERNEL.format(python=sys.executable, enosys=errno.ENOSYS, program=program))
     script.chmod(0o755)
@@ -301,7 +301,7 @@ def on_an_older_kernel(program, directory):
 
 
 def test_an_older_kernel_makes_no_difference(inside, monkeypatch, tmp_path):
-    """All mounts have the same flags, and the same attempts fail."""
+    """The mounts have the same flags, and the same attempts fail."""
     older = on_an_older_kernel(native.box_program(), tmp_path)
     monkeypatch.setattr(native, "box_program", lambda: older)
     with Box("namespaces") as box:
@@ -328,7 +328,7 @@ def test_no_descriptor_is_inherited_by_hand(older, tmp_path):
 @pytest.mark.skipif(os.getuid() != 0, reason="as an ordinary user every other test here is this test")
 @pytest.mark.parametrize("older", [False, True], ids=["this_kernel", "older_kernel"])
 def test_as_an_ordinary_user(older, tmp_path):
-    """The same box by a user without any privilege."""
+    """The box works for a user without privileges, too."""
     program = tmp_path / "box"
     shutil.copy(native.box_program(), program)
     if older:
@@ -348,14 +348,15 @@ def test_as_an_ordinary_user(older, tmp_path):
                           preexec_fn=become_nobody)
     assert done.returncode == 4 and done.stdout.split() == [str(nobody.pw_uid), "5"]
     assert "object 100644 2 4096" in done.stderr and not os.path.exists("/dev/shm/a")
-    script = "\n".join(f"( {attempt}\n) > /dev/null 2>&1 && echo {number}" for number, attempt in enumerate(REFUSED)) + "\necho end"
+    script = "\n".join(f"( {attempt}\n) > /dev/null 2>&1 && echo {number}" for number, attempt in enumerate(REFUSED))
+    script += "\necho end"
     done = subprocess.run([program, "--hide", labs.ROOT, "--", "sh", "-c", script], capture_output=True, text=True, cwd="/",
                           preexec_fn=become_nobody)
     assert done.stdout == "end\n", [REFUSED[int(number)] for number in done.stdout.split()[:-1]]
 
 
 def test_who_does_not_come_to_its_turn_gets_more_time(inside, monkeypatch):
-    """The time that a program may need to do something does not pass while others have the processors."""
+    """Time in which other processes use the processors does not count towards a program's time limit."""
     turns, pump, granted = [], Box.pump, iter(())
 
     def counted(box, until, timeout, *rest, **more):
@@ -365,7 +366,7 @@ def test_who_does_not_come_to_its_turn_gets_more_time(inside, monkeypatch):
     monkeypatch.setattr(Box, "pump", counted)
 
     def waits(state, *cpu):
-        """How often the time is waited for of two programs, of which one sleeps, while they use the processor so long."""
+        """Returns how many time limits passed: one program sleeps, the other is in `state` with these processor times."""
         nonlocal granted
         turns.clear()
         looks, granted = iter(cpu), iter([True, True, True, False])
@@ -375,12 +376,12 @@ def test_who_does_not_come_to_its_turn_gets_more_time(inside, monkeypatch):
         assert not inside.expect(lambda: False, 0.05)
         return len(turns)
 
-    assert waits("S", 0.0) == 1, "it waits for something else"
-    assert waits("R", 0.01, 0.02, 0.03, 0.04) == 4, "it hardly runs: as often as is granted"
+    assert waits("S", 0.0) == 1, "it sleeps: one time limit"
+    assert waits("R", 0.01, 0.02, 0.03, 0.04) == 4, "it hardly runs: extended as often as granted"
     assert waits("R", 0.05, 0.1) == 2, "it runs half of the time"
-    assert waits("R", boxes.TURN_SECONDS) == 1, "it has had its turn"
+    assert waits("R", boxes.TURN_SECONDS) == 1, "it has had enough processor time"
     monkeypatch.undo()
-    # What the box's own processes have used is what the kernel says, and what pid 1 tells when it is asked counts.
+    # The processor times come from the kernel, and a status that pid 1 reports only on request is seen.
     busy = inside.start(["sh", "-c", "while :; do :; done"])
     while next(process.cpu for process in inside.processes() if process.pid == busy.pid) < 0.1:
         pass
@@ -389,7 +390,7 @@ def test_who_does_not_come_to_its_turn_gets_more_time(inside, monkeypatch):
 
 
 def test_an_executable_of_the_harness_is_out_of_the_programs_reach(inside):
-    """They have the same uid; a program may look at others of its kind."""
+    """All have the same uid, so a program may read other programs' /proc entries, but not those of the harness."""
     looks = ["cat /proc/{}/maps", "readlink /proc/{}/exe", "head -c 1 /proc/{}/environ"]
     other, ours = inside.start(["sleep", "60"]), inside.start(["sleep", "60"], image=Path(shutil.which("sleep")))
     for look in looks:
@@ -398,7 +399,7 @@ def test_an_executable_of_the_harness_is_out_of_the_programs_reach(inside):
 
 
 def test_who_stops_everybody_does_not_stop_pid_1_in_the_middle_of_a_start(inside):
-    """The child has its memory in common with pid 1, which waits for it, until it is the program."""
+    """Until it executes the program, the child shares its memory with pid 1, which waits for it."""
     stopper = inside.start(["sh", "-c", "while :; do kill -s STOP -- -1; done"])
     for _ in range(100):
         inside.start(["true"])
@@ -411,7 +412,7 @@ ALARM = ("import signal, sys; signal.signal(signal.SIGALRM, lambda *_: sys.exit(
 
 
 def test_a_wait_is_over_when_nobody_is_left_who_could_wake_anybody(inside):
-    """Such a process sleeps for ever, which the kernel shows long before a time is over; any other may wake up."""
+    """The kernel shows that such a process sleeps for ever, long before a time limit ends. Any other can wake up."""
 
     def is_stuck(*commands):
         programs = [inside.start(command, stdin=-1) for command in commands]
@@ -420,9 +421,9 @@ def test_a_wait_is_over_when_nobody_is_left_who_could_wake_anybody(inside):
         inside.clean()
         return stuck, status
 
-    assert is_stuck(["cat"]) == (True, None), "it reads what nobody writes"
+    assert is_stuck(["cat"]) == (True, None), "it reads, and no process can write"
     assert is_stuck(["sh", "-c", "cat; true"], ["cat"]) == (True, None), "a parent waits for its child as well"
-    assert is_stuck(["sh", "-c", "kill -s STOP $$"]) == (True, None), "nobody continues it"
+    assert is_stuck(["sh", "-c", "kill -s STOP $$"]) == (True, None), "no process can continue it"
     assert is_stuck(["cat"], ["sleep", "60"]) == (False, None), "time wakes the other one"
     assert is_stuck(["cat"], ["sh", "-c", "while :; do :; done"]) == (False, None), "the other one is awake"
     assert is_stuck(["python3", "-c", ALARM.replace("60", "0.3")]) == (False, 7 << 8), "a timer wakes it"

@@ -1,4 +1,4 @@
-"""Hostile programs: each gets its points and its sentence, harms nobody who is graded beside it, and leaves nothing."""
+"""Each hostile program gets its score and its message, does not affect other students, and leaves nothing behind."""
 import html
 import os
 import re
@@ -27,7 +27,7 @@ def test_introduces_itself(attack):
 
 
 def course_of(directory: Path, attacks) -> None:
-    """A course: each hostile program is a student of its own, and one more has done the labs that most of them attack."""
+    """Writes a course: each hostile program is one student, and another student has solved the labs that most attack."""
     for attack in attacks:
         attack.apply(directory / attack.path.stem)
     for number in NEIGHBOURS:
@@ -36,15 +36,15 @@ def course_of(directory: Path, attacks) -> None:
 
 
 def what_went_wrong(out: Path, attacks) -> dict:
-    """Students whose points or words are not the right ones, and what they are."""
+    """Returns the students whose score or message is wrong, with both."""
     wrong = {}
     records = {record["name"]: record for record in results(out)["students"]}
     for attack in attacks:
         record = records[attack.path.stem]
         graded = record["labs"][attack.lab.name]
-        told = html.unescape((out / "students" / record["folder"] / "report.html").read_text(encoding="utf-8"))
-        if graded["score"] != attack.score or "error" in graded["checks"].values() or not attack.is_reported(told):
-            wrong[attack.path.stem] = graded["score"], attack.score, attack.is_reported(told), {
+        page = html.unescape((out / "students" / record["folder"] / "report.html").read_text(encoding="utf-8"))
+        if graded["score"] != attack.score or "error" in graded["checks"].values() or not attack.is_reported(page):
+            wrong[attack.path.stem] = graded["score"], attack.score, attack.is_reported(page), {
                 check: state for check, state in graded["checks"].items() if state != "passed"}
     for number in NEIGHBOURS:
         if records["neighbour"]["labs"][labs.find(number).name]["score"] != 10:
@@ -54,7 +54,7 @@ def what_went_wrong(out: Path, attacks) -> dict:
 
 @pytest.mark.parametrize("user", [None, "nobody"])
 def test_points_words_and_neighbours(user):
-    """As whoever runs the tests, and, if that is root, as a user without any privilege, whose uid the programs share."""
+    """As the user who runs the tests; if that is root, also as an unprivileged user, whose uid the programs share."""
     if user and os.getuid() != 0:
         pytest.skip("as an ordinary user the other of the two is this test")
     attacks = ATTACKS[1::8] if user and not running.FULL else ATTACKS

@@ -1,4 +1,4 @@
-"""The readers of the kernel's formats, with inputs that are odd on purpose."""
+"""The parsers of the kernel's formats, with valid and malformed input."""
 import ctypes
 import mmap
 import os
@@ -40,7 +40,7 @@ def test_lines_without_sense_are_passed_over():
     assert kernel.parse_maps(b"") == [] and kernel.parse_maps(b"nonsense\n\nzz-zz rw-p\n") == []
     assert kernel.parse_segments(b"") == [] and kernel.parse_segments(b"key shmid perms\n1 2\n") == []
     assert kernel.parse_status(b"") is None and kernel.parse_blocked(b"running\n") is None
-    assert kernel.parse_blocked(b"").__class__ is type(None) and kernel.parse_ids(b"") == []
+    assert kernel.parse_blocked(b"") is None and kernel.parse_ids(b"") == []
 
 
 def test_own_maps_hold_what_was_mapped(tmp_path):

@@ -228,7 +228,8 @@ int main(int argc, char *argv[])
 """
 
 BUILDS = {
-    "gcc": ["gcc"], "clang": ["clang"], "musl": ["musl-gcc"], "static": ["gcc", "-static"], "static-musl": ["musl-gcc", "-static"],
+    "gcc": ["gcc"], "clang": ["clang"], "musl": ["musl-gcc"],
+    "static": ["gcc", "-static"], "static-musl": ["musl-gcc", "-static"],
     "asan": ["gcc", "-fsanitize=address,undefined"], "asan-clang": ["clang", "-fsanitize=address,undefined"],
     "no-pie": ["gcc", "-no-pie"], "large-files": ["gcc", "-D_FILE_OFFSET_BITS=64"],
 }
@@ -236,7 +237,7 @@ BUILDS = {
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """Builds the program once for each way of building."""
+    """Returns a function that builds the program in each way once."""
     directory = tmp_path_factory.mktemp("spy")
     (directory / "talk.c").write_text(TALK)
     done = {}
@@ -270,7 +271,7 @@ def built(tmp_path_factory):
 
 
 class Watched:
-    """A run of the program in a box, with what was recorded."""
+    """A run of the program in a box, with the recorded calls."""
 
     def __init__(self, program, *words, rules="", capacity=calls.CAPACITY, preload=False, until=None):
         with Box(tiers.choose_tier("auto"), memory_mb=2048) as box:
@@ -432,14 +433,14 @@ def test_a_write_can_be_cut_short(built, build):
     run = Watched(built(build), "write", rules="fail write 0 -4 p")
     assert run.status == 0 and run.output == "0123456789"
     made = [call for call in run.calls if call.name == "write"]
-    assert [call.result for call in made] == [4, 4] and all(call.injected for call in made), "one that is not cut is no news"
+    assert [call.result for call in made] == [4, 4] and all(call.injected for call in made), "only shortened writes are injected"
     assert str(made[0]).endswith("= 4   ← cut short by this check")
     assert os.WEXITSTATUS(Watched(built(build), "write", rules=f"fail write 1 {errno.ENOSPC} p").status) == errno.ENOSPC
 
 
 @pytest.mark.parametrize("build", BUILDS)
 def test_a_store_can_be_held_before_it_is_made(built, build):
-    """What another stores meanwhile is lost if the load was an instruction of its own."""
+    """If load and store are separate instructions, a value that another process stores between them is lost."""
 
     def another_stores(box, started, ring):
         assert box.pump(lambda: any(event[0] == "stopped" for event in box.events), 20)
@@ -454,7 +455,7 @@ def test_a_store_can_be_held_before_it_is_made(built, build):
         run = Watched(built(build), "add", *words, rules="stop store 0 p", until=another_stores)
         assert (run.status, run.output) == (0, printed) and run.names() == ["mmap", "store"], run.output
     run = Watched(built(build), "segv", rules="stop store 0 p")
-    assert run.status in (signal.SIGSEGV, 1 << 8), "a fault that is none of the spy's is the program's"
+    assert run.status in (signal.SIGSEGV, 1 << 8), "the spy passes on faults that it did not cause"
 
 
 @pytest.mark.parametrize("build", ["gcc", "musl", "static", "asan-clang"])
@@ -535,7 +536,7 @@ def test_each_reading_gives_all_that_is_there_by_then(tmp_path):
     ring = calls.Ring(directory, capacity=16)
 
     def sequences(total, *written):
-        """Writes these records, the ring's count being `total`, and reads."""
+        """Writes these records and the ring's count `total`. Returns the sequence numbers read, and how many were lost."""
         with open(tmp_path / "ring", "r+b") as file:
             for number in written:
                 file.seek(128 + (number - 1) % 16 * 128)
@@ -546,7 +547,7 @@ def test_each_reading_gives_all_that_is_there_by_then(tmp_path):
         return [call.sequence for call in found], lost
 
     assert sequences(3, 1, 2, 3) == ([1, 2, 3], 0)
-    assert sequences(5, 5) == ([1, 2, 3, 5], 0)  # the fourth has its place and is not written yet
+    assert sequences(5, 5) == ([1, 2, 3, 5], 0)  # record 4 is reserved but not written yet
     assert sequences(6, 6) == ([1, 2, 3, 5, 6], 0)
     assert sequences(6, 4) == ([1, 2, 3, 4, 5, 6], 0)
     assert sequences(20, *range(7, 21)) == (list(range(5, 21)), 4)

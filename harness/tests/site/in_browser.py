@@ -1,7 +1,7 @@
-"""The site in a real browser: `make docs-test`. Every page is opened, in light and in dark colours.
+"""`make docs-test`: opens every page of the site in headless Chromium, in light and in dark colours.
 
-The accessibility check is our own, as no packaged one drives Debian's Chromium: every control and picture must
-have a name, and all text enough contrast between the computed colours, by the formula of WCAG 2.
+The accessibility check is our own, because Debian has no package of one that works with its Chromium. Every control and
+picture must have a name, and all text enough contrast between the computed colours, by the formula of WCAG 2.
 """
 import re
 
@@ -20,7 +20,7 @@ SWITCHES = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--
             "--disable-background-networking", "--disable-component-update",
             "--disable-features=BackForwardCache"]
 
-# Gives what one can click, fill in or look at, but that has no name for who cannot see it.
+# Returns controls and pictures that have no name for a screen reader.
 NAMES = """
 const text = e => e ? e.textContent + [...e.querySelectorAll('img')].map(i => i.alt).join('') : '';
 const ids = e => (e.getAttribute('aria-labelledby') || '').split(' ').map(id => document.getElementById(id));
@@ -37,8 +37,8 @@ if (!document.title) nameless.push('the page has no title');
 return nameless;
 """
 
-# Gives the texts whose contrast is too low, as "ratio colour on background: text". Elements with the same classes in
-# the same surroundings look the same: one of them is enough.
+# Returns texts with too little contrast, as "ratio colour on background: text". Elements with the same classes and
+# the same ancestors look the same, so one of them is enough.
 CONTRAST = """
 const luminance = ([r, g, b]) => [r, g, b].map(c => c / 255)
     .map(c => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
@@ -77,7 +77,7 @@ for (let node = walker.nextNode(); node; node = walker.nextNode()) {
 return [...low];
 """
 
-# Gives what is wider than the window, and boxes that scroll but that the keyboard cannot reach.
+# Returns elements wider than the window, and scrolling boxes that the keyboard cannot reach.
 LAYOUT = """
 const wrong = [], root = document.scrollingElement;
 if (root.scrollWidth > innerWidth) wrong.push(`page is ${root.scrollWidth} wide in a window of ${innerWidth}`);
@@ -103,7 +103,7 @@ class Browser:
         self.driver.set_script_timeout(20)
 
     def call(self, method, **parameters):
-        """A command of Chromium's own protocol."""
+        """Executes a command of Chromium's DevTools protocol."""
         return self.driver.execute_cdp_cmd(method, parameters)
 
     def run(self, script):
@@ -118,7 +118,7 @@ class Browser:
                   features=[{"name": "prefers-color-scheme", "value": scheme}])
 
     def open(self, path):
-        """Opens a page, and gives all that the browser complains of."""
+        """Opens a page. Returns the browser's error messages."""
         self.driver.get_log("browser")
         self.driver.get(path.as_uri())
         self.until("return document.readyState === 'complete' && !!document.querySelector('#nav-tree li')")
@@ -140,7 +140,7 @@ EDITIONS = {"student": {}, "plain": {"theme": False}, "instructor": {"instructor
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """The directory of each edition."""
+    """Builds each edition; the value is the directory of each."""
     directory = tmp_path_factory.mktemp("docs")
     for name, words in EDITIONS.items():
         done = docs.build(directory / name, **words)
@@ -153,7 +153,7 @@ KINDS = ("index", "lab_05", "lab_18", "compare", "mistakes", "api", "group__card
 
 
 def pages_of(directory, edition):
-    """All pages; of the other two editions a few of those that are unlike the student's."""
+    """Returns all pages of the student's edition, and a few of the others that differ from it."""
     if edition == "student":
         return sorted((directory / edition).glob("*.html"))
     few = {"plain": ("lab_05", "compare", "group__cards__sysv"), "instructor": ("solutions", "solution_05", "solution_18")}
@@ -161,7 +161,7 @@ def pages_of(directory, edition):
 
 
 def complaints(browser, page, *scripts):
-    """What the browser complains of, what is wrong in light colours, and what in dark ones."""
+    """Returns the browser's error messages, and what is wrong in light and in dark colours."""
     browser.colours("light")
     found = browser.open(page)
     for script in scripts:
@@ -173,7 +173,7 @@ def complaints(browser, page, *scripts):
 
 @pytest.mark.parametrize("edition", EDITIONS)
 def test_every_page_on_a_telephone(browser, site, edition):
-    """No complaint of the browser, names for all controls, contrast in light and dark, nothing too wide."""
+    """No browser errors, names for all controls, enough contrast in light and dark, nothing too wide."""
     browser.window(NARROW)
     wrong = []
     for page in pages_of(site, edition):
@@ -184,7 +184,7 @@ def test_every_page_on_a_telephone(browser, site, edition):
 
 @pytest.mark.parametrize("edition", ["student", "plain"])
 def test_pages_with_the_side_bar(browser, site, edition):
-    """The same in a wide window, where there is a side bar, for a page of each kind."""
+    """The same for a page of each kind in a wide window, which has a side bar."""
     browser.window(WIDE)
     wrong = []
     for kind in KINDS:
@@ -193,7 +193,7 @@ def test_pages_with_the_side_bar(browser, site, edition):
 
 
 class Found:
-    """While it lasts, the driver is in the frame with what was found (later versions of Doxygen have none)."""
+    """Searches. Inside the `with` block the driver is in the frame of results, if this Doxygen version uses one."""
 
     def __init__(self, browser, word):
         self.driver = browser.driver
@@ -285,7 +285,7 @@ def test_paper_is_light_and_has_all_hints(browser, site, edition):
     browser.call("Page.printToPDF")
     assert browser.run("return window.atPrint") == [True] * hints and hints > 3
     assert browser.run("return document.querySelector('details[open]')") is None, "closed again after printing"
-    # The paper's colours, with the dark screen still asked for.
+    # The colours on paper, although the screen is still dark.
     browser.run("window.dispatchEvent(new Event('beforeprint'))")
     browser.colours("dark", "print")
     assert min(brightness(browser)) > 240
@@ -296,7 +296,7 @@ def test_paper_is_light_and_has_all_hints(browser, site, edition):
 
 
 def brightness(browser):
-    """Red, green and blue of the page's background."""
+    """Returns red, green and blue of the page's background."""
     colour = browser.run("return getComputedStyle(document.body).backgroundColor")
     return [int(number) for number in re.findall(r"\d+", colour)[:3]]
 

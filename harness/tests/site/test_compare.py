@@ -1,4 +1,4 @@
-"""The comparison's facts and the checks that show them stay together."""
+"""Each fact in docs/compare.md names an existing check that proves it."""
 import re
 
 import pytest

@@ -1,4 +1,4 @@
-"""The site: what Doxygen lets pass, what the copies that it reads could lose, and what a student must not see."""
+"""The site: errors that Doxygen does not report, losses in conversion, and content that students must not see."""
 import html
 import json
 import re
@@ -17,7 +17,7 @@ CARDS = docs.all_cards()
 
 
 class Html(HTMLParser):
-    """One page: its links, the places that links can lead to, its text, and its code."""
+    """Parses one page: its links, the anchors that links can lead to, its text and its code."""
 
     def __init__(self, path):
         super().__init__()
@@ -64,7 +64,7 @@ class Edition:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """Each edition, made when it is first asked for."""
+    """Returns a function that builds each edition once."""
     directory, made = tmp_path_factory.mktemp("docs"), {}
 
     def get(name):
@@ -106,7 +106,7 @@ def test_every_link_and_picture_leads_somewhere(built, name):
 def test_no_place_on_a_page_has_the_name_of_another(student):
     for name, page in student.pages.items():
         twice = {place for place in page.places if page.places.count(place) > 1}
-        # Doxygen gives an anchor an id and a name; each line of a listing has both, too.
+        # Doxygen writes an id and a name for each anchor, and for each line of a listing.
         assert {place for place in twice if page.places.count(place) > 2} == set(), name
 
 
@@ -117,7 +117,7 @@ def test_every_source_says_what_it_is():
 
 
 def side_bar(edition):
-    """The side bar as titles within titles. Each leads to a page of its own, but for the parts of the course."""
+    """The side bar is a tree of titles. Each links to a page of its own, except the parts of the course."""
     targets = []
 
     def tree(nodes):
@@ -150,7 +150,7 @@ def test_instructors_side_bar_ends_with_the_solutions(built):
     assert title == "Solutions and grading" and len(below) == len(LABS)
 
 
-# ---- nothing is lost between the Markdown and the page ----------------------------------------------------
+# ---- conversion loses nothing -----------------------------------------------------------------------------
 
 
 def code_spans(text):
@@ -200,13 +200,13 @@ def test_hints_are_closed_boxes_with_their_text_inside(student, lab):
 def test_every_mention_of_a_call_or_constant_in_code_is_a_link(student, page):
     names = {card.name for card in CARDS if card.kind in ("call", "constant")}
     plain = " ".join(html_of(student, page).unlinked_code)
-    # After a slash, a dot or a hyphen it is part of a path or an option.
+    # After a slash, a dot or a hyphen the word is part of a path or an option.
     assert sorted(names & set(re.findall(r"(?<![\w/.-])[A-Za-z_]\w+(?![\w])", plain))) == []
 
 
 # ---- cards ------------------------------------------------------------------------------------------------
 
-# Plain C, and what the labs use only in passing.
+# The C library, and calls that the labs do not teach.
 PLAIN_C = set("""_exit err errx exit ferror fflush fprintf free fwrite getline getpid main malloc memcpy memset
     offsetof pread printf putchar read signal sizeof snprintf strcmp strcpy strlen strnlen strspn strtoimax strtoumax
     warn warnx write if for return switch while""".split())
@@ -265,7 +265,7 @@ def test_card_tells_which_labs_use_it_and_links_to_its_manual_pages(student):
 def test_search_box_knows_what_people_see_and_leads_to_the_answer(student):
     known = "".join(path.read_text() for path in (student.directory / "search").glob("pages_*.js"))
     answers = student.pages["failures.html"].places
-    for title in docs.SOUGHT:
+    for title in docs.SEARCH_TERMS:
         page = f"sought_{markup.slug(title)}.html"
         assert f"'../{page}'" in known, title
         place = re.search(r'location\.replace\("failures\.html#(\w+)"\)', (student.directory / page).read_text())
@@ -300,17 +300,17 @@ def test_every_mistake_is_on_the_page_under_what_one_sees(student):
     filled = {docs.symptom_of(mistake) for mistake in gallery.mistakes()}
     assert filled == {title for title, _ in docs.SYMPTOMS}
     rest = [m for m in gallery.mistakes() if docs.symptom_of(m) == docs.SYMPTOMS[-1][0]]
-    assert len(rest) * 10 < len(gallery.mistakes()), "too many mistakes without a symptom that one could look for"
+    assert len(rest) * 10 < len(gallery.mistakes()), "too many mistakes without a symptom to look for"
 
 
 def in_todos(text):
-    """The lines of a solution that a student has to find."""
+    """Returns the lines of a solution that a student has to write."""
     for found in re.finditer(r"/\* TODO (\d+):.*?\*/\n(.*?)[ ]*/\* TODO \1 ends\. \*/", text, re.S):
         yield from (" ".join(line.split()) for line in found[2].splitlines())
 
 
 def secrets():
-    """All lines of the solutions that say something and that no handout or skeleton gives away itself."""
+    """Returns the specific lines of the solutions that no handout or skeleton contains."""
     given = " ".join(" ".join(path.read_text().split()) for path in labs.LABS.glob("*/*"))
     for path in labs.SOLUTIONS.glob("*/*.[ch]"):
         for line in in_todos(path.read_text()):
@@ -343,7 +343,7 @@ def test_instructors_edition_has_all_solutions_grading_and_patches(built):
 
 
 def test_programs_that_pages_hold_themselves_compile(tmp_path):
-    """What is quoted from docs/examples/ is compiled by test_examples.py."""
+    """test_examples.py compiles what is quoted from docs/examples/."""
     command = ["cc", "-std=c17", "-Wall", "-Wextra", "-Werror", "-x", "c", "-", "-o", str(tmp_path / "program")]
     for page in PAGES:
         for code in re.findall(r"^ *```c\n(.*?)^ *```", page.read_text(), re.M | re.S):

@@ -39,7 +39,7 @@ def test_a_lab_can_be_added_as_the_page_says(tmp_path):
     shutil.copytree(labs.ROOT, project, ignore=shutil.ignore_patterns("build", ".git", ".venv", "__pycache__"))
     shutil.copytree(EXAMPLES / "new_lab", project, dirs_exist_ok=True)
     tests = [f"harness/tests/{name}.py" for name in ("labs/test_labs", "judging/test_gallery", "site/test_figures")]
-    # The compilers' turn comes in the new lab's own tests, when it is one.
+    # One compiler and tier is enough: the tests of a real new lab use all.
     command = running.pytest_command(*tests, "-q", "-k", "19_two_views and not clang and not musl and not san and not host")
     done = subprocess.run(command, cwd=project, stdin=subprocess.DEVNULL, capture_output=True, text=True,
                           env={**os.environ, "SHMLAB_BUILD": str(native.build_directory())})
@@ -47,7 +47,7 @@ def test_a_lab_can_be_added_as_the_page_says(tmp_path):
     assert "assert 1 >= 6" in done.stdout and re.search(r"1 failed, \d\d passed", done.stdout)
 
 
-# A marker or a file that is not there Doxygen would report; a test says it sooner.
+# Doxygen reports a missing marker or file, too; this test is faster.
 QUOTE = re.compile(r"^ *@(snippet|include|dontinclude) (\S+)(?: (\S+))?$", re.M)
 
 

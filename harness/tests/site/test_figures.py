@@ -1,4 +1,4 @@
-"""The figures: one for each lab, readable on a telephone and in the dark, with their text beside them for who cannot see them."""
+"""The figures: one for each lab, readable on a phone and in dark colours, each with a description as alternative text."""
 import html
 import re
 import xml.etree.ElementTree as xml
@@ -11,7 +11,7 @@ DOCS = labs.ROOT / "docs"
 FIGURES = sorted((DOCS / "figures").glob("*.svg"))
 PAGES = sorted(DOCS.glob("*.md")) + sorted(labs.LABS.glob("*/README.md"))
 SVG = "{http://www.w3.org/2000/svg}"
-WIDTH = 360  # units: on a page of 390 pixels a unit is about a pixel, and 12 units are readable
+WIDTH = 360  # units; on a screen of 390 pixels a unit is about a pixel, so text of 12 units is readable
 
 
 def description(figure):

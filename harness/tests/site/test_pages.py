@@ -1,4 +1,4 @@
-"""The pages: their links lead somewhere, also on a site that shows the files as they are."""
+"""The pages' links work, also on a code-hosting site that shows the files unconverted."""
 import re
 
 import pytest
@@ -10,12 +10,12 @@ PAGES = sorted(DOCS.glob("*.md")) + sorted(labs.LABS.glob("*/README.md")) + [lab
 
 
 def prose(page):
-    """The text without code, in which brackets mean something else."""
+    """Removes code, in which brackets are not links."""
     return re.sub(r"`[^`\n]*`", "`", re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S))
 
 
 def anchors(page):
-    """The anchors that code-hosting sites make of the headings."""
+    """Returns the anchors that code-hosting sites give to the headings."""
     headings = re.findall(r"^#+ (.*?)(?: \{#\w+\})?$", re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S), re.M)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
