@@ -60,8 +60,9 @@ void reap(void)
         if (options.namespaces && options.slot < 0)
             restore_permissions();
         send_message("exited %d %d %lld %ld %lld %d %d", pid, status,
-                     (long long)(microseconds(used.ru_utime) + microseconds(used.ru_stime)), used.ru_maxrss,
-                     (long long)(now_us() - found->started_us), found->timed_out, over_memory);
+                     (long long)microseconds(used.ru_utime) + (long long)microseconds(used.ru_stime),
+                     used.ru_maxrss, (long long)(now_us() - found->started_us), found->timed_out,
+                     over_memory);
         last_status = status;
         found->pid = 0;
     }

@@ -248,7 +248,8 @@ def built(tmp_path_factory):
             command = [*BUILDS[build], level]
             program = directory / name
             if not recorded:
-                subprocess.run([*command, "-std=gnu17", "-g", "-pthread", directory / "talk.c", "-o", program, "-lrt"], check=True)
+                subprocess.run([*command, "-std=gnu17", "-g", "-pthread", directory / "talk.c", "-o", program, "-lrt"],
+                               check=True)
                 done[name] = program
                 return program
             spied = native.spy_object(command[0])
@@ -350,11 +351,13 @@ def test_vfork_is_run_as_vfork(built, build, level):
     assert (run.status, run.output) == (0, output)
     parent = run.calls[0].pid
     mine = [call for call in run.calls if call.name == "vfork" and call.pid == parent]
-    assert len(mine) == 3 + nested and all(call.result > 0 for call in mine), "the parent's calls carry its pid after its children ended"
+    assert len(mine) == 3 + nested and all(call.result > 0 for call in mine), \
+        "the parent's calls carry its pid after its children ended"
     children = [[call.name for call in run.calls if call.pid == vfork.result] for vfork in mine]
     assert children == [["vfork", "_exit"], ["vfork", "execl"], ["vfork", "execv", "execv", "_exit"],
                         ["vfork", "vfork", "waitpid", "fork", "waitpid", "_exit"]][:len(mine)]
-    assert [call.name for call in run.calls if call.pid == parent and call.name != "end"] == ["start"] + len(mine) * ["vfork", "waitpid"]
+    of_parent = [call.name for call in run.calls if call.pid == parent and call.name != "end"]
+    assert of_parent == ["start"] + len(mine) * ["vfork", "waitpid"]
     run = Watched(built(build, level), "vfork-threads")
     assert (run.status, run.output) == (0, "000") and run.names().count("vfork") == 300
 
