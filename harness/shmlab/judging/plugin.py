@@ -112,9 +112,7 @@ def pytest_configure(config: pytest.Config) -> None:
         settings = Settings(config)
     except UserError as error:
         raise pytest.UsageError(str(error)) from None
-    config.stash[SETTINGS] = settings
-    outcomes: List[Outcome] = []
-    config.stash[OUTCOMES] = outcomes
+    config.pluginmanager.register(Run(settings), RUN)
     if not hasattr(config, "workerinput"):
         # SIGTERM cleans up as Ctrl-C does: without namespaces, the kernel does not remove what the programs have made.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -125,38 +123,68 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(StudentReporter(config), "terminalreporter")
 
 
-SETTINGS: "pytest.StashKey[Settings]" = pytest.StashKey()
-OUTCOMES: "pytest.StashKey[List[Outcome]]" = pytest.StashKey()
-FIXTURE: "pytest.StashKey[LabFixture]" = pytest.StashKey()
+class Run:
+    """One run of checks: what the options ask for, and the outcomes so far.
+
+    It is registered as a plugin, because pytest 6 has no stash.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.outcomes: List[Outcome] = []
 
 
-def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> Optional[bool]:
-    settings = config.stash.get(SETTINGS, None)
-    if settings is None:
+RUN = "shmlab run"
+
+
+def _run_of(config: pytest.Config) -> Optional[Run]:
+    """Returns None if the harness's own tests run."""
+    run: Optional[Run] = config.pluginmanager.getplugin(RUN)
+    return run
+
+
+def _ignore(path: Path, config: pytest.Config) -> Optional[bool]:
+    run = _run_of(config)
+    if run is None:
         return None
-    if collection_path == labs.ROOT / "harness" / "tests":
+    if path == labs.ROOT / "harness" / "tests":
         return True
-    if collection_path.parent == labs.CHECKS and collection_path.name.startswith("test_"):
-        return None if settings.wants(collection_path) else True
+    if path.parent == labs.CHECKS and path.name.startswith("test_"):
+        return None if run.settings.wants(path) else True
     return None
 
 
+# pytest 7 gave this hook a pathlib.Path under another name, and pytest 9 no longer has the older one.
+if int(pytest.__version__.split(".")[0]) < 7:
+    def pytest_ignore_collect(path: Any, config: pytest.Config) -> Optional[bool]:
+        return _ignore(Path(str(path)), config)
+else:
+    def pytest_ignore_collect(  # type: ignore[misc]
+            collection_path: Path, config: pytest.Config) -> Optional[bool]:
+        return _ignore(collection_path, config)
+
+
+def _path_of(item: Any) -> Path:
+    """The file of a test, in pytest 6 too."""
+    return Path(item.path if hasattr(item, "path") else str(item.fspath))
+
+
 def _lab_of(item: pytest.Item) -> Optional[Lab]:
-    match = re.fullmatch(r"test_(\d\d_\w+)\.py", item.path.name)
-    return labs.find(match.group(1)) if match and item.path.parent == labs.CHECKS else None
+    path = _path_of(item)
+    match = re.fullmatch(r"test_(\d\d_\w+)\.py", path.name)
+    return labs.find(match.group(1)) if match and path.parent == labs.CHECKS else None
 
 
 @pytest.fixture
 def lab(request: pytest.FixtureRequest) -> Iterator[LabFixture]:
     """The fixture of one check: see fixture.py."""
-    settings = request.config.stash[SETTINGS]
-    this = _lab_of(request.node)
-    assert this is not None
+    run, this = _run_of(request.config), _lab_of(request.node)
+    assert run is not None and this is not None
+    settings = run.settings
     fixture = LabFixture(this, settings.submission, settings.tier, settings.cc, settings.san)
     path = _results_path(request.config)
     # With a directory for the results, a course is graded: the feedback is for students, who have their programs in labs/.
     fixture.in_student_layout = settings.submission == labs.LABS or bool(path and path.is_dir())
-    request.node.stash[FIXTURE] = fixture
     yield fixture
     fixture.close()
 
@@ -168,9 +196,10 @@ def pytest_runtestloop(session: pytest.Session) -> Optional[bool]:
     Without --jobs the checks of one lab run in one process. They are short, so distributing them takes longer than it
     saves: on two processors 0.05 to 0.25 s of a lab that takes one to two seconds.
     """
-    config, settings = session.config, session.config.stash.get(SETTINGS, None)
-    if settings is None:
+    config, this_run = session.config, _run_of(session.config)
+    if this_run is None:
         return None
+    settings = this_run.settings
     # Not with pytest's own view, which is for debugging; nor when grading, which runs many of these processes at once.
     path = _results_path(config)
     lab_of = [_lab_of(item) for item in session.items]
@@ -187,7 +216,7 @@ def pytest_runtestloop(session: pytest.Session) -> Optional[bool]:
         portions = [[i] for i in range(len(session.items))]
     for report in parallel.run(session, portions, settings.jobs):
         if hasattr(report, "outcome_of_check"):
-            config.stash[OUTCOMES].append(report.outcome_of_check)
+            this_run.outcomes.append(report.outcome_of_check)
     return True
 
 
@@ -211,7 +240,7 @@ def _outcome_of(item: pytest.Item, error: Optional[BaseException], seconds: floa
     if error is None:
         return outcome
     outcome.status = FAILED
-    fixture = item.stash.get(FIXTURE, None)
+    fixture: Optional[LabFixture] = getattr(item, "funcargs", {}).get("lab")
     if fixture:
         fixture.stop()
     if isinstance(error, BuildProblem):
@@ -251,15 +280,15 @@ def _outcome_of(item: pytest.Item, error: Optional[BaseException], seconds: floa
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: "pytest.CallInfo[None]") -> Iterator[None]:
     done = yield
-    settings = item.config.stash.get(SETTINGS, None)
-    if settings is None or _lab_of(item) is None:
+    run = _run_of(item.config)
+    if run is None or _lab_of(item) is None:
         return
     report = done.get_result()  # type: ignore[attr-defined]
     error = call.excinfo.value if call.excinfo else None
     if call.when == "call" or (call.when == "setup" and error is not None):
         outcome = _outcome_of(item, error, call.duration)
         outcome.make_plain()
-        item.config.stash[OUTCOMES].append(outcome)
+        run.outcomes.append(outcome)
         report.outcome_of_check = outcome
         # pytest copies these properties to the JUnit file when the item's teardown is reported.
         item.user_properties += [("points", outcome.points), ("score", outcome.score)]
@@ -271,21 +300,21 @@ def pytest_runtest_makereport(item: pytest.Item, call: "pytest.CallInfo[None]") 
 
 def _results_path(config: pytest.Config) -> Optional[Path]:
     path = config.getoption("results", None)
-    return Path(config.invocation_params.dir, path) if path and SETTINGS in config.stash else None
+    return Path(config.invocation_params.dir, path) if path and _run_of(config) else None
 
 
 def pytest_runtest_teardown(item: pytest.Item, nextitem: Optional[pytest.Item]) -> None:
-    path, this = _results_path(item.config), _lab_of(item)
-    if path and path.is_dir() and this and (nextitem is None or _lab_of(nextitem) != this):
-        mine = [outcome for outcome in item.config.stash[OUTCOMES] if outcome.lab == this.name]
-        results.write_json(path / f"{this.name}.json", mine, item.config.stash[SETTINGS].tier)
+    path, this, run = _results_path(item.config), _lab_of(item), _run_of(item.config)
+    if run and path and path.is_dir() and this and (nextitem is None or _lab_of(nextitem) != this):
+        mine = [outcome for outcome in run.outcomes if outcome.lab == this.name]
+        results.write_json(path / f"{this.name}.json", mine, run.settings.tier)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     LabFixture.close_spare()
-    path = _results_path(session.config)
-    if path and not path.is_dir():
-        results.write_json(path, session.config.stash[OUTCOMES], session.config.stash[SETTINGS].tier)
+    path, run = _results_path(session.config), _run_of(session.config)
+    if run and path and not path.is_dir():
+        results.write_json(path, run.outcomes, run.settings.tier)
 
 
 # ---- the student's view -------------------------------------------------------------------------------------
@@ -297,8 +326,9 @@ class StudentReporter(TerminalReporter):  # type: ignore[misc]  # pytest has no 
     def __init__(self, config: pytest.Config) -> None:
         super().__init__(config)
         self.page = feedback.Page()
-        self.settings = config.stash[SETTINGS]
-        self.outcomes = config.stash[OUTCOMES]
+        run = _run_of(config)
+        assert run is not None
+        self.settings, self.outcomes = run.settings, run.outcomes
         self.current: Optional[Lab] = None
         self.scores: List[Tuple[Lab, List[Outcome]]] = []
         self.problems: List[str] = []
