@@ -251,8 +251,8 @@ def test_one_by_one(lab):
         kept += at_once and found >> 32 == stores
         lost += at_once and found >> 32 != stores
     counters.close()
-    require(lost or kept < ENOUGH, "the child adds to the plain counter with a load, an addition and a store, and another process "
-            "can come between them",
+    require(lost or kept < ENOUGH, "the child adds to the plain counter with a load, an addition and a store, and another "
+            "process can come between them",
             f"none of {kept} numbers that this check stored meanwhile was lost: the addition is atomic")
     require(kept or lost < ENOUGH, "each round begins with a load of the plain counter from the shared memory",
             f"all {lost} numbers that this check stored in it were overwritten at once")
