@@ -19,6 +19,7 @@ FROM ?=
 OUT ?= results
 COURSE ?=
 TRUST ?=
+ROOTS ?=
 # not for students)
 
 WARN := -Wall -Wextra -Wpedantic -Wconversion -Wshadow
@@ -36,7 +37,7 @@ SHMLAB := PYTHONPATH=harness
 
 .PHONY: all $(NUMBERS) check watch hint doctor clean-ipc clean help FORCE
 # (not for students
-.PHONY: demo test lint grade dist gradescope bench docs docs-instructor docs-test
+.PHONY: demo test test-machines lint grade dist gradescope bench docs docs-instructor docs-test
 # not for students)
 
 all: $(PROGRAMS) ## builds all labs (make 05: one of them) into build/labs/
@@ -61,6 +62,9 @@ demo: ## installs what is missing, checks all solutions, shows the scores
 
 test: ## installs what is missing, runs the project's own tests; FULL=1: all cases
 	$(quiet)python=$$($(SETUP) test) && "$$python" -m pytest harness/tests -n 4 --dist loadgroup $(if $(V),-v,-q) $(PYTEST)
+
+test-machines: ## tries the project on other machines, as root; ROOTS=directory (4 GB, half an hour)
+	$(quiet)python=$$($(SETUP) machines) && "$$python" harness/tests/machines/machines.py $(if $(ROOTS),--roots "$(ROOTS)")
 
 lint: ## looks for what is wrong in the project's own code without running it; part of make test
 	$(quiet)$(SETUP) lint >/dev/null && sh harness/lint.sh

@@ -7,6 +7,7 @@
 #   grade      also what the progress bar and the reports need
 #   dist       also musl-gcc, with which the peers are compiled a second time
 #   lint       also flake8, mypy, shellcheck, clang-format and clang-tidy
+#   machines   also mmdebstrap, which builds the roots of other machines
 #   docs       also Doxygen
 #   docs-test  also Chromium and Selenium
 #   test       everything that the project's own tests need, except a browser
@@ -47,6 +48,7 @@ if [ "$purpose" = grade ] || [ "$purpose" = test ]; then
     modules=pytest,rich,jinja2
     need patch patch
 fi
+[ "$purpose" = machines ] && need mmdebstrap mmdebstrap
 case $purpose in
 lint | test)
     need flake8 flake8

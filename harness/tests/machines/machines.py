@@ -1,0 +1,238 @@
+"""Tries the project on other machines and prints a table of what works: `make test-machines`.
+
+    /usr/bin/python3 harness/tests/machines/machines.py [--roots DIR] [--only WORD]... [--again]
+
+A row is a machine and a user, a column is a command of the README. Needs root, Debian's mmdebstrap, about 4 GB of disk,
+and half an hour. Each root is built once, in DIR (build/machines). Outcomes are kept by commit: if the run is
+interrupted, the same command resumes. Exit status 1 if a command did not do what the README says.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, List, Optional
+
+HERE = Path(__file__).resolve().parent
+PROJECT = HERE.parents[2]
+PACKAGES = "ca-certificates,git,make,gcc,libc6-dev,python3"
+SECONDS = 900  # for one command; the first one installs packages
+STUDENT = "student"
+
+#: The roots are thrown away and hold nothing of value, so old snapshots and suites of other distributions will do.
+APT_OPTIONS = ['Acquire::Check-Valid-Until "false"', 'Acquire::AllowInsecureRepositories "true"',
+               'APT::Get::AllowUnauthenticated "true"']
+
+
+@dataclass(frozen=True)
+class Command:
+    """A column: what is typed, whether it succeeds, and what has to be in the output."""
+
+    name: str
+    shell: str
+    succeeds: bool
+    output: str
+
+
+COMMANDS = [
+    Command("make", "make", True, ""),
+    Command("make demo", "make demo", True, "180 of 180 points"),
+    Command("skeletons", "make check", False, "0 of 180 points"),
+    Command("one lab", "make 05 && make check LAB=05 IN=solutions", True, "10 of 10 points"),
+    Command("doctor", "make doctor", True, "tier"),
+    Command("hint", "make hint LAB=01", True, ""),
+    Command("clean-ipc", "make clean-ipc", True, ""),
+    Command("make docs", "make docs", True, ""),
+]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A row.
+
+    suite: a suite of Debian or Ubuntu, user: root or STUDENT, wrapper: a command in front of the shell, in the root,
+    lacks: columns that cannot be tried there, with the reason.
+    """
+
+    name: str
+    suite: str
+    user: str = "root"
+    wrapper: str = ""
+    lacks: str = ""
+
+
+#: `container` is built from container.c: Docker's default capabilities and system-call filter.
+MACHINES = [Machine(f"{name}, {user}", suite, user, lacks="" if user == "root" else "make docs")
+            for name, suite in (("Debian 11", "bullseye"), ("Debian 12", "bookworm"), ("Debian 13", "trixie"),
+                                ("Debian sid", "sid"), ("Ubuntu 22.04", "jammy"), ("Ubuntu 24.04", "noble"))
+            for user in ("root", STUDENT)]
+MACHINES += [
+    Machine("container, root", "bookworm", wrapper="/container"),
+    Machine(f"container, {STUDENT}", "bookworm", STUDENT, "/container", "make docs"),
+    Machine("Ubuntu container, root", "jammy", wrapper="/container"),
+    Machine("one mapped id", "bookworm", STUDENT, "unshare -Ur", "make docs"),
+    Machine("hard limits", "bookworm", STUDENT, "prlimit --nproc=200 --nofile=256 --as=8589934592 --", "make docs"),
+]
+
+#: Makes the root the whole machine: its own mounts, processes and IPC, a /dev of a few nodes, a /dev/shm of $SHM.
+ENTER = r"""
+set -e
+mount --make-rprivate /
+mount --bind "$ROOT" "$ROOT"
+mount -t proc proc "$ROOT/proc"
+mount -t sysfs sysfs "$ROOT/sys"
+mount -t tmpfs -o mode=755 dev "$ROOT/dev"
+for node in null zero full random urandom tty; do
+    : > "$ROOT/dev/$node"
+    mount --bind "/dev/$node" "$ROOT/dev/$node"
+done
+ln -s /proc/self/fd "$ROOT/dev/fd"
+ln -s fd/0 "$ROOT/dev/stdin"
+ln -s fd/1 "$ROOT/dev/stdout"
+ln -s fd/2 "$ROOT/dev/stderr"
+mkdir "$ROOT/dev/shm" "$ROOT/dev/pts"
+mount -t tmpfs -o "mode=1777,size=$SHM" shm "$ROOT/dev/shm"
+mount -t devpts -o newinstance,ptmxmode=0666 devpts "$ROOT/dev/pts"
+ln -s pts/ptmx "$ROOT/dev/ptmx"
+mount -t tmpfs -o mode=1777 tmp "$ROOT/tmp"
+cat /etc/resolv.conf > "$ROOT/etc/resolv.conf"
+mkdir -p "$ROOT/mnt/old"
+cd "$ROOT"
+pivot_root . mnt/old
+umount -l /mnt/old 2>/dev/null || true
+exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin TERM=dumb LANG=C.UTF-8 "$@"
+"""
+
+
+def enter(root: Path, words: List[str], seconds: float, shm: str = "64m") -> "subprocess.CompletedProcess[str]":
+    """Runs a command as root in a root directory, and ends whatever it started.
+
+    Raises subprocess.TimeoutExpired after so many seconds.
+    """
+    command = ["unshare", "--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "bash", "-c", ENTER, "enter", *words]
+    return subprocess.run(command, env={**os.environ, "ROOT": str(root), "SHM": shm}, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", timeout=seconds)
+
+
+def build_root(suite: str, roots: Path) -> Path:
+    """Builds the root of a suite, unless it is there; adds an ordinary user and what imitates a container."""
+    root = roots / suite
+    if not (root / "ready").exists():
+        shutil.rmtree(root, ignore_errors=True)
+        print(f"building {suite}", flush=True)
+        options = [word for option in APT_OPTIONS for word in ("--aptopt", option)]
+        subprocess.run(["mmdebstrap", "--quiet", "--variant=apt", f"--include={PACKAGES}", *options, suite, str(root)],
+                       check=True, timeout=SECONDS)
+        (root / "ready").touch()
+    if not (root / "home" / STUDENT).is_dir():
+        done = enter(root, ["useradd", "-m", "-s", "/bin/bash", STUDENT], 60)
+        if done.returncode != 0:
+            raise SystemExit(f"{suite}: useradd: {done.stdout}")
+    subprocess.run(["gcc", "-std=gnu17", "-O2", "-static", str(HERE / "container.c"), "-o", str(root / "container")], check=True)
+    return root
+
+
+def checkout(root: Path, machine: Machine) -> str:
+    """Puts a fresh clone of HEAD into the user's home, and returns its path in the root."""
+    home = "/root" if machine.user == "root" else f"/home/{machine.user}"
+    target = root / home[1:] / "lab"
+    shutil.rmtree(target, ignore_errors=True)
+    subprocess.run(["git", "clone", "--quiet", "--no-hardlinks", str(PROJECT), str(target)], check=True)
+    if machine.user != "root":
+        done = enter(root, ["chown", "-R", f"{machine.user}:{machine.user}", f"{home}/lab"], 60)
+        assert done.returncode == 0, done.stdout
+    return f"{home}/lab"
+
+
+def install(root: Path) -> None:
+    """Installs what README says that an administrator installs, as ordinary users cannot."""
+    words = "apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends python3-pytest binutils"
+    done = enter(root, ["bash", "-c", words], SECONDS)
+    if done.returncode != 0:
+        raise SystemExit(f"{root.name}: {done.stdout[-400:]}")
+
+
+def attempt(root: Path, machine: Machine, directory: str, command: Command) -> str:
+    """Runs one command. Returns "ok" or why not, and the seconds."""
+    if command.name in machine.lacks:
+        return "- needs root"
+    shell = f"cd {directory} && {command.shell}"
+    words = [*machine.wrapper.split(), "bash", "-c", shell]
+    if machine.user != "root":
+        words = ["setpriv", f"--reuid={machine.user}", f"--regid={machine.user}", "--init-groups", "env",
+                 f"HOME=/home/{machine.user}", *words]
+    else:
+        words = ["env", "HOME=/root", *words]
+    began = time.monotonic()
+    try:
+        done = enter(root, words, SECONDS)
+    except subprocess.TimeoutExpired:
+        return f"NO: did not end within {SECONDS} s"
+    took = f"{time.monotonic() - began:.0f} s"
+    if (done.returncode == 0) == command.succeeds and re.search(command.output, done.stdout):
+        return f"ok {took}"
+    last = [line.strip() for line in done.stdout.splitlines() if line.strip()][-1:] or ["no output"]
+    return f"NO: exit status {done.returncode}: {last[0][:150]}"
+
+
+def table(outcomes: Dict[str, Dict[str, str]]) -> str:
+    """Formats the outcomes; the reasons of what did not work come below."""
+    names = [command.name for command in COMMANDS]
+    width = max(len(machine.name) for machine in MACHINES)
+    lines = [" " * width + "  " + "  ".join(f"{name:<10}" for name in names)]
+    why = []
+    for machine, row in outcomes.items():
+        cells = [row.get(name, "") for name in names]
+        lines.append(f"{machine:<{width}}  " + "  ".join(f"{cell.split(':')[0][:10]:<10}" for cell in cells))
+        why += [f"{machine}, {name}: {cell[4:]}" for name, cell in zip(names, cells) if cell.startswith("NO")]
+    return "\n".join(lines + ([""] + why if why else []))
+
+
+def main(arguments: Optional[List[str]] = None) -> int:
+    parser = argparse.ArgumentParser(description="Tries the project on other machines.")
+    parser.add_argument("--roots", default="", help="directory for the roots (default: build/machines)")
+    parser.add_argument("--only", action="append", default=[], metavar="WORD", help="only machines whose names contain this")
+    parser.add_argument("--again", action="store_true", help="forget the outcomes of this commit")
+    options = parser.parse_args(arguments)
+    if os.getuid() != 0:
+        print("error: other machines are imitated with chroot and mounts: run this as root", file=sys.stderr)
+        return 2
+    roots = Path(options.roots or PROJECT / "build" / "machines").resolve()
+    roots.mkdir(parents=True, exist_ok=True)
+    if shutil.disk_usage(roots).free < 4 << 30:
+        print(f"error: {roots} has less than 4 GB free: name another directory with ROOTS=", file=sys.stderr)
+        return 2
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=PROJECT, capture_output=True, text=True).stdout.strip()
+    kept = roots / f"outcomes-{commit}.json"
+    outcomes: Dict[str, Dict[str, str]] = json.loads(kept.read_text()) if kept.exists() and not options.again else {}
+    chosen = [machine for machine in MACHINES if not options.only or any(word in machine.name for word in options.only)]
+    for machine in chosen:
+        row = outcomes.setdefault(machine.name, {})
+        todo = [command for command in COMMANDS if command.name not in row]
+        if not todo:
+            continue
+        try:
+            root = build_root(machine.suite, roots)
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
+            row.update({command.name: f"- no root of {machine.suite}" for command in COMMANDS})
+            continue
+        install(root) if machine.user != "root" or machine.wrapper else None
+        directory = checkout(root, machine)
+        for command in todo:
+            row[command.name] = attempt(root, machine, directory, command)
+            print(f"{machine.name}: {command.name}: {row[command.name]}", flush=True)
+            kept.write_text(json.dumps(outcomes, indent=1))
+    shown = {machine.name: outcomes[machine.name] for machine in chosen if machine.name in outcomes}
+    print("\n" + table(shown))
+    return int(any(cell.startswith("NO") for row in shown.values() for cell in row.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
