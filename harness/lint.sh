@@ -20,7 +20,7 @@ run() { # NAME COMMAND...
     fi
 }
 
-c_files() { find labs solutions docs/examples harness/native harness/hostile -name '*.[ch]' | sort; }
+c_files() { find labs solutions docs/examples harness/native harness/hostile harness/tests -name '*.[ch]' | sort; }
 
 # clang-tidy needs seconds for a file: the programs and the harness's own C, a few at a time. The spy's parts are read
 # as spy.c includes them.
