@@ -18,7 +18,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Tuple
 
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parents[2]
@@ -65,20 +65,20 @@ class Machine:
     suite: str
     user: str = "root"
     wrapper: str = ""
-    lacks: str = ""
+    lacks: Tuple[str, ...] = ()
 
 
 #: `container` is built from container.c: Docker's default capabilities and system-call filter.
-MACHINES = [Machine(f"{name}, {user}", suite, user, lacks="" if user == "root" else "make docs")
+MACHINES = [Machine(f"{name}, {user}", suite, user, lacks=() if user == "root" else ("make docs",))
             for name, suite in (("Debian 11", "bullseye"), ("Debian 12", "bookworm"), ("Debian 13", "trixie"),
                                 ("Debian sid", "sid"), ("Ubuntu 22.04", "jammy"), ("Ubuntu 24.04", "noble"))
             for user in ("root", STUDENT)]
 MACHINES += [
     Machine("container, root", "bookworm", wrapper="/container"),
-    Machine(f"container, {STUDENT}", "bookworm", STUDENT, "/container", "make docs"),
+    Machine(f"container, {STUDENT}", "bookworm", STUDENT, "/container", ("make docs",)),
     Machine("Ubuntu container, root", "jammy", wrapper="/container"),
-    Machine("one mapped id", "bookworm", STUDENT, "unshare -Ur", "make docs"),
-    Machine("hard limits", "bookworm", STUDENT, "prlimit --nproc=200 --nofile=256 --as=8589934592 --", "make docs"),
+    Machine("one mapped id", "bookworm", STUDENT, "unshare -Ur", ("make docs",)),
+    Machine("hard limits", "bookworm", STUDENT, "prlimit --nproc=200 --nofile=256 --as=8589934592 --", ("make docs",)),
 ]
 
 #: Makes the root the whole machine: its own mounts, processes and IPC, a /dev of a few nodes, a /dev/shm of $SHM.

@@ -1,0 +1,82 @@
+"""The short form of `make test-machines`: a bare Debian, containers, one mapped id, and the limits of a shared server."""
+import os
+import pwd
+import shutil
+import subprocess
+
+import machines
+import pytest
+import running
+
+from shmlab import labs
+from shmlab.sandbox import native
+
+pytestmark = [pytest.mark.skipif(os.getuid() != 0, reason="other machines are imitated by root")]
+SOME_LABS = ["02", "05", "07", "08", "11", "15"]
+NOBODY = pwd.getpwnam("nobody")
+
+
+@pytest.fixture(scope="module")
+def container(tmp_path_factory):
+    """The program that imitates a container."""
+    program = tmp_path_factory.mktemp("container") / "container"
+    program.parent.chmod(0o755)
+    subprocess.run(["gcc", "-std=gnu17", "-O2", "-static", machines.HERE / "container.c", "-o", program], check=True)
+    return str(program)
+
+
+def as_nobody(*words):
+    return ["setpriv", f"--reuid={NOBODY.pw_uid}", f"--regid={NOBODY.pw_gid}", "--clear-groups", *words]
+
+
+PLACES = {
+    "container, root": lambda container: [container],
+    "container, user": lambda container: as_nobody(container),
+    "one mapped id": lambda container: as_nobody("unshare", "-Ur"),
+    "hard limits": lambda container: as_nobody("prlimit", "--nproc=200", "--nofile=256", f"--as={8 << 30}", "--"),
+}
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A copy of the project that an ordinary user can write to."""
+    target = tmp_path / "lab"
+    shutil.copytree(labs.ROOT, target, ignore=shutil.ignore_patterns("build", ".git", ".venv", "__pycache__"))
+    for path in [tmp_path, *tmp_path.parents]:
+        if path.stat().st_uid == 0 and str(path).startswith("/tmp/"):
+            path.chmod(0o755)
+    return target
+
+
+@pytest.mark.xdist_group("host")
+@pytest.mark.parametrize("place", PLACES)
+def test_solutions_and_skeletons(place, container, project):
+    """Right programs get all the points there, and none is blamed for what the machine refuses."""
+    words = PLACES[place](container)
+    if words[0] != container:
+        subprocess.run(["chown", "-R", f"{NOBODY.pw_uid}:{NOBODY.pw_gid}", project], check=True)
+    environment = {**os.environ, "HOME": str(project), "SHMLAB_BUILD": str(project / "build")}
+    # Each kind of memory, and programs that wait for each other; `make test-machines` runs all labs in each place.
+    some = [word for number in SOME_LABS for word in ("--lab", number)]
+    for submission, score in ("solutions", f"{10 * len(SOME_LABS)} of {10 * len(SOME_LABS)} points"), ("labs", "  0 of"):
+        done = subprocess.run([*words, *running.pytest_command("harness", "--submission", submission, *some)], cwd=project,
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment, timeout=600)
+        assert score in done.stdout, done.stdout[-6000:] + done.stderr[-2000:]
+        assert "ERROR" not in done.stdout
+
+
+def test_a_bare_debian():
+    """The README's first command, where there is a compiler, make and Python and nothing else."""
+    machine = next(machine for machine in machines.MACHINES if machine.name == "Debian 12, root")
+    roots = native.build_directory() / "machines"
+    roots.mkdir(parents=True, exist_ok=True)
+    root = machines.build_root(machine.suite, roots)
+    directory = machines.checkout(root, machine)
+    for command in machines.COMMANDS[:4]:
+        assert machines.attempt(root, machine, directory, command).startswith("ok"), command
+
+
+def test_the_table_names_what_did_not_work():
+    outcomes = {"one": {"make": "ok 1 s", "make demo": "NO: exit status 2: why"}, "two": {"make": "- needs root"}}
+    text = machines.table(outcomes)
+    assert "one, make demo: exit status 2: why" in text and "two" in text
