@@ -24,6 +24,7 @@ from .labs import CHECKS, PEERS, ROOT, SOLUTIONS, Lab, UserError, all_labs, judg
 NAME = "shared-memory-lab"
 _FILES = ["LICENSE", "compile_flags.txt", ".clang-format", ".editorconfig", ".gitignore", "harness/pytest.ini",
           "harness/conftest.py", "harness/setup.sh", "harness/native/spy.c", "harness/native/calls.def",
+          "harness/native/interposed.c",
           "docs/compare.md"]
 _DIRECTORIES = ["labs", "harness/checks", "harness/native/box", "docs/figures"]
 _AUTOGRADER_MODULES = [Path(__file__).parent / "course" / f"{name}.py"

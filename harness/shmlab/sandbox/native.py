@@ -104,3 +104,9 @@ def spy_preload() -> Path:
     """The spy as a library for LD_PRELOAD."""
     return _make("spy.so", host_compiler(), ("-std=gnu17", "-O2", "-fPIC", "-shared", "-DSPY_PRELOAD"),
                  ("spy.c", "calls.def"))
+
+
+def interposed(names: Sequence[str]) -> Path:
+    """A library for LD_PRELOAD with these functions of interposed.c."""
+    flags = ("-std=gnu17", "-O2", "-fPIC", "-shared", "-nostdlib", *(f"-DINTERPOSE_{name}" for name in names))
+    return _make("interposed.so", host_compiler(), flags, ("interposed.c",))
