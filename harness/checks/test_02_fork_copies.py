@@ -140,7 +140,7 @@ def test_copied_words(lab):
 def test_parent_looks(lab):
     """What the parent prints is what is in its memory when the child has ended."""
     program, child = child_has_changed_all(lab)
-    require_parent_waits(program)
+    slept = require_parent_waits(program)
     mapping, values = program.common_mappings(program.pid, child)[0], []
     for where, at in copied_words(program, child):
         values.append(1000 + len(values))
@@ -149,14 +149,15 @@ def test_parent_looks(lab):
     program.set_memory(replace(mapping, start=mapping.start + at), struct.pack("=Q", 77))
     program.resume(child)
     run = program.wait().require_success()
-    story = "this check has stored other values in the parent's words while the child was stopped and the parent waited for it"
+    story = ["this check has stored other values in the parent's words while the parent waited and the child was stopped", *slept]
+    printed = ["stdout:", *run.stdout.decode("utf-8", "replace").splitlines()]
     lines = [line.split(b" ") for line in run.stdout.splitlines()]
     require([line[0].decode() for line in lines] == KINDS and lines[3][1:] == [b"77"],
-            "the parent prints the value that is in the shared mapping, 77", story, "stdout:", run.stdout)
+            "the parent prints the value that is in the shared mapping at the end, 77", story, printed)
     seen = [line[1] for line in lines[:3]]
     require(len(set(seen)) == 3 and set(seen) <= {b"%d" % value for value in values},
             "the parent prints for the other words the values that are in them: three of " + ", ".join(map(str, values)),
-            story, "stdout:", run.stdout)
+            story, printed)
 
 
 @tells_cause

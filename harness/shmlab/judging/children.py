@@ -114,14 +114,15 @@ def _which(call: Call, forked: List[int]) -> int:
     return forked.index(pid) + 1 if pid in forked else len(forked)
 
 
-def require_parent_waits(program: "Program", children: str = "its child is") -> None:
-    """Waits until a program whose children are stopped has nothing to do but to wait for them.
+def require_parent_waits(program: "Program", children: str = "its child is") -> List[str]:
+    """Waits until a program whose children are stopped has nothing to do but to wait for them. Tells of a sleep before.
 
     That is so when it is in a system call that time alone does not end, such as waitpid(), or when it has asked for them
     without waiting. One that sleeps for a time in their place goes on by itself.
     """
     before = len(program.recorded())
     seen: List[Tuple[int, int]] = []
+    slept: List[str] = []
 
     def waits() -> bool:
         if program.started.status is not None:
@@ -132,6 +133,8 @@ def require_parent_waits(program: "Program", children: str = "its child is") -> 
         asked = [call for call in program.recorded()[before:] if call.pid == program.pid and call.name in WAITS]
         if len(asked) > 1:
             return True
+        if call and sleeps_for_a_time(call):
+            slept[:] = ["the parent slept for a time before it waited for a child, says its /proc/PID/syscall"]
         if not call or call.number < 0 or sleeps_for_a_time(call) or state.phase != "waits":
             seen.clear()
             return False
@@ -143,3 +146,4 @@ def require_parent_waits(program: "Program", children: str = "its child is") -> 
             program.wait().ending if program.started.status is not None else [])
     require(came, f"{program.name} waits for its children, in waitpid() for example, while {children} stopped",
             program.describe_state())
+    return slept

@@ -91,6 +91,12 @@ def peer_program() -> Path:
     return _make("peer", host_compiler(), ("-std=gnu17", "-O2"), ("peer.c",), static=True)
 
 
+def interposed(names: Sequence[str]) -> Path:
+    """A library for LD_PRELOAD with these functions of interposed.c."""
+    flags = ("-std=gnu17", "-O2", "-fPIC", "-shared", "-nostdlib", *(f"-DINTERPOSE_{name}" for name in names))
+    return _make("interposed.so", host_compiler(), flags, ("interposed.c",))
+
+
 def bench_program(name: str) -> Path:
     return _make(name, host_compiler(), ("-std=gnu17", "-O2", "-pthread"), (f"{name}.c",))
 
@@ -104,9 +110,3 @@ def spy_preload() -> Path:
     """The spy as a library for LD_PRELOAD."""
     return _make("spy.so", host_compiler(), ("-std=gnu17", "-O2", "-fPIC", "-shared", "-DSPY_PRELOAD"),
                  ("spy.c", "calls.def"))
-
-
-def interposed(names: Sequence[str]) -> Path:
-    """A library for LD_PRELOAD with these functions of interposed.c."""
-    flags = ("-std=gnu17", "-O2", "-fPIC", "-shared", "-nostdlib", *(f"-DINTERPOSE_{name}" for name in names))
-    return _make("interposed.so", host_compiler(), flags, ("interposed.c",))
