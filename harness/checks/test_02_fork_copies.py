@@ -91,11 +91,10 @@ def test_usage(lab):
 @points(1, read="fork(2), mmap(2); handout, Background")
 def test_answers(lab):
     """The parent sees OLD in the global, the heap and the private word, and NEW in the shared one."""
-    pairs = [(1, 2), (0, (1 << 64) - 1), (OLD, NEW), (NEW, OLD), (5, 5)]
-    programs = [lab.start(PROGRAM, old, new) for old, new in pairs]
-    for (old, new), program in zip(pairs, programs):
-        run = program.wait().require_success()
-        require_bytes(run.stdout, answer(old, old, old, new), f"stdout of fork_copies {old} {new}")
+    for pairs in [(1, 2)], [(0, (1 << 64) - 1), (OLD, NEW), (NEW, OLD), (5, 5)]:  # those of a list side by side
+        for (old, new), program in [(pair, lab.start(PROGRAM, *pair)) for pair in pairs]:
+            run = program.wait().require_success()
+            require_bytes(run.stdout, answer(old, old, old, new), f"stdout of fork_copies {old} {new}")
 
 
 @tells_cause
@@ -164,7 +163,6 @@ def test_parent_looks(lab):
 @points(1, read="execve(2), execvp(3); handout, Background")
 def test_exec_drops_the_mappings(lab):
     """A child that becomes PROGRAM has none of the parent's mappings left, and what it stored before stays."""
-    echo = lab.start(PROGRAM, 1, 2, "echo", "a  b", *"cdefghijklmnopqr")
     program = lab.start(PROGRAM, OLD, NEW, "cat", "-", stdin=b"")
 
     children = []
@@ -186,7 +184,7 @@ def test_exec_drops_the_mappings(lab):
     program.close_input()
     run = program.wait().require_success()
     require_bytes(run.stdout, b"a line\n" + answer(OLD, OLD, OLD, NEW), "stdout is what cat prints, then the four words")
-    run = echo.wait().require_success()
+    run = lab.run(PROGRAM, 1, 2, "echo", "a  b", *"cdefghijklmnopqr").require_success()
     require_bytes(run.stdout, b"a  b c d e f g h i j k l m n o p q r\n" + answer(1, 1, 1, 2),
                   "PROGRAM gets its arguments: stdout of echo 'a  b' c d e …")
 

@@ -22,7 +22,9 @@ SLEEPS = {"x86_64": (35, 230), "aarch64": (101, 115), "riscv64": (101, 115)}.get
 _POLLS = {"x86_64": {7: 1, 271: 1, 23: 0, 270: 0}, "aarch64": {73: 1, 72: 0}, "riscv64": {73: 1, 72: 0}}.get(os.uname().machine, {})
 WNOHANG = 1
 
-Cause = Tuple[str, List[str]]
+MOST_SHOWN = 6  # calls up to the one that names the cause
+
+Cause = Tuple[str, List[str], List[Call]]
 
 
 def tells_cause(check: Callable[["LabFixture"], None]) -> Callable[["LabFixture"], None]:
@@ -33,10 +35,13 @@ def tells_cause(check: Callable[["LabFixture"], None]) -> Callable[["LabFixture"
         try:
             check(lab)
         except CheckFailed as failure:
-            cause = lab.subject and not lab.unfinished and cause_of(lab.subject)
-            if not cause:
+            program = lab.subject
+            cause = program and not lab.unfinished and cause_of(program)
+            if not program or not cause:
                 raise
-            raise CheckFailed(*cause) from failure
+            expected, saw, shown = cause
+            program.calls = shown
+            raise CheckFailed(expected, saw) from failure
 
     return judged
 
@@ -47,22 +52,29 @@ def cause_of(program: "Program") -> Optional[Cause]:
     own = [call for call in calls if call.pid == program.pid]
     if not own or any(call.injected and call.failed for call in calls):
         return None
-    names = {call.name for call in calls}
-    if "vfork" in names:
+    vforks = [call for call in calls if call.name == "vfork"]
+    if vforks:
         return ("the child is made by fork(), which copies the memory of its parent",
                 ["vfork() was called: its child copies nothing, it runs in the parent's own memory,",
                  "and the parent is suspended until the child has ended or has executed another program",
-                 "call fork() in its place"])
+                 "call fork() in its place"], _up_to(vforks[0], calls))
     # A child made by a call that is not recorded (clone, say) tells nothing of its parent.
     children = {call.result for call in own if call.name == "fork" and call.result > 0}
-    if any(call.pid in children and call.name in (*FORKS, *WAITS) and not (call.name in FORKS and call.result == 0)
-           for call in calls):
+    parents = [call for call in calls if call.pid in children and call.name in (*FORKS, *WAITS)
+               and not (call.name in FORKS and call.result == 0)]
+    if parents:
         return ("a child ends, with _exit(), when its own work is done",
-                ["a child has called fork() or waitpid() itself: it has not ended, and has run on in its parent's code"])
-    if "fork" not in names and program.started.status is not None and os.WIFEXITED(program.started.status) and (
-            os.WEXITSTATUS(program.started.status) == 0):
-        return "the program calls fork() once for each child", ["fork() was never called"]
+                ["a child has called fork() or waitpid() itself: it has not ended, and has run on in its parent's code"],
+                _up_to(parents[0], [call for call in calls if call.pid in (program.pid, parents[0].pid)]))
+    if not any(call.name == "fork" for call in calls) and program.started.status is not None and (
+            os.WIFEXITED(program.started.status) and os.WEXITSTATUS(program.started.status) == 0):
+        return "the program calls fork() once for each child", ["fork() was never called"], calls
     return None
+
+
+def _up_to(call: Call, calls: List[Call]) -> List[Call]:
+    """The last calls before this one, and itself."""
+    return [other for other in calls if other.sequence <= call.sequence][-MOST_SHOWN:]
 
 
 def wait_for_children(program: "Program", count: int) -> List[int]:
@@ -73,7 +85,7 @@ def wait_for_children(program: "Program", count: int) -> List[int]:
         early = waits_before_fork(program, count)
         if not early:
             raise
-        raise CheckFailed(f"all {count} children are forked before any is waited for", [early]) from failure
+        raise CheckFailed("all children are forked before any is waited for", [early]) from failure
 
 
 def waits_before_fork(program: "Program", count: int) -> str:
