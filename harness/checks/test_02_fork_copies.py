@@ -204,6 +204,12 @@ def test_child_fails(lab):
     for what, run in runs:
         require(run.exit_status == 1 and run.stderr, f"exit status 1 and a message when {what}", run.ending)
         require(run.stdout == b"", f"nothing on stdout when {what}", run.stdout)
+    lab.reset()
+    program = lab.start(PROGRAM, 1, 2, "./no-such-program", stop_at=("end", 1, "c"), interposed=NO_TIME)
+    wait_for_children(program, 1)
+    program.printed()  # takes in what has been written
+    require(program.started.output[2], "a child that cannot become PROGRAM says so on stderr before it ends",
+            "PROGRAM is not there; the child is about to end, and nothing is on stderr")
     absent = runs[1][1]
     require("no-such-program" in absent.stderr or "exec" in absent.stderr,
             "the message names the program that cannot be executed", absent.ending)
