@@ -9,7 +9,7 @@ OLD, NEW = 0x1122334455667788, 0x99AABBCCDDEEFF01
 KINDS = ["global", "heap", "private", "shared"]
 PROGRAM = "fork_copies"
 WORD = 8
-NO_TIME = ("sleep",)  # for runs in which nothing is looked at that time could change
+NO_TIME = ("sleep",)  # for runs in which nothing is looked at that a shorter sleep could change
 KEPT = ("free", "munmap")  # a child may free and unmap its words: here they stay, to be looked at when it is about to end
 
 
@@ -195,7 +195,10 @@ def test_child_fails(lab):
     """A child that is killed or that fails makes the program fail, without an answer."""
     program, child = child_has_changed_all(lab)
     program.kill(child)
-    runs = [("the child was killed", program.wait()),
+    runs = [("the child was killed", program.wait())]
+    program = lab.start(PROGRAM, 1, 2, stop_at=("fork", 1, "c"), interposed=NO_TIME)
+    program.kill(wait_for_children(program, 1)[0])
+    runs += [("the child was killed before it stored anything", program.wait()),
             ("PROGRAM is not there", lab.run(PROGRAM, 1, 2, "./no-such-program", interposed=NO_TIME)),
             ("PROGRAM is a directory", lab.run(PROGRAM, 1, 2, "/", interposed=NO_TIME))]
     for script, what in [("kill -TERM $$", "been killed by SIGTERM"),
@@ -210,7 +213,7 @@ def test_child_fails(lab):
     program.printed()  # takes in what has been written
     require(program.started.output[2], "a child that cannot become PROGRAM says so on stderr before it ends",
             "PROGRAM is not there; the child is about to end, and nothing is on stderr")
-    absent = runs[1][1]
+    absent = runs[2][1]
     require("no-such-program" in absent.stderr or "exec" in absent.stderr,
             "the message names the program that cannot be executed", absent.ending)
 

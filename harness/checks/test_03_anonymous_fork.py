@@ -6,7 +6,7 @@ from shmlab.judging.children import require_parent_waits, tells_cause, wait_for_
 
 CHILDREN = 4
 LAST = 1003  # the parts are not all of one length
-NO_TIME = ("sleep",)  # for runs in which nothing is looked at that time could change
+NO_TIME = ("sleep",)  # for runs in which nothing is looked at that a shorter sleep could change
 
 
 def held_children(lab: LabFixture, where: str, children: int = CHILDREN):
@@ -45,7 +45,7 @@ def test_usage(lab):
 def test_total(lab):
     """The program prints the sum of 1 to M, for every N and M."""
     few = [(2, 1000), (3, 1000), (7, 100), (5, 3), (4, 0), (2, 1000000)]
-    for pairs in [(1, 1)], few, [(64, 65)], [(64, 100000000)]:  # those of a list side by side
+    for pairs in [(1, 1)], few, [(64, 65)], [(64, 150000001)]:  # those of a list side by side; a double has no room for the last
         for (_, last), program in [(pair, lab.start("anonymous_fork", *pair)) for pair in pairs]:
             require_total(program.wait(), last)
 
@@ -192,5 +192,5 @@ def test_failing_calls(lab):
         run = lab.run("anonymous_fork", CHILDREN, 1000, fail=("fork", nth, errno.EAGAIN), interposed=NO_TIME)
         run.require_failure("fork", *child)
         forks = [call for call in run.program.calls if call.name == "fork" and call.pid == run.program.pid]
-        require(len(forks) == nth, f"no further fork() after number {nth}, which has failed", f"there were {len(forks)}")
+        require(len(forks) <= nth, f"no further fork() after number {nth}, which has failed", f"there were {len(forks)}")
         run.left_behind.require_nothing()
