@@ -198,6 +198,9 @@ def test_child_fails(lab):
     runs = [("the child was killed", program.wait())]
     program = lab.start(PROGRAM, 1, 2, stop_at=("fork", 1, "c"), interposed=NO_TIME)
     program.kill(wait_for_children(program, 1)[0])
+    lab.poll(lambda: program.started.status is not None or program.spins, 4)
+    require(program.started.status is not None, "the program ends when its child was killed before it stored anything",
+            program.describe_state())
     runs += [("the child was killed before it stored anything", program.wait()),
             ("PROGRAM is not there", lab.run(PROGRAM, 1, 2, "./no-such-program", interposed=NO_TIME)),
             ("PROGRAM is a directory", lab.run(PROGRAM, 1, 2, "/", interposed=NO_TIME))]

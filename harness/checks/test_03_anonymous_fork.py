@@ -45,7 +45,8 @@ def test_usage(lab):
 def test_total(lab):
     """The program prints the sum of 1 to M, for every N and M."""
     few = [(2, 1000), (3, 1000), (7, 100), (5, 3), (4, 0), (2, 1000000)]
-    for pairs in [(1, 1)], few, [(64, 65)], [(64, 150000001)]:  # those of a list side by side; a double has no room for the last
+    many = [(64, 150000001), (1, 150000001)]  # a double has no room for these
+    for pairs in [(1, 1)], few, [(64, 65)], many:  # those of a list side by side
         for (_, last), program in [(pair, lab.start("anonymous_fork", *pair)) for pair in pairs]:
             require_total(program.wait(), last)
 

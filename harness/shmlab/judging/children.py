@@ -66,8 +66,9 @@ def cause_of(program: "Program") -> Optional[Cause]:
         return ("a child ends, with _exit(), when its own work is done",
                 ["a child has called fork() or waitpid() itself: it has not ended, and has run on in its parent's code"],
                 _up_to(parents[0], [call for call in calls if call.pid in (program.pid, parents[0].pid)]))
-    if not any(call.name == "fork" for call in calls) and program.started.status is not None and (
-            os.WIFEXITED(program.started.status) and os.WEXITSTATUS(program.started.status) == 0):
+    status = program.started.status
+    if not any(call.name == "fork" for call in calls) and (
+            program.spins if status is None else os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0):
         return "the program calls fork() once for each child", ["fork() was never called"], calls
     return None
 
