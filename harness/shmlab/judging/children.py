@@ -67,10 +67,15 @@ def cause_of(program: "Program") -> Optional[Cause]:
                 ["a child has called fork() or waitpid() itself: it has not ended, and has run on in its parent's code"],
                 _up_to(parents[0], [call for call in calls if call.pid in (program.pid, parents[0].pid)]))
     status = program.started.status
-    if not any(call.name == "fork" for call in calls) and (
+    if _nothing_is_lost(program) and not any(call.name == "fork" for call in calls) and (
             program.spins if status is None else os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0):
         return "the program calls fork() once for each child", ["fork() was never called"], calls
     return None
+
+
+def _nothing_is_lost(program: "Program") -> bool:
+    """Whether all calls are still recorded: only then what is missing among them was not called."""
+    return [call.sequence for call in program.fixture.read_calls()[:1]] == [1]
 
 
 def _up_to(call: Call, calls: List[Call]) -> List[Call]:
@@ -92,7 +97,7 @@ def wait_for_children(program: "Program", count: int) -> List[int]:
 def waits_before_fork(program: "Program", count: int) -> str:
     """Which child is waited for before which is forked; empty if none is."""
     calls = [call for call in program.calls or program.recorded() if call.pid == program.pid]
-    if any(call.injected for call in calls):
+    if any(call.injected for call in calls) or not _nothing_is_lost(program):
         return ""
     forked: List[int] = []
     waited = 0  # which child has been waited for first, and when
@@ -133,7 +138,7 @@ def require_parent_waits(program: "Program", children: str = "its child is") -> 
     That is so when it is in a system call that time alone does not end, such as waitpid(), or when it has asked for them
     without waiting. One that sleeps for a time in their place goes on by itself.
     """
-    before = len(program.recorded())
+    before = max((call.sequence for call in program.recorded()), default=0)
     seen: List[Tuple[int, int]] = []
     slept: List[str] = []
 
@@ -143,7 +148,7 @@ def require_parent_waits(program: "Program", children: str = "its child is") -> 
         call, state = program.blocked(), program.state()
         if call and call.waits_for_child:
             return True
-        asked = [call for call in program.recorded()[before:] if call.pid == program.pid and call.name in WAITS]
+        asked = [call for call in program.recorded() if call.sequence > before and call.pid == program.pid and call.name in WAITS]
         if len(asked) > 1:
             return True
         if call and sleeps_for_a_time(call):
