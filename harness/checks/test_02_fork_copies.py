@@ -3,7 +3,7 @@ import struct
 from dataclasses import replace
 
 from shmlab import LabFixture, points, require, require_bytes
-from shmlab.judging.children import require_parent_waits, tells_cause, wait_for_children
+from shmlab.judging.children import AFTER_A_WAIT, require_parent_waits, said_by_children, tells_cause, wait_for_children
 
 OLD, NEW = 0x1122334455667788, 0x99AABBCCDDEEFF01
 KINDS = ["global", "heap", "private", "shared"]
@@ -211,11 +211,9 @@ def test_child_fails(lab):
         require(run.exit_status == 1 and run.stderr, f"exit status 1 and a message when {what}", run.ending)
         require(run.stdout == b"", f"nothing on stdout when {what}", run.stdout)
     lab.reset()
-    program = lab.start(PROGRAM, 1, 2, "./no-such-program", stop_at=("end", 1, "c"), interposed=NO_TIME)
-    wait_for_children(program, 1)
-    program.printed()  # takes in what has been written
-    require(program.started.output[2], "a child that cannot become PROGRAM says so on stderr before it ends",
-            "PROGRAM is not there; the child is about to end, and nothing is on stderr")
+    program = lab.start(PROGRAM, 1, 2, "./no-such-program", stop_at=AFTER_A_WAIT, interposed=NO_TIME)
+    require(said_by_children(program), "a child that cannot become PROGRAM says so on stderr",
+            "PROGRAM is not there; the child has ended, and nothing is on stderr")
     absent = runs[2][1]
     require("no-such-program" in absent.stderr or "exec" in absent.stderr,
             "the message names the program that cannot be executed", absent.ending)

@@ -7,8 +7,8 @@ import struct
 import time
 
 from shmlab import LabFixture, points, require
-from shmlab.judging.children import (require_parent_waits, sleeps_for_a_time, tells_cause, wait_for_children,
-                                     waits_before_fork)
+from shmlab.judging.children import (AFTER_A_WAIT, require_parent_waits, said_by_children, sleeps_for_a_time, tells_cause,
+                                     wait_for_children, waits_before_fork)
 from shmlab.sandbox.box import PROCESSORS
 
 PROGRAM = "lost_update"
@@ -365,12 +365,10 @@ def test_failing_calls(lab):
             require(run.exit_status == 1 and run.stderr, f"exit status 1 and a message when {fault[0]}() fails", run.ending)
             run.left_behind.require_nothing()
     lab.reset()
-    program = lab.start(PROGRAM, 3, 100, stop_at=("end", 1, "c"), fail=("sem_wait", 1, errno.EINVAL, "c"))
-    wait_for_children(program, 3)
-    program.printed()  # takes in what has been written
-    require(program.started.output[2] or not any(call.injected for call in lab.read_calls()),
-            "a child whose call fails says so on stderr before it ends",
-            "sem_wait() failed with EINVAL in each child (this check made it fail); all are about to end, and nothing is on stderr")
+    program = lab.start(PROGRAM, 3, 100, stop_at=AFTER_A_WAIT, fail=("sem_wait", 1, errno.EINVAL, "c"), interposed=NO_TIME)
+    said = said_by_children(program)
+    require(said or not any(call.injected for call in lab.read_calls()), "a child whose call fails says so on stderr",
+            "sem_wait() failed with EINVAL in each child (this check made it fail); all have ended, and nothing is on stderr")
     lab.reset()
     run = lab.run(PROGRAM, 2, 10, stdout="/dev/full", interposed=NO_TIME)
     require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when stdout is full", run.ending)

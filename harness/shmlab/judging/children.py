@@ -165,3 +165,22 @@ def require_parent_waits(program: "Program", children: str = "its child is") -> 
     require(came, f"{program.name} waits for its children, in waitpid() for example, while {children} stopped",
             program.describe_state())
     return slept
+
+
+AFTER_A_WAIT = [(name, 1) for name in WAITS]  # where said_by_children() has a program stopped
+
+
+def said_by_children(program: "Program") -> bytes:
+    """What is on stderr when all children have ended, and the parent has only just come back from its first wait for one.
+
+    A parent that waits by a call which is not recorded is not stopped: then it may be the parent's words, too.
+    """
+    try:
+        program.wait_stopped()
+    except CheckFailed:
+        if program.started.status is None:
+            raise
+    box = program.fixture.box
+    program.fixture.poll(lambda: all(process.pid == program.pid or process.state == "Z" for process in box.processes()), STOP_SECONDS)
+    program.printed()  # takes in what there is
+    return bytes(program.started.output[2])
