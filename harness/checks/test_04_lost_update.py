@@ -58,7 +58,7 @@ class Counters:
         common = program.common_mappings(*pids)
         require(len(common) == 1, "one shared anonymous mapping, and no more", common)
         self.mapping, self.program, self.last = common[0], program, (0, 0)
-        self.memory = program.fixture.box.open(f"/proc/{pids[0]}/mem", "w")
+        self.memory = program.look(lambda: program.fixture.box.open(f"/proc/{pids[0]}/mem", "w"), pids[0])
 
     @property
     def both(self):
@@ -82,8 +82,7 @@ class Counters:
         except OSError:
             content = b""
         if len(content) != size:
-            self.program.maps()  # tells of a program that has ended
-            self.program.memory(self.mapping)  # and of one that has no such mapping any more; else it is our own fault
+            self.program.memory(self.mapping)  # tells of a program that has ended or unmapped it; else it is our own fault
             content = act()
         require(len(content) == size, f"{self.program.name} keeps its memory while this check looks at the counters",
                 "plain %d, atomic %d, a moment ago" % self.last, self.program.describe_state())

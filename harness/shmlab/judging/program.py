@@ -109,7 +109,7 @@ class Program:
                 raise OSError(errno.ESRCH, os.strerror(errno.ESRCH))
             return content
 
-        raw = self._look(read, pid)
+        raw = self.look(read, pid)
         return [m for m in kernel.parse_maps(raw) if not m.name.startswith(self.fixture.box.run)]
 
     def shared_maps(self, pid: Optional[int] = None) -> List[Mapping]:
@@ -140,7 +140,7 @@ class Program:
             finally:
                 os.close(directory)
 
-        return self._look(read, pid)
+        return self.look(read, pid)
 
     def memory(self, mapping: Mapping, pid: Optional[int] = None) -> bytes:
         """The bytes of a mapping, read from outside."""
@@ -158,7 +158,7 @@ class Program:
             finally:
                 os.close(fd)
 
-        return self._look(read, pid, mapping)
+        return self.look(read, pid, mapping)
 
     def set_memory(self, mapping: Mapping, content: bytes, pid: Optional[int] = None) -> None:
         """Overwrites the beginning of a mapping from outside."""
@@ -175,9 +175,9 @@ class Program:
             finally:
                 os.close(fd)
 
-        self._look(write, pid, mapping)
+        self.look(write, pid, mapping)
 
-    def _look(self, look: Callable[[], T], pid: Optional[int] = None, mapping: Optional[Mapping] = None) -> T:
+    def look(self, look: Callable[[], T], pid: Optional[int] = None, mapping: Optional[Mapping] = None) -> T:
         """What a look at a process gives, which is repeated where it fails.
 
         If it goes on failing, the process has ended or has unmapped what was looked at, which is told. Else it is our fault.
