@@ -3,10 +3,14 @@ import struct
 from dataclasses import replace
 
 from shmlab import LabFixture, points, require, require_bytes
+from shmlab.judging.children import AFTER_A_WAIT, require_parent_waits, said_by_children, tells_cause, wait_for_children
 
 OLD, NEW = 0x1122334455667788, 0x99AABBCCDDEEFF01
 KINDS = ["global", "heap", "private", "shared"]
 PROGRAM = "fork_copies"
+WORD = 8
+NO_TIME = ("sleep",)  # for runs in which nothing is looked at that a shorter sleep could change
+KEPT = ("free", "munmap")  # a child may free and unmap its words: here they stay, to be looked at when it is about to end
 
 
 def answer(*values: int) -> bytes:
@@ -15,8 +19,21 @@ def answer(*values: int) -> bytes:
 
 def child_has_changed_all(lab: LabFixture):
     """The program with its child stopped at its end, and the child's pid."""
-    program = lab.start(PROGRAM, OLD, NEW, stop_at=("end", 1, "c"))
-    return program, program.wait_stopped()[0]
+    program = lab.start(PROGRAM, OLD, NEW, stop_at=("end", 1, "c"), interposed=KEPT)
+    return program, wait_for_children(program, 1)[0]
+
+
+def child_is_forked(lab: LabFixture):
+    """The program and its child, both stopped right after fork(), and the child's pid. The child stops at its end, too."""
+    program = lab.start(PROGRAM, OLD, NEW, stop_at=[("fork", 1, "a"), ("end", 1, "c")], interposed=KEPT)
+    both = wait_for_children(program, 2)
+    return program, next(pid for pid in both if pid != program.pid)
+
+
+def goes_to_its_end(program, child) -> None:
+    """Lets both go on from the fork, until the child stops at its end."""
+    program.resume(program.pid, child)
+    wait_for_children(program, 1)
 
 
 def places(content: bytes, value: int):
@@ -28,16 +45,31 @@ def places(content: bytes, value: int):
     return found
 
 
-def copied_words(program, child):
-    """Where the parent has OLD and the child has NEW, in private memory: mapping and offset of each such place."""
-    found = []
+def private_words(program, child, parents: int, childs: int):
+    """Where the two have these values in private memory: mapping and offset of each such place."""
+    found, theirs = [], program.maps(child)
     for mapping in program.maps():
         if mapping.flags != "rw-p" or mapping.name == "[stack]" or mapping.size > 1 << 26:
             continue  # larger ones are the sanitizers' own
-        old = places(program.memory(mapping), OLD)
-        if old:
-            found += [(mapping, at) for at in sorted(old & places(program.memory(mapping, child), NEW))]
+        old = places(program.memory(mapping), parents)
+        if old and any(other.start <= mapping.start and mapping.end <= other.end for other in theirs):
+            found += [(mapping, at) for at in sorted(old & places(program.memory(mapping, child), childs))]
     return found
+
+
+def copied_words(program, child):
+    """Where the parent has OLD and the child has NEW, in private memory: mapping and offset of each such place."""
+    return private_words(program, child, OLD, NEW)
+
+
+def require_room(program, addresses) -> None:
+    """Each mapping that the program has made is large enough for the word in it."""
+    for call in program.recorded():
+        size = call.arguments[0]
+        for address in addresses if call.name == "mmap" and not call.failed and call.pid == program.pid else []:
+            require(not call.result <= address < call.result + max(size, 1) or address + WORD <= call.result + size,
+                    f"each mapping is made with room for a word, {WORD} bytes", call,
+                    "what lies behind the bytes that were asked for is there only because the kernel rounds up to whole pages")
 
 
 def in_image(mapping, maps) -> bool:
@@ -46,55 +78,69 @@ def in_image(mapping, maps) -> bool:
     return any(mapping.start == other.start or (mapping.start == other.end and not mapping.name) for other in own)
 
 
+@tells_cause
 @points(1, read="handout, Steps")
 def test_usage(lab):
     """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0."""
-    lab.run(PROGRAM, 1, 2).require_success()
+    lab.run(PROGRAM, 1, 2, interposed=NO_TIME).require_success()
     for words in [], [1], ["x", 2], [1, "x"], [1, "2x"], [-1, 2], [1, -2], [1, "+2"], ["", 2], [1, ""], [1 << 64, 2], [1, " 2"]:
         lab.run(PROGRAM, *words).require_usage()
 
 
+@tells_cause
 @points(1, read="fork(2), mmap(2); handout, Background")
 def test_answers(lab):
     """The parent sees OLD in the global, the heap and the private word, and NEW in the shared one."""
-    for old, new in (1, 2), (0, (1 << 64) - 1), (OLD, NEW), (NEW, OLD), (5, 5):
-        run = lab.run(PROGRAM, old, new).require_success()
-        require_bytes(run.stdout, answer(old, old, old, new), f"stdout of fork_copies {old} {new}")
+    for pairs in [(1, 2)], [(0, (1 << 64) - 1), (OLD, NEW), (NEW, OLD), (5, 5)]:  # those of a list side by side
+        for (old, new), program in [(pair, lab.start(PROGRAM, *pair)) for pair in pairs]:
+            run = program.wait().require_success()
+            require_bytes(run.stdout, answer(old, old, old, new), f"stdout of fork_copies {old} {new}")
 
 
+@tells_cause
 @points(1, read="mmap(2), MAP_SHARED and MAP_ANONYMOUS; handout, Background")
 def test_shared_word(lab):
     """Parent and child map the same shared anonymous memory, and the child's NEW is in it."""
-    program = lab.start(PROGRAM, OLD, NEW, stop_at=("fork", 1, "c"))
-    child = program.wait_stopped()[0]
+    program, child = child_is_forked(lab)
     mapping = program.common_mappings(program.pid, child)[0]
-    require(places(program.memory(mapping), OLD), f"the shared mapping holds {OLD} when the child has been forked", mapping)
-    lab.reset()
-    program, child = child_has_changed_all(lab)
+    at = places(program.memory(mapping), OLD)
+    require(at, f"the shared mapping holds {OLD} when the child has been forked", mapping)
+    require_room(program, [mapping.start + min(at)])
+    goes_to_its_end(program, child)
     mapping = program.common_mappings(program.pid, child)[0]
     require(places(program.memory(mapping), NEW), f"the parent's shared mapping holds {NEW} when the child is about to end",
             mapping)
 
 
+@tells_cause
 @points(2, read="fork(2); handout, Background")
 def test_copied_words(lab):
     """The child changes its own copies of the other three: at the same addresses the parent still has OLD."""
-    program, child = child_has_changed_all(lab)
+    program, child = child_is_forked(lab)
+    forked = {mapping.start + at for mapping, at in private_words(program, child, OLD, OLD)}
+    goes_to_its_end(program, child)
+    children = [process for process in lab.box.processes() if process.parent == program.pid]
+    require(len(children) == 1, "one child is forked", children)
     maps, found = program.maps(), copied_words(program, child)
     shown = [f"0x{mapping.start + at:x} in {mapping.line}" for mapping, at in found]
     require(len(found) >= 3,
             f"three places in private memory where the child has stored NEW ({NEW}) and the parent has OLD ({OLD})",
             [f"there are {len(found)}", *shown])
+    found = [(mapping, at) for mapping, at in found if mapping.start + at in forked]
+    require(len(found) >= 3, f"these three held OLD ({OLD}) already when the child was forked", [f"{len(found)} did", *shown])
+    require_room(program, [mapping.start + at for mapping, at in found if not mapping.name])
     require(any(in_image(mapping, maps) for mapping, _ in found),
             "one of them, the global word, is in the program's own data", shown)
     require(any(not mapping.name and not in_image(mapping, maps) for mapping, _ in found),
             "one of them, the private word, is in a mapping without a name: MAP_PRIVATE|MAP_ANONYMOUS", shown)
 
 
+@tells_cause
 @points(1, read="waitpid(2); handout, Steps")
 def test_parent_looks(lab):
     """What the parent prints is what is in its memory when the child has ended."""
     program, child = child_has_changed_all(lab)
+    slept = require_parent_waits(program)
     mapping, values = program.common_mappings(program.pid, child)[0], []
     for where, at in copied_words(program, child):
         values.append(1000 + len(values))
@@ -103,16 +149,18 @@ def test_parent_looks(lab):
     program.set_memory(replace(mapping, start=mapping.start + at), struct.pack("=Q", 77))
     program.resume(child)
     run = program.wait().require_success()
-    story = "this check has stored other values in the parent's words while the child was stopped"
+    story = ["this check has stored other values in the parent's words while the parent waited and the child was stopped", *slept]
+    printed = ["stdout:", *run.stdout.decode("utf-8", "replace").splitlines()]
     lines = [line.split(b" ") for line in run.stdout.splitlines()]
     require([line[0].decode() for line in lines] == KINDS and lines[3][1:] == [b"77"],
-            "the parent prints the value that is in the shared mapping, 77", story, "stdout:", run.stdout)
+            "the parent prints the value that is in the shared mapping at the end, 77", story, printed)
     seen = [line[1] for line in lines[:3]]
     require(len(set(seen)) == 3 and set(seen) <= {b"%d" % value for value in values},
             "the parent prints for the other words the values that are in them: three of " + ", ".join(map(str, values)),
-            story, "stdout:", run.stdout)
+            story, printed)
 
 
+@tells_cause
 @points(1, read="execve(2), execvp(3); handout, Background")
 def test_exec_drops_the_mappings(lab):
     """A child that becomes PROGRAM has none of the parent's mappings left, and what it stored before stays."""
@@ -142,30 +190,42 @@ def test_exec_drops_the_mappings(lab):
                   "PROGRAM gets its arguments: stdout of echo 'a  b' c d e …")
 
 
+@tells_cause
 @points(1, read="wait(2), WIFSIGNALED; handout, Steps")
 def test_child_fails(lab):
     """A child that is killed or that fails makes the program fail, without an answer."""
     program, child = child_has_changed_all(lab)
     program.kill(child)
-    runs = [("the child was killed", program.wait()),
-            ("PROGRAM is not there", lab.run(PROGRAM, 1, 2, "./no-such-program")),
-            ("PROGRAM is a directory", lab.run(PROGRAM, 1, 2, "/"))]
+    runs = [("the child was killed", program.wait())]
+    program = lab.start(PROGRAM, 1, 2, stop_at=("fork", 1, "c"), interposed=NO_TIME)
+    program.kill(wait_for_children(program, 1)[0])
+    lab.poll(lambda: program.started.status is not None or program.spins, 4)
+    require(program.started.status is not None, "the program ends when its child was killed before it stored anything",
+            program.describe_state())
+    runs += [("the child was killed before it stored anything", program.wait()),
+            ("PROGRAM is not there", lab.run(PROGRAM, 1, 2, "./no-such-program", interposed=NO_TIME)),
+            ("PROGRAM is a directory", lab.run(PROGRAM, 1, 2, "/", interposed=NO_TIME))]
     for script, what in [("kill -TERM $$", "been killed by SIGTERM"),
                          *((f"exit {n}", f"ended with exit status {n}") for n in (1, 3, 200))]:
-        runs.append((f"PROGRAM has {what}", lab.run(PROGRAM, 1, 2, "sh", "-c", script)))
+        runs.append((f"PROGRAM has {what}", lab.run(PROGRAM, 1, 2, "sh", "-c", script, interposed=NO_TIME)))
     for what, run in runs:
         require(run.exit_status == 1 and run.stderr, f"exit status 1 and a message when {what}", run.ending)
         require(run.stdout == b"", f"nothing on stdout when {what}", run.stdout)
-    absent = runs[1][1]
+    lab.reset()
+    program = lab.start(PROGRAM, 1, 2, "./no-such-program", stop_at=AFTER_A_WAIT, interposed=NO_TIME)
+    require(said_by_children(program), "a child that cannot become PROGRAM says so on stderr",
+            "PROGRAM is not there; the child has ended, and nothing is on stderr")
+    absent = runs[2][1]
     require("no-such-program" in absent.stderr or "exec" in absent.stderr,
             "the message names the program that cannot be executed", absent.ending)
 
 
+@tells_cause
 @points(1, read="waitpid(2), munmap(2); handout, Steps")
 def test_tidy(lab):
     """When the program ends, it has waited for the child and unmapped both mappings."""
-    program = lab.start(PROGRAM, OLD, NEW, stop_at=[("end", 1, "c"), "end"])
-    child = program.wait_stopped()[0]
+    program = lab.start(PROGRAM, OLD, NEW, stop_at=[("end", 1, "c"), "end"], interposed=(*KEPT, *NO_TIME))
+    child = wait_for_children(program, 1)[0]
     maps = program.maps()
     # The heap may be without a name, too; one of these words is the private mapping's, which must go.
     nameless = [mapping.start + at for mapping, at in copied_words(program, child)
@@ -181,10 +241,11 @@ def test_tidy(lab):
     require(not nameless or len(holders) < len(nameless), "the private mapping is gone just before the program ends", holders)
 
 
+@tells_cause
 @points(1, read="handout, Steps; err(3)")
 def test_failing_calls(lab):
     """Whichever call fails, the program says so, exits with status 1 and leaves nothing behind."""
-    lab.each_call_fails(lambda **fault: lab.run(PROGRAM, 1, 2, **fault), "child", "process", "wait")
+    lab.each_call_fails(lambda **fault: lab.run(PROGRAM, 1, 2, interposed=NO_TIME, **fault), "child", "process", "wait")
     lab.reset()
-    run = lab.run(PROGRAM, 1, 2, stdout="/dev/full")
+    run = lab.run(PROGRAM, 1, 2, stdout="/dev/full", interposed=NO_TIME)
     require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when stdout is full", run.ending)

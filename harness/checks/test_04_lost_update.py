@@ -7,6 +7,8 @@ import struct
 import time
 
 from shmlab import LabFixture, points, require
+from shmlab.judging.children import (AFTER_A_WAIT, require_parent_waits, said_by_children, sleeps_for_a_time, tells_cause,
+                                     wait_for_children, waits_before_fork)
 from shmlab.sandbox.box import PROCESSORS
 
 PROGRAM = "lost_update"
@@ -19,8 +21,10 @@ SEMAPHORE = 32  # bytes of a sem_t, in glibc and in musl, where a pointer has 64
 # A child that takes such a lock for every increment is stopped while it has it: a gate takes it once or twice.
 LOCKS = [(name, 20, "c") for name in ("sem_wait", "pthread_mutex_lock", "flock", "fcntl")]
 
-# Numbers of nanosleep(2) and clock_nanosleep(2).
-SLEEPS = {"x86_64": (35, 230), "aarch64": (101, 115), "riscv64": (101, 115)}.get(os.uname().machine, ())
+MANY = 1000000  # additions to one counter, by when a child has been at the other one, too
+LONG = 0.5  # seconds of the processor, in which a child counts further than that
+NO_TIME = ("sleep",)  # for runs in which nothing is looked at that a shorter sleep could change
+KEPT = ("munmap",)  # a child may unmap the memory before it ends: here it stays, to be looked at
 
 
 def totals(run):
@@ -36,9 +40,11 @@ def children_of(program, count: int):
 
     def look() -> bool:
         found[:] = [process.pid for process in box.processes() if process.parent == program.pid and process.state != "Z"]
-        return len(found) >= count or program.started.status is not None
+        return len(found) >= count or program.started.status is not None or program.spins or bool(waits_before_fork(program, count))
 
     program.fixture.poll(look, 4)
+    early = waits_before_fork(program, count) if len(found) < count else ""
+    require(not early, "all children are forked before any is waited for", early)
     require(len(found) == count, f"{count} children are there at the same time",
             [f"there are {len(found)}, of `{program.command}`",
              *(program.describe_state() if program.started.status is None else program.wait().ending)])
@@ -51,20 +57,36 @@ class Counters:
     def __init__(self, program, pids) -> None:
         common = program.common_mappings(*pids)
         require(len(common) == 1, "one shared anonymous mapping, and no more", common)
-        self.mapping = common[0]
-        self.memory = program.fixture.box.open(f"/proc/{pids[0]}/mem", "w")
+        self.mapping, self.program, self.last = common[0], program, (0, 0)
+        self.memory = program.look(lambda: program.fixture.box.open(f"/proc/{pids[0]}/mem", "w"), pids[0])
 
     @property
     def both(self):
         """Plain and atomic."""
-        return struct.unpack("=QQ", os.pread(self.memory, 16, self.mapping.start))
+        content = self._at_memory(lambda: os.pread(self.memory, 16, self.mapping.start))
+        self.last = struct.unpack("=QQ", content)
+        return self.last
 
     @property
     def atomic(self) -> int:
         return self.both[1]
 
     def set(self, *values: int, at: int = 0) -> None:
-        os.pwrite(self.memory, struct.pack(f"={len(values)}Q", *values), self.mapping.start + 8 * at)
+        content = struct.pack(f"={len(values)}Q", *values)
+        self._at_memory(lambda: content[:os.pwrite(self.memory, content, self.mapping.start + 8 * at)], len(content))
+
+    def _at_memory(self, act, size: int = 16) -> bytes:
+        """Reads or writes the counters. They are gone with the program, or when it unmaps them, which is told."""
+        try:
+            content = act()
+        except OSError:
+            content = b""
+        if len(content) != size:
+            self.program.memory(self.mapping)  # tells of a program that has ended or unmapped it; else it is our own fault
+            content = act()
+        require(len(content) == size, f"{self.program.name} keeps its memory while this check looks at the counters",
+                "plain %d, atomic %d, a moment ago" % self.last, self.program.describe_state())
+        return content
 
     def close(self) -> None:
         os.close(self.memory)
@@ -75,8 +97,17 @@ def counting(lab: LabFixture, children: int, stop_at=()):
     program = lab.start(PROGRAM, children, ENDLESS, stop_at=[*stop_at, ("end", 1, "c")])  # who ends too early is still there
     pids = children_of(program, children)
     counters = Counters(program, [program.pid, *pids])
-    lab.poll(lambda: counters.atomic > 0 or program.started.status is not None, 4)
+
+    def told() -> bool:
+        plain, atomic = counters.both
+        return bool(plain and atomic) or max(plain, atomic) > MANY or program.started.status is not None or any(
+            program.state(pid).phase == "stopped" or program.cpu_seconds(pid) > LONG for pid in pids)
+
+    lab.poll(told, 4)
     plain, atomic = counters.both
+    for one, value, other, others in ("plain", plain, "atomic", atomic), ("atomic", atomic, "plain", plain):
+        require(value <= MANY or others, "in each round a child adds 1 to both counters in the shared memory",
+                f"the {one} counter was beyond {MANY} while the {other} counter was still 0")
     require(0 < atomic < ENDLESS and program.started.status is None,
             f"while {children} children count to {ENDLESS}, the atomic counter is on its way in the shared memory",
             f"at its beginning is: plain {plain}, atomic {atomic}",
@@ -94,36 +125,40 @@ def freeze(program, *pids: int) -> None:
     require(stopped, "a process that was sent SIGSTOP stops", program.describe_state())
 
 
+@tells_cause
 @points(1, read="handout, Steps")
 def test_usage(lab):
     """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0."""
-    lab.run(PROGRAM, 2, 10).require_success()
+    lab.run(PROGRAM, 2, 10, interposed=NO_TIME).require_success()
     for words in ([], [2], [2, 10, 1], [0, 10], [17, 10], [2, 0], [2, MOST + 1], ["x", 10], [2, "10x"], ["2x", 10],
                   [2, "1e3"], [-2, 10], [2, -10], ["+2", 10], ["", 10], [2, ""], [2, 1 << 64], [(1 << 64) + 2, 10]):
         lab.run(PROGRAM, *words).require_usage()
 
 
+@tells_cause
 @points(1, read="handout, Steps")
 def test_totals(lab):
     """The program prints both totals and what is missing from N·M in each, and with one child nothing is missing."""
-    for children, times in (1, 1), (1, 100000), (2, 1), (16, 100), (3, 20000):
-        run = lab.run(PROGRAM, children, times).require_success()
-        plain, plain_lost, atomic, atomic_lost = totals(run)
-        require(plain + plain_lost == atomic + atomic_lost == children * times and min(plain, atomic) > 0,
-                f"TOTAL and LOST add up to {children * times} in both lines of lost_update {children} {times}",
-                "stdout:", run.stdout)
-        require(children > 1 or plain_lost == atomic_lost == 0, "a child that counts alone loses nothing", "stdout:", run.stdout)
-    run = lab.run(PROGRAM, "01", "010").require_success()
-    require(totals(run)[2] == 10, "M is ten for 010: its digits are decimal", "stdout:", run.stdout)
+    for pairs in [(1, 1)], [(1, 100000), (2, 1), (16, 100), (3, 20000), ("01", "010")]:  # those of a list side by side
+        for (children, times), program in [(pair, lab.start(PROGRAM, *pair)) for pair in pairs]:
+            run = program.wait().require_success()
+            plain, plain_lost, atomic, atomic_lost = totals(run)
+            if times == "010":
+                require(atomic == 10, "M is ten for 010: its digits are decimal", "stdout:", run.stdout)
+                continue
+            require(plain + plain_lost == atomic + atomic_lost == children * times and min(plain, atomic) > 0,
+                    f"TOTAL and LOST add up to {children * times} in both lines of {program.command}", "stdout:", run.stdout)
+            require(children > 1 or plain_lost == atomic_lost == 0, "a child that counts alone loses nothing",
+                    "stdout:", run.stdout)
 
 
+@tells_cause
 @points(2, read="C17 7.17.7.5, atomic_fetch_add; handout, Background")
 def test_atomic_loses_nothing(lab):
     """The atomic counter loses nothing: not in large runs, and not what this check stores in between."""
-    for _ in range(4):
-        run = lab.run(PROGRAM, 4, 50000).require_success()
-        require(totals(run)[2:] == [200000, 0], "the atomic counter comes to 200000 with lost_update 4 50000", "stdout:",
-                run.stdout)
+    for program in [lab.start(PROGRAM, 4, 50000) for _ in range(4)]:
+        run = program.wait().require_success()
+        require(totals(run)[2:] == [200000, 0], "the atomic counter comes to 200000 with lost_update 4 50000", "stdout:", run.stdout)
     # From time to time this check stores a large number in the atomic counter while the children count. Whoever
     # loads, adds and stores puts an older number back; that happens at once where they truly run at the same time.
     program, _, counters = counting(lab, 3)
@@ -142,11 +177,12 @@ def test_atomic_loses_nothing(lab):
     counters.close()
 
 
+@tells_cause
 @points(1, read="mmap(2), MAP_SHARED and MAP_ANONYMOUS; handout, Steps")
 def test_counters_are_shared(lab):
     """Parent and children have the counters in one shared anonymous mapping, and what is there in the end is printed."""
-    program = lab.start(PROGRAM, 3, 1000, stop_at=("end", 1, "c"))
-    children = program.wait_stopped(3)
+    program = lab.start(PROGRAM, 3, 1000, stop_at=("end", 1, "c"), interposed=KEPT)
+    children = wait_for_children(program, 3)
     counters = Counters(program, [program.pid, *children])
     plain, atomic = counters.both
     require(0 < plain <= 3000 and 0 < atomic <= 3000,
@@ -159,15 +195,32 @@ def test_counters_are_shared(lab):
         require(call.name != "mmap" or call.result != start or call.arguments[0] >= max(ends) - start,
                 f"the mapping is made with room for what is in it: at least {max(ends) - start} bytes", call,
                 "what lies behind the bytes that were asked for is there only because the kernel rounds up to whole pages")
+    counters.close()
+    for nth in range(3):
+        require_prints_what_is_there_at_the_end(lab, nth)
+
+
+def require_prints_what_is_there_at_the_end(lab: LabFixture, nth: int) -> None:
+    """While one child is at its end, and all others have ended, other numbers are put in the counters: these are printed."""
+    lab.reset()
+    program = lab.start(PROGRAM, 3, 1000, stop_at=("end", 1, "c"), interposed=KEPT)
+    children = sorted(wait_for_children(program, 3))
+    others = children[:nth] + children[nth + 1:]
+    counters = Counters(program, [program.pid, *children])
+    program.resume(*others)
+    lab.poll(lambda: not any(process.pid in others and process.state != "Z" for process in lab.box.processes()), 4)
+    slept = require_parent_waits(program, "one of its children is")
     counters.set(1234, 2999)
     counters.close()
-    program.resume(*children)
+    program.resume(children[nth])
     run = program.wait()
     require(run.stdout == b"plain 1234 lost 1766\natomic 2999 lost 1\n" or run.exit_status != 0,
-            "the program prints what is in the mapping once all children have ended (this check has set it to 1234 and 2999)",
-            "stdout:", run.stdout)
+            "the program prints what is in the mapping once all children have ended (this check has set it to 1234 and 2999 "
+            "when all but one had ended)", "stdout:", run.stdout, slept,
+            "the two are in the other order in the mapping" if run.stdout.startswith(b"plain 2999 ") else [])
 
 
+@tells_cause
 @points(1, read="sem_init(3), sem_wait(3); handout, Background and Steps")
 def test_gate(lab):
     """No child counts before all N are there; those that wait do so in the kernel, neither spinning nor sleeping for a time."""
@@ -180,11 +233,9 @@ def test_gate(lab):
 
     lab.poll(lambda: len(waiting()) == 3 or any(program.state(pid).phase == "ended" for pid in early), 4)
     calls = waiting()
-    require(len(calls) == 3, "while the fourth child is missing, the three that are there wait in the kernel",
-            program.describe_state())
-    require(not any(call.number in SLEEPS for call in calls),
-            "the children wait until they are woken, and do not sleep for a time",
-            "nanosleep() or clock_nanosleep() in /proc/PID/syscall of a child")
+    require(len(calls) == 3, "while the fourth child is missing, the three that are there wait in the kernel", program.describe_state())
+    require(not any(map(sleeps_for_a_time, calls)), "the children wait until they are woken, and do not sleep for a time",
+            "a system call that time alone ends, such as nanosleep(), in /proc/PID/syscall of a child")
     before = [program.state(pid).sleeps for pid in early]
     again = lab.poll(lambda: any(program.state(pid).sleeps > slept + 1 for pid, slept in zip(early, before)), 0.05)
     require(not again, "the children wait until they are woken, and do not wake to look at the gate from time to time",
@@ -203,6 +254,7 @@ def test_gate(lab):
     program.wait().require_success()
 
 
+@tells_cause
 @points(1, read="handout, Background and Steps")
 def test_side_by_side(lab):
     """All children count at the same time, and none waits for another: each goes on while the others are stopped."""
@@ -217,13 +269,14 @@ def test_side_by_side(lab):
         require(goes_on, f"while the other children are stopped, child {child} goes on counting",
                 f"{late} the atomic counter went from {before} to {counters.atomic}", where)
         call = program.blocked(child)
-        require(not call or call.number not in SLEEPS, "a child that counts does not sleep",
-                f"process {child} is in nanosleep() or clock_nanosleep(), says /proc/{child}/syscall")
+        require(not call or not sleeps_for_a_time(call), "a child that counts does not sleep",
+                f"process {child} is in a system call that time alone ends, such as nanosleep(), says /proc/{child}/syscall")
         require(not call or call.number < 0, "a child that counts takes no rest: it makes no system call",
                 f"process {child} was stopped in the system call {call and call.number}, says /proc/{child}/syscall")
     counters.close()
 
 
+@tells_cause
 @points(1, read="handout, Background and Steps")
 def test_one_by_one(lab):
     """A child adds to both counters in turn, in the shared memory, and one at a time."""
@@ -264,14 +317,15 @@ def require_no_child(program):
     require(not left, "no child is left, not even as a zombie, when the parent ends", left)
 
 
+@tells_cause
 @points(1, read="waitpid(2), WIFSIGNALED; handout, Steps")
 def test_children_are_waited_for(lab):
     """The parent waits for its children without spinning; one that is killed makes it fail; when it ends, no child is left
     and no mapping."""
     program = lab.start(PROGRAM, 3, 1000, stop_at=("end", 1, "c"))
-    children = program.wait_stopped(3)
-    require(program.wait_blocked().number not in SLEEPS, "the parent waits until it is woken, and does not sleep for a time",
-            "nanosleep() or clock_nanosleep() in /proc/PID/syscall of the parent")
+    children = wait_for_children(program, 3)
+    require(not sleeps_for_a_time(program.wait_blocked()), "the parent waits until it is woken, and does not sleep for a time",
+            "a system call that time alone ends, such as nanosleep(), in /proc/PID/syscall of the parent")
     first, middle, last = sorted(children)
     program.kill(first)
     program.kill(last)
@@ -297,21 +351,26 @@ def test_children_are_waited_for(lab):
                 ends or "there is no sem_destroy()")
 
 
+@tells_cause
 @points(1, read="handout, Steps; err(3)")
 def test_failing_calls(lab):
     """Whichever call fails, the program says so, exits with status 1 and leaves nothing behind."""
-    lab.each_call_fails(lambda **fault: lab.run(PROGRAM, 2, 100, **fault), "child", "process", "wait")
+    lab.each_call_fails(lambda **fault: lab.run(PROGRAM, 2, 100, interposed=NO_TIME, **fault), "child", "process", "wait")
     for fault in ("fork", 3, errno.EAGAIN), ("sem_wait", 1, errno.EINVAL, "c"):
         lab.reset()
-        program = lab.start(PROGRAM, 3, 100, fail=fault)
+        program = lab.start(PROGRAM, 3, 100, fail=fault, stop_at="end", interposed=NO_TIME)
+        program.wait_stopped()
+        require_no_child(program)
+        program.resume()
         run = program.wait()
         if any(call.injected for call in lab.read_calls()):
             require(run.exit_status == 1 and run.stderr, f"exit status 1 and a message when {fault[0]}() fails", run.ending)
             run.left_behind.require_nothing()
     lab.reset()
-    program = lab.start(PROGRAM, 3, 100, stop_at="end", fail=("fork", 3, errno.EAGAIN))
-    program.wait_stopped()
-    require_no_child(program)
+    program = lab.start(PROGRAM, 3, 100, stop_at=AFTER_A_WAIT, fail=("sem_wait", 1, errno.EINVAL, "c"), interposed=NO_TIME)
+    said = said_by_children(program)
+    require(said or not any(call.injected for call in lab.read_calls()), "a child whose call fails says so on stderr",
+            "sem_wait() failed with EINVAL in each child (this check made it fail); all have ended, and nothing is on stderr")
     lab.reset()
-    run = lab.run(PROGRAM, 2, 10, stdout="/dev/full")
+    run = lab.run(PROGRAM, 2, 10, stdout="/dev/full", interposed=NO_TIME)
     require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when stdout is full", run.ending)

@@ -17,7 +17,7 @@ from typing import Callable, List, Optional, Sequence, Tuple, Union
 
 from ..labs import SOLUTIONS, Lab
 from ..sandbox import build as building
-from ..sandbox import kernel
+from ..sandbox import kernel, native
 from ..sandbox.box import Contents
 from ..sandbox.build import Built
 from ..sandbox.channel import BoxRefused
@@ -180,7 +180,7 @@ class LabFixture(Environment):
         return building.build(self.lab, program, source, self.tier, self.cc, self.san)
 
     def _start(self, built: Built, words: List[str], name: str, stdin: Union[bytes, int, None], umask: int, rules: List[str],
-               spied: bool, stdout: Optional[str] = None) -> Program:
+               spied: bool, stdout: Optional[str] = None, interposed: Sequence[str] = (), address_mb: int = 2048) -> Program:
         box = self.box
         if spied and not _exists(built.program, box.work_fd):
             box.put(built.program, built.path.read_bytes(), 0o755)
@@ -189,10 +189,15 @@ class LabFixture(Environment):
         if spied:
             environment.update(SHMLAB_RING=f"{box.run}/ring", SHMLAB_STOPS=f"{box.run}/stops",
                                SHMLAB_RULES=";".join(rules).ljust(RULES_LENGTH, ";"))
+        interposed = [name for name in interposed if name != "free" or not self.san]  # the sanitizers have a free() of their own
+        if interposed:
+            box.put(".interposed.so", native.interposed(interposed).read_bytes(), 0o755)
+            environment["LD_PRELOAD"] = f"{box.work}/.interposed.so"
+            environment["ASAN_OPTIONS"] += ":verify_asan_link_order=0"
         before = box.contents()
         started = box.start([f"./{built.program}", *words], environment, stdout=stdout,
                             stdin=-1 if isinstance(stdin, bytes) else stdin,
-                            image=None if spied else built.path, umask=f"{umask:o}", address_mb=0 if self.san else 2048)
+                            image=None if spied else built.path, umask=f"{umask:o}", address_mb=0 if self.san else address_mb)
         by_hand = ""
         if spied:
             short = [word if len(word) <= 60 else word[:60] + "…" for word in words]
@@ -209,7 +214,7 @@ class LabFixture(Environment):
 
     def start(self, program: str, *words: object, stdin: Union[bytes, int, None] = None, umask: int = 0o022,
               stop_at: Optional[Union[StopAt, Sequence[StopAt]]] = None, fail: Optional[Union[Fail, Sequence[Fail]]] = None,
-              stdout: Optional[str] = None) -> Program:
+              stdout: Optional[str] = None, interposed: Sequence[str] = (), address_mb: int = 2048) -> Program:
         """Starts one of the student's programs.
 
         @param stdin    bytes for a pipe that stays open until Program.close_input(); None: an empty input; a descriptor
@@ -220,10 +225,13 @@ class LabFixture(Environment):
                         element "c" or "a" means in the children, or in all processes; ("end", 1, 3): it ends with exit
                         status 3; ("write", 0, -400): no write() takes more than 400 bytes
         @param stdout   a file to write to, such as /dev/full; Run.stdout is then empty
+        @param interposed functions of native/interposed.c that the program gets in place of the C library's
+        @param address_mb how many MiB of address space it may use; 0: no limit
         """
         rules = faults.rules_of(stop_at, fail)
         built = self._built(program, reference=False)
-        return self._start(built, [str(word) for word in words], program, stdin, umask, rules, True, stdout)
+        return self._start(built, [str(word) for word in words], program, stdin, umask, rules, True, stdout, interposed,
+                           address_mb)
 
     def run(self, program: str, *words: object, stdin: Union[bytes, int, None] = None, timeout: float = WALL_SECONDS,
             **options: object) -> Run:

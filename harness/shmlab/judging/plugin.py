@@ -264,7 +264,9 @@ def _outcome_of(item: pytest.Item, error: Optional[BaseException], seconds: floa
                 outcome.saw = [*outcome.saw, "(this check had " + ", and ".join(fixture.preparations[-3:]) + ")"]
             outcome.calls, outcome.by_hand = feedback.recent_calls(fixture), feedback.reproduce(fixture)
         return outcome
-    if isinstance(error, OSError) and error.errno not in HARNESS_ERRORS and fixture and fixture.history:
+    # A process that could not be looked at in /proc is nothing that the program has changed.
+    of_process = isinstance(error, OSError) and re.match(r"(/proc/)?\d+/", str(error.filename))
+    if isinstance(error, OSError) and not of_process and error.errno not in HARNESS_ERRORS and fixture and fixture.history:
         # A check can use its own files and objects, unless the program has changed or removed them.
         outcome.expected = "the program leaves alone what the check has made, and its directory"
         outcome.saw = [f"{error.filename or 'a file of the check'}: {error.strerror}"]

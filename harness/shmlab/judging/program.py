@@ -1,9 +1,10 @@
 """A program that a check has started: stop it, inspect it, write to its input, resume it, kill it."""
 from __future__ import annotations
 
+import errno
 import os
 import signal
-from typing import TYPE_CHECKING, Callable, Dict, List, Optional
+from typing import TYPE_CHECKING, Callable, Dict, List, Optional, TypeVar
 
 from ..sandbox import kernel
 from ..sandbox.box import Contents
@@ -17,6 +18,14 @@ from .run import Run
 
 if TYPE_CHECKING:
     from .fixture import LabFixture
+
+
+T = TypeVar("T")
+LOOKS = 50  # at a process, before it is a failure
+
+
+class LookFailed(Exception):
+    """The kernel did not show what it should: a fault of the harness or of the machine, not of the program."""
 
 
 class Program:
@@ -101,7 +110,14 @@ class Program:
     def maps(self, pid: Optional[int] = None) -> List[Mapping]:
         """Returns the mappings of the program or of one of its children, without the spy's ring."""
         self.make_subject()
-        raw = self.fixture.box.read(f"/proc/{pid or self.pid}/maps")
+
+        def read() -> bytes:
+            content = self.fixture.box.read(f"/proc/{pid or self.pid}/maps")
+            if not content:  # it has ended, and has not been waited for yet; or it is just about to execute another program
+                raise OSError(errno.ESRCH, os.strerror(errno.ESRCH))
+            return content
+
+        raw = self.look(read, pid)
         return [m for m in kernel.parse_maps(raw) if not m.name.startswith(self.fixture.box.run)]
 
     def shared_maps(self, pid: Optional[int] = None) -> List[Mapping]:
@@ -123,28 +139,76 @@ class Program:
         return list(self.descriptors(pid).values())
 
     def descriptors(self, pid: Optional[int] = None) -> Dict[int, str]:
-        """Returns the descriptors of a stopped process, and what each refers to, as in /proc/PID/fd."""
-        directory = self.fixture.box.open(f"/proc/{pid or self.pid}/fd")
-        try:
-            return {int(entry): os.readlink(entry, dir_fd=directory) for entry in os.listdir(directory)}
-        finally:
-            os.close(directory)
+        """The descriptors of a stopped process, and what each refers to."""
+
+        def read() -> Dict[int, str]:
+            directory = self.fixture.box.open(f"/proc/{pid or self.pid}/fd")
+            try:
+                return {int(entry): os.readlink(entry, dir_fd=directory) for entry in os.listdir(directory)}
+            finally:
+                os.close(directory)
+
+        return self.look(read, pid)
 
     def memory(self, mapping: Mapping, pid: Optional[int] = None) -> bytes:
-        """Returns the bytes of a mapping, read through /proc/PID/mem."""
-        fd = self.fixture.box.open(f"/proc/{pid or self.pid}/mem")
-        try:
-            return os.pread(fd, mapping.size, mapping.start)
-        finally:
-            os.close(fd)
+        """The bytes of a mapping, read from outside."""
+
+        def read() -> bytes:
+            fd = self.fixture.box.open(f"/proc/{pid or self.pid}/mem")
+            try:
+                content = bytearray()
+                while len(content) < mapping.size:
+                    part = os.pread(fd, mapping.size - len(content), mapping.start + len(content))
+                    if not part:
+                        raise OSError(errno.EIO, os.strerror(errno.EIO))
+                    content += part
+                return bytes(content)
+            finally:
+                os.close(fd)
+
+        return self.look(read, pid, mapping)
 
     def set_memory(self, mapping: Mapping, content: bytes, pid: Optional[int] = None) -> None:
-        """Overwrites the beginning of a mapping through /proc/PID/mem."""
-        fd = self.fixture.box.open(f"/proc/{pid or self.pid}/mem", "w")
-        try:
-            os.pwrite(fd, content, mapping.start)
-        finally:
-            os.close(fd)
+        """Overwrites the beginning of a mapping from outside."""
+
+        def write() -> None:
+            fd = self.fixture.box.open(f"/proc/{pid or self.pid}/mem", "w")
+            try:
+                written = 0
+                while written < len(content):
+                    count = os.pwrite(fd, content[written:], mapping.start + written)
+                    if not count:
+                        raise OSError(errno.EIO, os.strerror(errno.EIO))
+                    written += count
+            finally:
+                os.close(fd)
+
+        self.look(write, pid, mapping)
+
+    def look(self, look: Callable[[], T], pid: Optional[int] = None, mapping: Optional[Mapping] = None) -> T:
+        """What a look at a process gives, which is repeated where it fails.
+
+        If it goes on failing, the process has ended or has unmapped what was looked at, which is told. Else it is our fault.
+        """
+        process, problem = pid or self.pid, OSError()
+        for _ in range(LOOKS):
+            try:
+                return look()
+            except OSError as error:
+                problem = error
+            if self.state(pid).phase == "ended":
+                self.fixture.pump(lambda: pid is not None or self.started.status is not None, STOP_SECONDS)
+                raise CheckFailed(f"process {process} of {self.name} is there while this check looks at it",
+                                  [f"process {process} has ended", *(self.wait().ending if self.started.status is not None else [])])
+            self.fixture.box.pump(lambda: False, 0.002)
+        if mapping:
+            now = self.maps(pid)
+            if not any(other.start <= mapping.start and mapping.end <= other.end for other in now):
+                raise CheckFailed(f"process {process} of {self.name} still has the mapping {mapping.line}", [other.line for other in now])
+            if mapping.shared and not mapping.anonymous:
+                raise CheckFailed(f"all bytes of the mapping {mapping.line} can be read and written",
+                                  [f"/proc/{process}/mem: {problem.strerror}", "it is longer than what is mapped, perhaps"])
+        raise LookFailed(f"/proc/{process}: {problem}")
 
     def blocked(self, pid: Optional[int] = None) -> Optional[kernel.Blocked]:
         """Returns the system call in which the program waits; None while it runs."""
@@ -240,6 +304,8 @@ class Program:
                 doing = "waits in futex(): for a semaphore, a mutex or a condition variable"
             elif call and call.waits_for_child:
                 doing = "waits for a child to end"
+            elif call and call.suspended_by_vfork:
+                doing = "is suspended in vfork() until its child has ended or executed another program"
             elif call and call.reads_input:
                 doing = "waits for input from stdin"
             lines.append(f"process {process.pid} ({process.command}) {doing}")

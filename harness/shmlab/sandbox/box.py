@@ -367,8 +367,12 @@ class Box(Channel):
                     number = -1
                     if state.phase not in ("ended", "stopped"):
                         call = kernel.parse_blocked(self.read(f"{directory}/{thread}/syscall"))
-                        if state.phase != "waits" or state.caught & kernel.TIMER_SIGNALS or not call or not call.has_no_end:
+                        # A signal does not end the wait for a vfork child, which the kernel counts as one for a disk.
+                        suspended = state.state == "D" and call is not None and call.suspended_by_vfork
+                        if not suspended and (state.phase != "waits" or state.caught & kernel.TIMER_SIGNALS or not call
+                                              or not call.has_no_end):
                             return None
+                        assert call is not None
                         number = call.number
                     found[int(thread)] = number, state.sleeps
         except OSError:

@@ -249,6 +249,8 @@ READ_CALLS = {"x86_64": 0, "aarch64": 63, "riscv64": 63, "i686": 3}
 WAIT_CALLS = {"x86_64": (61, 247), "aarch64": (260, 95), "riscv64": (260, 95), "i686": (114, 284)}
 LOCK_CALLS = {"x86_64": 72, "aarch64": 25, "riscv64": 25, "i686": 221}
 PAUSE_CALLS = {"x86_64": 34, "i686": 29}  # elsewhere the C library implements pause() with ppoll(2)
+VFORK_CALLS = {"x86_64": (58, 56), "aarch64": (-2, 220), "riscv64": (-2, 220), "i686": (190, 120)}  # vfork(2), clone(2)
+CLONE_VFORK = 0x4000
 LOCK_WAITS = (7, 38)  # F_SETLKW, F_OFD_SETLKW
 # A timer can send these: SIGALRM, SIGVTALRM, SIGPROF, SIGUSR1, SIGUSR2, SIGIO and the real-time signals.
 TIMER_SIGNALS = sum(1 << number - 1 for number in (14, 26, 27, 10, 12, 29, *range(34, 65)))
@@ -290,6 +292,12 @@ class Blocked:
     def private_futex(self) -> bool:
         """Whether it is a futex wait that only threads of the same process can end (FUTEX_PRIVATE_FLAG)."""
         return self.in_futex and bool(self.arguments[1] & FUTEX_PRIVATE)
+
+    @property
+    def suspended_by_vfork(self) -> bool:
+        """In vfork(2), or in clone(2) with CLONE_VFORK: until the child has ended or has executed a program."""
+        vfork, clone = VFORK_CALLS.get(os.uname().machine, (-2, -2))
+        return self.number == vfork or (self.number == clone and bool(self.arguments[0] & CLONE_VFORK))
 
 
 def parse_blocked(raw: bytes) -> Optional[Blocked]:

@@ -104,6 +104,12 @@ def peer_program() -> Path:
     return _compile("peer", host_compiler(), ("-std=gnu17", "-O2"), ("peer.c",), static=True)
 
 
+def interposed(names: Sequence[str]) -> Path:
+    """A library for LD_PRELOAD with these functions of interposed.c."""
+    flags = ("-std=gnu17", "-O2", "-fPIC", "-shared", "-nostdlib", *(f"-DINTERPOSE_{name}" for name in names))
+    return _compile("interposed.so", host_compiler(), flags, ("interposed.c",))
+
+
 def bench_program(name: str) -> Path:
     return _compile(name, host_compiler(), ("-std=gnu17", "-O2", "-pthread"), (f"{name}.c",))
 

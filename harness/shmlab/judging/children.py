@@ -1,0 +1,186 @@
+"""For checks of programs with children: what the recorded calls tell of a failure's cause, and when a parent waits."""
+from __future__ import annotations
+
+import functools
+import os
+from typing import TYPE_CHECKING, Callable, List, Optional, Tuple
+
+from ..sandbox.calls import Call
+from ..sandbox.kernel import Blocked
+from .limits import STOP_SECONDS, WALL_SECONDS
+from .require import CheckFailed, require
+
+if TYPE_CHECKING:
+    from .fixture import LabFixture
+    from .program import Program
+
+FORKS = ("fork", "vfork")
+WAITS = ("wait", "waitpid", "waitid")
+# Numbers of nanosleep(2) and clock_nanosleep(2).
+SLEEPS = {"x86_64": (35, 230), "aarch64": (101, 115), "riscv64": (101, 115)}.get(os.uname().machine, ())
+# Numbers of poll(2), ppoll(2), select(2) and pselect6(2), with the argument that says how many descriptors there are.
+_POLLS = {"x86_64": {7: 1, 271: 1, 23: 0, 270: 0}, "aarch64": {73: 1, 72: 0}, "riscv64": {73: 1, 72: 0}}.get(os.uname().machine, {})
+WNOHANG = 1
+
+MOST_SHOWN = 6  # calls up to the one that names the cause
+
+Cause = Tuple[str, List[str], List[Call]]
+
+
+def tells_cause(check: Callable[["LabFixture"], None]) -> Callable[["LabFixture"], None]:
+    """A check whose failure is told as its cause, where the recorded calls name one. Every check then says the same."""
+
+    @functools.wraps(check)
+    def judged(lab: "LabFixture") -> None:
+        try:
+            check(lab)
+        except CheckFailed as failure:
+            program = lab.subject
+            cause = program and not lab.unfinished and cause_of(program)
+            if not program or not cause:
+                raise
+            expected, saw, shown = cause
+            program.calls = shown
+            raise CheckFailed(expected, saw) from failure
+
+    return judged
+
+
+def cause_of(program: "Program") -> Optional[Cause]:
+    """What was expected and what was seen, if the calls of a program that fails name the cause."""
+    calls = program.calls or program.recorded()
+    own = [call for call in calls if call.pid == program.pid]
+    if not own or any(call.injected and call.failed for call in calls):
+        return None
+    vforks = [call for call in calls if call.name == "vfork"]
+    if vforks:
+        return ("the child is made by fork(), which copies the memory of its parent",
+                ["vfork() was called: its child copies nothing, it runs in the parent's own memory,",
+                 "and the parent is suspended until the child has ended or has executed another program",
+                 "call fork() in its place"], _up_to(vforks[0], calls))
+    # A child made by a call that is not recorded (clone, say) tells nothing of its parent.
+    children = {call.result for call in own if call.name == "fork" and call.result > 0}
+    parents = [call for call in calls if call.pid in children and call.name in (*FORKS, *WAITS)
+               and not (call.name in FORKS and call.result == 0)]
+    if parents:
+        return ("a child ends, with _exit(), when its own work is done",
+                ["a child has called fork() or waitpid() itself: it has not ended, and has run on in its parent's code"],
+                _up_to(parents[0], [call for call in calls if call.pid in (program.pid, parents[0].pid)]))
+    status = program.started.status
+    if _nothing_is_lost(program) and not any(call.name == "fork" for call in calls) and (
+            program.spins if status is None else os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0):
+        return "the program calls fork() once for each child", ["fork() was never called"], calls
+    return None
+
+
+def _nothing_is_lost(program: "Program") -> bool:
+    """Whether all calls are still recorded: only then what is missing among them was not called."""
+    return [call.sequence for call in program.fixture.read_calls()[:1]] == [1]
+
+
+def _up_to(call: Call, calls: List[Call]) -> List[Call]:
+    """The last calls before this one, and itself."""
+    return [other for other in calls if other.sequence <= call.sequence][-MOST_SHOWN:]
+
+
+def wait_for_children(program: "Program", count: int) -> List[int]:
+    """Waits until so many children are stopped where the rules say. Tells of a parent that waits before it has forked all."""
+    try:
+        return program.wait_stopped(count)
+    except CheckFailed as failure:
+        early = waits_before_fork(program, count)
+        if not early:
+            raise
+        raise CheckFailed("all children are forked before any is waited for", [early]) from failure
+
+
+def waits_before_fork(program: "Program", count: int) -> str:
+    """Which child is waited for before which is forked; empty if none is."""
+    calls = [call for call in program.calls or program.recorded() if call.pid == program.pid]
+    if any(call.injected for call in calls) or not _nothing_is_lost(program):
+        return ""
+    forked: List[int] = []
+    waited = 0  # which child has been waited for first, and when
+    for call in calls:
+        if call.name == "fork" and call.result > 0:
+            if waited:
+                return f"child {waited} is waited for before child {len(forked) + 1} is forked"
+            forked.append(call.result)
+        elif call.name in WAITS and not call.failed and not waited and not _found_none(call):
+            waited = _which(call, forked)
+    blocked = program.blocked() if program.started.status is None else None
+    if blocked and blocked.waits_for_child and 0 < len(forked) < count:
+        # wait4(2) has the pid first, waitid(2) a kind and then the pid.
+        first = next((forked.index(pid) + 1 for pid in blocked.arguments[:2] if pid in forked), 0)
+        return f"child {first or len(forked)} is waited for before child {len(forked) + 1} is forked"
+    return ""
+
+
+def sleeps_for_a_time(call: Blocked) -> bool:
+    """Whether time alone ends a system call: a nanosleep(2), or a poll(2) of no descriptor."""
+    return call.number in SLEEPS or (call.number in _POLLS and call.arguments[_POLLS[call.number]] == 0)
+
+
+def _found_none(call: Call) -> bool:
+    """Whether a wait may have told of no child, as none had ended."""
+    return bool(call.arguments[3] & WNOHANG) if call.name == "waitid" else call.result == 0
+
+
+def _which(call: Call, forked: List[int]) -> int:
+    """The number of the child that a wait has told of, from 1."""
+    pid = call.arguments[1] if call.name == "waitid" else call.result
+    return forked.index(pid) + 1 if pid in forked else len(forked)
+
+
+def require_parent_waits(program: "Program", children: str = "its child is") -> List[str]:
+    """Waits until a program whose children are stopped has nothing to do but to wait for them. Tells of a sleep before.
+
+    That is so when it is in a system call that time alone does not end, such as waitpid(), or when it has asked for them
+    without waiting. One that sleeps for a time in their place goes on by itself.
+    """
+    before = max((call.sequence for call in program.recorded()), default=0)
+    seen: List[Tuple[int, int]] = []
+    slept: List[str] = []
+
+    def waits() -> bool:
+        if program.started.status is not None:
+            return True
+        call, state = program.blocked(), program.state()
+        if call and call.waits_for_child:
+            return True
+        asked = [call for call in program.recorded() if call.sequence > before and call.pid == program.pid and call.name in WAITS]
+        if len(asked) > 1:
+            return True
+        if call and sleeps_for_a_time(call):
+            slept[:] = ["the parent slept for a time before it waited for a child, says its /proc/PID/syscall"]
+        if not call or call.number < 0 or sleeps_for_a_time(call) or state.phase != "waits":
+            seen.clear()
+            return False
+        seen.append((call.number, state.sleeps))
+        return seen.count(seen[-1]) >= 20
+
+    came = program.fixture.poll(waits, max(STOP_SECONDS, WALL_SECONDS))
+    require(program.started.status is None, f"{program.name} does not end while {children} stopped",
+            program.wait().ending if program.started.status is not None else [])
+    require(came, f"{program.name} waits for its children, in waitpid() for example, while {children} stopped",
+            program.describe_state())
+    return slept
+
+
+AFTER_A_WAIT = [(name, 1) for name in WAITS]  # where said_by_children() has a program stopped
+
+
+def said_by_children(program: "Program") -> bytes:
+    """What is on stderr when all children have ended, and the parent has only just come back from its first wait for one.
+
+    A parent that waits by a call which is not recorded is not stopped: then it may be the parent's words, too.
+    """
+    try:
+        program.wait_stopped()
+    except CheckFailed:
+        if program.started.status is None:
+            raise
+    box = program.fixture.box
+    program.fixture.poll(lambda: all(process.pid == program.pid or process.state == "Z" for process in box.processes()), STOP_SECONDS)
+    program.printed()  # takes in what there is
+    return bytes(program.started.output[2])
