@@ -13,11 +13,11 @@ import os
 import shlex
 import time
 from pathlib import Path
-from typing import Callable, List, Optional, Sequence, Tuple, Union
+from typing import Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 from ..labs import SOLUTIONS, Lab
 from ..sandbox import build as building
-from ..sandbox import kernel
+from ..sandbox import kernel, native
 from ..sandbox.box import BoxRefused, Contents
 from ..sandbox.build import Built
 from . import faults
@@ -172,12 +172,19 @@ class LabFixture(Environment):
         return building.build(self.lab, program, source, self.tier, self.cc, self.san)
 
     def _start(self, built: Built, words: List[str], name: str, stdin: Union[bytes, int, None], umask: int, rules: List[str],
-               spied: bool, stdout: Optional[str] = None) -> Program:
+               spied: bool, stdout: Optional[str] = None, interpose: str = "",
+               environment: Optional[Dict[str, str]] = None) -> Program:
         box = self.box
         if spied and not _exists(built.program, box.work_fd):
             box.put(built.program, built.path.read_bytes(), 0o755)
+        more = dict(environment or {})
         environment = {"ASAN_OPTIONS": "detect_leaks=0:hard_rss_limit_mb=1500:exitcode=99",
-                       "UBSAN_OPTIONS": "print_stacktrace=0:exitcode=99"}
+                       "UBSAN_OPTIONS": "print_stacktrace=0:exitcode=99", **more}
+        if interpose:
+            library = native.interposer(interpose, self.cc)
+            environment["LD_PRELOAD"] = box.put(f"{interpose}.so", library.read_bytes(), 0o755)
+            environment["ASAN_OPTIONS"] += ":verify_asan_link_order=0"
+            more["LD_PRELOAD"] = str(library)
         if spied:
             environment.update(SHMLAB_RING=f"{box.run}/ring", SHMLAB_STOPS=f"{box.run}/stops",
                                SHMLAB_RULES=";".join(rules).ljust(RULES_LENGTH, ";"))
@@ -190,6 +197,7 @@ class LabFixture(Environment):
             short = [word if len(word) <= 60 else word[:60] + "…" for word in words]
             command = " ".join(shlex.quote(word) for word in [f"./{built.program}", *short])
             command += f" > {stdout}" if stdout else ""
+            command = " ".join([*(f"{key}={shlex.quote(value)}" for key, value in more.items()), command])
             by_hand = f"(umask {umask:03o}; {command})" if umask != 0o022 else command
         program = Program(self, started, name, " ".join([name, *words]), by_hand, built, rules, before)
         if spied:
@@ -201,7 +209,7 @@ class LabFixture(Environment):
 
     def start(self, program: str, *words: object, stdin: Union[bytes, int, None] = None, umask: int = 0o022,
               stop_at: Optional[Union[StopAt, Sequence[StopAt]]] = None, fail: Optional[Union[Fail, Sequence[Fail]]] = None,
-              stdout: Optional[str] = None) -> Program:
+              stdout: Optional[str] = None, interpose: str = "", environment: Optional[Dict[str, str]] = None) -> Program:
         """Starts one of the student's programs.
 
         @param stdin  bytes for a pipe that stays open until Program.close_input(); None: an empty input; a descriptor
@@ -210,10 +218,12 @@ class LabFixture(Environment):
         @param fail   what to fail: ("mmap", 1, errno.ENOMEM), with "c" or "a" as fourth for children or all; or a list;
                       ("end", 1, 3) ends with exit status 3, and with ("write", 0, -400) no write() takes more bytes
         @param stdout a file to write to, such as /dev/full, instead of what Run.stdout gives
+        @param interpose    a library of native/interpose/ to preload, which stands between the program and the C library
+        @param environment  further variables, for that library
         """
         rules = faults.rules_of(stop_at, fail)
         built = self._built(program, reference=False)
-        return self._start(built, [str(word) for word in words], program, stdin, umask, rules, True, stdout)
+        return self._start(built, [str(word) for word in words], program, stdin, umask, rules, True, stdout, interpose, environment)
 
     def run(self, program: str, *words: object, stdin: Union[bytes, int, None] = None, timeout: float = WALL_SECONDS,
             **options: object) -> Run:

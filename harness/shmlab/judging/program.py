@@ -34,6 +34,11 @@ class Program:
     def pid(self) -> int:
         return self.started.pid
 
+    @property
+    def words(self) -> List[str]:
+        """Its arguments."""
+        return self.started.argv[1:]
+
     def make_subject(self) -> None:
         """What is told of a failure is told of the program of the student's that a check has looked at last."""
         if self in self.fixture.history:

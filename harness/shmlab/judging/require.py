@@ -45,3 +45,12 @@ def require_object(item: Object) -> Object:
     """What has an object's name may be a link to a file, say, which shm_open() does not follow, or a named pipe."""
     require(not item.kind, f"{item.name} is an object of shared memory, as shm_open() makes one", item)
     return item
+
+
+def decimal_mode(mode: int, *meant: int) -> List[str]:
+    """What to say of a mode whose octal digits C has read as a decimal number; nothing of any other."""
+    for number in meant:
+        decimal = int(f"{number:o}")
+        if mode in (decimal, decimal & 0o777):
+            return [f"{decimal} without a leading 0 is a decimal number in C: as a mode it is {decimal:04o}"]
+    return []

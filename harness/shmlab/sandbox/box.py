@@ -387,6 +387,14 @@ class Box(Channel):
         with os.fdopen(fd, "rb") as file:
             return file.read(limit)
 
+    def exists(self, name: str) -> bool:
+        """Whether there is a file of that name in the work directory."""
+        try:
+            os.stat(name, dir_fd=self.work_fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return True
+
     def stop(self) -> None:
         """Ends every program, and all that they have started."""
         self._ask("sweep", "")

@@ -28,6 +28,7 @@ WRAPPED = [name for name, _ in DEFINITIONS if name not in ("start", "end", "stor
 WRAPPED += ["mmap64", "ftruncate64", "posix_fallocate64", "open64", "fcntl64", "_Exit"]
 
 INJECTED, FOREIGN, FAILED = 1, 2, 4
+SET_KNOWN = 1 << 30  # in the last number of a shmctl(): the numbers before it are of the record that IPC_SET was given
 
 _FLAGS: Dict[str, Sequence[Tuple[int, str]]] = {
     "oflag": ((0o100, "O_CREAT"), (0o200, "O_EXCL"), (0o1000, "O_TRUNC"), (0o2000, "O_APPEND"),
@@ -103,6 +104,9 @@ class Call:
                 words.append(_number(kind, numbers.pop(0)))
         if self.name in ("shm_open", "open") and not self.arguments[0] & 0o100:
             words.pop()
+        if self.name == "shmctl" and self.arguments[4] & SET_KNOWN:  # what it hands over says more than where it lies
+            uid, gid = self.arguments[3] & 0xFFFFFFFF, self.arguments[3] >> 32 & 0xFFFFFFFF
+            words[-1] = f"{{uid {uid}, gid {gid}, mode {self.arguments[4] & 0o777:04o}}}"
         outcome = ""
         if self.name not in ("exit", "_exit", "abort", "start", "end", "store"):
             address = self.name in ("mmap", "shmat", "sem_open") and not self.failed

@@ -116,3 +116,8 @@ def spy_preload() -> Path:
     """The spy as a library for LD_PRELOAD."""
     return _make("spy.so", host_compiler(), ("-std=gnu17", "-O2", "-fPIC", "-shared", "-DSPY_PRELOAD"), ("spy/spy.c",),
                  _spy_parts())
+
+
+def interposer(name: str, cc: str) -> Path:
+    """A library for LD_PRELOAD that stands between a program built by this compiler and the C library; see native/interpose/."""
+    return _make(f"{name}.so", cc, ("-std=gnu17", "-O2", "-fPIC", "-shared", "-Wl,--no-as-needed", "-ldl"), (f"interpose/{name}.c",))
