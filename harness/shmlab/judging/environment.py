@@ -144,6 +144,11 @@ class Environment:
         require(made, f"the segment {shmid}, which this check has made, is there", self.segments())
         return made[0]
 
+    def remove_segment(self, segment: Segment) -> None:
+        """Removes a segment, as another process of its owner could."""
+        self.box.remove_segment(segment.shmid)
+        self.preparations.append(f"removed the segment {segment.shmid}")
+
     def segment_bytes(self, segment: Segment) -> bytes:
         """What an unrelated process reads in a segment, `segment.size` bytes."""
         return self.tool("read", segment.shmid)

@@ -387,6 +387,10 @@ class Box(Channel):
         with os.fdopen(fd, "rb") as file:
             return file.read(limit)
 
+    def remove_segment(self, shmid: int) -> None:
+        """Removes a System V segment of the box."""
+        self._ask("remove", "segment", shmid)
+
     def exists(self, name: str) -> bool:
         """Whether there is a file of that name in the work directory."""
         try:
