@@ -103,9 +103,9 @@ class Environment:
         """The key of a file in the programs' directory, unsigned."""
         return kernel.ftok(os.stat(name, dir_fd=self.box.work_fd), project)
 
-    def name(self) -> str:
+    def name(self, end: str = "") -> str:
         """A name for an object that nobody uses yet."""
-        name = f"/shmlab-{secrets.token_hex(4)}"
+        name = f"/shmlab-{secrets.token_hex(4)}{end}"
         self._made += (name,)
         return name
 

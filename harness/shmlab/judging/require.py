@@ -47,10 +47,10 @@ def require_object(item: Object) -> Object:
     return item
 
 
-def decimal_mode(mode: int, *meant: int) -> List[str]:
+def decimal_mode(mode: int, *meant: int, umask: int = 0) -> List[str]:
     """What to say of a mode whose octal digits C has read as a decimal number; nothing of any other."""
     for number in meant:
         decimal = int(f"{number:o}")
-        if mode in (decimal, decimal & 0o777):
+        if mode != number & ~umask and mode in (decimal & ~umask, decimal & 0o777 & ~umask):
             return [f"{decimal} without a leading 0 is a decimal number in C: as a mode it is {decimal:04o}"]
     return []
