@@ -1,12 +1,15 @@
 /**
  * @file
- * @brief Labs 05 and 08: another process creates the segment or object at the last moment.
+ * @brief Labs 05, 08 and 09: another process creates or replaces the segment or object at the last moment.
  *
  * Preloaded with LD_PRELOAD. Right before the first call that may create a segment, or the object of one name, this
  * library creates it, as another process could between a look whether it exists and its creation. It does not matter
  * how a program has looked. Only a call that fails if the segment or object exists is right.
  *
+ * With SHMLAB_NEXT it instead gives the object's name to another object, right before the first call that opens it.
+ *
  *     SHMLAB_NAME        the object's name, with its slash
+ *     SHMLAB_NEXT        name of the object that replaces it
  *     SHMLAB_MEANWHILE   file that is created when that has been done
  */
 #define _GNU_SOURCE
@@ -61,16 +64,28 @@ static void make_object(const char *name)
     syscall(SYS_close, fd);
 }
 
-/** Creates the object if this path or name is its. */
+static void replace_object(const char *name, const char *next)
+{
+    char from[512], to[512];
+    snprintf(from, sizeof from, "/dev/shm/%s", next + strspn(next, "/"));
+    snprintf(to, sizeof to, "/dev/shm/%s", name + strspn(name, "/"));
+    if (rename(from, to) == 0)
+        report();
+}
+
+/** Creates or replaces the object if this path or name is its. */
 static void before_open(const char *path, int flags)
 {
     const int reason = errno;
-    const char *name = getenv("SHMLAB_NAME");
+    const char *name = getenv("SHMLAB_NAME"), *next = getenv("SHMLAB_NEXT");
     if (path && strncmp(path, "/dev/shm/", 9) == 0)
         path += 9;
-    if (!done && (flags & O_CREAT) && name && path &&
-        strcmp(path + strspn(path, "/"), name + strspn(name, "/")) == 0)
-        make_object(name);
+    if (!done && name && path && strcmp(path + strspn(path, "/"), name + strspn(name, "/")) == 0) {
+        if (next)
+            replace_object(name, next);
+        else if (flags & O_CREAT)
+            make_object(name);
+    }
     errno = reason;
 }
 
