@@ -164,6 +164,8 @@ def test_failing_calls(lab):
     run = lab.run("sysv_attach", "no_such_file")
     run.require_failure("ftok", "no_such_file", because="there is no file no_such_file")
     lab.run("sysv_attach", MANY_PERCENT).require_no_format(MANY_PERCENT)
+    segment_with(lab, b"hello\0", file=MANY_PERCENT)
+    attach(lab, MANY_PERCENT).require_no_format(MANY_PERCENT).require_success()
     for text in b"hello", b"":
         lab.reset()
         segment_with(lab, text + b"\0")

@@ -293,6 +293,8 @@ def test_failing_calls(lab):
         run = lab.run("sysv_control", "no_such_file", *words)
         run.require_failure("ftok", "no_such_file", because="there is no file no_such_file")
         lab.run("sysv_control", MANY_PERCENT, *words).require_no_format(MANY_PERCENT)
+        segment_with(lab, file=MANY_PERCENT)
+        control(lab, *words, file=MANY_PERCENT).require_no_format(MANY_PERCENT).require_success()
         lab.reset()
     segment_with(lab)
     run = control(lab, "stat", stdout="/dev/full")

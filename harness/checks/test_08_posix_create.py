@@ -58,7 +58,7 @@ def test_mode(lab):
 def test_text(lab):
     """An unrelated process finds TEXT in the object NAME, whatever characters both have; neither is a format."""
     for size, text, end in (4096, "hello", ""), (6, "hello", ODD_END), (10000, "Grüße! " * 1000, ""), (1, "", ""), \
-            (100, "100 %d %5s %%", ""), (9, PERCENT_TEXT, PERCENT_END), (300, MANY_PERCENT, ""):
+            (100, "100 %d %5s %%", ""), (9, PERCENT_TEXT, PERCENT_END), (300, MANY_PERCENT, MANY_PERCENT):
         run, name = create(lab, size, text, end)
         run.require_no_format(PERCENT_TEXT, name).left_behind.one_object(name)
         run.require_name(name)
@@ -170,6 +170,9 @@ def test_failing_calls(lab):
 
     def scenario(**fault):
         run, name = create(lab, text=PERCENT_TEXT if fault else "hello", end=PERCENT_END, **fault)
+        opened, removed = ({call.text for call in run.program.calls if call.name == kind} for kind in ("shm_open", "shm_unlink"))
+        require(removed <= opened, "the name that was created is the one that is unlinked",
+                [call for call in run.program.calls if call.name in ("shm_open", "shm_unlink")])
         return run.require_no_format(PERCENT_TEXT, name)
 
     lab.each_call_fails(scenario, "/shmlab")

@@ -58,7 +58,7 @@ def test_prints_all_bytes(lab):
     require(run.exit_status == 0 and run.stdout == some_bytes(PAGE + 7),
             f"all of an object of {PAGE + 7} bytes is written, in several calls where one does not take it all",
             "this check lets no write() take more than 400 bytes", f"{len(run.stdout)} bytes came", run.ending)
-    for end in "", ODD_END:
+    for end in "", ODD_END, MANY_PERCENT:
         run = attach(lab, end=end).require_success()
         run.require_name(run.program.words[0])
         require_bytes(run.stdout, TEXT, f"stdout is all of the object {run.program.words[0]}")

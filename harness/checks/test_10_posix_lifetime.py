@@ -13,6 +13,7 @@ SEGV, BUS = signal.SIGSEGV, signal.SIGBUS
 ENDS = {"close": 0, "unlink": 0, "munmap": SEGV, "last page": 0, "next page": BUS}
 LABELS = list(ENDS)
 PERCENT_END = "-50%%"  # as a format, one % less
+MANY_PERCENT = "%s" * 100  # as a format, reads arguments that are not there until it is killed
 ODD_END = "-Aa B.%d." + "x" * 200  # what a program that changes, cuts or copies NAME on its way would spoil
 
 
@@ -140,6 +141,7 @@ def test_each_child_ends_as_its_line_says(lab):
     wanted = "".join(f"{label}: {signal.Signals(end).name if end else 'read ok'}\n" for label, end in ENDS.items())
     require_bytes(run.stdout, wanted.encode(), "stdout")
     run.require_name(name).left_behind.require_nothing()
+    lab.run("posix_lifetime", lab.name(MANY_PERCENT)).require_no_format().require_success()
 
 
 @points(1, read="close(2), mmap(2); handout, Background")
