@@ -173,7 +173,7 @@ class LabFixture(Environment):
 
     def _start(self, built: Built, words: List[str], name: str, stdin: Union[bytes, int, None], umask: int, rules: List[str],
                spied: bool, stdout: Optional[str] = None, interpose: str = "",
-               environment: Optional[Dict[str, str]] = None) -> Program:
+               environment: Optional[Dict[str, str]] = None, address_mb: int = 2048) -> Program:
         box = self.box
         if spied and not _exists(built.program, box.work_fd):
             box.put(built.program, built.path.read_bytes(), 0o755)
@@ -191,7 +191,7 @@ class LabFixture(Environment):
         before = box.contents()
         started = box.start([f"./{built.program}", *words], environment, stdout=stdout,
                             stdin=-1 if isinstance(stdin, bytes) else stdin,
-                            image=None if spied else built.path, umask=f"{umask:o}", address_mb=0 if self.san else 2048)
+                            image=None if spied else built.path, umask=f"{umask:o}", address_mb=0 if self.san else address_mb)
         by_hand = ""
         if spied:
             short = [word if len(word) <= 60 else word[:60] + "…" for word in words]
@@ -209,7 +209,8 @@ class LabFixture(Environment):
 
     def start(self, program: str, *words: object, stdin: Union[bytes, int, None] = None, umask: int = 0o022,
               stop_at: Optional[Union[StopAt, Sequence[StopAt]]] = None, fail: Optional[Union[Fail, Sequence[Fail]]] = None,
-              stdout: Optional[str] = None, interpose: str = "", environment: Optional[Dict[str, str]] = None) -> Program:
+              stdout: Optional[str] = None, interpose: str = "", environment: Optional[Dict[str, str]] = None,
+              address_mb: int = 2048) -> Program:
         """Starts one of the student's programs.
 
         @param stdin  bytes for a pipe that stays open until Program.close_input(); None: an empty input; a descriptor
@@ -220,10 +221,11 @@ class LabFixture(Environment):
         @param stdout a file to write to, such as /dev/full, instead of what Run.stdout gives
         @param interpose    a library of native/interpose/ to preload, which stands between the program and the C library
         @param environment  further variables, for that library
+        @param address_mb   how many MiB of addresses it may have
         """
         rules = faults.rules_of(stop_at, fail)
         built = self._built(program, reference=False)
-        return self._start(built, [str(word) for word in words], program, stdin, umask, rules, True, stdout, interpose, environment)
+        return self._start(built, [str(word) for word in words], program, stdin, umask, rules, True, stdout, interpose, environment, address_mb)
 
     def run(self, program: str, *words: object, stdin: Union[bytes, int, None] = None, timeout: float = WALL_SECONDS,
             **options: object) -> Run:
