@@ -12,6 +12,7 @@ SIZE, KEPT = 2 * PAGE, 100
 SEGV, BUS = signal.SIGSEGV, signal.SIGBUS
 ENDS = {"close": 0, "unlink": 0, "munmap": SEGV, "last page": 0, "next page": BUS}
 LABELS = list(ENDS)
+polling = set()  # programs that have been seen to use the processor while a child is stopped: no use to wait until they wait
 PERCENT_END = "-50%%"  # as a format, one % less
 MANY_PERCENT = "%s" * 100  # as a format, reads arguments that are not there until it is killed
 ODD_END = "-Aa B.%d." + "x" * 200  # what a program that changes, cuts or copies NAME on its way would spoil
@@ -38,7 +39,15 @@ def next_held(program) -> int:
         children = program.wait_stopped()
     finally:  # that it came to no stop, or that its parent cannot stop, is but a consequence
         require_no_vfork(program)
-    require(program.fixture.settle(program) != "ended", "the parent waits for its child", "it has ended, and its child has not")
+    if program.built.path not in polling:
+        where = program.fixture.settle(program)
+        for _ in range(20):  # a parent that has hardly come to its turn has not shown what it does
+            if where != "runs" or program.spins:
+                break
+            where = program.fixture.settle(program)
+        require(where != "ended", "the parent waits for its child", "it has ended, and its child has not")
+        if where == "runs":
+            polling.add(program.built.path)
     require(len(children) == 1, "one child at a time: the one before has been waited for",
             [f"process {child} is another child" for child in children])
     return children[0]
@@ -131,7 +140,7 @@ def test_each_child_ends_as_its_line_says(lab):
     program = lab.start("posix_lifetime", name, stop_at=("fork", 1, "c"))
     for label, end in ENDS.items():
         child = next_held(program)
-        require(not program.spins, "a parent that waits for its child does not use the processor",
+        require(program.built.path not in polling, "a parent that waits for its child does not use the processor",
                 f"it has used {program.cpu_seconds():.2f} s of the processor and goes on")
         others = [process for process in lab.box.processes() if process.pid not in (program.pid, child)]
         require(not others, "the child before has been waited for, before the next one is forked", others)
@@ -300,7 +309,8 @@ def test_failing_calls(lab):
         require(not run.other_reason(FAILURES.get(call, errno.ENOSPC)), "the reason in the message, if it gives one, is the "
                 "true one", story, run.ending)
         children = list(dict.fromkeys(made.pid for made in program.calls if made.pid != program.pid))
-        most = LABELS[: children.index(hit[0])] if who == "c" else LABELS
+        whole = program.calls[0].sequence == 1  # no record was lost, as happens where a program polls
+        most = LABELS[: children.index(hit[0])] if who == "c" and whole else LABELS
         labels = [line.split(":")[0] for line in run.stdout.decode("utf-8", "replace").splitlines()]
         require(labels == most[: len(labels)], "each line once, and none for an experiment that was not made", story,
                 [f"stdout: {line}" for line in run.stdout.decode("utf-8", "replace").splitlines()])
