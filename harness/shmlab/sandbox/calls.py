@@ -6,7 +6,7 @@ import os
 import re
 import struct
 from dataclasses import dataclass, replace
-from typing import Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 from ..labs import ROOT
 from .kernel import show
@@ -26,6 +26,8 @@ def _read_definitions() -> List[Tuple[str, List[str]]]:
 DEFINITIONS = _read_definitions()
 WRAPPED = [name for name, _ in DEFINITIONS if name not in ("start", "end", "store")]
 WRAPPED += ["mmap64", "ftruncate64", "posix_fallocate64", "open64", "fcntl64", "_Exit"]
+
+_SAME = 16  # what follows in a record, after its number and its time, is the same if the call is
 
 INJECTED, FOREIGN, FAILED = 1, 2, 4
 SET_KNOWN = 1 << 30  # in the last number of a shmctl(): the numbers before it are of the record that IPC_SET was given
@@ -157,15 +159,37 @@ class Ring:
         self._known = [call for call in self._known if oldest < call.sequence <= total]
         # A whole record stays as it is until the ring has come round: each is read once, a hole again and again.
         found, whole = [], True
-        for number in range(max(oldest, self._next), total):
-            slot = os.pread(self._fd, _RECORD.size, _HEAD.size + number % self.capacity * _RECORD.size)
-            call = _parse(slot, number + 1)
+        last, last_slot = None, b""
+        for number, slot in self._slots(max(oldest, self._next), total):
+            # A program that polls fills the ring with the same call. To copy it takes a tenth of the time.
+            if last and slot[_SAME:] == last_slot[_SAME:] and slot[:8] == (number + 1).to_bytes(8, "little"):
+                call = _again(last, number + 1, int.from_bytes(slot[8:_SAME], "little"))
+            else:
+                call = _parse(slot, number + 1)
+            last, last_slot = call, slot
             whole = whole and call is not None
             if whole:
                 self._next = number + 1
             if call:
                 (self._known if whole else found).append(call)
         return self._known + found, oldest
+
+    def _slots(self, begin: int, end: int) -> Iterator[Tuple[int, bytes]]:
+        """The records of these numbers, as they are in the ring."""
+        while begin < end:
+            first = begin % self.capacity
+            count = min(end - begin, self.capacity - first)
+            block = os.pread(self._fd, count * _RECORD.size, _HEAD.size + first * _RECORD.size)
+            for i in range(count):
+                yield begin + i, block[i * _RECORD.size:(i + 1) * _RECORD.size]
+            begin += count
+
+
+def _again(call: Call, sequence: int, time_ns: int) -> Call:
+    """The same call at another time."""
+    copied = Call.__new__(Call)
+    copied.__dict__.update(call.__dict__, sequence=sequence, time_ns=time_ns)
+    return copied
 
 
 def _parse(slot: bytes, sequence: int) -> Optional[Call]:
