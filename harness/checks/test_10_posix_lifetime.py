@@ -5,7 +5,7 @@ import signal
 
 from shmlab import LabFixture, points, require, require_bytes
 from shmlab.judging.faults import FAILURES, REMOVERS
-from shmlab.judging.require import decimal_mode
+from shmlab.judging.require import CheckFailed, decimal_mode
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 SIZE, KEPT = 2 * PAGE, 100
@@ -27,8 +27,8 @@ def require_line(run, label: str, outcome: str, story: str, *saw):
 
 def require_no_vfork(program):
     """The child of vfork() runs in its parent's memory: there is only one set of mappings for both."""
-    made = [call for call in program.recorded() if call.name == "vfork" and call.pid == program.pid][:1]
-    made += [call for call in program.recorded() if call.name == "vfork"][:1 - len(made)]
+    made = [call for call in program.recorded() if call.name == "vfork"]
+    made = [call for call in made if call.pid == program.pid][:1] or made[:1]  # once in each process
     require(not made, "each child is made by fork(), which gives it mappings of its own: what a child of vfork() unmaps, its "
             "parent has lost, too", made)
 
@@ -37,7 +37,10 @@ def next_held(program) -> int:
     """The child that is stopped now: there is only one at a time, and its parent waits for it."""
     try:
         children = program.wait_stopped()
-    finally:  # that it came to no stop, or that its parent cannot stop, is but a consequence
+    except CheckFailed:
+        require_no_vfork(program)  # then that is only a consequence
+        raise
+    if program.state().state == "D":  # in vfork(2) the parent sleeps so, until its child has ended
         require_no_vfork(program)
     if program.built.path not in polling:
         where = program.fixture.settle(program)
