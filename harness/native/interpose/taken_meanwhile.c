@@ -118,17 +118,17 @@ static int open_at(int directory, const char *path, int flags, mode_t mode)
     return (int)syscall(SYS_openat, directory, path, (long)flags, (long)mode);
 }
 
-#define OPEN(name, parameters, directory)                                                                              \
-    int name parameters                                                                                                \
-    {                                                                                                                  \
-        mode_t mode = 0;                                                                                               \
-        if (flags & (O_CREAT | O_TMPFILE)) {                                                                           \
-            va_list arguments;                                                                                         \
-            va_start(arguments, flags);                                                                                \
-            mode = va_arg(arguments, mode_t);                                                                          \
-            va_end(arguments);                                                                                         \
-        }                                                                                                              \
-        return open_at(directory, path, flags, mode);                                                                  \
+#define OPEN(name, parameters, directory)                                                                    \
+    int name parameters                                                                                      \
+    {                                                                                                        \
+        mode_t mode = 0;                                                                                     \
+        if (flags & (O_CREAT | O_TMPFILE)) {                                                                 \
+            va_list arguments;                                                                               \
+            va_start(arguments, flags);                                                                      \
+            mode = va_arg(arguments, mode_t);                                                                \
+            va_end(arguments);                                                                               \
+        }                                                                                                    \
+        return open_at(directory, path, flags, mode);                                                        \
     }
 
 OPEN(open, (const char *path, int flags, ...), AT_FDCWD)
