@@ -133,7 +133,8 @@ def test_taken_key(lab):
         now = [segment for segment in parse_segments(lab.box.read("/proc/sysvipc/shm")) if segment.key == key]
         try:
             run.require_failure("shmget", "meeting_place", because="another process made a segment with the same key right "
-                                "before this program's shmget() with IPC_CREAT (this check did that), after any look whether there is one")
+                                "before this program's shmget() with IPC_CREAT (this check did that), after any look "
+                                "whether there is one")
             require(len(now) == 1, "the other segment is there", run.ending, lab.segments() or "/proc/sysvipc/shm: no segment")
             require_bytes(lab.segment_bytes(now[0]).rstrip(b"\0"), b"another's", "the other segment keeps its bytes")
         finally:

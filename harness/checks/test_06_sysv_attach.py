@@ -27,7 +27,8 @@ def require_not_killed(run, text: bytes):
     hint = []
     if b"%" in text:
         hint.append("is the text the format of a printf()? There each % asks for an argument, and there is none")
-    require(run.signal is None, "the program prints the text, whatever characters it has", f"the text in the segment is {show(text)}",
+    require(run.signal is None, "the program prints the text, whatever characters it has",
+            f"the text in the segment is {show(text)}",
             run.ending, hint)
     return run
 
@@ -64,9 +65,11 @@ def test_prints_the_text(lab):
         run = program.wait()
         # One that removes the segment itself is the business of another check.
         removes = any(call.name == "shmctl" and call.arguments[1] == IPC_RMID for call in run.program.calls)
-        require(run.exit_status == 0 or removes, "the segment that the program has attached is there until shmdt(), and is printed", story,
+        require(run.exit_status == 0 or removes, "the segment that the program has attached is there until shmdt(), and is printed",
+                story,
                 run.ending, "the key is looked up again" if len([c for c in run.program.calls if c.name == "shmget"]) > 1 else [])
-        require_bytes(run.stdout, b"the attached one\n", "stdout is the text of the segment that was attached when it was removed")
+        require_bytes(run.stdout, b"the attached one\n",
+                      "stdout is the text of the segment that was attached when it was removed")
         lab.reset()
     text = b"more than a write() takes " * 100
     segment_with(lab, text + b"\0")
@@ -154,7 +157,8 @@ def test_failing_calls(lab):
         # The first of each comes before anything can be printed.
         firsts = {call.name: call for call in reversed(run.program.calls) if call.name in ("ftok", "shmget", "shmctl", "shmat")}
         early = [call for call in firsts.values() if call.injected]
-        require(not early or not run.stdout, "nothing on stdout where the program fails before it prints", early, "stdout:", run.stdout)
+        require(not early or not run.stdout, "nothing on stdout where the program fails before it prints", early,
+                "stdout:", run.stdout)
         return run
 
     lab.each_call_fails(scenario, FILE)

@@ -207,7 +207,8 @@ def test_mode_changes_nothing_else(lab):
             require([uid, gid] == OTHER_OWNER, "IPC_SET keeps the owner and the group that IPC_STAT returned: uid 4242, gid 4343",
                     "this check has put a shmctl() before the C library's, whose IPC_STAT returns this uid and gid",
                     f"IPC_SET was called with uid {uid}, gid {gid}, mode {int(mode, 8):04o}",
-                    f"the program itself runs as uid {lab.box.uid}, gid {lab.box.uid}" if lab.box.uid == int(uid) else [], run.ending)
+                    f"the program itself runs as uid {lab.box.uid}, gid {lab.box.uid}" if lab.box.uid == int(uid) else [],
+                    run.ending)
         run.require_success()
     # And a new segment, which has got the key since, is another one.
     lab.reset()

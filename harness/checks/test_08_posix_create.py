@@ -149,8 +149,6 @@ def test_taken_name(lab):
         run.require_failure("shm_open", name, because="an earlier run was killed right after shm_open() and had left its object")
         require([item.name for item in lab.objects()] == [name], "the object of the killed program is there, and no other",
                 lab.objects())
-
-
     # And when another process creates it at the last moment, after any look whether there is one.
     lab.reset()
     name = lab.name()

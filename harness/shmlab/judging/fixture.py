@@ -225,7 +225,8 @@ class LabFixture(Environment):
         """
         rules = faults.rules_of(stop_at, fail)
         built = self._built(program, reference=False)
-        return self._start(built, [str(word) for word in words], program, stdin, umask, rules, True, stdout, interpose, environment, address_mb)
+        return self._start(built, [str(word) for word in words], program, stdin, umask, rules, True, stdout,
+                           interpose, environment, address_mb)
 
     def run(self, program: str, *words: object, stdin: Union[bytes, int, None] = None, timeout: float = WALL_SECONDS,
             **options: object) -> Run:

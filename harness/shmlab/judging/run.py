@@ -123,12 +123,14 @@ class Run:
         for text in typed:
             for stream, printed in ("stdout", self.stdout.decode("utf-8", "replace")), ("stderr", self.stderr):
                 taken = [line for line in printed.replace(text, "").splitlines() if text.replace("%%", "%") in line]
-                require("%%" not in text or not taken, f'"{text}" is printed as it is, as printf("%s", …) or err(1, "%s", …) does',
+                require("%%" not in text or not taken,
+                        f'"{text}" is printed as it is, as printf("%s", …) or err(1, "%s", …) does',
                         [f"{stream}: {line}" for line in taken], "here it is the format itself: %% in a format prints one %")
         many = next((text for text in self.program.words if "%s" * 30 in text), "")
         require(not (self.signal and many), "the program uses what the user typed as it is",
                 f"what was typed is {show(os.fsencode(many), 20)} ({len(many)} characters)", self.ending,
-                "is it the format of a printf(), err() or syslog()? There each %s reads an argument, and there is none" if many else "")
+                "is it the format of a printf(), err() or syslog()? There each %s reads an argument, and there is none"
+                if many else "")
         return self
 
     def require_name(self, name: str) -> "Run":

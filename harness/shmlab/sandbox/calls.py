@@ -158,8 +158,8 @@ class Ring:
         oldest = max(0, total - self.capacity)
         self._known = [call for call in self._known if oldest < call.sequence <= total]
         # A whole record stays as it is until the ring has come round: each is read once, a hole again and again.
-        found, whole = [], True
-        last, last_slot = None, b""
+        found: List[Call] = []
+        whole, last, last_slot = True, None, b""
         for number, slot in self._slots(max(oldest, self._next), total):
             # A program that polls fills the ring with the same call. To copy it takes a tenth of the time.
             if last and slot[_SAME:] == last_slot[_SAME:] and slot[:8] == (number + 1).to_bytes(8, "little"):

@@ -120,4 +120,5 @@ def spy_preload() -> Path:
 
 def interposer(name: str, cc: str) -> Path:
     """A library for LD_PRELOAD that stands between a program built by this compiler and the C library; see native/interpose/."""
-    return _make(f"{name}.so", cc, ("-std=gnu17", "-O2", "-fPIC", "-shared", "-Wl,--no-as-needed", "-ldl"), (f"interpose/{name}.c",))
+    return _make(f"{name}.so", cc, ("-std=gnu17", "-O2", "-fPIC", "-shared", "-Wl,--no-as-needed", "-ldl"),
+                 (f"interpose/{name}.c",))
