@@ -9,8 +9,8 @@ OLD, NEW = 0x1122334455667788, 0x99AABBCCDDEEFF01
 KINDS = ["global", "heap", "private", "shared"]
 PROGRAM = "fork_copies"
 WORD = 8
-NO_TIME = ("sleep",)  # for runs in which nothing is looked at that a shorter sleep could change
-KEPT = ("free", "munmap")  # a child may free and unmap its words: here they stay, to be looked at when it is about to end
+NO_TIME = ("short_sleep",)  # for runs in which nothing is looked at that a shorter sleep could change
+KEPT = ("kept_blocks", "kept_mappings")  # a child may free and unmap its words: here they stay, to be looked at when it is about to end
 
 
 def answer(*values: int) -> bytes:
@@ -19,13 +19,13 @@ def answer(*values: int) -> bytes:
 
 def child_has_changed_all(lab: LabFixture):
     """The program with its child stopped at its end, and the child's pid."""
-    program = lab.start(PROGRAM, OLD, NEW, stop_at=("end", 1, "c"), interposed=KEPT)
+    program = lab.start(PROGRAM, OLD, NEW, stop_at=("end", 1, "c"), interpose=KEPT)
     return program, wait_for_children(program, 1)[0]
 
 
 def child_is_forked(lab: LabFixture):
     """The program and its child, both stopped right after fork(), and the child's pid. The child stops at its end, too."""
-    program = lab.start(PROGRAM, OLD, NEW, stop_at=[("fork", 1, "a"), ("end", 1, "c")], interposed=KEPT)
+    program = lab.start(PROGRAM, OLD, NEW, stop_at=[("fork", 1, "a"), ("end", 1, "c")], interpose=KEPT)
     both = wait_for_children(program, 2)
     return program, next(pid for pid in both if pid != program.pid)
 
@@ -82,7 +82,7 @@ def in_image(mapping, maps) -> bool:
 @points(1, read="handout, Steps")
 def test_usage(lab):
     """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0."""
-    lab.run(PROGRAM, 1, 2, interposed=NO_TIME).require_success()
+    lab.run(PROGRAM, 1, 2, interpose=NO_TIME).require_success()
     for words in [], [1], ["x", 2], [1, "x"], [1, "2x"], [-1, 2], [1, -2], [1, "+2"], ["", 2], [1, ""], [1 << 64, 2], [1, " 2"]:
         lab.run(PROGRAM, *words).require_usage()
 
@@ -197,22 +197,22 @@ def test_child_fails(lab):
     program, child = child_has_changed_all(lab)
     program.kill(child)
     runs = [("the child was killed", program.wait())]
-    program = lab.start(PROGRAM, 1, 2, stop_at=("fork", 1, "c"), interposed=NO_TIME)
+    program = lab.start(PROGRAM, 1, 2, stop_at=("fork", 1, "c"), interpose=NO_TIME)
     program.kill(wait_for_children(program, 1)[0])
     lab.poll(lambda: program.started.status is not None or program.spins, 4)
     require(program.started.status is not None, "the program ends when its child was killed before it stored anything",
             program.describe_state())
     runs += [("the child was killed before it stored anything", program.wait()),
-            ("PROGRAM is not there", lab.run(PROGRAM, 1, 2, "./no-such-program", interposed=NO_TIME)),
-            ("PROGRAM is a directory", lab.run(PROGRAM, 1, 2, "/", interposed=NO_TIME))]
+            ("PROGRAM is not there", lab.run(PROGRAM, 1, 2, "./no-such-program", interpose=NO_TIME)),
+            ("PROGRAM is a directory", lab.run(PROGRAM, 1, 2, "/", interpose=NO_TIME))]
     for script, what in [("kill -TERM $$", "been killed by SIGTERM"),
                          *((f"exit {n}", f"ended with exit status {n}") for n in (1, 3, 200))]:
-        runs.append((f"PROGRAM has {what}", lab.run(PROGRAM, 1, 2, "sh", "-c", script, interposed=NO_TIME)))
+        runs.append((f"PROGRAM has {what}", lab.run(PROGRAM, 1, 2, "sh", "-c", script, interpose=NO_TIME)))
     for what, run in runs:
         require(run.exit_status == 1 and run.stderr, f"exit status 1 and a message when {what}", run.ending)
         require(run.stdout == b"", f"nothing on stdout when {what}", run.stdout)
     lab.reset()
-    program = lab.start(PROGRAM, 1, 2, "./no-such-program", stop_at=AFTER_A_WAIT, interposed=NO_TIME)
+    program = lab.start(PROGRAM, 1, 2, "./no-such-program", stop_at=AFTER_A_WAIT, interpose=NO_TIME)
     require(said_by_children(program), "a child that cannot become PROGRAM says so on stderr",
             "PROGRAM is not there; the child has ended, and nothing is on stderr")
     absent = runs[2][1]
@@ -224,7 +224,7 @@ def test_child_fails(lab):
 @points(1, read="waitpid(2), munmap(2); handout, Steps")
 def test_tidy(lab):
     """When the program ends, it has waited for the child and unmapped both mappings."""
-    program = lab.start(PROGRAM, OLD, NEW, stop_at=[("end", 1, "c"), "end"], interposed=(*KEPT, *NO_TIME))
+    program = lab.start(PROGRAM, OLD, NEW, stop_at=[("end", 1, "c"), "end"], interpose=(*KEPT, *NO_TIME))
     child = wait_for_children(program, 1)[0]
     maps = program.maps()
     # The heap may be without a name, too; one of these words is the private mapping's, which must go.
@@ -245,7 +245,7 @@ def test_tidy(lab):
 @points(1, read="handout, Steps; err(3)")
 def test_failing_calls(lab):
     """Whichever call fails, the program says so, exits with status 1 and leaves nothing behind."""
-    lab.each_call_fails(lambda **fault: lab.run(PROGRAM, 1, 2, interposed=NO_TIME, **fault), "child", "process", "wait")
+    lab.each_call_fails(lambda **fault: lab.run(PROGRAM, 1, 2, interpose=NO_TIME, **fault), "child", "process", "wait")
     lab.reset()
-    run = lab.run(PROGRAM, 1, 2, stdout="/dev/full", interposed=NO_TIME)
+    run = lab.run(PROGRAM, 1, 2, stdout="/dev/full", interpose=NO_TIME)
     require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when stdout is full", run.ending)

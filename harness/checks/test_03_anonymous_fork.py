@@ -6,7 +6,7 @@ from shmlab.judging.children import require_parent_waits, tells_cause, wait_for_
 
 CHILDREN = 4
 LAST = 1003  # the parts are not all of one length
-NO_TIME = ("sleep",)  # for runs in which nothing is looked at that a shorter sleep could change
+NO_TIME = ("short_sleep",)  # for runs in which nothing is looked at that a shorter sleep could change
 
 
 def held_children(lab: LabFixture, where: str, children: int = CHILDREN):
@@ -34,7 +34,7 @@ def require_room(program, mapping, content: bytes) -> None:
 @points(1, read="handout, Steps")
 def test_usage(lab):
     """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0."""
-    lab.run("anonymous_fork", 3, 10, interposed=NO_TIME).require_success()
+    lab.run("anonymous_fork", 3, 10, interpose=NO_TIME).require_success()
     for words in [], [3], [3, 10, 1], [0, 10], [65, 10], ["x", 10], ["3x", 10], [3, "1e3"], [3, -1], [-3, 10], ["", 10]:
         lab.run("anonymous_fork", *words).require_usage()
     lab.run("anonymous_fork", 3, 1000000001).require_usage()
@@ -64,7 +64,7 @@ def test_all_share_one_mapping(lab):
 @points(1, read="fork(2); handout, Steps")
 def test_children_run_side_by_side(lab):
     """All N children are there at the same time."""
-    program = lab.start("anonymous_fork", 20, LAST, stop_at=("fork", 1, "c"), interposed=NO_TIME)
+    program = lab.start("anonymous_fork", 20, LAST, stop_at=("fork", 1, "c"), interpose=NO_TIME)
     children = wait_for_children(program, 20)
     for mapping in (mapping for mapping in program.maps() if mapping.anonymous):
         require(not any(program.memory(mapping)), "nothing is in the shared memory before a child has counted", mapping)
@@ -121,7 +121,7 @@ def require_not_read_before_the_end_of(lab: LabFixture, nth: int) -> None:
 @points(1, read="wait(2), WIFSIGNALED and WEXITSTATUS; handout, Steps")
 def test_killed_child(lab):
     """A child that is killed, or ends with another exit status than 0, makes the program fail."""
-    program = lab.start("anonymous_fork", CHILDREN, 1000, stop_at=[("fork", 1, "c"), "end"], interposed=NO_TIME)
+    program = lab.start("anonymous_fork", CHILDREN, 1000, stop_at=[("fork", 1, "c"), "end"], interpose=NO_TIME)
     children = sorted(wait_for_children(program, CHILDREN))  # as they were forked: neither the first nor the last is killed
     program.kill(children[1])
     lab.poll(lambda: all(process.pid != children[1] or process.state == "Z" for process in lab.box.processes()), 4)
@@ -134,7 +134,7 @@ def test_killed_child(lab):
     require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when a child was killed", run.ending)
     require(run.stdout == b"", "no total when a child was killed", "stdout:", run.stdout)
     run.left_behind.require_nothing()
-    run = lab.run("anonymous_fork", CHILDREN, 1000, fail=("end", 1, 3, "c"), interposed=NO_TIME)
+    run = lab.run("anonymous_fork", CHILDREN, 1000, fail=("end", 1, 3, "c"), interpose=NO_TIME)
     story = "this check made every child end with exit status 3"
     require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when a child has failed", story, run.ending)
     require(run.stdout == b"", "no total when a child has failed", story, "stdout:", run.stdout)
@@ -145,7 +145,7 @@ def test_killed_child(lab):
 def test_children_are_reaped(lab):
     """When the program ends, it has waited for every child and unmapped the memory."""
     for fail in None, ("fork", 3, errno.EAGAIN):
-        program = lab.start("anonymous_fork", CHILDREN, 1000, stop_at="end", fail=fail, interposed=NO_TIME)
+        program = lab.start("anonymous_fork", CHILDREN, 1000, stop_at="end", fail=fail, interpose=NO_TIME)
         program.wait_stopped()
         left = [process for process in lab.box.processes() if process.pid != program.pid]
         require(not left, "no child is left, not even as a zombie, when the parent ends" +
@@ -165,13 +165,13 @@ def test_failing_calls(lab):
     waits, child = ("wait", "waitpid", "waitid"), ("child", "process", "wait")
 
     def scenario(**fault):
-        run = lab.run("anonymous_fork", CHILDREN, 1000, interposed=NO_TIME, **fault)
+        run = lab.run("anonymous_fork", CHILDREN, 1000, interpose=NO_TIME, **fault)
         if any(call.injected for call in run.program.calls):
             require(run.stdout == b"", "no total when a call has failed", "stdout:", run.stdout)
         return run
 
     def scenario_of_waiting(**fault):
-        program = lab.start("anonymous_fork", CHILDREN, 1000, stop_at="end", interposed=NO_TIME, **fault)
+        program = lab.start("anonymous_fork", CHILDREN, 1000, stop_at="end", interpose=NO_TIME, **fault)
         program.wait_stopped()
         left = [process for process in lab.box.processes() if process.pid != program.pid]
         require(len(left) <= len(fault), "the program waits for the other children, too, when it cannot wait for one", left)
@@ -190,7 +190,7 @@ def test_failing_calls(lab):
                     "nobody knows then how that child has ended", run.ending)
     for nth in 1, 2, CHILDREN:
         lab.reset()
-        run = lab.run("anonymous_fork", CHILDREN, 1000, fail=("fork", nth, errno.EAGAIN), interposed=NO_TIME)
+        run = lab.run("anonymous_fork", CHILDREN, 1000, fail=("fork", nth, errno.EAGAIN), interpose=NO_TIME)
         run.require_failure("fork", *child)
         forks = [call for call in run.program.calls if call.name == "fork" and call.pid == run.program.pid]
         require(len(forks) <= nth, f"no further fork() after number {nth}, which has failed", f"there were {len(forks)}")

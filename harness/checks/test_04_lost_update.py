@@ -23,8 +23,8 @@ LOCKS = [(name, 20, "c") for name in ("sem_wait", "pthread_mutex_lock", "flock",
 
 MANY = 1000000  # additions to one counter, by when a child has been at the other one, too
 LONG = 0.5  # seconds of the processor, in which a child counts further than that
-NO_TIME = ("sleep",)  # for runs in which nothing is looked at that a shorter sleep could change
-KEPT = ("munmap",)  # a child may unmap the memory before it ends: here it stays, to be looked at
+NO_TIME = ("short_sleep",)  # for runs in which nothing is looked at that a shorter sleep could change
+KEPT = ("kept_mappings",)  # a child may unmap the memory before it ends: here it stays, to be looked at
 
 
 def totals(run):
@@ -129,7 +129,7 @@ def freeze(program, *pids: int) -> None:
 @points(1, read="handout, Steps")
 def test_usage(lab):
     """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0."""
-    lab.run(PROGRAM, 2, 10, interposed=NO_TIME).require_success()
+    lab.run(PROGRAM, 2, 10, interpose=NO_TIME).require_success()
     for words in ([], [2], [2, 10, 1], [0, 10], [17, 10], [2, 0], [2, MOST + 1], ["x", 10], [2, "10x"], ["2x", 10],
                   [2, "1e3"], [-2, 10], [2, -10], ["+2", 10], ["", 10], [2, ""], [2, 1 << 64], [(1 << 64) + 2, 10]):
         lab.run(PROGRAM, *words).require_usage()
@@ -181,7 +181,7 @@ def test_atomic_loses_nothing(lab):
 @points(1, read="mmap(2), MAP_SHARED and MAP_ANONYMOUS; handout, Steps")
 def test_counters_are_shared(lab):
     """Parent and children have the counters in one shared anonymous mapping, and what is there in the end is printed."""
-    program = lab.start(PROGRAM, 3, 1000, stop_at=("end", 1, "c"), interposed=KEPT)
+    program = lab.start(PROGRAM, 3, 1000, stop_at=("end", 1, "c"), interpose=KEPT)
     children = wait_for_children(program, 3)
     counters = Counters(program, [program.pid, *children])
     plain, atomic = counters.both
@@ -203,7 +203,7 @@ def test_counters_are_shared(lab):
 def require_prints_what_is_there_at_the_end(lab: LabFixture, nth: int) -> None:
     """While one child is at its end, and all others have ended, other numbers are put in the counters: these are printed."""
     lab.reset()
-    program = lab.start(PROGRAM, 3, 1000, stop_at=("end", 1, "c"), interposed=KEPT)
+    program = lab.start(PROGRAM, 3, 1000, stop_at=("end", 1, "c"), interpose=KEPT)
     children = sorted(wait_for_children(program, 3))
     others = children[:nth] + children[nth + 1:]
     counters = Counters(program, [program.pid, *children])
@@ -355,10 +355,10 @@ def test_children_are_waited_for(lab):
 @points(1, read="handout, Steps; err(3)")
 def test_failing_calls(lab):
     """Whichever call fails, the program says so, exits with status 1 and leaves nothing behind."""
-    lab.each_call_fails(lambda **fault: lab.run(PROGRAM, 2, 100, interposed=NO_TIME, **fault), "child", "process", "wait")
+    lab.each_call_fails(lambda **fault: lab.run(PROGRAM, 2, 100, interpose=NO_TIME, **fault), "child", "process", "wait")
     for fault in ("fork", 3, errno.EAGAIN), ("sem_wait", 1, errno.EINVAL, "c"):
         lab.reset()
-        program = lab.start(PROGRAM, 3, 100, fail=fault, stop_at="end", interposed=NO_TIME)
+        program = lab.start(PROGRAM, 3, 100, fail=fault, stop_at="end", interpose=NO_TIME)
         program.wait_stopped()
         require_no_child(program)
         program.resume()
@@ -367,10 +367,10 @@ def test_failing_calls(lab):
             require(run.exit_status == 1 and run.stderr, f"exit status 1 and a message when {fault[0]}() fails", run.ending)
             run.left_behind.require_nothing()
     lab.reset()
-    program = lab.start(PROGRAM, 3, 100, stop_at=AFTER_A_WAIT, fail=("sem_wait", 1, errno.EINVAL, "c"), interposed=NO_TIME)
+    program = lab.start(PROGRAM, 3, 100, stop_at=AFTER_A_WAIT, fail=("sem_wait", 1, errno.EINVAL, "c"), interpose=NO_TIME)
     said = said_by_children(program)
     require(said or not any(call.injected for call in lab.read_calls()), "a child whose call fails says so on stderr",
             "sem_wait() failed with EINVAL in each child (this check made it fail); all have ended, and nothing is on stderr")
     lab.reset()
-    run = lab.run(PROGRAM, 2, 10, stdout="/dev/full", interposed=NO_TIME)
+    run = lab.run(PROGRAM, 2, 10, stdout="/dev/full", interpose=NO_TIME)
     require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when stdout is full", run.ending)

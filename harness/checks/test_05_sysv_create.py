@@ -3,10 +3,13 @@ import errno
 import re
 
 from shmlab import LabFixture, points, require, require_bytes
-from shmlab.sandbox.kernel import show
+from shmlab.judging.require import decimal_mode
+from shmlab.sandbox.kernel import parse_segments, show
 
 ID = ord("S")
-IPC_RMID = 0
+IPC_RMID, IPC_CREAT = 0, 0o1000
+# As a format, the first two print one % less, and the last reads arguments that are not there until it is killed.
+PERCENT_FILE, PERCENT_TEXT, MANY_PERCENT = "meeting_place 50%%", "30%% off", "%s" * 300
 
 
 def create(lab: LabFixture, text: str = "hello", file: str = "meeting_place", **options):
@@ -32,7 +35,7 @@ def test_key(lab):
 @points(1, read="shmget(2); handout, Step 2 and Pitfalls")
 def test_size(lab):
     """The segment is exactly as large as TEXT with its closing zero byte."""
-    for text in "hello", "", "x" * 4095, "y" * 5000:
+    for text in "hello", "", "x" * 4095, "y" * 5000, "z" * 70000:
         segment = create(lab, text).require_success().left_behind.one_segment()
         require(segment.size == len(text) + 1, f"size {len(text) + 1} for a text of {len(text)} bytes", segment)
         lab.reset()
@@ -42,16 +45,24 @@ def test_size(lab):
 def test_mode(lab):
     """The segment's mode is 0640, whatever the umask."""
     for umask in 0o022, 0o077, 0o000:
-        segment = create(lab, umask=umask).left_behind.one_segment()
-        require(segment.mode == 0o640, f"mode 0640 under umask {umask:03o}", segment)
+        run = create(lab, umask=umask)
+        asked = [call for call in run.program.calls if call.name == "shmget" and call.arguments[2] & IPC_CREAT]
+        # Such a mode may be one with which the program itself cannot attach its segment.
+        require(run.left_behind.segments or not any(decimal_mode(call.arguments[2] & 0o777, 0o640, 0o666) for call in asked),
+                f"mode 0640 under umask {umask:03o}", asked,
+                [decimal_mode(call.arguments[2] & 0o777, 0o640, 0o666) for call in asked[:1]], run.ending)
+        segment = run.left_behind.one_segment()
+        require(segment.mode == 0o640, f"mode 0640 under umask {umask:03o}", segment, decimal_mode(segment.mode, 0o640, 0o666))
         lab.reset()
 
 
 @points(2, read="shmat(2), memcpy(3); handout, Steps 3 and 4")
 def test_text(lab):
-    """An unrelated process finds TEXT in the segment."""
-    for text in "hello", "Grüße, shared memory! " * 300, "100 %d %5s %%":
-        segment = create(lab, text).left_behind.one_segment()
+    """An unrelated process finds TEXT in the segment, whatever characters it has; TEXT is never a format."""
+    for text in "hello", "Grüße, shared memory! " * 300, "100 %d %5s %%", PERCENT_TEXT, MANY_PERCENT:
+        run = create(lab, text, MANY_PERCENT[:200] if text == MANY_PERCENT else "meeting_place")
+        run.require_no_format(PERCENT_TEXT)
+        segment = run.left_behind.one_segment()
         wanted = text.encode()
         require_bytes(lab.segment_bytes(segment)[: len(wanted)], wanted, "the segment begins with TEXT")
         lab.reset()
@@ -115,21 +126,32 @@ def test_taken_key(lab):
                                 "and had left its segment")
     require(len(lab.segments()) == 1, "the segment of the killed program is there, and no other", lab.segments())
     lab.reset()
-    # And when another one comes between a look for the segment and its creation.
-    late = lab.start("sysv_create", lab.file(), "hello", stop_at="shmget")
-    late.wait_stopped()
-    if not lab.segments():
-        old = lab.make_segment(lab.ftok("meeting_place", ID), b"somebody else's", size=64)
-        late.resume()
-        late.wait().require_failure("shmget", "meeting_place", because="after its first shmget(), which found none, another "
-                                    "process made a segment with the same key")
-        require_bytes(lab.segment_bytes(old).rstrip(b"\0"), b"somebody else's", "the other segment keeps its bytes")
+    lab.reset()
+    # And when another process creates it at the last moment, after any look whether there is one.
+    run = create(lab, interpose=("taken_meanwhile",), environment={"SHMLAB_MEANWHILE": "meanwhile"})
+    if lab.box.exists("meanwhile"):
+        key = lab.ftok("meeting_place", ID)
+        now = [segment for segment in parse_segments(lab.box.read("/proc/sysvipc/shm")) if segment.key == key]
+        try:
+            run.require_failure("shmget", "meeting_place", because="another process made a segment with the same key right "
+                                "before this program's shmget() with IPC_CREAT (this check did that), after any look "
+                                "whether there is one")
+            require(len(now) == 1, "the other segment is there", run.ending, lab.segments() or "/proc/sysvipc/shm: no segment")
+            require_bytes(lab.segment_bytes(now[0]).rstrip(b"\0"), b"another's", "the other segment keeps its bytes")
+        finally:
+            for segment in now:  # on the machine's own IPC nothing tells that its maker belonged to this check
+                lab.remove_segment(segment)
 
 
 @points(1, read="handout, Step 6; err(3)")
 def test_failing_calls(lab):
     """Whichever call fails, the program says so, exits with status 1 and leaves nothing behind."""
-    lab.each_call_fails(lambda **fault: create(lab, **fault), "meeting_place")
+
+    def scenario(**fault):
+        run = create(lab, PERCENT_TEXT if fault else "hello", PERCENT_FILE, **fault)
+        return run.require_no_format(PERCENT_TEXT, PERCENT_FILE)
+
+    lab.each_call_fails(scenario, "meeting_place")
     lab.reset()
     alone, both = (create(lab, fail=[("shmat", 1, errno.ENOMEM), *more]) for more in ([], [("shmctl", 1, errno.EPERM)]))
     if {"shmat", "shmctl"} <= {call.name for call in both.program.calls if call.injected}:
@@ -143,6 +165,7 @@ def test_failing_calls(lab):
     run = lab.run("sysv_create", "no_such_file", "hello")
     run.require_failure("ftok", "no_such_file", because="there is no file no_such_file")
     run.left_behind.require_nothing()
+    lab.run("sysv_create", MANY_PERCENT[:200], MANY_PERCENT).require_no_format(MANY_PERCENT[:200], MANY_PERCENT)
     if lab.private_ipc:
         lab.box.set_sysctl("kernel/shmmni", 0)
         create(lab).require_failure("shmget", "meeting_place", because="the kernel had no shmid left (kernel.shmmni was 0)")

@@ -1,18 +1,36 @@
 """Lab 06: an unrelated program finds a segment by its key and reads it."""
-from shmlab import LabFixture, points, require, require_bytes
+import os
 
+from shmlab import LabFixture, points, require, require_bytes
+from shmlab.sandbox.kernel import show
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
 ID = ord("S")
 FILE = "meeting_place"
+PERCENT_FILE = FILE + " 50%%"  # one % less where it is a format
+MANY_PERCENT = "%s" * 100  # as a format, reads arguments that are not there until it is killed
+IPC_RMID = 0
 NO_KEY = 0xFFFFFFFF  # -1, what ftok() gives when it has failed; a segment may have it
 
 
-def segment_with(lab: LabFixture, content: bytes, size: int = 0, mode: int = 0o600):
-    lab.file(FILE)
-    return lab.make_segment(lab.ftok(FILE, ID), content, size, mode)
+def segment_with(lab: LabFixture, content: bytes, size: int = 0, mode: int = 0o600, file: str = FILE):
+    lab.file(file)
+    return lab.make_segment(lab.ftok(file, ID), content, size, mode)
 
 
-def attach(lab: LabFixture, **options):
-    return lab.run("sysv_attach", FILE, **options)
+def attach(lab: LabFixture, file: str = FILE, **options):
+    return lab.run("sysv_attach", file, **options)
+
+
+def require_not_killed(run, text: bytes):
+    """A text from somebody else may be anything, a format too, and never kills the program that prints it."""
+    hint = []
+    if b"%" in text:
+        hint.append("is the text the format of a printf()? There each % asks for an argument, and there is none")
+    require(run.signal is None, "the program prints the text, whatever characters it has",
+            f"the text in the segment is {show(text)}",
+            run.ending, hint)
+    return run
 
 
 @points(1, read="handout, Steps")
@@ -26,12 +44,32 @@ def test_usage(lab):
 
 @points(2, read="shmget(2), shmat(2); handout, Steps")
 def test_prints_the_text(lab):
-    """The program prints the text that an unrelated process has left in the segment."""
-    for text in b"hello", b"", "Grüße! ".encode() * 1000, b"two\nlines\n", b"100 %d %5s %%", b"0123456789" * 20000:
+    """The program prints the text that an unrelated process has left in the segment, also one removed while attached."""
+    for text in b"hello", b"", "Grüße! ".encode() * 1000, b"two\nlines\n", b"100 %d %5s %%", b"%n%s" * 40, b"0123456789" * 20000:
         # Behind the zero byte is what is left of an older and longer text.
         segment_with(lab, text + b"\0older" * 5)
-        run = attach(lab).require_success()
+        run = require_not_killed(attach(lab), text).require_success()
         require_bytes(run.stdout, text + b"\n", "stdout is the text and a newline")
+        lab.reset()
+    # What is attached stays, whatever becomes of the key. A new segment of the key is another one.
+    for again in False, True:
+        old = segment_with(lab, b"the attached one\0")
+        program = lab.start("sysv_attach", FILE, stop_at="shmat")
+        program.wait_stopped()
+        lab.remove_segment(old)
+        story = "another process removed the segment right after this program's shmat()"
+        if again:
+            lab.make_segment(old.key, b"another segment of the same key, with a longer text\0" * 200)
+            story += " and created a larger one of the same key"
+        program.resume()
+        run = program.wait()
+        # One that removes the segment itself is the business of another check.
+        removes = any(call.name == "shmctl" and call.arguments[1] == IPC_RMID for call in run.program.calls)
+        require(run.exit_status == 0 or removes, "the segment that the program has attached is there until shmdt(), and is printed",
+                story,
+                run.ending, "the key is looked up again" if len([c for c in run.program.calls if c.name == "shmget"]) > 1 else [])
+        require_bytes(run.stdout, b"the attached one\n",
+                      "stdout is the text of the segment that was attached when it was removed")
         lab.reset()
     text = b"more than a write() takes " * 100
     segment_with(lab, text + b"\0")
@@ -65,12 +103,21 @@ def test_absent_segment(lab):
 @points(1, read="shmctl(2), IPC_STAT and shm_segsz; strnlen(3)")
 def test_text_without_zero_byte(lab):
     """A text that fills the whole segment is printed to its last byte and no further."""
-    for size in 4096, 10, 1, 8192:
+    for size in PAGE, 10, 1, 2 * PAGE:
         text = (b"abcdefghij" * 1000)[:size]
         segment_with(lab, text)
         run = attach(lab).require_success()
         require_bytes(run.stdout, text + b"\n", f"stdout is all of a segment of {size} bytes, and a newline")
         lab.reset()
+        # Once more where nothing readable lies behind the segment, which else is luck.
+        if size % PAGE == 0:
+            segment_with(lab, text)
+            run = attach(lab, interpose=("guarded_attach",), environment={"SHMLAB_DONE": "guarded"})
+            if lab.box.exists("guarded"):
+                require(run.signal is None, f"no byte behind a segment of {size} bytes without a zero byte is looked at",
+                        "this check has left no readable memory behind the segment", run.ending)
+                run.require_success()
+            lab.reset()
 
 
 @points(1, read="shmdt(2), shmctl(2); handout, Steps")
@@ -106,8 +153,14 @@ def test_failing_calls(lab):
     """Whichever call fails, the program says so, exits with status 1 and leaves nothing behind."""
 
     def scenario(**fault):
-        segment_with(lab, b"hello\0")
-        return attach(lab, **fault)
+        segment_with(lab, b"hello\0", file=PERCENT_FILE)
+        run = attach(lab, PERCENT_FILE, **fault).require_no_format(PERCENT_FILE)
+        # The first of each comes before anything can be printed.
+        firsts = {call.name: call for call in reversed(run.program.calls) if call.name in ("ftok", "shmget", "shmctl", "shmat")}
+        early = [call for call in firsts.values() if call.injected]
+        require(not early or not run.stdout, "nothing on stdout where the program fails before it prints", early,
+                "stdout:", run.stdout)
+        return run
 
     lab.each_call_fails(scenario, FILE)
     lab.reset()
@@ -115,6 +168,9 @@ def test_failing_calls(lab):
         lab.make_segment(NO_KEY, b"another's\0")
     run = lab.run("sysv_attach", "no_such_file")
     run.require_failure("ftok", "no_such_file", because="there is no file no_such_file")
+    lab.run("sysv_attach", MANY_PERCENT).require_no_format(MANY_PERCENT)
+    segment_with(lab, b"hello\0", file=MANY_PERCENT)
+    attach(lab, MANY_PERCENT).require_no_format(MANY_PERCENT).require_success()
     for text in b"hello", b"":
         lab.reset()
         segment_with(lab, text + b"\0")

@@ -1,6 +1,7 @@
 """Lab 07: what the kernel knows of a segment, its mode, and its end."""
 import errno
 import os
+from typing import List
 
 from shmlab.sandbox import native
 from shmlab import LabFixture, points, require, require_bytes
@@ -8,20 +9,34 @@ from shmlab.sandbox.kernel import parse_maps
 
 ID = ord("S")
 FILE = "meeting_place"
+PERCENT_FILE = FILE + " 50%%"  # one % less where it is a format
+MANY_PERCENT = "%s" * 100  # as a format, reads arguments that are not there until it is killed
+OTHER_OWNER = ["4242", "4343"]  # uid and gid, as native/interpose/other_owner.c has them
 NO_KEY = 0xFFFFFFFF  # -1, what ftok() gives when it has failed; a segment may have it
 TEXT = b"keep me"
 LARGE = (5 << 30) + 5  # bytes: more than an int can tell
 LINES = ("key", "shmid", "size", "mode", "nattch", "cpid", "lpid", "atime", "dtime", "ctime")
 
 
-def control(lab: LabFixture, *words, **options):
-    return lab.run("sysv_control", FILE, *words, **options)
+def control(lab: LabFixture, *words, file: str = FILE, **options):
+    return lab.run("sysv_control", file, *words, **options)
 
 
-def segment_with(lab: LabFixture, mode: int = 0o600, size: int = 100):
+def segment_with(lab: LabFixture, mode: int = 0o600, size: int = 100, file: str = FILE):
     """A segment of the key, with TEXT in it, made by an unrelated process that is gone."""
-    lab.file(FILE)
-    return lab.make_segment(lab.ftok(FILE, ID), TEXT, size, mode)
+    lab.file(file)
+    return lab.make_segment(lab.ftok(file, ID), TEXT, size, mode)
+
+
+def replaced_after(lab: LabFixture, call: str, *words):
+    """Another process replaces the segment by a new one of the same key right after a call. Gives the run and the new one."""
+    old = segment_with(lab)
+    program = lab.start("sysv_control", FILE, *words, stop_at=call)
+    program.wait_stopped()
+    lab.remove_segment(old)
+    new = lab.make_segment(old.key, TEXT, 100, 0o600)
+    program.resume()
+    return program.wait(), new
 
 
 def row(lab: LabFixture, shmid: int):
@@ -61,11 +76,22 @@ def attached(lab: LabFixture, started):
 
 def held_bytes(lab: LabFixture, started) -> bytes:
     """The beginning of the segment as its holder has it mapped."""
-    fd = lab.box.open(f"/proc/{started.pid}/mem")
-    try:
-        return os.pread(fd, len(TEXT), attached(lab, started)[0].start)
-    finally:
-        os.close(fd)
+    found: List[bytes] = []
+
+    def look() -> bool:
+        fd = lab.box.open(f"/proc/{started.pid}/mem")
+        try:
+            found[:] = [os.pread(fd, len(TEXT), mapping.start) for mapping in attached(lab, started)]
+        except OSError as error:  # EIO while the process is being changed
+            if error.errno not in (errno.EIO, errno.ESRCH, errno.EINTR):
+                raise
+        finally:
+            os.close(fd)
+        return any(len(content) == len(TEXT) for content in found)
+
+    if not lab.poll(look, 4):
+        raise RuntimeError(f"the memory of this check's own process {started.pid} cannot be read")
+    return next(content for content in found if len(content) == len(TEXT))
 
 
 def require_refused(lab: LabFixture, shmid: int):
@@ -171,6 +197,25 @@ def test_mode_changes_nothing_else(lab):
     require(after and dict(after, perms="", ctime="") == dict(before, perms="", ctime=""),
             "but for perms and ctime still " + shown(before), shown(after))
     require_bytes(held_bytes(lab, other), TEXT, "who has the segment attached keeps its bytes")
+    # Where the owner and the group are others than the caller's, IPC_SET has to keep them.
+    lab.reset()
+    segment_with(lab)
+    run = control(lab, "mode", "0640", interpose=("other_owner",), environment={"SHMLAB_IPC_SET": "ipc_set"})
+    if lab.box.exists("ipc_set"):
+        for line in lab.box.get("ipc_set", 4096).decode("ascii", "replace").splitlines():
+            uid, gid, mode = line.split()
+            require([uid, gid] == OTHER_OWNER, "IPC_SET keeps the owner and the group that IPC_STAT returned: uid 4242, gid 4343",
+                    "this check has put a shmctl() before the C library's, whose IPC_STAT returns this uid and gid",
+                    f"IPC_SET was called with uid {uid}, gid {gid}, mode {int(mode, 8):04o}",
+                    f"the program itself runs as uid {lab.box.uid}, gid {lab.box.uid}" if lab.box.uid == int(uid) else [],
+                    run.ending)
+        run.require_success()
+    # And a new segment, which has got the key since, is another one.
+    lab.reset()
+    run, new = replaced_after(lab, "shmctl", "mode", "0640")
+    require(lab.segment(new.key) == new, "the segment that has got the key meanwhile keeps its mode: " + new.line,
+            "another process replaced the segment by a new one of the same key right after this program's first shmctl()",
+            lab.segments(), run.ending)
 
 
 @points(1, read="shmctl(2), EACCES; handout, Background")
@@ -195,6 +240,11 @@ def test_remove(lab):
     run = control(lab, "remove").require_success()
     require(lab.segments() == [other], "only the segment of another key is there: " + other.line, lab.segments())
     require(run.stdout == b"", "`remove` prints nothing", "stdout:", run.stdout)
+    lab.reset()
+    run, new = replaced_after(lab, "shmget", "remove")
+    require(lab.segments() == [new], "the segment that has got the key meanwhile is there: " + new.line,
+            "another process replaced the segment by a new one of the same key right after this program's shmget()",
+            lab.segments() or "/proc/sysvipc/shm: no segment", run.ending)
 
 
 @points(1, read="shmctl(2), IPC_RMID and SHM_DEST; handout, Background")
@@ -229,9 +279,9 @@ def test_failing_calls(lab):
     """Whichever call fails, the program says so, exits with status 1 and leaves the segment as it was."""
 
     def scenario(*words, **fault):
-        segment = segment_with(lab)
+        segment = segment_with(lab, file=PERCENT_FILE)
         before = row(lab, segment.shmid)
-        run = control(lab, *words, **fault)
+        run = control(lab, *words, file=PERCENT_FILE, **fault).require_no_format(PERCENT_FILE)
         after = row(lab, segment.shmid)
         require(not fault or after == before, "the segment as it was: " + shown(before), shown(after), run.ending)
         return run
@@ -243,6 +293,9 @@ def test_failing_calls(lab):
             lab.make_segment(NO_KEY, TEXT)
         run = lab.run("sysv_control", "no_such_file", *words)
         run.require_failure("ftok", "no_such_file", because="there is no file no_such_file")
+        lab.run("sysv_control", MANY_PERCENT, *words).require_no_format(MANY_PERCENT)
+        segment_with(lab, file=MANY_PERCENT)
+        control(lab, *words, file=MANY_PERCENT).require_no_format(MANY_PERCENT).require_success()
         lab.reset()
     segment_with(lab)
     run = control(lab, "stat", stdout="/dev/full")

@@ -3,13 +3,17 @@ import errno
 import os
 
 from shmlab import LabFixture, points, require, require_bytes
+from shmlab.judging.require import decimal_mode
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
+# As a format, the first two print one % less, and the last reads arguments that are not there until it is killed.
+PERCENT_END, PERCENT_TEXT, MANY_PERCENT = "-50%%", "30%% off", "%s" * 100
+ODD_END = "-Aa B.%d." + "x" * 200  # what a program that changes, cuts or copies NAME on its way would spoil
 
 
-def create(lab: LabFixture, size=4096, text="hello", **options):
+def create(lab: LabFixture, size=4096, text="hello", end="", **options):
     """Runs the program with a new name. Gives the run and the name."""
-    name = lab.name()
+    name = lab.name(end)
     return lab.run("posix_create", name, size, text, **options), name
 
 
@@ -45,16 +49,19 @@ def test_mode(lab):
     for umask, mode in (0o022, 0o640), (0o077, 0o600), (0o000, 0o640):
         run, name = create(lab, umask=umask)
         item = run.left_behind.one_object(name)
-        require(item.mode == mode, f"mode {mode:04o} under umask {umask:03o}", item)
+        require(item.mode == mode, f"mode {mode:04o} under umask {umask:03o}", item,
+                decimal_mode(item.mode, 0o640, 0o666, 0o600, umask=umask))
         lab.reset()
 
 
 @points(2, read="mmap(2), memcpy(3); handout, Steps")
 def test_text(lab):
-    """An unrelated process finds TEXT in the object."""
-    for size, text in (4096, "hello"), (6, "hello"), (10000, "Grüße! " * 1000), (1, ""), (100, "100 %d %5s %%"):
-        run, name = create(lab, size, text)
-        run.left_behind.one_object(name)
+    """An unrelated process finds TEXT in the object NAME, whatever characters both have; neither is a format."""
+    for size, text, end in (4096, "hello", ""), (6, "hello", ODD_END), (10000, "Grüße! " * 1000, ""), (1, "", ""), \
+            (100, "100 %d %5s %%", ""), (9, PERCENT_TEXT, PERCENT_END), (300, MANY_PERCENT, MANY_PERCENT):
+        run, name = create(lab, size, text, end)
+        run.require_no_format(PERCENT_TEXT, name).left_behind.one_object(name)
+        run.require_name(name)
         wanted = text.encode() + b"\0"
         require_bytes(lab.object_bytes(name)[: len(wanted)], wanted, "the object begins with TEXT and a zero byte")
         lab.reset()
@@ -114,7 +121,10 @@ def test_unmapped_and_still_there(lab):
     opened = [f"/proc/{program.pid}/fd: a descriptor of {file}" for file in program.open_files() if name in file]
     require(not opened, f"the descriptor of {name} is closed just before the program ends", opened)
     program.resume()
-    program.wait().require_success().left_behind.one_object(name)
+    run = program.wait().require_success()
+    run.left_behind.one_object(name)
+    again = [call for call in run.program.calls if call.name == "close" and call.error == errno.EBADF]
+    require(not again, "each descriptor is closed once: its number may be another one's by the second time", again)
 
 
 @points(1, read="shm_open(3), O_EXCL and EEXIST; handout, Steps")
@@ -139,13 +149,33 @@ def test_taken_name(lab):
         run.require_failure("shm_open", name, because="an earlier run was killed right after shm_open() and had left its object")
         require([item.name for item in lab.objects()] == [name], "the object of the killed program is there, and no other",
                 lab.objects())
+    # And when another process creates it at the last moment, after any look whether there is one.
+    lab.reset()
+    name = lab.name()
+    run = lab.run("posix_create", name, 4096, "hello", interpose=("taken_meanwhile",),
+                  environment={"SHMLAB_NAME": name, "SHMLAB_MEANWHILE": "meanwhile"})
+    if lab.box.exists("meanwhile"):
+        run.require_failure("shm_open", name, because="another process made an object of this name right before this program's "
+                            "shm_open() with O_CREAT (this check did that), after any look whether there is one")
+        require([item.name for item in lab.objects()] == [name], "the other object is there, and no other",
+                lab.objects() or "/dev/shm: no object")
+        require_bytes(lab.object_bytes(name), b"another's\0", "the other object keeps its bytes")
 
 
 @points(1, read="handout, Steps; err(3)")
 def test_failing_calls(lab):
     """Whichever call fails, the program says so, exits with status 1 and leaves nothing behind."""
-    lab.each_call_fails(lambda **fault: create(lab, **fault)[0], "/shmlab")
+
+    def scenario(**fault):
+        run, name = create(lab, text=PERCENT_TEXT if fault else "hello", end=PERCENT_END, **fault)
+        opened, removed = ({call.text for call in run.program.calls if call.name == kind} for kind in ("shm_open", "shm_unlink"))
+        require(removed <= opened, "the name that was created is the one that is unlinked",
+                [call for call in run.program.calls if call.name in ("shm_open", "shm_unlink")])
+        return run.require_no_format(PERCENT_TEXT, name)
+
+    lab.each_call_fails(scenario, "/shmlab")
     lab.reset()
     run = lab.run("posix_create", "/no/such/name", 4096, "hello")
     run.require_failure("shm_open", "/no/such/name")
+    lab.run("posix_create", "/no/such/" + MANY_PERCENT, 4096, MANY_PERCENT).require_no_format()
     run.left_behind.require_nothing()

@@ -2,12 +2,18 @@
 import errno
 import os
 import random
+import re
+from typing import Optional
 
 from shmlab import LabFixture, points, require, require_bytes
+from shmlab.judging.limits import STOP_SECONDS
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 TEXT = b"hello\0"
 LONG_AGO = 1000000000  # 2001-09-09
+MUCH = 100000  # bytes on stdout, more than 32 bits can make of a size above
+PERCENT_END, MANY_PERCENT = "-50%%", "%s" * 100  # as a format: one % less; reads what is not there, until it is killed
+ODD_END = "-Aa B.%d." + "x" * 200  # what a program that changes, cuts or copies NAME on its way would spoil
 
 
 def some_bytes(size: int) -> bytes:
@@ -17,11 +23,20 @@ def some_bytes(size: int) -> bytes:
     return bytes(content[:size])
 
 
-def attach(lab: LabFixture, content: bytes = TEXT, mode: int = 0o600, **options):
+def attach(lab: LabFixture, content: bytes = TEXT, mode: int = 0o600, end: str = "", **options):
     """Runs the program on a new object."""
-    name = lab.name()
+    name = lab.name(end)
     lab.make_object(name, content, mode)
-    return lab.run("posix_attach", name, **options)
+    return lab.run("posix_attach", name, **options).require_no_format(name)
+
+
+def bytes_read(lab: LabFixture, program) -> Optional[int]:
+    """Bytes that a stopped program has got from read(2) and the like, its libraries' among them; None if nobody counts."""
+    try:
+        found = re.search(rb"^rchar: (\d+)$", lab.box.read(f"/proc/{program.pid}/io"), re.M)
+    except OSError:
+        return None
+    return int(found.group(1)) if found else None
 
 
 @points(1, read="handout, Steps")
@@ -36,7 +51,7 @@ def test_usage(lab):
 
 @points(2, read="fstat(2), mmap(2), fwrite(3); handout, Steps")
 def test_prints_all_bytes(lab):
-    """The program prints all bytes of the object, exactly, whatever they are and however many."""
+    """The program prints all bytes of the object NAME, exactly, whatever they are and however many."""
     for content in TEXT, b"%s%n\n", some_bytes(1), some_bytes(PAGE - 1), some_bytes(PAGE), some_bytes(PAGE + 1), \
             some_bytes(3 * PAGE + 7), bytes(2 * PAGE), some_bytes(1000003):
         run = attach(lab, content).require_success()
@@ -45,6 +60,46 @@ def test_prints_all_bytes(lab):
     require(run.exit_status == 0 and run.stdout == some_bytes(PAGE + 7),
             f"all of an object of {PAGE + 7} bytes is written, in several calls where one does not take it all",
             "this check lets no write() take more than 400 bytes", f"{len(run.stdout)} bytes came", run.ending)
+    for end in "", ODD_END, MANY_PERCENT:
+        run = attach(lab, end=end).require_success()
+        run.require_name(run.program.words[0])
+        require_bytes(run.stdout, TEXT, f"stdout is all of the object {run.program.words[0]}")
+    # What the program has opened is the object; the name may be another one's by then.
+    name, content = lab.name(), some_bytes(PAGE + 7)
+    lab.make_object(name, content)
+    program = lab.start("posix_attach", name, stop_at="shm_open")
+    program.wait_stopped()
+    lab.unlink_object(name)
+    lab.make_object(name, b"a new object of the same name")
+    program.resume()
+    run = program.wait()
+    story = "right after this program's shm_open() another process unlinked the name and made a new object of it"
+    require(run.exit_status == 0, "the object that the program has opened is printed", story, run.ending)
+    require_bytes(run.stdout, content, f"stdout is all of the object that was opened ({story})")
+    name, new = lab.name(), lab.name("-new")
+    lab.make_object(name, b"an older object of the same name")
+    lab.make_object(new, content)
+    run = lab.run("posix_attach", name, interpose=("taken_meanwhile",),
+                  environment={"SHMLAB_NAME": name, "SHMLAB_NEXT": new, "SHMLAB_MEANWHILE": "meanwhile"})
+    if lab.box.exists("meanwhile"):
+        story = "right before this program's shm_open() another process gave the name to a larger object (this check did that)"
+        require(run.exit_status == 0, "the object that the program has opened is printed", story, run.ending)
+        require_bytes(run.stdout, content, f"stdout is all of the object that was opened ({story})")
+    # 32 bits have no room for these sizes: they become 0 and 6. Nobody waits for all of so large an object.
+    maps = any(call.name == "mmap" for call in run.program.calls)
+    for size in ([1 << 32, (1 << 32) + 6] if maps and not lab.san else []):
+        name = lab.name()
+        lab.make_object(name, TEXT)
+        lab.set_object(name, b"", size=size)
+        program = lab.start("posix_attach", name, address_mb=16384)
+        lab.pump(lambda: len(program.output) > MUCH or program.started.status is not None, STOP_SECONDS)
+        if len(program.output) <= MUCH:
+            run = program.wait()
+            require(run.signal or run.exit_status == 1 and not run.stdout,
+                    f"all {size} bytes of an object are printed, or none where they cannot be mapped", run.ending,
+                    f"{len(run.stdout)} bytes on stdout", f"{size} in 32 bits is {size % (1 << 32)}")
+        program.kill()
+        lab.unlink_object(name)
 
 
 @points(1, read="mmap(2), EINVAL; handout, Background")
@@ -56,11 +111,11 @@ def test_empty_object(lab):
 
 @points(1, read="shm_open(3), O_RDONLY; mmap(2), PROT_READ and MAP_SHARED; handout, Background")
 def test_mapped_for_reading(lab):
-    """The object is mapped shared, from its first byte to its last, and for reading only."""
-    for size in 6, PAGE, 5 * PAGE + 1:
+    """The object is mapped shared, from first to last byte, for reading only, and printed out of the mapping."""
+    for size in 6, PAGE, 1000003:
         name = lab.name()
         lab.make_object(name, some_bytes(size))
-        program = lab.start("posix_attach", name, stop_at="mmap")
+        program = lab.start("posix_attach", name, stop_at=["mmap", "end"])
         program.wait_stopped()
         mine = [mapping for mapping in program.maps() if mapping.object == name]
         require(mine, f"/dev/shm{name} is mapped after mmap()", program.shared_maps())
@@ -71,6 +126,11 @@ def test_mapped_for_reading(lab):
         # The bytes are printed as they are in the object then, not as they were when it was opened.
         with os.fdopen(os.open(name[1:], os.O_WRONLY, dir_fd=lab.box.shm_fd), "wb") as file:
             file.write(b"Z" * size)
+        program.resume()
+        program.wait_stopped()
+        used = bytes_read(lab, program)
+        require(used is None or used < 1000003, "the bytes are printed out of the mapping, and not read from the descriptor",
+                f"/proc/{program.pid}/io: rchar {used}: so many bytes came from read() and the like")
         program.resume()
         run = program.wait().require_success()
         require_bytes(run.stdout, b"Z" * size, "stdout is what another process has stored before the mapping is read")
@@ -162,9 +222,10 @@ def test_what_may_be_read(lab):
 def test_failing_calls(lab):
     """Whichever call fails, the program says so and exits with status 1."""
     for content in TEXT, b"":
-        lab.each_call_fails(lambda **fault: attach(lab, content, **fault), "/shmlab")
+        lab.each_call_fails(lambda **fault: attach(lab, content, end=PERCENT_END, **fault), "/shmlab")
         lab.reset()
     lab.run("posix_attach", "/no/such/name").require_failure("shm_open", "/no/such/name")
+    lab.run("posix_attach", "/no/such/" + MANY_PERCENT).require_no_format()
     for content in TEXT, some_bytes(100000):
         run = attach(lab, content, stdout="/dev/full")
         run.require_failure("stdout", "output", "write", "put", "print", "flush", "/shmlab", because="stdout is full")

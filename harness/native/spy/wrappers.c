@@ -62,8 +62,19 @@ WRAP(int, shmget, -1, (key_t key, size_t size, int flags), (key, size, flags), N
 WRAP(void *, shmat, FAILED_ADDRESS, (int id, const void *at, int flags), (id, at, flags), NULL, id, PTR(at),
      flags)
 WRAP(int, shmdt, -1, (const void *at), (at), NULL, PTR(at))
+
+/** Whether IPC_SET has read its data, so that it can be recorded. A negative id is EINVAL before the data is read. */
+static bool has_read_data(int id, int command, bool injected, int result)
+{
+    return command == IPC_SET && !injected && (result == 0 || (id >= 0 && errno != EFAULT));
+}
+
+/* The owner and group, and the mode with a bit above it that tells that they are known. */
+#define SET_IDS(data) ((uint64_t)(data)->shm_perm.gid << 32 | (data)->shm_perm.uid)
+#define SET_MODE(data) (1 << 30 | (int)(data)->shm_perm.mode)
 WRAP(int, shmctl, -1, (int id, int command, struct shmid_ds *data), (id, command, data), NULL, id, command,
-     PTR(data))
+     PTR(data), has_read_data(id, command, injected, result) ? SET_IDS(data) : 0,
+     has_read_data(id, command, injected, result) ? SET_MODE(data) : 0)
 WRAP(int, shm_open, -1, (const char *name, int flags, mode_t mode), (name, flags, mode), name, flags, mode)
 WRAP(int, shm_unlink, -1, (const char *name), (name), name, 0)
 WRAP(int, memfd_create, -1, (const char *name, unsigned flags), (name, flags), name, flags)

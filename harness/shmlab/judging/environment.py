@@ -103,9 +103,9 @@ class Environment:
         """Returns the key of a file in the programs' directory, unsigned. See ftok(3)."""
         return kernel.ftok(os.stat(name, dir_fd=self.box.work_fd), project)
 
-    def name(self) -> str:
-        """Returns a random name for an object, "/shmlab-" and 8 hexadecimal digits."""
-        name = f"/shmlab-{secrets.token_hex(4)}"
+    def name(self, end: str = "") -> str:
+        """Returns a random name for an object, "/shmlab-", 8 hexadecimal digits and `end`."""
+        name = f"/shmlab-{secrets.token_hex(4)}{end}"
         self._created_names += (name,)
         return name
 
@@ -147,6 +147,11 @@ class Environment:
         found = [segment for segment in self.segments() if segment.shmid == shmid]
         require(found, f"the segment {shmid}, which this check has made, is there", self.segments())
         return found[0]
+
+    def remove_segment(self, segment: Segment) -> None:
+        """Removes a segment, as another process of its owner could."""
+        self.box.remove_segment(segment.shmid)
+        self.preparations.append(f"removed the segment {segment.shmid}")
 
     def segment_bytes(self, segment: Segment) -> bytes:
         """Returns the content of a segment, `segment.size` bytes, as an unrelated process reads it."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import shutil
 import sys
 import textwrap
@@ -157,7 +158,7 @@ def reproduce(fixture: LabFixture) -> str:
     else:
         directory = submitted_directory(fixture.submission, fixture.lab)
         steps = [f"cd {directory}", " ".join(compile_command(program.name, fixture.cc, fixture.san))]
-    steps += [*(f"touch {name}" for name in sorted(fixture.files)), program.by_hand]
+    steps += [*(f"touch {shlex.quote(name)}" for name in sorted(fixture.files)), program.by_hand]
     # If the check made a call fail, reproduce that; otherwise stop at the call at which the check stopped the program.
     rules = sorted((rule.split(" ") for rule in program.rules), key=lambda rule: rule[0] != "fail")
     if rules and rules[0][0] == "stop" and rules[0][1] not in ("end", "store"):

@@ -13,7 +13,7 @@ import os
 import shlex
 import time
 from pathlib import Path
-from typing import Callable, List, Optional, Sequence, Tuple, Union
+from typing import Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 from ..labs import SOLUTIONS, Lab
 from ..sandbox import build as building
@@ -180,20 +180,23 @@ class LabFixture(Environment):
         return building.build(self.lab, program, source, self.tier, self.cc, self.san)
 
     def _start(self, built: Built, words: List[str], name: str, stdin: Union[bytes, int, None], umask: int, rules: List[str],
-               spied: bool, stdout: Optional[str] = None, interposed: Sequence[str] = (), address_mb: int = 2048) -> Program:
+               spied: bool, stdout: Optional[str] = None, interpose: Sequence[str] = (),
+               environment: Optional[Dict[str, str]] = None, address_mb: int = 2048) -> Program:
         box = self.box
         if spied and not _exists(built.program, box.work_fd):
             box.put(built.program, built.path.read_bytes(), 0o755)
+        more = dict(environment or {})
         environment = {"ASAN_OPTIONS": "detect_leaks=0:hard_rss_limit_mb=1500:exitcode=99",
-                       "UBSAN_OPTIONS": "print_stacktrace=0:exitcode=99"}
+                       "UBSAN_OPTIONS": "print_stacktrace=0:exitcode=99", **more}
+        libraries = [native.interposer(name, self.cc) for name in interpose
+                     if name != "kept_blocks" or not self.san]  # the sanitizers have a free() of their own
+        if libraries:
+            environment["LD_PRELOAD"] = ":".join(box.put(library.name, library.read_bytes(), 0o755) for library in libraries)
+            environment["ASAN_OPTIONS"] += ":verify_asan_link_order=0"
+            more["LD_PRELOAD"] = ":".join(map(str, libraries))
         if spied:
             environment.update(SHMLAB_RING=f"{box.run}/ring", SHMLAB_STOPS=f"{box.run}/stops",
                                SHMLAB_RULES=";".join(rules).ljust(RULES_LENGTH, ";"))
-        interposed = [name for name in interposed if name != "free" or not self.san]  # the sanitizers have a free() of their own
-        if interposed:
-            box.put(".interposed.so", native.interposed(interposed).read_bytes(), 0o755)
-            environment["LD_PRELOAD"] = f"{box.work}/.interposed.so"
-            environment["ASAN_OPTIONS"] += ":verify_asan_link_order=0"
         before = box.contents()
         started = box.start([f"./{built.program}", *words], environment, stdout=stdout,
                             stdin=-1 if isinstance(stdin, bytes) else stdin,
@@ -203,6 +206,7 @@ class LabFixture(Environment):
             short = [word if len(word) <= 60 else word[:60] + "…" for word in words]
             command = " ".join(shlex.quote(word) for word in [f"./{built.program}", *short])
             command += f" > {stdout}" if stdout else ""
+            command = " ".join([*(f"{key}={shlex.quote(value)}" for key, value in more.items()), command])
             by_hand = f"(umask {umask:03o}; {command})" if umask != 0o022 else command
         program = Program(self, started, name, " ".join([name, *words]), by_hand, built, rules, before)
         if spied:
@@ -214,7 +218,8 @@ class LabFixture(Environment):
 
     def start(self, program: str, *words: object, stdin: Union[bytes, int, None] = None, umask: int = 0o022,
               stop_at: Optional[Union[StopAt, Sequence[StopAt]]] = None, fail: Optional[Union[Fail, Sequence[Fail]]] = None,
-              stdout: Optional[str] = None, interposed: Sequence[str] = (), address_mb: int = 2048) -> Program:
+              stdout: Optional[str] = None, interpose: Sequence[str] = (),
+              environment: Optional[Dict[str, str]] = None, address_mb: int = 2048) -> Program:
         """Starts one of the student's programs.
 
         @param stdin    bytes for a pipe that stays open until Program.close_input(); None: an empty input; a descriptor
@@ -225,13 +230,14 @@ class LabFixture(Environment):
                         element "c" or "a" means in the children, or in all processes; ("end", 1, 3): it ends with exit
                         status 3; ("write", 0, -400): no write() takes more than 400 bytes
         @param stdout   a file to write to, such as /dev/full; Run.stdout is then empty
-        @param interposed functions of native/interposed.c that the program gets in place of the C library's
+        @param interpose libraries of native/interpose/ to preload: they stand between the program and the C library
+        @param environment further variables, for these libraries
         @param address_mb how many MiB of address space it may use; 0: no limit
         """
         rules = faults.rules_of(stop_at, fail)
         built = self._built(program, reference=False)
-        return self._start(built, [str(word) for word in words], program, stdin, umask, rules, True, stdout, interposed,
-                           address_mb)
+        return self._start(built, [str(word) for word in words], program, stdin, umask, rules, True, stdout, interpose,
+                           environment, address_mb)
 
     def run(self, program: str, *words: object, stdin: Union[bytes, int, None] = None, timeout: float = WALL_SECONDS,
             **options: object) -> Run:

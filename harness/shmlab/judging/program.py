@@ -48,6 +48,11 @@ class Program:
     def pid(self) -> int:
         return self.started.pid
 
+    @property
+    def words(self) -> List[str]:
+        """Its arguments."""
+        return self.started.argv[1:]
+
     def make_subject(self) -> None:
         """Makes this the program that a failure is about, if it is the student's. Each method that inspects it does this."""
         if self in self.fixture.history:

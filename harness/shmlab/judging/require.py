@@ -49,3 +49,12 @@ def require_object(item: Object) -> Object:
     """Fails the check unless a name in /dev/shm is an object: it may be a symbolic link or a named pipe, for example."""
     require(not item.kind, f"{item.name} is an object of shared memory, as shm_open() makes one", item)
     return item
+
+
+def decimal_mode(mode: int, *meant: int, umask: int = 0) -> List[str]:
+    """What to say of a mode whose octal digits C has read as a decimal number; nothing of any other."""
+    for number in meant:
+        decimal = int(f"{number:o}")
+        if mode != number & ~umask and mode in (decimal & ~umask, decimal & 0o777 & ~umask):
+            return [f"{decimal} without a leading 0 is a decimal number in C: as a mode it is {decimal:04o}"]
+    return []

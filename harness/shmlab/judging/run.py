@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, List, Optional, Sequence
 
 from ..sandbox.box import Contents
-from ..sandbox.kernel import Object, Segment
+from ..sandbox.kernel import Object, Segment, show
 from .require import require, require_object
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 # text in musl.
 SUCCESS = os.strerror(0), "No error information"
 MUSL_REASONS = {*SUCCESS, "No child process"}
+
+RECORDED_TEXT = 39  # bytes of a string that the spy records at most
 
 
 class LeftBehind(Contents):
@@ -116,6 +118,31 @@ class Run:
         require("TODO" not in self.stderr, "the program is finished", self.ending)
         require(self.says(words),
                 "the message on stderr names the call or the object: " + " or ".join(words), story, self.ending)
+        return self
+
+    def require_no_format(self, *typed: str) -> "Run":
+        """What a user typed is never the format of printf(), err() or syslog().
+
+        Of `%%` in a format one `%` is printed, and many `%s` read arguments that are not there until a signal comes.
+        """
+        for text in typed:
+            for stream, printed in ("stdout", self.stdout.decode("utf-8", "replace")), ("stderr", self.stderr):
+                taken = [line for line in printed.replace(text, "").splitlines() if text.replace("%%", "%") in line]
+                require("%%" not in text or not taken,
+                        f'"{text}" is printed as it is, as printf("%s", …) or err(1, "%s", …) does',
+                        [f"{stream}: {line}" for line in taken], "here it is the format itself: %% in a format prints one %")
+        many = next((text for text in self.program.words if "%s" * 30 in text), "")
+        require(not (self.signal and many), "the program uses what the user typed as it is",
+                f"what was typed is {show(os.fsencode(many), 20)} ({len(many)} characters)", self.ending,
+                "is it the format of a printf(), err() or syslog()? There each %s reads an argument, and there is none"
+                if many else "")
+        return self
+
+    def require_name(self, name: str) -> "Run":
+        """NAME goes to shm_open() and shm_unlink() as it is: how a C library changes a name, if it does, is its own affair."""
+        passed = [call for call in self.program.calls if call.name in ("shm_open", "shm_unlink") and call.text]
+        wrong = [call for call in passed if os.fsencode(call.text) != os.fsencode(name)[:RECORDED_TEXT]]
+        require(not wrong, f"shm_open() and shm_unlink() get NAME as it is: {name}", wrong)
         return self
 
     def require_each_failure_told(self) -> "Run":

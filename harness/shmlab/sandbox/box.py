@@ -413,6 +413,18 @@ class Box(Channel):
         with os.fdopen(fd, "rb") as file:
             return file.read(limit)
 
+    def remove_segment(self, shmid: int) -> None:
+        """Removes a System V segment of the box."""
+        self._ask("remove", "segment", shmid)
+
+    def exists(self, name: str) -> bool:
+        """Whether there is a file of that name in the work directory."""
+        try:
+            os.stat(name, dir_fd=self.work_fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return True
+
     def stop(self) -> None:
         """Ends every program and every process that they started."""
         self._ask("sweep", "")

@@ -104,12 +104,6 @@ def peer_program() -> Path:
     return _compile("peer", host_compiler(), ("-std=gnu17", "-O2"), ("peer.c",), static=True)
 
 
-def interposed(names: Sequence[str]) -> Path:
-    """A library for LD_PRELOAD with these functions of interposed.c."""
-    flags = ("-std=gnu17", "-O2", "-fPIC", "-shared", "-nostdlib", *(f"-DINTERPOSE_{name}" for name in names))
-    return _compile("interposed.so", host_compiler(), flags, ("interposed.c",))
-
-
 def bench_program(name: str) -> Path:
     return _compile(name, host_compiler(), ("-std=gnu17", "-O2", "-pthread"), (f"{name}.c",))
 
@@ -123,3 +117,9 @@ def spy_preload() -> Path:
     """Returns the spy as a shared library for LD_PRELOAD, see ld.so(8)."""
     return _compile("spy.so", host_compiler(), ("-std=gnu17", "-O2", "-fPIC", "-shared", "-DSPY_PRELOAD"), ("spy/spy.c",),
                     _spy_parts())
+
+
+def interposer(name: str, cc: str) -> Path:
+    """Returns a library of native/interpose/ for LD_PRELOAD, for programs that this compiler has built."""
+    return _compile(f"{name}.so", cc, ("-std=gnu17", "-O2", "-fPIC", "-shared", "-Wl,--no-as-needed", "-ldl"),
+                    (f"interpose/{name}.c",))
