@@ -25,7 +25,7 @@ from .environment import Environment
 from .faults import Fail, StopAt
 from .limits import SHORT_SECONDS, SPIN_SECONDS, STOP_SECONDS, WALL_SECONDS, WaitLimits
 from .program import Program
-from .require import require
+from .require import CheckFailed, require
 from .run import LeftBehind, Run
 
 RULES_LENGTH = 600  # always, as the spy wipes them out but the gap remains: its length shall tell nothing
@@ -92,6 +92,16 @@ class LabFixture(Environment):
         """Whether one of the student's programs has come to a TODO."""
         return any(program.unfinished for program in self.history)
 
+    def traces(self) -> Tuple[object, ...]:
+        """What the programs have left so far, in the objects that this check has named and on stdout."""
+        content: List[object] = [len(program.output) for program in self.history]
+        for name in self._made:
+            try:
+                content.append(self.bytes_if_there(name, 1 << 16))
+            except CheckFailed:
+                content.append(None)
+        return tuple(content)
+
     def in_time(self, seconds: float) -> str:
         """For people: how long a wait has been that was in vain."""
         return "when all slept and nobody was left to wake them," if self.box.stuck else f"within {seconds:.0f} s"
@@ -100,10 +110,13 @@ class LabFixture(Environment):
         """Waits until at one moment each of the programs has ended, is stopped or waits. Says where the last one stands.
 
         "waits": it has not gone to sleep anew since the look before; or it was asleep in eight looks on end, as one
-        is that asks again and again for what it waits for. "runs": it has used the processor for SPIN_SECONDS.
+        is that wakes up now and then in a wait; or it polls. One that pauses for a moment, in nanosleep() say, does
+        not wait: it goes on by itself. "runs": it has used the processor for SPIN_SECONDS.
         """
         last: List[kernel.ProcessState] = [kernel.ProcessState("X", 0)] * len(programs)
         asleep, looks = [0] * len(programs), 0
+        for program in programs:
+            program.pauses.begin()
 
         def still(i: int, program: Program) -> bool:
             before, now = last[i], program.state()
@@ -112,7 +125,14 @@ class LabFixture(Environment):
                 return looks % 50 == 0 and program.cpu_seconds() > SPIN_SECONDS
             if now.phase == "ended":
                 return program.started.status is not None  # pid 1 tells it in a moment
-            return now.phase == "stopped" or now == before or asleep[i] >= 8
+            if now.phase == "stopped":
+                return True
+            if now != before and asleep[i] < 8:
+                return False
+            call = program.blocked()
+            if call and call.pauses:
+                return program.pauses.note(now.sleeps)
+            return call is not None and program.state() == now  # it was in this very call all the time
 
         def all_still() -> bool:
             nonlocal looks

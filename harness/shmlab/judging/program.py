@@ -11,6 +11,7 @@ from ..sandbox.build import Built
 from ..sandbox.calls import Call
 from ..sandbox.kernel import Mapping, show
 from .limits import FEED_SECONDS, SPIN_SECONDS, STOP_SECONDS, WALL_SECONDS, WaitLimits
+from .pauses import Pauses
 from .require import CheckFailed, require
 from .run import Run
 
@@ -28,6 +29,7 @@ class Program:
         self.built, self.rules, self._before = built, rules, before
         self.finished: Optional[Run] = None
         self.calls: List[Call] = []
+        self.pauses = Pauses(self)
         self._seen = len(fixture.box.events)
 
     @property
@@ -170,7 +172,10 @@ class Program:
 
     def wait_blocked(self, ready: Callable[[kernel.Blocked], bool] = lambda call: True,
                      timeout: float = STOP_SECONDS, expected: str = "waits, without using the processor") -> kernel.Blocked:
-        """Waits until the program waits in a system call that is `ready`, and gives that call."""
+        """Waits until the program waits in a system call that is `ready`, and gives that call.
+
+        One that pauses has not come to it yet; one that polls never will.
+        """
         found: List[kernel.Blocked] = []
 
         def look() -> bool:
@@ -178,9 +183,11 @@ class Program:
             if call and ready(call):
                 found.append(call)
             spins = call is None and self.cpu_seconds() > before + 1
-            return bool(found) or self.started.status is not None or spins
+            polls = not found and call is not None and call.pauses and self.pauses.note(self.state().sleeps)
+            return bool(found) or self.started.status is not None or spins or polls
 
         before = self.cpu_seconds()
+        self.pauses.begin()
         # There is no event for this state; each look is a question to the kernel, not a sleep.
         if self.fixture.poll(look, timeout):
             WaitLimits.note(bool(found) or self.started.status is not None, self)
@@ -199,9 +206,28 @@ class Program:
         """Waits until the program waits in a futex, which must be one that another process can wake."""
         call = self.wait_blocked(lambda call: call.in_futex, expected="waits until another process wakes it, and does not "
                                  "look again and again")
-        require(not call.private_futex, expected,
-                f"/proc/{self.pid}/syscall: futex(…, {call.arguments[1]:#x}, …) has FUTEX_PRIVATE_FLAG (0x80): "
-                "only threads of the same process can wake it")
+        require(not call.private_futex, expected, self.private_futex_lines(call))
+
+    def private_futex_lines(self, call: kernel.Blocked) -> List[str]:
+        """Why only threads of its own process can wake the program from this wait, for people.
+
+        What is all zero bytes looks to the C library as if it were set up for one process alone. Only the recorded calls
+        tell the two apart.
+        """
+        calls = self.fixture.read_calls()
+        alone = [c for c in calls if c.name == "sem_init" and c.arguments[1] == 0 and not c.failed]
+        asked = any(c.name.endswith("setpshared") and c.arguments[1] == 1 and not c.failed for c in calls)
+        made = any(c.name in ("sem_init", "pthread_mutex_init", "pthread_cond_init") and not c.failed for c in calls)
+        if alone:
+            why = f"it is for one process alone: {alone[-1]}"
+        elif any(c.name in ("pthread_mutex_init", "pthread_cond_init") and c.arguments[1] == 0 for c in calls):
+            why = "it is for one process alone: it was set up without attributes"
+        elif made and not asked and not any(c.name == "sem_init" for c in calls):
+            why = "it is for one process alone: no attribute was set to PTHREAD_PROCESS_SHARED"
+        else:
+            why = "what it waits for was not set up for several processes, has not been set up yet, or was overwritten"
+        return [f"/proc/{self.pid}/syscall: futex(…, {call.arguments[1]:#x}, …) has FUTEX_PRIVATE_FLAG (0x80): "
+                "only threads of the same process can wake it", why]
 
     def describe_state(self) -> List[str]:
         """Where the program's processes stand, for people."""
@@ -209,11 +235,12 @@ class Program:
         for process in self.fixture.box.processes():
             if process.pid in self.fixture.box.programs and process.pid != self.pid:
                 continue
-            call = self.blocked(process.pid)
-            doing = {"R": "runs", "T": "is stopped", "Z": "has ended and is not waited for"}.get(process.state, "waits")
+            call = self.blocked(process.pid) if process.state in "SD" else None
+            doing = {"R": "runs", "T": "is stopped", "t": "is stopped", "Z": "has ended and is not waited for"}.get(
+                process.state, "waits")
             if call and call.private_futex:
-                doing = ("waits in futex() for what only its own process can do: was a semaphore, a mutex or a "
-                         "condition variable not set up for several processes?")
+                doing = ("waits in futex() for what only its own process can do: a semaphore, a mutex or a condition variable "
+                         "was not set up for several processes, or not yet, or was overwritten")
             elif call and call.in_futex and self._has_alone(process.pid, call.arguments[0]):
                 doing = ("waits in futex() for what lies in memory that it shares with nobody: is the semaphore, mutex or "
                          "condition variable not in the shared memory?")
@@ -223,6 +250,13 @@ class Program:
                 doing = "waits for a child to end"
             elif call and call.reads_input:
                 doing = "waits for input from stdin"
+            elif call and call.pauses:
+                woken = self.pauses.woken if process.pid == self.pid else 0
+                doing = f"sleeps in {call.name}()" + (
+                    f"; it woke up {woken:,} times by itself while this check looked" if woken > 1 else
+                    ", which no other process can end")
+            elif call and call.number >= 0:
+                doing = f"waits in {call.name}()"
             lines.append(f"process {process.pid} ({process.command}) {doing}")
         return lines
 
