@@ -131,7 +131,7 @@ class LabFixture(Environment):
                 return False
             call = program.blocked()
             if call and call.pauses:
-                return program.pauses.note(now.sleeps)
+                return program.pauses.note(call)
             return call is not None and program.state() == now  # it was in this very call all the time
 
         def all_still() -> bool:

@@ -132,6 +132,20 @@ class Program:
         finally:
             os.close(fd)
 
+    def peek(self, address: int, size: int) -> Optional[bytes]:
+        """Some bytes of the program's memory; None where they cannot be read, or not any more."""
+        try:
+            fd = self.fixture.box.open(f"/proc/{self.pid}/mem")
+        except OSError:
+            return None
+        try:
+            raw = os.pread(fd, size, address)
+        except (OSError, OverflowError):
+            return None
+        finally:
+            os.close(fd)
+        return raw if len(raw) == size else None
+
     def set_memory(self, mapping: Mapping, content: bytes, pid: Optional[int] = None) -> None:
         """Overwrites the beginning of a mapping from outside."""
         fd = self.fixture.box.open(f"/proc/{pid or self.pid}/mem", "w")
@@ -183,7 +197,7 @@ class Program:
             if call and ready(call):
                 found.append(call)
             spins = call is None and self.cpu_seconds() > before + 1
-            polls = not found and call is not None and call.pauses and self.pauses.note(self.state().sleeps)
+            polls = not found and call is not None and call.pauses and self.pauses.note(call)
             return bool(found) or self.started.status is not None or spins or polls
 
         before = self.cpu_seconds()
@@ -193,6 +207,8 @@ class Program:
             WaitLimits.note(bool(found) or self.started.status is not None, self)
         if not found:
             ending = self.wait().ending if self.started.status is not None else self.describe_state()
+            if self.pauses.polls:
+                expected = "waits until another process wakes it, and does not look again and again"
             raise CheckFailed(f"{self.name} {expected}", ending)
         return found[0]
 
@@ -209,25 +225,29 @@ class Program:
         require(not call.private_futex, expected, self.private_futex_lines(call))
 
     def private_futex_lines(self, call: kernel.Blocked) -> List[str]:
-        """Why only threads of its own process can wake the program from this wait, for people.
-
-        What is all zero bytes looks to the C library as if it were set up for one process alone. Only the recorded calls
-        tell the two apart.
-        """
-        calls = self.fixture.read_calls()
-        alone = [c for c in calls if c.name == "sem_init" and c.arguments[1] == 0 and not c.failed]
-        asked = any(c.name.endswith("setpshared") and c.arguments[1] == 1 and not c.failed for c in calls)
-        made = any(c.name in ("sem_init", "pthread_mutex_init", "pthread_cond_init") and not c.failed for c in calls)
-        if alone:
-            why = f"it is for one process alone: {alone[-1]}"
-        elif any(c.name in ("pthread_mutex_init", "pthread_cond_init") and c.arguments[1] == 0 for c in calls):
-            why = "it is for one process alone: it was set up without attributes"
-        elif made and not asked and not any(c.name == "sem_init" for c in calls):
-            why = "it is for one process alone: no attribute was set to PTHREAD_PROCESS_SHARED"
-        else:
-            why = "what it waits for was not set up for several processes, has not been set up yet, or was overwritten"
+        """That only threads of its own process can wake the program from this wait, and why, for people."""
         return [f"/proc/{self.pid}/syscall: futex(…, {call.arguments[1]:#x}, …) has FUTEX_PRIVATE_FLAG (0x80): "
-                "only threads of the same process can wake it", why]
+                "only threads of the same process can wake it", self._private_reason()]
+
+    def _private_reason(self) -> str:
+        """Why a futex is private.
+
+        What is all zero bytes looks to the C library as if it were set up for one process alone: only the recorded calls
+        tell what was not set up yet from what was set up so.
+        """
+        calls = [call for call in self.fixture.read_calls() if not call.failed]
+        alone = [call for call in calls if call.name == "sem_init" and call.arguments[1] == 0]
+        bare = [call for call in calls if call.name in ("pthread_mutex_init", "pthread_cond_init") and call.arguments[1] == 0]
+        names = {call.name for call in calls}
+        for kind, what in ("mutex", "mutex"), ("cond", "condition variable"):
+            shared = [call for call in calls if call.name == f"pthread_{kind}attr_setpshared" and call.arguments[1] == 1]
+            if f"pthread_{kind}_init" in names and not shared:
+                return f"no {what} was set up with PTHREAD_PROCESS_SHARED: pthread_{kind}attr_setpshared() was not called for it"
+        if alone or bare:
+            return f"it is for one process alone: {(alone or bare)[-1]}"
+        if names & {"sem_init", "pthread_mutex_init", "pthread_cond_init"}:
+            return "what it waits for was all zero bytes when the wait began: not set up yet, or overwritten"
+        return "what it waits for was not set up for several processes, or not set up yet, or overwritten"
 
     def describe_state(self) -> List[str]:
         """Where the program's processes stand, for people."""
@@ -239,8 +259,7 @@ class Program:
             doing = {"R": "runs", "T": "is stopped", "t": "is stopped", "Z": "has ended and is not waited for"}.get(
                 process.state, "waits")
             if call and call.private_futex:
-                doing = ("waits in futex() for what only its own process can do: a semaphore, a mutex or a condition variable "
-                         "was not set up for several processes, or not yet, or was overwritten")
+                doing = f"waits in futex(), and only its own threads can wake it: {self._private_reason()}"
             elif call and call.in_futex and self._has_alone(process.pid, call.arguments[0]):
                 doing = ("waits in futex() for what lies in memory that it shares with nobody: is the semaphore, mutex or "
                          "condition variable not in the shared memory?")
@@ -251,10 +270,7 @@ class Program:
             elif call and call.reads_input:
                 doing = "waits for input from stdin"
             elif call and call.pauses:
-                woken = self.pauses.woken if process.pid == self.pid else 0
-                doing = f"sleeps in {call.name}()" + (
-                    f"; it woke up {woken:,} times by itself while this check looked" if woken > 1 else
-                    ", which no other process can end")
+                doing = f"sleeps in {call.name}()" + (self.pauses.text if process.pid == self.pid else "")
             elif call and call.number >= 0:
                 doing = f"waits in {call.name}()"
             lines.append(f"process {process.pid} ({process.command}) {doing}")
