@@ -13,6 +13,8 @@ PEER = {"writer": "reader", "reader": "writer"}
 BEFORE_ITS_LOOK = {"fail": [("sem_timedwait", 1, errno.ETIMEDOUT), ("sem_wait", 1, errno.EINTR)],
                    "stop_at": [("sem_timedwait", 1), ("sem_wait", 1)]}
 
+WAITS = ("sem_wait", "sem_timedwait", "sem_trywait")
+
 # The calls by which a program may join.
 JOINING = ("shm_open", "open", "fcntl", "flock", "fstat", "ftruncate", "posix_fallocate", "mmap", "sem_init", "close")
 
@@ -151,6 +153,8 @@ def test_writer_to_reference_reader(lab):
     require(lab.box.wait(writer.started, 4), "a writer whose input is empty posts the end, and ends before a reader has come",
             writer.describe_state())
     writer.wait().require_success()
+    fields = slot(lab, name)
+    require(f"writer {writer.pid}," in fields[0], "the writer's pid stays in the object when the writer has ended", fields)
     lab.reference("reader", name).wait().require_success()
 
 
@@ -163,6 +167,9 @@ def test_reader_from_reference_writer(lab):
         held = ", though the slot is filled again right after the first sem_post()" if first == "reader" else ""
         require_bytes(printed, b"".join(PIECES),
                       f"all is printed when the {first} is first and write() takes 400 bytes at most{held}")
+        steps = [call for call in mine.calls if call.name == "sem_post" or call.name in WAITS and not call.failed]
+        if any(call.name in WAITS for call in steps):
+            require(steps[-1].name != "sem_post", "after the piece of length 0 the reader posts nothing any more", steps[-1:])
     name = lab.name()
     mine = lab.start("reader", name, **BEFORE_ITS_LOOK)
     settle(mine)
@@ -181,6 +188,10 @@ def join_at_once(lab: LabFixture, slow: str, point):
     where = "before its first store in the object" if point[0] == "store" else f"after {point[0]}()"
     made = lab.object(name)
     story = f"the {slow} was stopped {where} while it joined, and the {quick} came: {made.line if made else 'no object yet'}"
+    if point[0] == "sem_init":
+        lines = slot(lab, name)
+        require("ready 0," in lines[0], "`ready` is set last, when both semaphores are set up: if the process is killed "
+                "before, the next one sets up both", lines, story)
     both[quick] = lab.start(quick, name, stdin=b"hello" if quick == "writer" else None)
     try:
         settle(both[quick])
@@ -217,6 +228,9 @@ def test_joining(lab):
         if program == "reader":  # a writer may have taken its turn already
             lines = slot(lab, name)
             require("room 1," in lines[0], "in a new object room is 1", lines)
+        role = struct.unpack_from("=2i", lab.object_bytes(name), 4)
+        require(role == ((mine.pid, 0) if program == "writer" else (0, mine.pid)),
+                f"the {program} stores its own pid, {mine.pid}, in the field of its role, and leaves the other alone", slot(lab, name))
         peer = lab.reference(PEER[program], name, stdin=b"hello" if program == "reader" else None)
         writer, reader = (mine, peer) if program == "writer" else (peer, mine)
         reader.wait_output(5)

@@ -46,7 +46,7 @@ class Pauses:
         """The program pauses now, in this call. Gives whether it polls."""
         fixture, now, sleeps = self.program.fixture, time.monotonic(), self.program.state().sleeps
         self.seen = True
-        self.longest = max(self.longest, self._asked_for(call))
+        self.longest = max(self.longest, self._asked_for(call, sleeps))
         if 0 <= self._last < sleeps:
             self.woken += sleeps - self._last
         self._last = sleeps
@@ -61,7 +61,7 @@ class Pauses:
             self.found.add(self.program.built.path)
         return self.polls
 
-    def _asked_for(self, call: Blocked) -> float:
+    def _asked_for(self, call: Blocked, sleeps: int) -> float:
         """For how long the program has asked to sleep, in seconds; 0 where that cannot be told."""
         words = call.arguments
         if call.name == "poll":
@@ -70,7 +70,8 @@ class Pauses:
         if at is None or call.name == "clock_nanosleep" and words[1]:  # a moment, not a duration
             return 0.0
         raw = self.program.peek(words[at], 16)
-        if raw is None:
+        # Only if it was in this very sleep all the time was the memory what the call was given.
+        if raw is None or self.program.blocked() != call or self.program.state().sleeps != sleeps:
             return 0.0
         seconds, parts = struct.unpack("=qq", raw)
         return float(seconds + parts / (1e6 if call.name == "select" else 1e9))
