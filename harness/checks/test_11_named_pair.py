@@ -181,7 +181,10 @@ def test_reader_from_reference_writer(lab):
 
 
 def join_at_once(lab: LabFixture, slow: str, point):
-    """One of the student's programs is stopped while it joins, right after a call. The other comes meanwhile."""
+    """One of the student's programs is stopped while it joins, right after a call. The other comes meanwhile.
+
+    Gives whether that one, when it has joined, waits as it should. How it waits is another check's matter.
+    """
     name, quick = lab.name(), PEER[slow]
     both = {slow: lab.start(slow, name, stdin=b"hello" if slow == "writer" else None, stop_at=point)}
     both[slow].wait_stopped()
@@ -194,7 +197,14 @@ def join_at_once(lab: LabFixture, slow: str, point):
                 "before, the next one sets up both", lines, story)
     both[quick] = lab.start(quick, name, stdin=b"hello" if quick == "writer" else None)
     try:
-        settle(both[quick])
+        if not settle(both[quick]):
+            require(False, f"the {quick} joins, and waits for its peer", both[quick].wait().ending)
+        if both[quick].spins and struct.unpack_from("=i", lab.object_bytes(name), 4 if quick == "writer" else 8)[0]:
+            for program in both.values():
+                program.kill()
+                program.wait()
+            lab.unlink_object(name)
+            return False
         require(not both[quick].spins, f"the {quick} waits, asleep, until the {slow} has joined",
                 f"it has used {both[quick].cpu_seconds():.2f} s of the processor, and goes on")
         now = lab.object(name)
@@ -213,6 +223,7 @@ def join_at_once(lab: LabFixture, slow: str, point):
     except CheckFailed as failure:
         failure.saw.append(story)
         raise
+    return True
 
 
 @points(1, read="shm_open(3), mode; fcntl(2), F_SETLKW; handout, Background")
@@ -251,9 +262,8 @@ def test_joining(lab):
         printed = finish(lab, mine, peer, name)
         require_bytes(printed, b"hello, again", f"the pair goes on when a second {program} was there")
         joining = dict.fromkeys(call.name for call in mine.calls)
-        for call in [name for name in JOINING if name in joining]:
-            join_at_once(lab, program, (call, 1))
-        join_at_once(lab, program, ("store", 0))
+        all(join_at_once(lab, program, point) for point in
+            [(call, 1) for call in JOINING if call in joining] + [("store", 0)])
 
 
 @points(1, read="sem_init(3), pshared; sem_timedwait(3); futex(2), FUTEX_PRIVATE_FLAG; handout, Background")
@@ -289,8 +299,9 @@ def test_peer_dies(lab):
     for program, unlinked in [(program, unlinked) for program in PEER for unlinked in (True, False)]:
         name = lab.name()
         if program == "writer":
-            peer = lab.reference("reader", name)
             mine = lab.start("writer", name, stdin=b"hello")
+            settle(mine)
+            peer = lab.reference("reader", name)
             peer.wait_output(5)
         else:
             mine = lab.start("reader", name, **BEFORE_ITS_LOOK)

@@ -23,7 +23,7 @@ from ..sandbox.build import Built
 from . import faults
 from .environment import Environment
 from .faults import Fail, StopAt
-from .limits import SHORT_SECONDS, SPIN_SECONDS, STOP_SECONDS, WALL_SECONDS, WaitLimits
+from .limits import SHORT_SECONDS, STOP_SECONDS, WALL_SECONDS, WaitLimits
 from .program import Program
 from .require import CheckFailed, require
 from .run import LeftBehind, Run
@@ -122,7 +122,7 @@ class LabFixture(Environment):
             before, now = last[i], program.state()
             last[i], asleep[i] = now, asleep[i] + 1 if now.phase == "waits" else 0
             if now.phase == "runs":
-                return looks % 50 == 0 and program.cpu_seconds() > SPIN_SECONDS
+                return looks % 50 == 0 and program.spins
             if now.phase == "ended":
                 return program.started.status is not None  # pid 1 tells it in a moment
             if now.phase == "stopped":

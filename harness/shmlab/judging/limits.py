@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict
+from typing import TYPE_CHECKING, Dict, Set
 
 from ..labs import Lab
 
@@ -15,6 +15,7 @@ FEED_SECONDS = 10.0  # until it has read its input
 SHORT_SECONDS = 1.0  # for a program that was waited for in vain before
 EXTENSION_SECONDS = 60.0  # for all the checks of a lab together, which have four minutes
 SPIN_SECONDS = 0.3  # of processor time; a program that used so much since its start is not about to wait
+KNOWN_SPIN_SECONDS = 0.05  # for one that was found to spin before
 
 
 class WaitLimits:
@@ -26,12 +27,18 @@ class WaitLimits:
     """
 
     misses: Dict[Path, int] = {}
+    spinning: Set[Path] = set()
     extended: Dict[str, float] = {}  # seconds, by lab
 
     @classmethod
     def limit(cls, seconds: float, *programs: "Program") -> float:
         tried = any(cls.misses.get(program.built.path, 0) >= 2 for program in programs)
         return min(seconds, SHORT_SECONDS) if tried else seconds
+
+    @classmethod
+    def spin_seconds(cls, program: "Program") -> float:
+        """How much of the processor a program may use before it is taken to spin: little if it was found to before."""
+        return KNOWN_SPIN_SECONDS if program.built.path in cls.spinning else SPIN_SECONDS
 
     @classmethod
     def extend(cls, lab: Lab, seconds: float) -> bool:

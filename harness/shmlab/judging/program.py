@@ -10,7 +10,7 @@ from ..sandbox.box import Contents, BoxedProcess
 from ..sandbox.build import Built
 from ..sandbox.calls import Call
 from ..sandbox.kernel import Mapping, show
-from .limits import FEED_SECONDS, SPIN_SECONDS, STOP_SECONDS, WALL_SECONDS, WaitLimits
+from .limits import FEED_SECONDS, STOP_SECONDS, WALL_SECONDS, WaitLimits
 from .pauses import Pauses
 from .require import CheckFailed, require
 from .run import Run
@@ -182,7 +182,10 @@ class Program:
     @property
     def spins(self) -> bool:
         """Whether it runs, and has used so much of the processor since its start that it is not about to wait."""
-        return self.state().phase == "runs" and self.cpu_seconds() > SPIN_SECONDS
+        if self.state().phase != "runs" or self.cpu_seconds() <= WaitLimits.spin_seconds(self):
+            return False
+        WaitLimits.spinning.add(self.built.path)
+        return True
 
     def wait_blocked(self, ready: Callable[[kernel.Blocked], bool] = lambda call: True,
                      timeout: float = STOP_SECONDS, expected: str = "waits, without using the processor") -> kernel.Blocked:
