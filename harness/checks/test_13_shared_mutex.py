@@ -31,6 +31,8 @@ def items(lab: LabFixture, name):
     if len(raw) < LAYOUT.size:
         return None, [item or f"/dev/shm: no {name[1:]}"]
     _, first, count, *slot = LAYOUT.unpack(raw)
+    if first >= SLOTS:
+        return None, [item, f"first {first}, count {count}"]
     found = [(slot[2 * i], slot[2 * i + 1]) for i in ((first + n) % SLOTS for n in range(min(count, 2 * SLOTS)))]
     return found, [item, f"first {first}, count {count}: {' '.join(f'({p}, {n})' for p, n in found) or 'no item'}"]
 
@@ -39,6 +41,8 @@ def require_items(lab: LabFixture, name, wanted, when):
     """The buffer holds these items. One that is being put in or taken out may be on its way."""
     lab.poll(lambda: items(lab, name)[0] == wanted, 2)
     found, saw = items(lab, name)
+    first = struct.unpack_from("<I", lab.bytes_if_there(name, LAYOUT.size) or bytes(8), 4)[0]
+    require(first < SLOTS, f"`first` is a slot, from 0 to {SLOTS - 1}, {when}: it moves on modulo {SLOTS}", saw)
     require(found == wanted, f"the buffer holds {' '.join(map(str, wanted)) or 'no item'}, {when}", saw)
 
 
@@ -52,6 +56,12 @@ def lines(*wanted):
     return b"".join(b"%d %d\n" % item for item in wanted)
 
 
+def at_write(program):
+    """Whether a program waits in write(2) or writev(2)."""
+    call = program.blocked()
+    return call is not None and call.name.startswith("write")
+
+
 def stop(*programs):
     """Stops programs wherever they are."""
     for program in programs:
@@ -60,9 +70,23 @@ def stop(*programs):
 
 
 def finish(name, story, *programs, seconds=4):
-    """All end, with success. Gives what they have printed."""
+    """All end, with success. Gives what they have printed. One that sleeps and looks, and does not wait, takes too long."""
     lab = programs[0].fixture
-    lab.pump(lambda: all(program.started.status is not None for program in programs), seconds)
+    for program in programs:
+        program.pauses.begin()
+
+    def over():
+        left = [program for program in programs if program.started.status is None]
+        for program in left:
+            call = program.blocked() if program in lab.history else None
+            if call and call.pauses and program.pauses.note(call) and program.pauses.longest >= 0.1:
+                return True
+        return not left
+
+    lab.poll(over, seconds)
+    for program in programs:
+        if program.started.status is None:
+            program.pauses.require_none()
     stuck = [program for program in programs if program.started.status is None]
     require(not stuck, f"every program does its work and ends, {story}", [p.describe_state() for p in stuck], items(lab, name)[1])
     return [program.wait().require_success().stdout for program in programs]
@@ -115,6 +139,7 @@ def pass_on(lab: LabFixture, mine):
         nothing, printed = finish(name, f"when the {first} is first", both["producer"], both["consumer"])
         require(nothing == b"", "a producer prints nothing", nothing)
         require_bytes(printed, lines(*numbers(7, 1, 20)), f"all comes out in order when the {first} is first")
+        require_items(lab, name, [], "when all have been taken out")
 
 
 @points(1, read="pthread_cond_wait(3), pthread_cond_signal(3); handout, Background and Steps")
@@ -265,9 +290,10 @@ def test_several(lab):
         mine.resume()
         finish(name, f"when a {PEER[program]} that waited looks as soon as the {program} has signalled", mine, other)
 
-    # All of them at once: your consumers, your producers, and both.
+    # All of them at once: your consumers, your producers, and both. Those that pause after each item put in fewer.
     for mine in ["consumer"], ["producer"], ["producer", "consumer"]:
-        name, count = new_buffer(lab), 3000 if len(mine) == 2 else 100
+        pauses = any(program.pauses.seen for program in lab.history)
+        name, count = new_buffer(lab), 3000 if len(mine) == 2 and not pauses else 100
         role = {"producer": [], "consumer": []}
         for program in sorted(PEER, key=lambda program: program in mine):
             for n in 1, 2:
@@ -280,6 +306,19 @@ def test_several(lab):
         printed = finish(name, story, *role["producer"], *role["consumer"], seconds=8)
         require_all(printed[2:], [1, 2], count, story)
         require_items(lab, name, [], "at the end")
+
+
+    # A consumer whose output nobody reads waits in write(), and others go on meanwhile.
+    name, count = new_buffer(lab), 1000
+    consumer = lab.start("consumer", name, count, stdout=lab.full_pipe())
+    producer = lab.reference("producer", name, 1000000, count)
+    writes = lab.poll(lambda: at_write(consumer) or consumer.started.status is not None, 4) and at_write(consumer)
+    require(writes, "a consumer writes to standard output what it has taken out",
+            consumer.describe_state() if consumer.started.status is None else consumer.wait().ending)
+    lab.settle(consumer, producer)
+    other = lab.reference("consumer", name, 1) if items(lab, name)[0] else lab.reference("producer", name, 9, 1)
+    finish(name, "while a consumer waits in write() for somebody to read its output: it must not hold the mutex then", other,
+           seconds=2)
 
 
 @points(1, read="handout, Steps; err(3)")

@@ -39,6 +39,7 @@ class LabFixture(Environment):
         self.submission, self.cc, self.san = submission, cc, san
         self.history: List[Program] = []  # the student's, as they were started
         self.subject: Optional[Program] = None  # the one that a failure is about
+        self._pipes: List[int] = []
         self.in_student_layout = False  # then the way to see it by hand is told as for the labs' own directory
 
     def stop(self) -> None:
@@ -185,6 +186,23 @@ class LabFixture(Environment):
 
     # ---- running
 
+    def full_pipe(self) -> int:
+        """The end of a pipe in which there is no room, and that nobody reads: whoever writes to it waits."""
+        ends = os.pipe()
+        self._pipes += ends
+        os.set_blocking(ends[1], False)
+        try:
+            while True:
+                os.write(ends[1], bytes(4096))
+        except BlockingIOError:
+            os.set_blocking(ends[1], True)
+        return ends[1]
+
+    def close(self) -> None:
+        super().close()
+        while self._pipes:
+            os.close(self._pipes.pop())
+
     def _built(self, program: str, reference: bool) -> Built:
         if reference and not SOLUTIONS.is_dir():
             return building.ready_made(self.lab, program, self.cc)
@@ -192,7 +210,7 @@ class LabFixture(Environment):
         return building.build(self.lab, program, source, self.tier, self.cc, self.san)
 
     def _start(self, built: Built, words: List[str], name: str, stdin: Union[bytes, int, None], umask: int, rules: List[str],
-               spied: bool, stdout: Optional[str] = None) -> Program:
+               spied: bool, stdout: Union[str, int, None] = None) -> Program:
         box = self.box
         if spied and not _exists(built.program, box.work_fd):
             box.put(built.program, built.path.read_bytes(), 0o755)
@@ -209,7 +227,7 @@ class LabFixture(Environment):
         if spied:
             short = [word if len(word) <= 60 else word[:60] + "…" for word in words]
             command = " ".join(shlex.quote(word) for word in [f"./{built.program}", *short])
-            command += f" > {stdout}" if stdout else ""
+            command += f" > {stdout}" if isinstance(stdout, str) else " | sleep 60" if stdout is not None else ""
             by_hand = f"(umask {umask:03o}; {command})" if umask != 0o022 else command
         program = Program(self, started, name, " ".join([name, *words]), by_hand, built, rules, before)
         if spied:
@@ -221,7 +239,7 @@ class LabFixture(Environment):
 
     def start(self, program: str, *words: object, stdin: Union[bytes, int, None] = None, umask: int = 0o022,
               stop_at: Optional[Union[StopAt, Sequence[StopAt]]] = None, fail: Optional[Union[Fail, Sequence[Fail]]] = None,
-              stdout: Optional[str] = None) -> Program:
+              stdout: Union[str, int, None] = None) -> Program:
         """Starts one of the student's programs.
 
         @param stdin  bytes for a pipe that stays open until Program.close_input(); None: an empty input; a descriptor
@@ -229,7 +247,7 @@ class LabFixture(Environment):
                       right before the first store in each shared mapping, which it has read-only until then; or a list
         @param fail   what to fail: ("mmap", 1, errno.ENOMEM), with "c" or "a" as fourth for children or all; or a list;
                       ("end", 1, 3) ends with exit status 3, and with ("write", 0, -400) no write() takes more bytes
-        @param stdout a file to write to, such as /dev/full, instead of what Run.stdout gives
+        @param stdout a file to write to, such as /dev/full, or a descriptor, instead of what Run.stdout gives
         """
         rules = faults.rules_of(stop_at, fail)
         built = self._built(program, reference=False)
