@@ -230,6 +230,40 @@ def test_several(lab):
     mine.resume()
     require_bytes(finish(name, story, mine, other)[1], lines((7, 1)), f"the item is complete, {story}")
 
+    # What is done between two locks is done as a whole: another consumer comes in between.
+    story = "when another consumer comes as soon as it has unlocked the mutex"
+    name = new_buffer(lab)
+    finish(name, "when there is room", lab.reference("producer", name, 7, 3))
+    mine = lab.start("consumer", name, 1, stop_at="pthread_mutex_unlock")
+    lab.settle(mine)
+    other = finish(name, story, lab.reference("consumer", name, 1))[0]
+    mine.resume()
+    printed = sorted([other, *finish(name, story, mine)])
+    require(printed == [lines((7, 1)), lines((7, 2))], f"each of two consumers takes an item of its own, {story}", *printed)
+
+    # Who does not hold the mutex changes nothing: neither before its lock nor after its unlock.
+    for program, stop_at in [(program, stop_at) for program in PEER for stop_at in (None, "pthread_mutex_unlock")]:
+        when = "after its unlock" if stop_at else "before its lock"
+        name = new_buffer(lab)
+        finish(name, "when there is room", lab.reference("producer", name, 8, 2))
+        if stop_at:
+            mine = lab.start(program, name, *ONE[program], stop_at=stop_at)
+            lab.settle(mine)
+        holder = lab.start(PEER[program], name, *ONE[PEER[program]], stop_at=LOCKS)
+        holder.wait_stopped()
+        before, was = lab.object_bytes(name, LAYOUT.size), items(lab, name)[1][1:]
+        if stop_at:
+            mine.resume()
+        else:
+            mine = lab.start(program, name, *ONE[program])
+        lab.settle(mine)
+        now = items(lab, name)[1][1:]
+        require(lab.object_bytes(name, LAYOUT.size) == before, f"a {program} leaves the buffer as it is while another process "
+                "holds the mutex", f"{when} the {program} went on while another held the mutex; before: {' '.join(was)}",
+                f"after: {' '.join(now)}")
+        holder.resume()
+        finish(name, f"when another held the mutex {when}", mine, holder)
+
     # A wake-up that comes too late: somebody else has taken the item, or the slot.
     story = "when another has taken the item for which it was woken"
     name = new_buffer(lab)
