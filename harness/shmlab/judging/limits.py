@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Dict, Set
 
 from ..labs import Lab
+from .pauses import Pauses
 
 if TYPE_CHECKING:
     from .program import Program
@@ -22,7 +23,8 @@ class WaitLimits:
     """How long this run waits for a program to end, or to come to where it is to stop.
 
     A program that hangs hangs in every check. One that was waited for in vain twice in a row has used up its credit:
-    from then on it gets a second, still much more than the labs' programs need, until it comes in time again.
+    from then on it gets a second, still much more than the labs' programs need, until it comes in time again. So has one
+    that was waited for in vain once and was seen to poll.
     Each check judges by itself all the same, and a lab of programs that hang ends within half a minute.
     """
 
@@ -32,7 +34,8 @@ class WaitLimits:
 
     @classmethod
     def limit(cls, seconds: float, *programs: "Program") -> float:
-        tried = any(cls.misses.get(program.built.path, 0) >= 2 for program in programs)
+        paths = {program.built.path for program in programs}
+        tried = any(cls.misses.get(path, 0) >= (1 if path in Pauses.found else 2) for path in paths)
         return min(seconds, SHORT_SECONDS) if tried else seconds
 
     @classmethod
@@ -49,4 +52,7 @@ class WaitLimits:
     @classmethod
     def note(cls, came: bool, *programs: "Program") -> None:
         for path in {program.built.path for program in programs}:  # however many of one kind: it is one wait
-            cls.misses[path] = 0 if came else cls.misses.get(path, 0) + 1
+            if not came:
+                cls.misses[path] = cls.misses.get(path, 0) + 1
+            elif path not in Pauses.found:
+                cls.misses[path] = 0

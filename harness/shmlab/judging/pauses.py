@@ -82,6 +82,9 @@ class Pauses:
         asked = f", {self.longest:.3g} s at a time" if self.longest else ""
         if self.woken > 1:
             return f"{asked}; it woke up {self.woken:,} times by itself while this check looked"
+        sleeps = self.program.state().sleeps
+        if sleeps > POLLS:
+            return f"{asked}; it has gone to sleep {sleeps:,} times so far"
         return asked + (": it looks again and again, and no other process wakes it" if self.polls else "")
 
     def require_none(self) -> None:

@@ -258,7 +258,9 @@ class Program:
         for process in self.fixture.box.processes():
             if process.pid in self.fixture.box.programs and process.pid != self.pid:
                 continue
-            call = self.blocked(process.pid) if process.state in "SD" else None
+            # A process that polls may be awake just now, and asleep in the next look.
+            looks = (self.blocked(process.pid) for _ in range(50 if process.state in "SD" else 0))
+            call = next((call for call in looks if call), None)
             doing = {"R": "runs", "T": "is stopped", "t": "is stopped", "Z": "has ended and is not waited for"}.get(
                 process.state, "waits")
             if call and call.private_futex:
@@ -273,7 +275,10 @@ class Program:
             elif call and call.reads_input:
                 doing = "waits for input from stdin"
             elif call and call.pauses:
-                doing = f"sleeps in {call.name}()" + (self.pauses.text if process.pid == self.pid else "")
+                doing = f"sleeps in {call.name}()"
+                if process.pid == self.pid:
+                    self.pauses.note(call)
+                    doing += self.pauses.text
             elif call and call.number >= 0:
                 doing = f"waits in {call.name}()"
             lines.append(f"process {process.pid} ({process.command}) {doing}")
