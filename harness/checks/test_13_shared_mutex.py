@@ -343,7 +343,7 @@ def test_several(lab):
 
 
     # A consumer whose output nobody reads waits in write(), and others go on meanwhile.
-    name, count = new_buffer(lab), 1000
+    name, count = new_buffer(lab), 500  # more than the stream buffers of a C library hold
     consumer = lab.start("consumer", name, count, stdout=lab.full_pipe())
     producer = lab.reference("producer", name, 1000000, count)
     writes = lab.poll(lambda: at_write(consumer) or consumer.started.status is not None, 4) and at_write(consumer)
