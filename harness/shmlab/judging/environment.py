@@ -172,7 +172,10 @@ class Environment:
 
     def link_object(self, name: str, second: str) -> None:
         """Gives an object a second name."""
-        os.link(name[1:], second[1:], src_dir_fd=self.box.shm_fd, dst_dir_fd=self.box.shm_fd)
+        try:
+            os.link(name[1:], second[1:], src_dir_fd=self.box.shm_fd, dst_dir_fd=self.box.shm_fd)
+        except (FileNotFoundError, FileExistsError):
+            raise CheckFailed(f"there is an object {name}, and none yet that is called {second}", self.objects()) from None
         self.preparations.append(f"given the object {name} a second name, {second}")
         self._made += (second,)
 
@@ -202,7 +205,10 @@ class Environment:
 
     def set_object(self, name: str, content: bytes, at: int = 0, size: Optional[int] = None) -> None:
         """Overwrites bytes of an object from outside, after it has been given a size if one is named."""
-        fd = os.open(name[1:], os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self.box.shm_fd)
+        try:
+            fd = os.open(name[1:], os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self.box.shm_fd)
+        except FileNotFoundError:
+            raise CheckFailed(f"there is an object {name}", self.objects()) from None
         try:
             if size is not None:
                 os.ftruncate(fd, size)

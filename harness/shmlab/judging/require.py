@@ -9,10 +9,10 @@ from ..sandbox.kernel import Object, show
 class CheckFailed(AssertionError):
     """A requirement that does not hold: what was expected, and what was seen instead, line by line."""
 
-    def __init__(self, expected: str, saw: Sequence[str]) -> None:
+    def __init__(self, expected: str, saw: Sequence[object]) -> None:
         super().__init__(expected)
         self.expected = expected
-        self.saw = list(saw)
+        self.saw = _lines(list(saw)) or ["there is nothing"]
 
 
 def _lines(item: object) -> List[str]:
@@ -27,7 +27,7 @@ def _lines(item: object) -> List[str]:
 def require(condition: object, expected: str, *saw: object) -> None:
     """Fails the check unless the condition holds. `saw` may be text, bytes, or anything from kernel.py."""
     if not condition:
-        raise CheckFailed(expected, [line for item in saw for line in _lines(item)] or ["there is nothing"])
+        raise CheckFailed(expected, saw)
 
 
 def require_bytes(got: bytes, wanted: bytes, what: str) -> None:
