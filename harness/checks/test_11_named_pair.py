@@ -13,6 +13,11 @@ PEER = {"writer": "reader", "reader": "writer"}
 BEFORE_ITS_LOOK = {"fail": [("sem_timedwait", 1, errno.ETIMEDOUT), ("sem_wait", 1, errno.EINTR)],
                    "stop_at": [("sem_timedwait", 1), ("sem_wait", 1)]}
 
+WAITS = ("sem_wait", "sem_timedwait", "sem_trywait")
+
+# The calls by which a program may join.
+JOINING = ("shm_open", "open", "fcntl", "flock", "fstat", "ftruncate", "posix_fallocate", "mmap", "sem_init", "close")
+
 # A second goes by, in slices of 100 ms, and nobody has come.
 NOBODY_COMES = [("sem_timedwait", nth, errno.ETIMEDOUT) for nth in range(1, 12)]
 
@@ -25,14 +30,19 @@ def at_rest(program) -> bool:
     return program.started.status is not None or program.state().phase == "stopped"
 
 
-def settle(program):
-    """Waits until a program waits for its peer or its input, spins, is stopped, or has ended. Gives whether it lives."""
+def settle(program, may_poll=False):
+    """Waits until a program waits for its peer, its input or a lock, spins, is stopped, or has ended. Gives whether it lives."""
 
     def waits():
         call = program.blocked()
-        return call and (call.in_futex or call.reads_input)
+        if call and call.pauses and program.pauses.note(call):
+            return True
+        return call and (call.in_futex or call.has_no_end or call.waits_for_descriptors)
 
+    program.pauses.begin()
     program.fixture.poll(lambda: waits() or at_rest(program) or program.spins, 4)
+    if not may_poll:
+        program.pauses.require_none()
     return program.started.status is None
 
 
@@ -118,7 +128,7 @@ def test_usage(lab):
     """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0."""
     name = lab.name()
     reader = lab.start("reader", name)
-    settle(reader)
+    settle(reader, may_poll=True)
     writer = lab.start("writer", name, stdin=b"hello")
     writer.close_input()
     ended(lab, writer, name).require_success()
@@ -143,6 +153,8 @@ def test_writer_to_reference_reader(lab):
     require(lab.box.wait(writer.started, 4), "a writer whose input is empty posts the end, and ends before a reader has come",
             writer.describe_state())
     writer.wait().require_success()
+    fields = slot(lab, name)
+    require(f"writer {writer.pid}," in fields[0], "the writer's pid stays in the object when the writer has ended", fields)
     lab.reference("reader", name).wait().require_success()
 
 
@@ -155,6 +167,9 @@ def test_reader_from_reference_writer(lab):
         held = ", though the slot is filled again right after the first sem_post()" if first == "reader" else ""
         require_bytes(printed, b"".join(PIECES),
                       f"all is printed when the {first} is first and write() takes 400 bytes at most{held}")
+        steps = [call for call in mine.calls if call.name == "sem_post" or call.name in WAITS and not call.failed]
+        if any(call.name in WAITS for call in steps):
+            require(steps[-1].name != "sem_post", "after the piece of length 0 the reader posts nothing any more", steps[-1:])
     name = lab.name()
     mine = lab.start("reader", name, **BEFORE_ITS_LOOK)
     settle(mine)
@@ -165,9 +180,55 @@ def test_reader_from_reference_writer(lab):
             run.ending)
 
 
-@points(1, read="shm_open(3), mode; handout, Background")
+def join_at_once(lab: LabFixture, slow: str, point):
+    """One of the student's programs is stopped while it joins, right after a call. The other comes meanwhile.
+
+    Gives whether that one, when it has joined, waits as it should. How it waits is another check's matter.
+    """
+    name, quick = lab.name(), PEER[slow]
+    both = {slow: lab.start(slow, name, stdin=b"hello" if slow == "writer" else None, stop_at=point)}
+    both[slow].wait_stopped()
+    where = "before its first store in the object" if point[0] == "store" else f"after {point[0]}()"
+    made = lab.object(name)
+    story = f"the {slow} was stopped {where} while it joined, and the {quick} came: {made.line if made else 'no object yet'}"
+    if point[0] == "sem_init":
+        lines = slot(lab, name)
+        require("ready 0," in lines[0], "`ready` is set last, when both semaphores are set up: if the process is killed "
+                "before, the next one sets up both", lines, story)
+    both[quick] = lab.start(quick, name, stdin=b"hello" if quick == "writer" else None)
+    try:
+        if not settle(both[quick]):
+            require(False, f"the {quick} joins, and waits for its peer", both[quick].wait().ending)
+        if both[quick].spins and struct.unpack_from("=i", lab.object_bytes(name), 4 if quick == "writer" else 8)[0]:
+            for program in both.values():
+                program.kill()
+                program.wait()
+            lab.unlink_object(name)
+            return False
+        require(not both[quick].spins, f"the {quick} waits, asleep, until the {slow} has joined",
+                f"it has used {both[quick].cpu_seconds():.2f} s of the processor, and goes on")
+        now = lab.object(name)
+        require(not made or now and now.inode == made.inode,
+                f"an object that the {slow} has just made is used by the {quick}, and keeps its name",
+                now and "there is another object of that name now: " + now.line or f"there is no object {name} any more")
+        for _ in range(8):  # more than there are mappings, each of which has a first store
+            both[slow].resume()
+            settle(both[slow])
+            if both[slow].state().phase != "stopped":
+                break
+        reader = both["reader"]
+        reader.wait_output(5)
+        both["writer"].close_input()
+        require_bytes(finish(lab, both[slow], both[quick], name), b"hello", f"the {quick} and the {slow} talk")
+    except CheckFailed as failure:
+        failure.saw.append(story)
+        raise
+    return True
+
+
+@points(1, read="shm_open(3), mode; fcntl(2), F_SETLKW; handout, Background")
 def test_joining(lab):
-    """A new object has mode 0600; a second writer or reader fails, and the pair that is there goes on."""
+    """A new object has mode 0600, and two that join at once set it up once; a second writer or reader fails, and the pair that is there goes on."""
     for program in PEER:
         name = lab.name()
         mine = lab.start(program, name, stdin=b"hello" if program == "writer" else None, umask=0)
@@ -178,6 +239,9 @@ def test_joining(lab):
         if program == "reader":  # a writer may have taken its turn already
             lines = slot(lab, name)
             require("room 1," in lines[0], "in a new object room is 1", lines)
+        role = struct.unpack_from("=2i", lab.object_bytes(name), 4)
+        require(role == ((mine.pid, 0) if program == "writer" else (0, mine.pid)),
+                f"the {program} stores its own pid, {mine.pid}, in the field of its role, and leaves the other alone", slot(lab, name))
         peer = lab.reference(PEER[program], name, stdin=b"hello" if program == "reader" else None)
         writer, reader = (mine, peer) if program == "writer" else (peer, mine)
         reader.wait_output(5)
@@ -197,6 +261,9 @@ def test_joining(lab):
         writer.close_input()
         printed = finish(lab, mine, peer, name)
         require_bytes(printed, b"hello, again", f"the pair goes on when a second {program} was there")
+        joining = dict.fromkeys(call.name for call in mine.calls)
+        all(join_at_once(lab, program, point) for point in
+            [(call, 1) for call in JOINING if call in joining] + [("store", 0)])
 
 
 @points(1, read="sem_init(3), pshared; sem_timedwait(3); futex(2), FUTEX_PRIVATE_FLAG; handout, Background")
@@ -232,8 +299,9 @@ def test_peer_dies(lab):
     for program, unlinked in [(program, unlinked) for program in PEER for unlinked in (True, False)]:
         name = lab.name()
         if program == "writer":
-            peer = lab.reference("reader", name)
             mine = lab.start("writer", name, stdin=b"hello")
+            settle(mine)
+            peer = lab.reference("reader", name)
             peer.wait_output(5)
         else:
             mine = lab.start("reader", name, **BEFORE_ITS_LOOK)
@@ -289,6 +357,7 @@ def test_failing_calls(lab):
         name = lab.name()
         mine = lab.start(program, name, stdin=b"hello" if program == "writer" else None, **fault)
         mine.close_input()
+        settle(mine)
         return lab.run_with_peer(mine, name, lambda: lab.reference(
             PEER[program], name, stdin=b"hello" if program == "reader" else None))
 

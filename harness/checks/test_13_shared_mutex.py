@@ -31,6 +31,8 @@ def items(lab: LabFixture, name):
     if len(raw) < LAYOUT.size:
         return None, [item or f"/dev/shm: no {name[1:]}"]
     _, first, count, *slot = LAYOUT.unpack(raw)
+    if first >= SLOTS:
+        return None, [item, f"first {first}, count {count}"]
     found = [(slot[2 * i], slot[2 * i + 1]) for i in ((first + n) % SLOTS for n in range(min(count, 2 * SLOTS)))]
     return found, [item, f"first {first}, count {count}: {' '.join(f'({p}, {n})' for p, n in found) or 'no item'}"]
 
@@ -39,6 +41,8 @@ def require_items(lab: LabFixture, name, wanted, when):
     """The buffer holds these items. One that is being put in or taken out may be on its way."""
     lab.poll(lambda: items(lab, name)[0] == wanted, 2)
     found, saw = items(lab, name)
+    first = struct.unpack_from("<I", lab.bytes_if_there(name, LAYOUT.size) or bytes(8), 4)[0]
+    require(first < SLOTS, f"`first` is a slot, from 0 to {SLOTS - 1}, {when}: it moves on modulo {SLOTS}", saw)
     require(found == wanted, f"the buffer holds {' '.join(map(str, wanted)) or 'no item'}, {when}", saw)
 
 
@@ -52,6 +56,12 @@ def lines(*wanted):
     return b"".join(b"%d %d\n" % item for item in wanted)
 
 
+def at_write(program):
+    """Whether a program waits in write(2) or writev(2)."""
+    call = program.blocked()
+    return call is not None and call.name.startswith("write")
+
+
 def stop(*programs):
     """Stops programs wherever they are."""
     for program in programs:
@@ -60,9 +70,23 @@ def stop(*programs):
 
 
 def finish(name, story, *programs, seconds=4):
-    """All end, with success. Gives what they have printed."""
+    """All end, with success. Gives what they have printed. One that sleeps and looks, and does not wait, takes too long."""
     lab = programs[0].fixture
-    lab.pump(lambda: all(program.started.status is not None for program in programs), seconds)
+    for program in programs:
+        program.pauses.begin()
+
+    def over():
+        left = [program for program in programs if program.started.status is None]
+        for program in left:
+            call = program.blocked() if program in lab.history else None
+            if call and call.pauses and program.pauses.note(call) and program.pauses.longest >= 0.1:
+                return True
+        return not left
+
+    lab.poll(over, seconds)
+    for program in programs:
+        if program.started.status is None:
+            program.pauses.require_none()
     stuck = [program for program in programs if program.started.status is None]
     require(not stuck, f"every program does its work and ends, {story}", [p.describe_state() for p in stuck], items(lab, name)[1])
     return [program.wait().require_success().stdout for program in programs]
@@ -115,6 +139,7 @@ def pass_on(lab: LabFixture, mine):
         nothing, printed = finish(name, f"when the {first} is first", both["producer"], both["consumer"])
         require(nothing == b"", "a producer prints nothing", nothing)
         require_bytes(printed, lines(*numbers(7, 1, 20)), f"all comes out in order when the {first} is first")
+        require_items(lab, name, [], "when all have been taken out")
 
 
 @points(1, read="pthread_cond_wait(3), pthread_cond_signal(3); handout, Background and Steps")
@@ -206,6 +231,40 @@ def test_several(lab):
     mine.resume()
     require_bytes(finish(name, story, mine, other)[1], lines((7, 1)), f"the item is complete, {story}")
 
+    # What is done between two locks is done as a whole: another consumer comes in between.
+    story = "when another consumer comes as soon as it has unlocked the mutex"
+    name = new_buffer(lab)
+    finish(name, "when there is room", lab.reference("producer", name, 7, 3))
+    mine = lab.start("consumer", name, 1, stop_at="pthread_mutex_unlock")
+    lab.settle(mine)
+    other = finish(name, story, lab.reference("consumer", name, 1))[0]
+    mine.resume()
+    printed = sorted([other, *finish(name, story, mine)])
+    require(printed == [lines((7, 1)), lines((7, 2))], f"each of two consumers takes an item of its own, {story}", *printed)
+
+    # Who does not hold the mutex changes nothing: neither before its lock nor after its unlock.
+    for program, stop_at in [(program, stop_at) for program in PEER for stop_at in (None, "pthread_mutex_unlock")]:
+        when = "after its unlock" if stop_at else "before its lock"
+        name = new_buffer(lab)
+        finish(name, "when there is room", lab.reference("producer", name, 8, 2))
+        if stop_at:
+            mine = lab.start(program, name, *ONE[program], stop_at=stop_at)
+            lab.settle(mine)
+        holder = lab.start(PEER[program], name, *ONE[PEER[program]], stop_at=LOCKS)
+        holder.wait_stopped()
+        before, was = lab.object_bytes(name, LAYOUT.size), items(lab, name)[1][1:]
+        if stop_at:
+            mine.resume()
+        else:
+            mine = lab.start(program, name, *ONE[program])
+        lab.settle(mine)
+        now = items(lab, name)[1][1:]
+        require(lab.object_bytes(name, LAYOUT.size) == before, f"a {program} leaves the buffer as it is while another process "
+                "holds the mutex", f"{when} the {program} went on while another held the mutex; before: {' '.join(was)}",
+                f"after: {' '.join(now)}")
+        holder.resume()
+        finish(name, f"when another held the mutex {when}", mine, holder)
+
     # A wake-up that comes too late: somebody else has taken the item, or the slot.
     story = "when another has taken the item for which it was woken"
     name = new_buffer(lab)
@@ -266,9 +325,10 @@ def test_several(lab):
         mine.resume()
         finish(name, f"when a {PEER[program]} that waited looks as soon as the {program} has signalled", mine, other)
 
-    # All of them at once: your consumers, your producers, and both.
+    # All of them at once: your consumers, your producers, and both. Those that pause after each item put in fewer.
     for mine in ["consumer"], ["producer"], ["producer", "consumer"]:
-        name, count = new_buffer(lab), 3000 if len(mine) == 2 else 100
+        pauses = any(program.pauses.seen for program in lab.history)
+        name, count = new_buffer(lab), 3000 if len(mine) == 2 and not pauses else 100
         role = {"producer": [], "consumer": []}
         for program in sorted(PEER, key=lambda program: program in mine):
             for n in 1, 2:
@@ -281,6 +341,18 @@ def test_several(lab):
         printed = finish(name, story, *role["producer"], *role["consumer"], seconds=8)
         require_all(printed[2:], [1, 2], count, story)
         require_items(lab, name, [], "at the end")
+
+    # A consumer whose output nobody reads waits in write(), and others go on meanwhile.
+    name, count = new_buffer(lab), 500  # more than the stream buffers of a C library hold
+    consumer = lab.start("consumer", name, count, stdout=lab.full_pipe())
+    producer = lab.reference("producer", name, 1000000, count)
+    writes = lab.poll(lambda: at_write(consumer) or consumer.started.status is not None, 4) and at_write(consumer)
+    require(writes, "a consumer writes to standard output what it has taken out",
+            consumer.describe_state() if consumer.started.status is None else consumer.wait().ending)
+    lab.settle(consumer, producer)
+    other = lab.reference("consumer", name, 1) if items(lab, name)[0] else lab.reference("producer", name, 9, 1)
+    finish(name, "while a consumer waits in write() for somebody to read its output: it must not hold the mutex then", other,
+           seconds=2)
 
 
 @points(1, read="handout, Steps; err(3)")

@@ -1,11 +1,14 @@
 """Lab 14: a robust mutex outlives its owner, and whoever comes next undoes what the owner left half done."""
+import contextlib
 import errno
 import struct
 from dataclasses import dataclass, replace
 
 from shmlab import LabFixture, points, require, require_bytes
+from shmlab.judging.require import CheckFailed
 
 TOTAL = 1000
+ROBUST = 1  # PTHREAD_MUTEX_ROBUST, in glibc and in musl
 LOCKS = ("pthread_mutex_lock", "pthread_mutex_timedlock", "pthread_mutex_trylock")
 FIELDS = struct.Struct("=7q")  # what struct bank begins with: ready, account, under_way, before, repairs
 
@@ -43,14 +46,33 @@ def set_bank(lab: LabFixture, name: str, bank: Bank) -> None:
     lab.set_object(name, FIELDS.pack(bank.ready, *bank.account, bank.under_way, *bank.before, bank.repairs))
 
 
+@contextlib.contextmanager
+def explains_a_hang(lab: LabFixture):
+    """Where a process waits for a mutex that nobody will unlock, and that was not made robust, the failure says so."""
+    try:
+        yield
+    except CheckFailed as failure:
+        calls = [call for call in lab.read_calls() if not call.failed]
+        made = any(call.name == "pthread_mutex_init" for call in calls)
+        robust = [call for call in calls if call.name == "pthread_mutexattr_setrobust"]
+        if made and not any(call.arguments[1] == ROBUST for call in robust) and "futex()" in " ".join(failure.saw):
+            failure.expected = "the mutex is robust: when its owner has died, the next process gets it, and is told"
+            failure.saw.insert(0, f"the mutex was set up without PTHREAD_MUTEX_ROBUST: {robust[-1]}" if robust else
+                               "the mutex has no robust attribute: pthread_mutexattr_setrobust() was not called before "
+                               "pthread_mutex_init()")
+        raise
+
+
 def work(lab: LabFixture, name: str, *words: object, **options):
     """Runs the student's program to its end."""
-    return lab.run("robust_mutex", name, *words, **options)
+    with explains_a_hang(lab):
+        return lab.run("robust_mutex", name, *words, **options)
 
 
 def stranger(lab: LabFixture, name: str, *words: object):
     """Runs the finished program to its end, as a process that knows nothing of the student's."""
-    return lab.reference("robust_mutex", name, *words).wait()
+    with explains_a_hang(lab):
+        return lab.reference("robust_mutex", name, *words).wait()
 
 
 def points_from_lock(lab: LabFixture, name: str, *words: object):
@@ -232,6 +254,8 @@ def test_others_die_too(lab):
     other.wait_blocked(lambda call: call.in_futex)
     owner.kill()
     owner.wait()
+    with explains_a_hang(lab):
+        other.wait()
     require_bytes(other.wait().require_success().stdout, Bank((750, 250), repairs=4).answer,
                   "the one that waited repairs the bank, and goes on")
 

@@ -181,7 +181,10 @@ class Environment:
 
     def link_object(self, name: str, second: str) -> None:
         """Creates a second name for an object."""
-        os.link(name[1:], second[1:], src_dir_fd=self.box.shm_fd, dst_dir_fd=self.box.shm_fd)
+        try:
+            os.link(name[1:], second[1:], src_dir_fd=self.box.shm_fd, dst_dir_fd=self.box.shm_fd)
+        except (FileNotFoundError, FileExistsError):
+            raise CheckFailed(f"there is an object {name}, and none yet that is called {second}", self.objects()) from None
         self.preparations.append(f"given the object {name} a second name, {second}")
         self._created_names += (second,)
 
@@ -215,7 +218,10 @@ class Environment:
         @param at    offset of the first byte
         @param size  if given, the object is truncated or extended to this many bytes first
         """
-        fd = os.open(name[1:], os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self.box.shm_fd)
+        try:
+            fd = os.open(name[1:], os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self.box.shm_fd)
+        except FileNotFoundError:
+            raise CheckFailed(f"there is an object {name}", self.objects()) from None
         try:
             if size is not None:
                 os.ftruncate(fd, size)

@@ -24,9 +24,9 @@ from ..sandbox.channel import BoxRefused
 from . import faults
 from .environment import Environment
 from .faults import Fail, StopAt
-from .limits import SHORT_SECONDS, SPIN_SECONDS, STOP_SECONDS, WALL_SECONDS, WaitLimits
+from .limits import SHORT_SECONDS, STOP_SECONDS, WALL_SECONDS, WaitLimits
 from .program import Program
-from .require import require
+from .require import CheckFailed, require
 from .run import LeftBehind, Run
 
 RULES_LENGTH = 600  # characters, always: the spy erases the rules, but the program could see how long they were
@@ -41,6 +41,7 @@ class LabFixture(Environment):
         self.history: List[Program] = []  # the student's programs, in the order in which they were started
         self.subject: Optional[Program] = None  # the program that a failure is about
         self.in_student_layout = False  # whether commands to reproduce a failure may assume that the programs are in labs/
+        self._pipes: List[int] = []
 
     def stop(self) -> None:
         """Ends every program after a failure, so that they take no processor time from what collects the feedback."""
@@ -96,6 +97,16 @@ class LabFixture(Environment):
         """Whether one of the student's programs has stopped at a TODO."""
         return any(program.unfinished for program in self.history)
 
+    def traces(self) -> Tuple[object, ...]:
+        """What the programs have left so far, in the objects that this check has named and on stdout."""
+        content: List[object] = [len(program.output) for program in self.history]
+        for name in self._created_names:
+            try:
+                content.append(self.bytes_if_there(name, 1 << 16))
+            except CheckFailed:
+                content.append(None)
+        return tuple(content)
+
     def in_time(self, seconds: float) -> str:
         """Returns a phrase for a message: how long the last wait, of at most that many seconds, was."""
         return "when all slept and nobody was left to wake them," if self.box.stuck else f"within {seconds:.0f} s"
@@ -104,20 +115,29 @@ class LabFixture(Environment):
         """Waits until each of the programs has ended, is stopped or waits, all at once. Returns the last one's phase.
 
         A program counts as waiting if it has not gone to sleep again between two looks, or if it was asleep in eight looks
-        in a row: one that polls sleeps again and again. A program that has used the processor for SPIN_SECONDS counts as
-        settled, too; its phase is "runs".
+        in a row, or if it polls. One that pauses for a moment, in nanosleep() for example, does not wait: it goes on by
+        itself. A program that spins counts as settled, too; its phase is "runs".
         """
         last: List[kernel.ProcessState] = [kernel.ProcessState("X", 0)] * len(programs)
         asleep, looks = [0] * len(programs), 0
+        for program in programs:
+            program.pauses.begin()
 
         def is_settled(i: int, program: Program) -> bool:
             before, now = last[i], program.state()
             last[i], asleep[i] = now, asleep[i] + 1 if now.phase == "waits" else 0
             if now.phase == "runs":
-                return looks % 50 == 0 and program.cpu_seconds() > SPIN_SECONDS
+                return looks % 50 == 0 and program.spins
             if now.phase == "ended":
-                return program.started.status is not None  # pid 1 will report it in a moment
-            return now.phase == "stopped" or now == before or asleep[i] >= 8
+                return program.started.status is not None  # pid 1 tells it in a moment
+            if now.phase == "stopped":
+                return True
+            if now != before and asleep[i] < 8:
+                return False
+            call = program.blocked()
+            if call and call.pauses:
+                return program.pauses.note(call)
+            return call is not None and program.state() == now  # it was in this very call all the time
 
         def all_settled() -> bool:
             nonlocal looks
@@ -173,6 +193,23 @@ class LabFixture(Environment):
 
     # ---- running
 
+    def full_pipe(self) -> int:
+        """The end of a pipe in which there is no room, and that nobody reads: whoever writes to it waits."""
+        ends = os.pipe()
+        self._pipes += ends
+        os.set_blocking(ends[1], False)
+        try:
+            while True:
+                os.write(ends[1], bytes(4096))
+        except BlockingIOError:
+            os.set_blocking(ends[1], True)
+        return ends[1]
+
+    def close(self) -> None:
+        super().close()
+        while self._pipes:
+            os.close(self._pipes.pop())
+
     def _built(self, program: str, reference: bool) -> Built:
         if reference and not SOLUTIONS.is_dir():
             return building.ready_made(self.lab, program, self.cc)
@@ -180,7 +217,7 @@ class LabFixture(Environment):
         return building.build(self.lab, program, source, self.tier, self.cc, self.san)
 
     def _start(self, built: Built, words: List[str], name: str, stdin: Union[bytes, int, None], umask: int, rules: List[str],
-               spied: bool, stdout: Optional[str] = None, interpose: Sequence[str] = (),
+               spied: bool, stdout: Union[str, int, None] = None, interpose: Sequence[str] = (),
                environment: Optional[Dict[str, str]] = None, address_mb: int = 2048) -> Program:
         box = self.box
         if spied and not _exists(built.program, box.work_fd):
@@ -205,7 +242,7 @@ class LabFixture(Environment):
         if spied:
             short = [word if len(word) <= 60 else word[:60] + "…" for word in words]
             command = " ".join(shlex.quote(word) for word in [f"./{built.program}", *short])
-            command += f" > {stdout}" if stdout else ""
+            command += f" > {stdout}" if isinstance(stdout, str) else " | sleep 60" if stdout is not None else ""
             command = " ".join([*(f"{key}={shlex.quote(value)}" for key, value in more.items()), command])
             by_hand = f"(umask {umask:03o}; {command})" if umask != 0o022 else command
         program = Program(self, started, name, " ".join([name, *words]), by_hand, built, rules, before)
@@ -218,7 +255,7 @@ class LabFixture(Environment):
 
     def start(self, program: str, *words: object, stdin: Union[bytes, int, None] = None, umask: int = 0o022,
               stop_at: Optional[Union[StopAt, Sequence[StopAt]]] = None, fail: Optional[Union[Fail, Sequence[Fail]]] = None,
-              stdout: Optional[str] = None, interpose: Sequence[str] = (),
+              stdout: Union[str, int, None] = None, interpose: Sequence[str] = (),
               environment: Optional[Dict[str, str]] = None, address_mb: int = 2048) -> Program:
         """Starts one of the student's programs.
 
@@ -229,7 +266,7 @@ class LabFixture(Environment):
         @param fail     which call to make fail, or a list of that. ("mmap", 1, errno.ENOMEM): its first mmap(); a fourth
                         element "c" or "a" means in the children, or in all processes; ("end", 1, 3): it ends with exit
                         status 3; ("write", 0, -400): no write() takes more than 400 bytes
-        @param stdout   a file to write to, such as /dev/full; Run.stdout is then empty
+        @param stdout   a file to write to, such as /dev/full, or a descriptor; Run.stdout is then empty
         @param interpose libraries of native/interpose/ to preload: they stand between the program and the C library
         @param environment further variables, for these libraries
         @param address_mb how many MiB of address space it may use; 0: no limit

@@ -2,9 +2,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict
+from typing import TYPE_CHECKING, Dict, Set
 
 from ..labs import Lab
+from .pauses import Pauses
 
 if TYPE_CHECKING:
     from .program import Program
@@ -15,24 +16,33 @@ FEED_SECONDS = 10.0  # until a program has read its input
 SHORT_SECONDS = 1.0  # instead of these, after a program has exceeded its limit twice in a row
 EXTENSION_SECONDS = 60.0  # for all the checks of a lab together; grading gives them four minutes
 SPIN_SECONDS = 0.3  # of processor time since its start, after which a program counts as busy and not about to wait
+KNOWN_SPIN_SECONDS = 0.05  # instead, for a program that was found to spin before
 
 
 class WaitLimits:
     """How long the checks wait for a program to end or to stop, depending on what it did before.
 
     A program that hangs usually hangs in every check. If it exceeded its limit twice in a row, the limit is one second,
-    still much more than the labs' programs need, until it meets a limit again. So the checks of a lab whose programs all
+    still much more than the labs' programs need, until it meets a limit again. The same goes for one that exceeded its
+    limit once and was seen to poll. So the checks of a lab whose programs all
     hang end within half a minute, and each check still has its own verdict.
     """
 
     misses: Dict[Path, int] = {}  # how often in a row each program exceeded its limit
+    spinning: Set[Path] = set()
     extended: Dict[str, float] = {}  # seconds, by lab
 
     @classmethod
     def limit(cls, seconds: float, *programs: "Program") -> float:
         """Returns how many seconds to wait for these programs: `seconds`, or less if one of them hung before."""
-        hung_before = any(cls.misses.get(program.built.path, 0) >= 2 for program in programs)
-        return min(seconds, SHORT_SECONDS) if hung_before else seconds
+        paths = {program.built.path for program in programs}
+        tried = any(cls.misses.get(path, 0) >= (1 if path in Pauses.found else 2) for path in paths)
+        return min(seconds, SHORT_SECONDS) if tried else seconds
+
+    @classmethod
+    def spin_seconds(cls, program: "Program") -> float:
+        """How much of the processor a program may use before it is taken to spin: little if it was found to before."""
+        return KNOWN_SPIN_SECONDS if program.built.path in cls.spinning else SPIN_SECONDS
 
     @classmethod
     def extend(cls, lab: Lab, seconds: float) -> bool:
@@ -43,5 +53,8 @@ class WaitLimits:
     @classmethod
     def note(cls, in_time: bool, *programs: "Program") -> None:
         """Remembers whether the programs met their limit."""
-        for path in {program.built.path for program in programs}:  # one wait counts once, even for several of one kind
-            cls.misses[path] = 0 if in_time else cls.misses.get(path, 0) + 1
+        for path in {program.built.path for program in programs}:  # however many of one kind: it is one wait
+            if not in_time:
+                cls.misses[path] = cls.misses.get(path, 0) + 1
+            elif path not in Pauses.found:
+                cls.misses[path] = 0

@@ -12,7 +12,8 @@ from ..sandbox.build import Built
 from ..sandbox.calls import Call
 from ..sandbox.channel import BoxedProcess
 from ..sandbox.kernel import Mapping, show
-from .limits import FEED_SECONDS, SPIN_SECONDS, STOP_SECONDS, WALL_SECONDS, WaitLimits
+from .limits import FEED_SECONDS, STOP_SECONDS, WALL_SECONDS, WaitLimits
+from .pauses import Pauses
 from .require import CheckFailed, require
 from .run import Run
 
@@ -42,6 +43,7 @@ class Program:
         self.built, self.rules, self._before = built, rules, before
         self.finished: Optional[Run] = None
         self.calls: List[Call] = []
+        self.pauses = Pauses(self)
         self._first_event = len(fixture.box.events)  # of those in the box, the first that may be about this program
 
     @property
@@ -173,6 +175,20 @@ class Program:
 
         return self.look(read, pid, mapping)
 
+    def peek(self, address: int, size: int) -> Optional[bytes]:
+        """Some bytes of the program's memory; None where they cannot be read, or not any more."""
+        try:
+            fd = self.fixture.box.open(f"/proc/{self.pid}/mem")
+        except OSError:
+            return None
+        try:
+            raw = os.pread(fd, size, address)
+        except (OSError, OverflowError):
+            return None
+        finally:
+            os.close(fd)
+        return raw if len(raw) == size else None
+
     def set_memory(self, mapping: Mapping, content: bytes, pid: Optional[int] = None) -> None:
         """Overwrites the beginning of a mapping from outside."""
 
@@ -242,16 +258,17 @@ class Program:
 
     @property
     def spins(self) -> bool:
-        """Whether it runs and has used SPIN_SECONDS of processor time since its start, so is not about to wait."""
-        return self.state().phase == "runs" and self.cpu_seconds() > SPIN_SECONDS
+        """Whether it runs, and has used so much of the processor since its start that it is not about to wait."""
+        if self.state().phase != "runs" or self.cpu_seconds() <= WaitLimits.spin_seconds(self):
+            return False
+        WaitLimits.spinning.add(self.built.path)
+        return True
 
     def wait_blocked(self, ready: Callable[[kernel.Blocked], bool] = lambda call: True,
                      timeout: float = STOP_SECONDS, expected: str = "waits, without using the processor") -> kernel.Blocked:
-        """Waits until the program waits in a system call, and returns that call. Fails the check if it does not.
+        """Waits until the program waits in a system call that is `ready`, and returns that call. Fails the check if it does not.
 
-        @param ready     tests whether it is the call that is expected
-        @param timeout   in seconds
-        @param expected  what the program should do, for the message
+        One that pauses has not come to it yet; one that polls never will.
         """
         found: List[kernel.Blocked] = []
 
@@ -260,14 +277,18 @@ class Program:
             if call and ready(call):
                 found.append(call)
             spins = call is None and self.cpu_seconds() > before + 1
-            return bool(found) or self.started.status is not None or spins
+            polls = not found and call is not None and call.pauses and self.pauses.note(call)
+            return bool(found) or self.started.status is not None or spins or polls
 
         before = self.cpu_seconds()
+        self.pauses.begin()
         # No event reports this state, so it is polled. The verdict is from the kernel's state and not from the time.
         if self.fixture.poll(look, timeout):
             WaitLimits.note(bool(found) or self.started.status is not None, self)
         if not found:
             ending = self.wait().ending if self.started.status is not None else self.describe_state()
+            if self.pauses.polls:
+                expected = "waits until another process wakes it, and does not look again and again"
             raise CheckFailed(f"{self.name} {expected}", ending)
         return found[0]
 
@@ -287,9 +308,32 @@ class Program:
         """Waits until the program waits in futex(2). Fails the check if another process cannot wake it there."""
         call = self.wait_blocked(lambda call: call.in_futex, expected="waits until another process wakes it, and does not "
                                  "look again and again")
-        require(not call.private_futex, expected,
-                f"/proc/{self.pid}/syscall: futex(…, {call.arguments[1]:#x}, …) has FUTEX_PRIVATE_FLAG (0x80): "
-                "only threads of the same process can wake it")
+        require(not call.private_futex, expected, self.private_futex_lines(call))
+
+    def private_futex_lines(self, call: kernel.Blocked) -> List[str]:
+        """That only threads of its own process can wake the program from this wait, and why, for people."""
+        return [f"/proc/{self.pid}/syscall: futex(…, {call.arguments[1]:#x}, …) has FUTEX_PRIVATE_FLAG (0x80): "
+                "only threads of the same process can wake it", self._private_reason()]
+
+    def _private_reason(self) -> str:
+        """Why a futex is private.
+
+        What is all zero bytes looks to the C library as if it were set up for one process alone: only the recorded calls
+        tell what was not set up yet from what was set up so.
+        """
+        calls = [call for call in self.fixture.read_calls() if not call.failed]
+        alone = [call for call in calls if call.name == "sem_init" and call.arguments[1] == 0]
+        bare = [call for call in calls if call.name in ("pthread_mutex_init", "pthread_cond_init") and call.arguments[1] == 0]
+        names = {call.name for call in calls}
+        for kind, what in ("mutex", "mutex"), ("cond", "condition variable"):
+            shared = [call for call in calls if call.name == f"pthread_{kind}attr_setpshared" and call.arguments[1] == 1]
+            if f"pthread_{kind}_init" in names and not shared:
+                return f"no {what} was set up with PTHREAD_PROCESS_SHARED: pthread_{kind}attr_setpshared() was not called for it"
+        if alone or bare:
+            return f"it is for one process alone: {(alone or bare)[-1]}"
+        if names & {"sem_init", "pthread_mutex_init", "pthread_cond_init"}:
+            return "what it waits for was all zero bytes when the wait began: not set up yet, or overwritten"
+        return "what it waits for was not set up for several processes, or not set up yet, or overwritten"
 
     def describe_state(self) -> List[str]:
         """Returns lines for a message: what each process of the program does now."""
@@ -297,11 +341,13 @@ class Program:
         for process in self.fixture.box.processes():
             if process.pid in self.fixture.box.programs and process.pid != self.pid:
                 continue
-            call = self.blocked(process.pid)
-            doing = {"R": "runs", "T": "is stopped", "Z": "has ended and is not waited for"}.get(process.state, "waits")
+            # A process that polls may be awake just now, and asleep in the next look.
+            looks = (self.blocked(process.pid) for _ in range(50 if process.state in "SD" else 0))
+            call = next((call for call in looks if call), None)
+            doing = {"R": "runs", "T": "is stopped", "t": "is stopped", "Z": "has ended and is not waited for"}.get(
+                process.state, "waits")
             if call and call.private_futex:
-                doing = ("waits in futex() for what only its own process can do: was a semaphore, a mutex or a "
-                         "condition variable not set up for several processes?")
+                doing = f"waits in futex(), and only its own threads can wake it: {self._private_reason()}"
             elif call and call.in_futex and self._is_private(process.pid, call.arguments[0]):
                 doing = ("waits in futex() in memory that it does not share with another process: is the semaphore, mutex or "
                          "condition variable not in the shared memory?")
@@ -313,6 +359,13 @@ class Program:
                 doing = "is suspended in vfork() until its child has ended or executed another program"
             elif call and call.reads_input:
                 doing = "waits for input from stdin"
+            elif call and call.pauses:
+                doing = f"sleeps in {call.name}()"
+                if process.pid == self.pid:
+                    self.pauses.note(call)
+                    doing += self.pauses.text
+            elif call and call.number >= 0:
+                doing = f"waits in {call.name}()"
             lines.append(f"process {process.pid} ({process.command}) {doing}")
         return lines
 

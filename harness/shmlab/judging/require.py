@@ -9,10 +9,10 @@ from ..sandbox.kernel import Object, show
 class CheckFailed(AssertionError):
     """A check failed. `expected` says what should have been, `saw` what was seen instead, in lines."""
 
-    def __init__(self, expected: str, saw: Sequence[str]) -> None:
+    def __init__(self, expected: str, saw: Sequence[object]) -> None:
         super().__init__(expected)
         self.expected = expected
-        self.saw = list(saw)
+        self.saw = _lines(list(saw)) or ["there is nothing"]
 
 
 def _lines(item: object) -> List[str]:
@@ -31,7 +31,7 @@ def require(condition: object, expected: str, *saw: object) -> None:
     @param saw       what was seen instead: text, bytes, objects of kernel.py, or lists of these
     """
     if not condition:
-        raise CheckFailed(expected, [line for item in saw for line in _lines(item)] or ["there is nothing"])
+        raise CheckFailed(expected, saw)
 
 
 def require_bytes(got: bytes, wanted: bytes, what: str) -> None:

@@ -18,7 +18,7 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, Dict, FrozenSet, List, Optional, Sequence, Set, Tuple
+from typing import Callable, Dict, FrozenSet, List, Optional, Sequence, Set, Tuple, Union
 
 from ..labs import ROOT
 from . import kernel, native
@@ -252,7 +252,7 @@ class Box(Channel):
     # ---- starting programs
 
     def start(self, argv: Sequence[str], environment: Optional[Dict[str, str]] = None, stdin: Optional[int] = None,
-              stdout: Optional[str] = None, image: Optional[Path] = None, **options: object) -> BoxedProcess:
+              stdout: Union[str, int, None] = None, image: Optional[Path] = None, **options: object) -> BoxedProcess:
         """Starts a program in the box.
 
         @param environment  variables besides PATH, LANG, HOME and TMPDIR
@@ -273,8 +273,8 @@ class Box(Channel):
             else:
                 theirs.append(os.open("/dev/null", os.O_RDONLY) if stdin is None else os.dup(stdin))
             for number in (1, 2):
-                if number == 1 and stdout:
-                    theirs.append(os.open(stdout, os.O_WRONLY | os.O_CLOEXEC))
+                if number == 1 and stdout is not None:
+                    theirs.append(os.dup(stdout) if isinstance(stdout, int) else os.open(stdout, os.O_WRONLY | os.O_CLOEXEC))
                     continue
                 ours, end = os.pipe()
                 os.set_blocking(ours, False)

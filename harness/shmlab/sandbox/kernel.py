@@ -8,7 +8,7 @@ import os
 import re
 import stat
 from dataclasses import dataclass
-from typing import List, Optional, Tuple
+from typing import Dict, List, Optional, Tuple
 
 
 def show(raw: bytes, limit: int = 60) -> str:
@@ -241,14 +241,30 @@ def parse_status(raw: bytes) -> Optional[ProcessState]:
     return ProcessState(match.group(1).decode(), int(match.group(3)), int(match.group(2), 16)) if match else None
 
 
-# Numbers of the futex(2), read(2), wait4(2), waitid(2), fcntl(2) and pause(2) system calls.
-FUTEX_CALLS = {"x86_64": 202, "aarch64": 98, "riscv64": 98, "i686": 240}
+# Numbers of the system calls that a program of the labs may wait in, by machine.
+_GENERIC_CALLS = {
+    22: "epoll_pwait", 25: "fcntl", 32: "flock", 63: "read", 64: "write", 65: "readv", 66: "writev", 72: "pselect6",
+    73: "ppoll", 95: "waitid", 98: "futex", 101: "nanosleep", 115: "clock_nanosleep", 124: "sched_yield",
+    133: "rt_sigsuspend", 137: "rt_sigtimedwait", 192: "semtimedop", 193: "semop", 202: "accept", 203: "connect",
+    206: "sendto", 207: "recvfrom", 211: "sendmsg", 212: "recvmsg", 227: "msync", 242: "accept4", 260: "wait4"}
+CALL_NAMES: Dict[str, Dict[int, str]] = {
+    "x86_64": {
+        0: "read", 1: "write", 7: "poll", 19: "readv", 20: "writev", 23: "select", 24: "sched_yield", 26: "msync",
+        34: "pause", 35: "nanosleep", 42: "connect", 43: "accept", 44: "sendto", 45: "recvfrom", 46: "sendmsg",
+        47: "recvmsg", 61: "wait4", 65: "semop", 72: "fcntl", 73: "flock", 128: "rt_sigtimedwait", 130: "rt_sigsuspend",
+        202: "futex", 220: "semtimedop", 230: "clock_nanosleep", 232: "epoll_wait", 247: "waitid", 270: "pselect6",
+        271: "ppoll", 281: "epoll_pwait", 288: "accept4"},
+    "aarch64": _GENERIC_CALLS, "riscv64": _GENERIC_CALLS,
+    "i686": {
+        3: "read", 4: "write", 29: "pause", 114: "wait4", 142: "select", 143: "flock", 145: "readv", 146: "writev",
+        162: "nanosleep", 168: "poll", 221: "fcntl", 240: "futex", 267: "clock_nanosleep", 284: "waitid", 308: "pselect6",
+        309: "ppoll"}}
+_NAMES = CALL_NAMES.get(os.uname().machine, {})
+FUTEX_CALLS = {machine: number for machine, calls in CALL_NAMES.items() for number, name in calls.items() if name == "futex"}
 FUTEX_PRIVATE = 0x80
 FUTEX_WAITS = (0, 6, 9, 13)  # FUTEX_WAIT, _LOCK_PI, _WAIT_BITSET, _LOCK_PI2: the fourth argument is a timeout
-READ_CALLS = {"x86_64": 0, "aarch64": 63, "riscv64": 63, "i686": 3}
-WAIT_CALLS = {"x86_64": (61, 247), "aarch64": (260, 95), "riscv64": (260, 95), "i686": (114, 284)}
-LOCK_CALLS = {"x86_64": 72, "aarch64": 25, "riscv64": 25, "i686": 221}
-PAUSE_CALLS = {"x86_64": 34, "i686": 29}  # elsewhere the C library implements pause() with ppoll(2)
+# The argument of each that says how many descriptors it waits for; without one it is a pause that only time ends.
+DESCRIPTORS_IN = {"poll": 1, "ppoll": 1, "select": 0, "pselect6": 0}
 VFORK_CALLS = {"x86_64": (58, 56), "aarch64": (-2, 220), "riscv64": (-2, 220), "i686": (190, 120)}  # vfork(2), clone(2)
 CLONE_VFORK = 0x4000
 LOCK_WAITS = (7, 38)  # F_SETLKW, F_OFD_SETLKW
@@ -267,26 +283,41 @@ class Blocked:
     arguments: Tuple[int, ...]
 
     @property
+    def name(self) -> str:
+        """The name of the system call; "system call 123" where this module does not know it."""
+        return _NAMES.get(self.number, f"system call {self.number}")
+
+    @property
     def in_futex(self) -> bool:
-        return self.number == FUTEX_CALLS.get(os.uname().machine, -2)
+        return self.name == "futex"
 
     @property
     def reads_input(self) -> bool:
-        """Whether it is read(2) of standard input."""
-        return self.number == READ_CALLS.get(os.uname().machine, -2) and self.arguments[0] == 0
+        """In read(2) of standard input."""
+        return self.name in ("read", "readv") and self.arguments[0] == 0
+
+    @property
+    def waits_for_descriptors(self) -> bool:
+        """In poll(2), select(2) or epoll_wait(2), for input say."""
+        return self.name.startswith("epoll") or self.name in DESCRIPTORS_IN and self.arguments[DESCRIPTORS_IN[self.name]] != 0
 
     @property
     def waits_for_child(self) -> bool:
-        return self.number in WAIT_CALLS.get(os.uname().machine, ())
+        return self.name in ("wait4", "waitid")
+
+    @property
+    def pauses(self) -> bool:
+        """A wait that time alone ends, whatever others do: nanosleep(2), or poll(2) and the like without a descriptor."""
+        return self.name in ("nanosleep", "clock_nanosleep") or self.name in DESCRIPTORS_IN and not self.waits_for_descriptors
 
     @property
     def has_no_end(self) -> bool:
         """Whether it is a wait without a timeout: for a semaphore, mutex, condition variable, lock, child, signal or input."""
         if self.in_futex:
             return self.arguments[1] & 0x7F in FUTEX_WAITS and self.arguments[3] == 0
-        if self.number == LOCK_CALLS.get(os.uname().machine, -2):
+        if self.name == "fcntl":
             return self.arguments[1] in LOCK_WAITS
-        return self.waits_for_child or self.reads_input or self.number == PAUSE_CALLS.get(os.uname().machine, -2)
+        return self.waits_for_child or self.reads_input or self.name in ("pause", "flock")
 
     @property
     def private_futex(self) -> bool:

@@ -137,3 +137,21 @@ def test_a_process_that_vanishes_is_an_error_not_a_crash(tier):
         with pytest.raises(OSError):
             box.read(f"/proc/{run.pid}/maps")
         box.kill(run.pid, 9)
+
+
+def blocked(name, *arguments):
+    """A wait in the system call of that name, on this machine."""
+    number = next(number for number, called in kernel.CALL_NAMES[os.uname().machine].items() if called == name)
+    return kernel.Blocked(number, arguments + (0,) * (6 - len(arguments)))
+
+
+def test_a_pause_is_told_from_a_wait():
+    for call in blocked("nanosleep", 1, 0), blocked("clock_nanosleep", 1, 0, 1), blocked("ppoll", 1, 0, 1), blocked("pselect6", 0):
+        assert call.pauses and not call.waits_for_descriptors and not call.has_no_end
+    for call in blocked("ppoll", 1, 1, 1), blocked("pselect6", 1), blocked("epoll_pwait", 3):
+        assert call.waits_for_descriptors and not call.pauses
+    for call in blocked("flock", 3, 2), blocked("fcntl", 3, 7), blocked("read", 0), blocked("futex", 1, 0, 0, 0), blocked("wait4"):
+        assert call.has_no_end and not call.pauses
+    assert not blocked("fcntl", 3, 6).has_no_end and not blocked("futex", 1, 0, 0, 1).has_no_end
+    assert blocked("flock").name == "flock" and kernel.Blocked(99999, (0,) * 6).name == "system call 99999"
+    assert not kernel.Blocked(-1, ()).pauses and not kernel.Blocked(-1, ()).has_no_end
