@@ -13,7 +13,7 @@ import os
 import shlex
 import time
 from pathlib import Path
-from typing import Callable, List, Optional, Sequence, Tuple, Union
+from typing import Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 from ..labs import SOLUTIONS, Lab
 from ..sandbox import build as building
@@ -27,6 +27,9 @@ from .limits import SHORT_SECONDS, SPIN_SECONDS, STOP_SECONDS, WALL_SECONDS, Wai
 from .program import Program
 from .require import require
 from .run import LeftBehind, Run
+
+# The options of the shell's ulimit for limits whose numbers are the same there: 0 of any unit is 0.
+ULIMIT = {"files": "-n", "file_mb": "-f"}
 
 RULES_LENGTH = 600  # always, as the spy wipes them out but the gap remains: its length shall tell nothing
 
@@ -172,7 +175,7 @@ class LabFixture(Environment):
         return building.build(self.lab, program, source, self.tier, self.cc, self.san)
 
     def _start(self, built: Built, words: List[str], name: str, stdin: Union[bytes, int, None], umask: int, rules: List[str],
-               spied: bool, stdout: Optional[str] = None) -> Program:
+               spied: bool, stdout: Optional[str] = None, limits: Optional[Dict[str, int]] = None) -> Program:
         box = self.box
         if spied and not _exists(built.program, box.work_fd):
             box.put(built.program, built.path.read_bytes(), 0o755)
@@ -184,13 +187,16 @@ class LabFixture(Environment):
         before = box.contents()
         started = box.start([f"./{built.program}", *words], environment, stdout=stdout,
                             stdin=-1 if isinstance(stdin, bytes) else stdin,
-                            image=None if spied else built.path, umask=f"{umask:o}", address_mb=0 if self.san else 2048)
+                            image=None if spied else built.path, umask=f"{umask:o}",
+                            **{"address_mb": 0 if self.san else 2048, **(limits or {})})
         by_hand = ""
         if spied:
             short = [word if len(word) <= 60 else word[:60] + "…" for word in words]
             command = " ".join(shlex.quote(word) for word in [f"./{built.program}", *short])
             command += f" > {stdout}" if stdout else ""
-            by_hand = f"(umask {umask:03o}; {command})" if umask != 0o022 else command
+            settings = [f"umask {umask:03o}"] if umask != 0o022 else []
+            settings += [f"ulimit {ULIMIT[name]} {value}" for name, value in (limits or {}).items() if name in ULIMIT]
+            by_hand = f"({'; '.join([*settings, command])})" if settings else command
         program = Program(self, started, name, " ".join([name, *words]), by_hand, built, rules, before)
         if spied:
             self.history.append(program)
@@ -201,7 +207,7 @@ class LabFixture(Environment):
 
     def start(self, program: str, *words: object, stdin: Union[bytes, int, None] = None, umask: int = 0o022,
               stop_at: Optional[Union[StopAt, Sequence[StopAt]]] = None, fail: Optional[Union[Fail, Sequence[Fail]]] = None,
-              stdout: Optional[str] = None) -> Program:
+              stdout: Optional[str] = None, limits: Optional[Dict[str, int]] = None) -> Program:
         """Starts one of the student's programs.
 
         @param stdin  bytes for a pipe that stays open until Program.close_input(); None: an empty input; a descriptor
@@ -210,10 +216,11 @@ class LabFixture(Environment):
         @param fail   what to fail: ("mmap", 1, errno.ENOMEM), with "c" or "a" as fourth for children or all; or a list;
                       ("end", 1, 3) ends with exit status 3, and with ("write", 0, -400) no write() takes more bytes
         @param stdout a file to write to, such as /dev/full, instead of what Run.stdout gives
+        @param limits resource limits other than the usual ones, by their names in struct limits of native/box/box.h
         """
         rules = faults.rules_of(stop_at, fail)
         built = self._built(program, reference=False)
-        return self._start(built, [str(word) for word in words], program, stdin, umask, rules, True, stdout)
+        return self._start(built, [str(word) for word in words], program, stdin, umask, rules, True, stdout, limits)
 
     def run(self, program: str, *words: object, stdin: Union[bytes, int, None] = None, timeout: float = WALL_SECONDS,
             **options: object) -> Run:
