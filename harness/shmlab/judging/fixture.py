@@ -28,8 +28,8 @@ from .program import Program
 from .require import require
 from .run import LeftBehind, Run
 
-# The options of the shell's ulimit for limits whose numbers are the same there: 0 of any unit is 0.
-ULIMIT = {"files": "-n", "file_mb": "-f"}
+# The shell's way to set a limit, as far as it is lower than usual.
+ULIMITS = {("files", None): "ulimit -n {}", ("file_mb", 0): "ulimit -f 0"}
 
 RULES_LENGTH = 600  # always, as the spy wipes them out but the gap remains: its length shall tell nothing
 
@@ -195,7 +195,8 @@ class LabFixture(Environment):
             command = " ".join(shlex.quote(word) for word in [f"./{built.program}", *short])
             command += f" > {stdout}" if stdout else ""
             settings = [f"umask {umask:03o}"] if umask != 0o022 else []
-            settings += [f"ulimit {ULIMIT[name]} {value}" for name, value in (limits or {}).items() if name in ULIMIT]
+            settings += [text.format(limits[name]) for (name, only), text in ULIMITS.items()
+                         if limits and name in limits and only in (None, limits[name])]
             by_hand = f"({'; '.join([*settings, command])})" if settings else command
         program = Program(self, started, name, " ".join([name, *words]), by_hand, built, rules, before)
         if spied:
