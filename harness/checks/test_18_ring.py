@@ -7,6 +7,7 @@ import os
 import random
 import select
 import struct
+import sys
 import threading
 import time
 
@@ -20,8 +21,9 @@ MESSAGE_MAX = 65536
 COUNTS = 1 << 32
 STALE = 0, errno.EAGAIN, errno.ETIMEDOUT, errno.ENOENT  # what errno is, or is said to be, when something else has failed
 
-# A second goes by, in slices of 100 ms, and nobody has come.
-NOBODY_COMES = [("syscall", nth, errno.ETIMEDOUT) for nth in range(1, 12)]
+SLEEPS = 11  # of 100 ms: more than a second
+WAITS = 0, 9  # FUTEX_WAIT, FUTEX_WAIT_BITSET
+WAKES = 1, 10
 
 # Where things are in an object, in words of four bytes; see struct ring.
 CAPACITY, SENDER, RECEIVER, SENT, FULL_AT, TAKEN, EMPTY_AT, BYTES = 0, 1, 2, 16, 17, 32, 33, 48
@@ -52,6 +54,25 @@ def content_of(raw: bytes) -> bytes:
     return bytes(raw[4 * BYTES + (head[TAKEN] + i) % COUNTS % capacity] for i in range(min(count, capacity)))
 
 
+class Words:
+    """The words at the start of an object. They are read and written as a file: a program that cuts the object short must
+    not kill us with SIGBUS."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def __del__(self) -> None:
+        os.close(self._fd)
+
+    def __getitem__(self, place: int) -> int:
+        raw = os.pread(self._fd, 4, 4 * place)
+        require(len(raw) == 4, "the object keeps its size", f"it has {os.fstat(self._fd).st_size} bytes now")
+        return int.from_bytes(raw, sys.byteorder)
+
+    def __setitem__(self, place: int, value: int) -> None:
+        os.pwrite(self._fd, (value % COUNTS).to_bytes(4, sys.byteorder), 4 * place)
+
+
 class Shared:
     """An object that the check itself has mapped: it can be the peer that sleeps, or that wakes."""
 
@@ -61,11 +82,11 @@ class Shared:
     def __init__(self, lab: LabFixture, name: str, content: bytes) -> None:
         lab.make_object(name, content)
         fd = os.open(name[1:], os.O_RDWR | os.O_CLOEXEC, dir_fd=lab.box.shm_fd)
-        self.words = (ctypes.c_uint32 * BYTES).from_buffer(mmap.mmap(fd, 4 * BYTES))
-        os.close(fd)
+        self._mapped = (ctypes.c_uint32 * BYTES).from_buffer(mmap.mmap(fd, 4 * BYTES))  # only the kernel looks into it
+        self.words = Words(fd)
 
     def _futex(self, place: int, operation: int, value: int, timeout: object) -> int:
-        return self.libc.syscall(ctypes.c_long(self.number), ctypes.c_void_p(ctypes.addressof(self.words) + 4 * place),
+        return self.libc.syscall(ctypes.c_long(self.number), ctypes.c_void_p(ctypes.addressof(self._mapped) + 4 * place),
                                  ctypes.c_long(operation), ctypes.c_long(value), timeout, None, ctypes.c_long(0))
 
     def wake(self, place: int) -> int:
@@ -85,7 +106,7 @@ class Shared:
                 return len(outcome) == 2
             with open(f"/proc/self/task/{outcome[0]}/syscall", "rb") as file:
                 call = parse_blocked(file.read())
-            address = ctypes.addressof(self.words) + 4 * place
+            address = ctypes.addressof(self._mapped) + 4 * place
             return call is not None and call.in_futex and call.arguments[0] == address
 
         sleeper = threading.Thread(target=sleep)
@@ -94,6 +115,11 @@ class Shared:
         act()
         sleeper.join()
         return outcome[1] == 0
+
+
+def futex_operation(call) -> int:
+    """The operation of a recorded call of futex(2) by syscall(), such as 1 for FUTEX_WAKE, without its flags; else -1."""
+    return call.arguments[2] & 0x7F if call.name == "syscall" and call.arguments[0] == Shared.number else -1
 
 
 def loses_no_wake_up(lab: LabFixture, program: str, raw: bytes, mine: int, theirs: int) -> None:
@@ -105,28 +131,121 @@ def loses_no_wake_up(lab: LabFixture, program: str, raw: bytes, mine: int, their
     program = start(lab, program, name, 64, True, stdin=b"hello\n" if program == "ring_send" else None,
                     stop_at=("syscall", 0))
 
-    def futex(operation: int):
-        return [call for call in program.recorded() if call.name == "syscall" and call.arguments[0] == Shared.number
-                and call.arguments[2] & 0x7F in (operation, operation + 9)]  # the other form of it takes a set of bits
+    def futex(operations):
+        return [call for call in program.recorded() if futex_operation(call) in operations]
 
-    program.wait_stopped()
-    while not futex(1):
-        require(not futex(0), f"{program.name} wakes its peer before it sleeps itself", futex(0))
-        program.resume()
+    word = "sent" if mine == SENT else "taken"
+    while True:
         program.wait_stopped()
-    new, word = shared.words[mine], "sent" if mine == SENT else "taken"
-    require(new != old, f"the new `{word}` is stored before the peer is woken, who looks at it then",
-            futex(1), f"`{word}` is {new} as before")
+        woken, slept, told = futex(WAKES), futex(WAITS), shared.words[mine] != old
+        require(not (woken and slept and told), f"the new `{word}` is stored before the peer is woken, who looks at it then",
+                woken + slept)
+        require(not slept, f"{program.name} stores a new `{word}` and wakes its peer before it sleeps itself", woken + slept,
+                f"`{word}` is {shared.words[mine]}" + ("" if told else " as before"))
+        if woken and told:
+            break
+        program.resume()
+    new = shared.words[mine]
     shared.words[theirs] += 2
-    slept = len(futex(0))
     program.resume()
-    lab.poll(lambda: shared.words[mine] != new or len(futex(0)) > slept or
+    lab.poll(lambda: shared.words[mine] != new or futex(WAITS) or
              program.started.status is not None, 4)
-    lost = [call for call in futex(0)[slept:] if call.error == errno.ETIMEDOUT and shared.words[mine] == new]
+    lost = [call for call in futex(WAITS) if call.error == errno.ETIMEDOUT and shared.words[mine] == new]
     require(not lost, f"{program.name} does not fall asleep when its peer has changed the count since it looked",
             lost, "it slept until its time was up, although there was something to do")
     program.kill()
     program.wait()
+
+
+def nobody_comes(lab: LabFixture, program: str, raw: bytes, **options):
+    """Starts a program that has to wait for its peer, of which each of the first sleeps ends with ETIMEDOUT at once, as if
+    100 ms had gone by. Gives the object, and the program.
+
+    Which of its system calls are sleeps it tells only when it makes them; what else it asks for can have no such error. So
+    it is started again as long as a call has been made to fail that was not a sleep.
+    """
+    others = set()
+    while True:
+        name = lab.name()
+        shared = Shared(lab, name, raw)
+        places = [nth for nth in range(1, SLEEPS + len(others) + 1) if nth not in others]
+        started = start(lab, program, name, 64, True, fail=[("syscall", nth, errno.ETIMEDOUT) for nth in places], **options)
+
+        def made():
+            return [call for call in started.recorded() if call.name == "syscall"]
+
+        def decided() -> bool:
+            call = started.blocked()
+            blocked = call is not None and call.number >= 0 and not call.reads_input
+            return started.started.status is not None or blocked or len(made()) > max(places) or started.spins
+
+        lab.poll(decided, 4)
+        wrong = {nth for nth, call in enumerate(made(), 1) if call.injected and futex_operation(call) not in WAITS}
+        if not wrong or len(others) > 5 * SLEEPS:
+            return shared, started
+        others |= wrong
+        started.kill()
+        started.wait()
+
+
+def longest_sleep(lab: LabFixture, program) -> float:
+    """For how many seconds a program that sleeps in a futex does so at most; 0 where that cannot be told."""
+    found = []
+
+    def look() -> bool:
+        before, call = program.state(), program.blocked()
+        if before.phase == "waits" and call is not None and call.in_futex:
+            if call.arguments[3] == 0:
+                found.append(float("inf"))
+                return True
+            try:
+                fd = lab.box.open(f"/proc/{program.pid}/mem")
+                try:
+                    raw = os.pread(fd, 16, call.arguments[3])
+                finally:
+                    os.close(fd)
+            except OSError:
+                return program.started.status is not None
+            if len(raw) == 16 and program.state() == before:  # else it has not slept all the while
+                seconds, nanoseconds = struct.unpack("=qq", raw)
+                operation = call.arguments[1] & ~0x80
+                passed = {0: 0.0, 9: time.clock_gettime(time.CLOCK_MONOTONIC)}.get(operation)
+                found.append(0.0 if passed is None else seconds + nanoseconds / 1e9 - passed)
+                return True
+        return program.started.status is not None
+
+    lab.poll(look, 2)
+    return found[0] if found else 0.0
+
+
+def fills_and_empties(lab: LabFixture) -> None:
+    """A sender that sleeps has filled the ring, and a receiver that sleeps has emptied it, however much was in it."""
+    capacity, line = 8, b"longer than this ring\n"
+    waiting = []
+    for used in range(capacity + 1):
+        for program in PEER:
+            begin, name, sends = COUNTS - 5 + used, lab.name(), program == "ring_send"
+            content = b"x" * used if sends else message(line)[:used]
+            lab.make_object(name, ring(capacity, begin, content, **{"receiver" if sends else "sender": used % 2}))
+            waiting.append((start(lab, program, name, capacity, True, stdin=line if sends else None), name, used))
+    for program, name, used in waiting:
+        wanted = capacity if program.name == "ring_send" else 0
+
+        def count() -> int:
+            head = struct.unpack(f"={BYTES}I", (lab.bytes_if_there(name, 4 * BYTES) or bytes(4 * BYTES)).ljust(4 * BYTES, b"\0"))
+            return (head[SENT] - head[TAKEN]) % COUNTS
+
+        def at_rest() -> bool:
+            call = program.blocked()
+            return count() == wanted or call is not None and call.in_futex or program.started.status is not None or program.spins
+
+        lab.poll(at_rest, 4)
+        if program.started.status is not None:
+            require(False, f"{program.name} waits when the ring is {'full' if wanted else 'empty'}",
+                    f"of {capacity} bytes {used} were in the ring when it came, whose peer was there or had not come yet",
+                    program.wait().ending)
+        require(count() == wanted, f"{program.name} sleeps only when the ring is {'full to its last byte' if wanted else 'empty'}",
+                f"of {capacity} bytes {used} were in the ring when it came, and {count()} are now", program.describe_state())
 
 
 def last_look(lab: LabFixture) -> None:
@@ -248,6 +367,8 @@ def test_every_offset(lab):
     for what, receiver in zip(where, receivers):
         require_bytes(receiver.wait().stdout, line, what + "the receiver prints")
         receiver.wait().require_success()
+    lab.reset()
+    fills_and_empties(lab)
 
 
 def kept_waiting(*programs) -> float:
@@ -324,16 +445,21 @@ def test_megabytes(lab):
 @points(1, read="futex(2): FUTEX_WAIT, FUTEX_WAKE, FUTEX_PRIVATE_FLAG; handout, The protocol: Waiting")
 def test_waits_asleep(lab):
     """A process that waits sleeps in a futex without using the processor, can be woken, and wakes its peer."""
-    full, empty = lab.name(), lab.name()
-    objects = Shared(lab, full, ring(64, 1000, b"x" * 64)), Shared(lab, empty, ring(64, 2000))
-    waiting = (start(lab, "ring_send", full, 64, True, stdin=b"hello\n", fail=NOBODY_COMES),
-               start(lab, "ring_recv", empty, 64, True, fail=NOBODY_COMES))
+    waiting, objects = [], []
+    for program, raw in ("ring_send", ring(64, 1000, b"x" * 64)), ("ring_recv", ring(64, 2000)):
+        shared, started = nobody_comes(lab, program, raw, stdin=b"hello\n" if program == "ring_send" else None)
+        waiting.append(started)
+        objects.append(shared)
     for program in waiting:
         lab.settle(program)
         if program.started.status is not None and any(call.injected for call in program.recorded()):
             require(False, f"{program.name} waits as long as it takes for a peer that has not come yet",
-                    "it ended when futex() had failed with ETIMEDOUT (this check made it fail)", program.wait().ending)
+                    "it ended when its sleeps had ended with ETIMEDOUT, one after the other (this check made them)",
+                    program.wait().ending)
         program.wait_for_others(f"{program.name} waits on a futex that another process can wake")
+        longest = longest_sleep(lab, program)
+        require(longest <= 1, f"{program.name} looks at its peer after 100 ms, if it has not been woken by then",
+                f"it sleeps for {longest:.1f} s" if longest < float("inf") else "it sleeps without a time limit")
     slept, began = [program.state().sleeps for program in waiting], time.monotonic()
     lab.require_idle([(f"{program.name} waits", program) for program in waiting])
     seconds = time.monotonic() - began
@@ -349,6 +475,7 @@ def test_waits_asleep(lab):
                 "for 2 s it found nobody asleep there")
     lab.reset()
 
+    full, empty = lab.name(), lab.name()
     shared = Shared(lab, empty, ring(64, 0, empty_at=0))
     sender = join(lab, "ring_send", empty, 64, True)
     require(shared.is_woken_by(lab, SENT, lambda: sender.send(b"hello\n")), "ring_send wakes a receiver that sleeps",
@@ -461,6 +588,7 @@ def test_believes_no_number(lab):
             ("ring_recv", ring(1 << 17, 0, longer, sender=pid), "a message has one byte too many", b"before\n"),
             ("ring_recv", ring(64, 0, longest, sender=pid), "a message is said to have 4294967295 bytes", b"before\n"),
             ("ring_recv", ring(64, 7, b"", sender=pid, sent=7 + 65), "a ring of 64 is said to hold 65 bytes", b""),
+            ("ring_recv", bytes(4) + ring(64, 7, b"", sender=pid, sent=7 + 5)[4:], "a ring of 0 is said to hold 5 bytes", b""),
             ("ring_send", ring(64, 7, b"", sent=7 + 65), "a ring of 64 is said to hold 65 bytes", b""),
             ("ring_send", ring(64, 7, sent=6), "a byte is said to be taken that was never sent", b"")):
         name = lab.name()
@@ -468,6 +596,17 @@ def test_believes_no_number(lab):
         mine = start(lab, program, name, 64, True, stdin=b"x\n" if program == "ring_send" else None)
         mine.close_input()
         fails(mine, why, printed)
+    # The same from a peer that is there, and changes its count while the program sleeps.
+    for program, raw, place, value, why in (
+            ("ring_recv", ring(64, 7, sender=1), SENT, 7 + 65, "a ring of 64 is said to hold 65 bytes, after it was empty"),
+            ("ring_send", ring(64, 7, b"x" * 64, receiver=1), TAKEN, 7 + 65, "a byte is said to be taken that was never sent")):
+        name = lab.name()
+        shared = Shared(lab, name, raw)
+        mine = start(lab, program, name, 64, True, stdin=b"x\n" if program == "ring_send" else None)
+        lab.poll(lambda: mine.started.status is not None or mine.spins or getattr(mine.blocked(), "in_futex", False), 4)
+        shared.words[place] = value
+        shared.wake(place)
+        fails(mine, why)
     receiver.wait_output(len(b"before\n"))
     lab.settle(receiver)  # that the sender is gone it would notice later
     require_bytes(receiver.output, b"before\n", "what arrives before a line that is too long")
@@ -497,7 +636,7 @@ def test_failing_calls(lab):
         mine.close_input()
         run = mine.wait()
         if any(call.injected for call in mine.calls):
-            run.require_failure("futex", name, because="FUTEX_WAKE failed with EINVAL (this check made it fail)")
+            run.require_failure("futex", name, because="futex() failed with EINVAL (this check made it fail)")
         lab.reset()
     for line in b"hello\n", b"z" * 9999 + b"\n":
         run = talk("ring_recv", line, stdout="/dev/full")
