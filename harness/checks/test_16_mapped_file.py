@@ -64,6 +64,12 @@ def status(lab: LabFixture) -> os.stat_result:
     return os.stat(FILE, dir_fd=lab.box.work_fd)
 
 
+def is_stopped(lab: LabFixture, program) -> bool:
+    """Waits until the program has stopped again, or has ended: it never waits for anybody. Tells whether it has stopped."""
+    lab.poll(lambda: program.state().phase == "stopped" or program.started.status is not None, 4)
+    return program.state().phase == "stopped"
+
+
 def store(lab: LabFixture, offset: int, text: str, *words: str, **options):
     return lab.run("mapped_file", FILE, offset, text, *words, **options)
 
@@ -122,7 +128,7 @@ def test_growth(lab):
     make(lab, 10)
     program = lab.start("mapped_file", FILE, FAR, "far", limits={"file_mb": (FAR >> 20) + 1},
                         stop_at=["ftruncate", "posix_fallocate"], fail=("posix_fallocate", 1, errno.ENOSPC))
-    while lab.settle(program) == "stopped":
+    while is_stopped(lab, program):
         call, size = program.recorded()[-1], status(lab).st_size
         if call.name == "ftruncate":
             require(size == FAR + 3, f"the file ends where TEXT ends, at byte {FAR + 3}", call, f"{FILE}: size {size}")
@@ -235,7 +241,7 @@ def test_preview(lab):
         program.wait_stopped()
         at = require_window(program, offset, text, "rw-p")
         program.resume()
-        while lab.settle(program) == "stopped":
+        while is_stopped(lab, program):
             for line in mapped(program):
                 if line.start <= at < line.end:
                     copied = program.memory(replace(line, start=at, end=min(at + len(text.encode()), line.end)))
