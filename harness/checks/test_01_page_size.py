@@ -54,7 +54,7 @@ def test_lines(lab):
         return  # the sanitizers map memory of their own; and where each byte is counted a machine may not have so many
     # A mapping that nobody uses needs no memory: the kernel is told so, as it would not give so much to all machines.
     lab.preparations.append("let the kernel map large lengths without memory for them, as with MAP_NORESERVE")
-    run = lab.run("page_size", *LONG, interpose=("large_mappings",), address_mb=0)
+    run = lab.run("page_size", *LONG, interpose=("large_mappings",), limits={"address_mb": 0})
     if run.program.started.over_memory:
         return  # it stores in what it has mapped, and so much it must not
     run.require_success()

@@ -138,7 +138,7 @@ def test_stat(lab):
     if lab.private_ipc:
         lab.box.set_sysctl("kernel/shmall", LARGE >> 10)
     for size in LARGE, 64 << 20:  # a machine that promises no memory that it has not makes the smaller one only
-        maker = lab.box.start(["peer", "make", str(key), str(size), "0"], image=native.peer_program(), address_mb=32)
+        maker = lab.box.start(["peer", "make", str(key), str(size), "0"], image=native.peer_program(), limits={"address_mb": 32})
         lab.box.wait(maker, 4)
         if lab.segment(key):
             break

@@ -91,7 +91,7 @@ def test_prints_all_bytes(lab):
         name = lab.name()
         lab.make_object(name, TEXT)
         lab.set_object(name, b"", size=size)
-        program = lab.start("posix_attach", name, address_mb=16384)
+        program = lab.start("posix_attach", name, limits={"address_mb": 16384})
         lab.pump(lambda: len(program.output) > MUCH or program.started.status is not None, STOP_SECONDS)
         if len(program.output) <= MUCH:
             run = program.wait()

@@ -5,7 +5,7 @@ import mmap
 import os
 import select
 import socket
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from shmlab import LabFixture, points, require, require_bytes
 from shmlab.sandbox.kernel import show
@@ -14,6 +14,12 @@ SOCKET = "meeting"
 SEALS = {1: "F_SEAL_SEAL", 2: "F_SEAL_SHRINK", 4: "F_SEAL_GROW", 16: "F_SEAL_FUTURE_WRITE"}
 ADD_SEALS, GET_SEALS = 1033, 1034  # Python has these names from 3.8 on, and the last seal from 3.13 on
 WAIT_SECONDS = 4.0
+
+# Never carried out. But as long as there is a rule for it, the spy keeps a new shared mapping read-only until the first
+# store in it: so /proc/PID/maps tells whether there has been one.
+WATCH_STORES = ("store", 99, 1)
+
+LARGE = (1 << 32) + 6
 
 
 def names(seals: int) -> str:
@@ -55,7 +61,7 @@ def connected(lab: LabFixture, sender):
 
 @contextmanager
 def taken(lab: LabFixture, sender):
-    """Takes what the student's sender sends. Gives the descriptors, and the data beside them."""
+    """Takes what the student's sender sends. Gives the descriptors, the data beside them, and the connection."""
     found, data = [], b""
     with connected(lab, sender) as connection:
         try:
@@ -66,7 +72,7 @@ def taken(lab: LabFixture, sender):
         except socket.timeout:
             require(False, "the sender sends its message to whoever connects", sender.describe_state())
         try:
-            yield found, data
+            yield found, data, connection
         finally:
             for descriptor in found:
                 os.close(descriptor)
@@ -74,7 +80,7 @@ def taken(lab: LabFixture, sender):
 
 def one_memory(sender, message) -> int:
     """The descriptor that a sender has sent, if it is the only one and a memfd, beside one byte of data."""
-    descriptors, data = message
+    descriptors, data, _ = message
     if not descriptors:
         sender.fixture.poll(lambda: sender.started.status is not None, WAIT_SECONDS)
     ending = sender.wait().ending if sender.started.status is not None else []
@@ -95,6 +101,11 @@ def require_closed_by_exec(program) -> None:
             flags = program.fixture.box.read(f"/proc/{program.pid}/fdinfo/{number}").split(b"flags:")[1].split()[0]
             require(int(flags, 8) & os.O_CLOEXEC, f"exec closes the descriptor of the memfd in the {program.name}",
                     f"/proc/{program.pid}/fdinfo/{number}: flags {flags.decode()}, without O_CLOEXEC ({os.O_CLOEXEC:o})")
+
+
+def asked_to_write(program) -> bool:
+    """Whether it has asked for a mapping that it can write to."""
+    return any(call.name == "mmap" and call.arguments[1] & mmap.PROT_WRITE and not call.failed for call in program.recorded())
 
 
 # ---- this check as a sender
@@ -122,8 +133,11 @@ def one_more_seal() -> int:
 
 
 @contextmanager
-def sending(lab: LabFixture, descriptors, data: bytes = b"\0", **options):
-    """Starts the student's receiver and sends it this, without data nothing; then hangs up. Closes the descriptors."""
+def sending(lab: LabFixture, descriptors, data: bytes = b"\0", look=lambda receiver: None, **options):
+    """Starts the student's receiver and sends it this, without data nothing; then hangs up. Closes the descriptors.
+
+    `look` is called with the receiver when it waits for the message.
+    """
     if exists(lab):
         os.unlink(SOCKET, dir_fd=lab.box.work_fd)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
@@ -141,6 +155,7 @@ def sending(lab: LabFixture, descriptors, data: bytes = b"\0", **options):
                 with listener.accept()[0] as connection:
                     require(lab.settle(receiver) != "runs", "the receiver waits, asleep, for the message",
                             receiver.describe_state())
+                    look(receiver)
                     try:
                         if data:
                             socket.send_fds(connection, [data], descriptors)
@@ -152,17 +167,17 @@ def sending(lab: LabFixture, descriptors, data: bytes = b"\0", **options):
                 os.close(descriptor)
 
 
-def prints(lab: LabFixture, content: bytes, wanted: bytes, more: int = 0) -> None:
-    with sending(lab, [sealed(content, sum(SEALS) | more)]) as receiver:
+def prints(lab: LabFixture, content: bytes, wanted: bytes, more: int = 0, **options) -> None:
+    with sending(lab, [sealed(content, sum(SEALS) | more)], **options) as receiver:
         run = receiver.wait()
     require(run.exit_status == 0, "the receiver takes a memfd that is sealed as it should be",
             f"it has the four seals, and also F_SEAL_EXEC ({more})" if more else [], run.ending)
     require_bytes(run.stdout, wanted, "stdout is the text and a newline")
 
 
-def refused(lab: LabFixture, what: str, descriptors, data: bytes = b"\0") -> None:
+def refused(lab: LabFixture, what: str, descriptors, data: bytes = b"\0", **options) -> None:
     """The receiver must say no to this, and print nothing."""
-    with sending(lab, descriptors, data) as receiver:
+    with sending(lab, descriptors, data, **options) as receiver:
         run = receiver.wait()
     require(run.exit_status == 1 and run.stderr and "TODO" not in run.stderr,
             "a message and exit status 1", f"the sender {what}", run.ending)
@@ -195,12 +210,15 @@ def test_sender_hands_over_the_text(lab):
     for text in "hello", "", "Grüße! " * 2000:
         wanted = text.encode() + b"\0"
         sender = lab.start("sender", SOCKET, text)
+        require(lab.settle(sender) != "runs", "the sender waits, asleep, for a receiver", sender.describe_state())
         with taken(lab, sender) as message:
             descriptor = one_memory(sender, message)
             sender.wait().require_success()
             size = os.fstat(descriptor).st_size
             require(size == len(wanted), f"a memfd of {len(wanted)} bytes", f"it has {size} bytes")
             require_bytes(os.pread(descriptor, size, 0), wanted, "the memory holds TEXT and a zero byte when the sender is gone")
+            more = message[2].recv(100)
+            require(not more, "the sender sends one message", f"after it came {show(more)}")
         lab.reset()
 
 
@@ -238,17 +256,30 @@ def test_receiver_prints_the_text(lab):
                             ("Grüße! ".encode() * 20000 + b"\0", "Grüße! ".encode() * 20000 + b"\n")):
         prints(lab, content, wanted)
     refused(lab, "sends memory without a single byte", [sealed(b"")])
+    # Larger than 32 bits can say. As every mmap() fails, it costs no memory.
+    large = os.memfd_create("check", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
+    os.ftruncate(large, LARGE)
+    os.pwrite(large, b"hello\0", 0)
+    fcntl.fcntl(large, ADD_SEALS, sum(SEALS))
+    with sending(lab, [large], fail=("mmap", 0, errno.ENOMEM)) as receiver:
+        receiver.wait()
+    asked = [call for call in receiver.calls if call.name == "mmap" and call.arguments[3] >= 0]
+    require(all(call.arguments[0] >= LARGE for call in asked), f"of memory of {LARGE} bytes all is mapped", asked)
 
 
 @points(1, read="proc(5), /proc/PID/maps; memfd_create(2); handout, Background")
 def test_one_memory_without_a_name(lab):
     """Both programs map the same memory, the sender to write and the receiver only to read, and it has no name."""
-    sender = lab.start("sender", SOCKET, "hello", stop_at="sendmsg")
+    sender = lab.start("sender", SOCKET, "hello", stop_at="sendmsg", fail=WATCH_STORES)
     with taken(lab, sender) as message:
         descriptor = one_memory(sender, message)
         inode = os.fstat(descriptor).st_ino
         sender.wait_stopped()
         mine = [mapping for mapping in sender.maps() if mapping.memfd is not None]
+        if os.pread(descriptor, 5, 0) == b"hello" and any(m.flags == "r--s" and m.inode == inode for m in mine):
+            require(not asked_to_write(sender), "the text is copied into the mapping",
+                    "the memory holds the text, but nothing has been stored in the mapping: "
+                    "was the text written through the descriptor?")
         require([(m.flags, m.inode) for m in mine] == [("rw-s", inode)],
                 f"in the sender, when it has sent the descriptor, a line `rw-s … {inode} /memfd:…` in /proc/PID/maps",
                 mine or sender.shared_maps())
@@ -272,10 +303,23 @@ def test_one_memory_without_a_name(lab):
 
 @points(1, read="cmsg(3), recvmsg(2) and MSG_CTRUNC; handout, Background")
 def test_receiver_wants_one_descriptor(lab):
-    """The receiver refuses a message that does not bring exactly one descriptor."""
-    prints(lab, b"hello\0", b"hello\n")
+    """The receiver refuses a message that does not bring exactly one descriptor, or from which something was cut off."""
+    numbers = set()
+
+    def look(receiver) -> None:
+        with suppress(OSError):  # it has ended: how is told elsewhere
+            numbers.update(receiver.descriptors())
+
+    prints(lab, b"hello\0", b"hello\n", look=look)
     for count in 0, 2, 3:
         refused(lab, f"sends a message with {count} descriptors", [sealed(b"hello\0") for _ in range(count)])
+    # Where the receiver has too few numbers left, the kernel cuts off the rest, however large the buffer is.
+    if numbers == set(range(len(numbers))):  # else a number is free below the limit, and it would be another case
+        for left in 0, 1:
+            limit = len(numbers) + left
+            refused(lab, f"sends {left + 1} descriptors, and the receiver may have {limit} open (RLIMIT_NOFILE), so that "
+                    f"{'none' if left == 0 else 'only the first'} of them arrives, and the message is marked MSG_CTRUNC",
+                    [sealed(b"hello\0") for _ in range(left + 1)], limits={"files": limit})
 
 
 @points(1, read="fcntl(2), F_GET_SEALS; handout, Background")

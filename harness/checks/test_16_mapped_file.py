@@ -1,6 +1,7 @@
 """Lab 16: a file as shared memory, and a private mapping that leaves it as it is."""
 import errno
 import os
+from dataclasses import replace
 
 from shmlab import LabFixture, points, require, require_bytes
 
@@ -10,6 +11,11 @@ LINE = b"0123456789abcdef\n"  # 17 bytes: no two pages are alike
 HOLE = 64 << 20
 FAR = 5 << 30
 MS_SYNC = 4
+PROT_WRITE = 2
+# Never carried out. But as long as there is a rule for it, the spy keeps a new shared mapping read-only until the first
+# store in it: so /proc/PID/maps tells whether there has been one.
+WATCH_STORES = ("store", 99, 1)
+
 BEFORE_THE_COPY = ("open", "fstat", "ftruncate", "posix_fallocate", "mmap")
 
 # Size of the file, OFFSET and TEXT, each within the file: inside a page, at its edges, across, several pages.
@@ -58,6 +64,12 @@ def status(lab: LabFixture) -> os.stat_result:
     return os.stat(FILE, dir_fd=lab.box.work_fd)
 
 
+def is_stopped(lab: LabFixture, program) -> bool:
+    """Waits until the program has stopped again, or has ended: it never waits for anybody. Tells whether it has stopped."""
+    lab.poll(lambda: program.state().phase == "stopped" or program.started.status is not None, 4)
+    return program.state().phase == "stopped"
+
+
 def store(lab: LabFixture, offset: int, text: str, *words: str, **options):
     return lab.run("mapped_file", FILE, offset, text, *words, **options)
 
@@ -93,10 +105,15 @@ def test_usage(lab):
 
 @points(1, read="mmap(2), memcpy(3); handout, Steps 5 and 6")
 def test_text(lab):
-    """TEXT is in the file at OFFSET, and every other byte is as it was."""
+    """TEXT is copied into the file through the mapping, to OFFSET; every other byte is as it was."""
     for size, offset, text in PLACES:
         old = make(lab, size)
-        store(lab, offset, text).require_success()
+        # The limit is for what is written through descriptors. To stores in a mapping it does not apply.
+        run = store(lab, offset, text, limits={"file_mb": 0})
+        require(run.signal != "SIGXFSZ" and os.strerror(errno.EFBIG) not in run.stderr,
+                "TEXT gets into the file by a store in the mapping alone",
+                "the program may not write to files here (RLIMIT_FSIZE is 0), but has tried to", run.ending)
+        run.require_success()
         require_bytes(stored(lab), changed(old, offset, text), f"the file with TEXT at {offset}")
 
 
@@ -107,6 +124,19 @@ def test_growth(lab):
         old = make(lab, size)
         store(lab, offset, text).require_success()
         require_bytes(stored(lab), changed(old, offset, text), f"{size} bytes with TEXT at {offset}")
+    # An end that no 32 bits hold. As posix_fallocate() fails, it costs no room.
+    make(lab, 10)
+    program = lab.start("mapped_file", FILE, FAR, "far", limits={"file_mb": (FAR >> 20) + 1},
+                        stop_at=["ftruncate", "posix_fallocate"], fail=("posix_fallocate", 1, errno.ENOSPC))
+    while is_stopped(lab, program):
+        call, size = program.recorded()[-1], status(lab).st_size
+        if call.name == "ftruncate":
+            require(size == FAR + 3, f"the file ends where TEXT ends, at byte {FAR + 3}", call, f"{FILE}: size {size}")
+            program.resume()
+            continue
+        require(sum(call.arguments[1:3]) == FAR + 3, f"room is reserved up to byte {FAR + 3}, where TEXT ends", call)
+        program.kill()
+    program.wait()
 
 
 @points(1, read="posix_fallocate(3), stat(2) and st_blocks; handout, Background and Step 3")
@@ -146,13 +176,19 @@ def test_window(lab):
     """The pages that TEXT lies in are mapped shared, for reading and writing, and no others."""
     for size, offset, text in PLACES + GROWTHS[-2:]:
         make(lab, size)
-        program = lab.start("mapped_file", FILE, offset, text, stop_at=["mmap", "msync"])
+        program = lab.start("mapped_file", FILE, offset, text, stop_at=["mmap", "msync"], fail=WATCH_STORES)
         program.wait_stopped()
         early = stored(lab)[offset:offset + len(text.encode())]
         require(early != text.encode(), "TEXT is not in the file before it is copied into the mapping", early)
         program.resume()
         program.wait_stopped()
-        require_window(program, offset, text, "rw-s")
+        # What is mapped for reading and writing stays "r--s" here as long as nothing has been stored in it.
+        writable = any(call.name == "mmap" and call.arguments[1] & PROT_WRITE for call in program.recorded())
+        untouched = writable and all(line.flags == "r--s" for line in mapped(program))
+        late = stored(lab)[offset:offset + len(text.encode())]
+        require(not untouched or late != text.encode(), "TEXT is copied into the mapping",
+                "TEXT is in the file, but nothing has been stored in the mapping: was it written through the descriptor?")
+        require_window(program, offset, text, "r--s" if untouched else "rw-s")
         program.resume()
         program.wait().require_success()
 
@@ -199,13 +235,20 @@ def test_preview(lab):
     read-only."""
     for mode, (size, offset, text) in [(0o666, place) for place in PLACES] + [(0o444, PLACES[0])]:
         old = make(lab, size, mode)
-        program = lab.start("mapped_file", FILE, offset, text, "preview", stop_at="mmap")
+        # The later stops are where it has printed: at a munmap() that this check makes fail, or else at its end.
+        program = lab.start("mapped_file", FILE, offset, text, "preview", stop_at=["mmap", "munmap", "end"],
+                            fail=("munmap", 1, errno.EINVAL))
         program.wait_stopped()
-        require_window(program, offset, text, "rw-p")
+        at = require_window(program, offset, text, "rw-p")
         program.resume()
-        run = program.wait().require_success()
+        while is_stopped(lab, program):
+            for line in mapped(program):
+                if line.start <= at < line.end:
+                    copied = program.memory(replace(line, start=at, end=min(at + len(text.encode()), line.end)))
+                    require_bytes(copied, text.encode()[:len(copied)], "TEXT is copied into the private mapping")
+            program.resume()
         after = -(-(offset + len(text.encode())) // PAGE) * PAGE
-        require_bytes(run.stdout, changed(old, offset, text)[offset // PAGE * PAGE:after],
+        require_bytes(program.wait().stdout, changed(old, offset, text)[offset // PAGE * PAGE:after],
                       "stdout is the pages that TEXT lies in, up to the end of the file")
         require_bytes(stored(lab), old, "the file is as it was")
     # Offsets that no 32 bits hold. A preview stores nothing, so it costs no room either.
@@ -217,6 +260,7 @@ def test_preview(lab):
         run = store(lab, offset, text, "preview")
         require(run.signal is None, "a preview past the end of the file is an error and no signal", run.ending)
         run.require_failure(FILE)
+        require(not run.says_success, "the message gives no reason when no call has failed", run.ending)
         require(run.stdout == b"", "nothing on stdout", run.stdout)
         require_bytes(stored(lab), old, "the file is as it was")
 
@@ -244,14 +288,18 @@ def test_failing_calls(lab):
         if fail and run.exit_status == 1:
             if words or fail[0] in BEFORE_THE_COPY:
                 require_bytes(stored(lab), old, f"{fail[0]}() failed (this check made it fail): the file is as it was")
-            elif fail[0] == "msync":
-                require_bytes(stored(lab), changed(old, offset, "hello"), "msync() failed (this check made it fail): TEXT stays")
+            elif fail[0] in ("msync", "munmap"):
+                require_bytes(stored(lab), changed(old, offset, "hello"), f"{fail[0]}() failed (this check made it fail): TEXT stays")
         return run
 
     for size in 0, 10:
         lab.each_call_fails(lambda **fault: scenario(size, **fault), FILE)
         lab.reset()
     lab.each_call_fails(lambda **fault: scenario(10, "preview", **fault), FILE)
+    lab.reset()
+    # What takes back can fail, too. Before the copy the size is given back, by a second ftruncate() if the first made it larger.
+    make(lab, 10)
+    store(lab, 5000, "hello", fail=[("mmap", 1, errno.ENOMEM), ("ftruncate", 2, errno.EIO)]).require_each_failure_told()
     lab.reset()
     make(lab, 10)
     run = store(lab, 2, "hello", "preview", stdout="/dev/full")

@@ -12,7 +12,10 @@
 #define _GNU_SOURCE
 
 #include <err.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

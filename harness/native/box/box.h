@@ -96,7 +96,7 @@ void restore_permissions(void);
 
 /** Limits of one program; see getrlimit(2). */
 struct limits {
-    long wall_ms, cpu_s, address_mb, file_mb, processes;
+    long wall_ms, cpu_s, address_mb, file_mb, processes, files;
     unsigned umask;
     const char *directory; /**< where the program starts; NULL: where the box was started */
 };

@@ -42,6 +42,8 @@ static void set_limit(struct limits *limits, const char *name, const char *value
         limits->address_mb = atol(value);
     else if (strcmp(name, "file_mb") == 0)
         limits->file_mb = atol(value);
+    else if (strcmp(name, "files") == 0)
+        limits->files = atol(value);
     else if (strcmp(name, "umask") == 0)
         limits->umask = (unsigned)strtoul(value, NULL, 8);
     else if (strcmp(name, "directory") == 0)

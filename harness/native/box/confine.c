@@ -26,6 +26,7 @@ const struct limits default_limits = {.wall_ms = 30000,
                                       .address_mb = 2048,
                                       .file_mb = 1024,
                                       .processes = 128,
+                                      .files = 256,
                                       .umask = 022,
                                       .directory = NULL};
 
@@ -52,7 +53,7 @@ void setup_rlimits(const struct limits *limits)
     set_rlimit(RLIMIT_CORE, 0, 0);
     set_rlimit(RLIMIT_CPU, (rlim_t)limits->cpu_s, (rlim_t)limits->cpu_s + 1);
     set_rlimit(RLIMIT_FSIZE, file, file);
-    set_rlimit(RLIMIT_NOFILE, 256, 256);
+    set_rlimit(RLIMIT_NOFILE, (rlim_t)limits->files, (rlim_t)limits->files);
     set_rlimit(RLIMIT_MEMLOCK, 0, 0);
     if (address)
         set_rlimit(RLIMIT_AS, address, address);

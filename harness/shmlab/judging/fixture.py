@@ -29,6 +29,9 @@ from .program import Program
 from .require import CheckFailed, require
 from .run import LeftBehind, Run
 
+# The shell's way to set a limit, as far as it is lower than usual.
+ULIMITS = {("files", None): "ulimit -n {}", ("file_mb", 0): "ulimit -f 0"}
+
 RULES_LENGTH = 600  # characters, always: the spy erases the rules, but the program could see how long they were
 
 
@@ -218,7 +221,7 @@ class LabFixture(Environment):
 
     def _start(self, built: Built, words: List[str], name: str, stdin: Union[bytes, int, None], umask: int, rules: List[str],
                spied: bool, stdout: Union[str, int, None] = None, interpose: Sequence[str] = (),
-               environment: Optional[Dict[str, str]] = None, address_mb: int = 2048) -> Program:
+               environment: Optional[Dict[str, str]] = None, limits: Optional[Dict[str, int]] = None) -> Program:
         box = self.box
         if spied and not _exists(built.program, box.work_fd):
             box.put(built.program, built.path.read_bytes(), 0o755)
@@ -237,14 +240,18 @@ class LabFixture(Environment):
         before = box.contents()
         started = box.start([f"./{built.program}", *words], environment, stdout=stdout,
                             stdin=-1 if isinstance(stdin, bytes) else stdin,
-                            image=None if spied else built.path, umask=f"{umask:o}", address_mb=0 if self.san else address_mb)
+                            image=None if spied else built.path, umask=f"{umask:o}",
+                            **{"address_mb": 2048, **(limits or {}), **({"address_mb": 0} if self.san else {})})
         by_hand = ""
         if spied:
             short = [word if len(word) <= 60 else word[:60] + "…" for word in words]
             command = " ".join(shlex.quote(word) for word in [f"./{built.program}", *short])
             command += f" > {stdout}" if isinstance(stdout, str) else " | sleep 60" if stdout is not None else ""
             command = " ".join([*(f"{key}={shlex.quote(value)}" for key, value in more.items()), command])
-            by_hand = f"(umask {umask:03o}; {command})" if umask != 0o022 else command
+            settings = [f"umask {umask:03o}"] if umask != 0o022 else []
+            settings += [text.format(limits[name]) for (name, only), text in ULIMITS.items()
+                         if limits and name in limits and only in (None, limits[name])]
+            by_hand = f"({'; '.join([*settings, command])})" if settings else command
         program = Program(self, started, name, " ".join([name, *words]), by_hand, built, rules, before)
         if spied:
             self.history.append(program)
@@ -256,7 +263,7 @@ class LabFixture(Environment):
     def start(self, program: str, *words: object, stdin: Union[bytes, int, None] = None, umask: int = 0o022,
               stop_at: Optional[Union[StopAt, Sequence[StopAt]]] = None, fail: Optional[Union[Fail, Sequence[Fail]]] = None,
               stdout: Union[str, int, None] = None, interpose: Sequence[str] = (),
-              environment: Optional[Dict[str, str]] = None, address_mb: int = 2048) -> Program:
+              environment: Optional[Dict[str, str]] = None, limits: Optional[Dict[str, int]] = None) -> Program:
         """Starts one of the student's programs.
 
         @param stdin    bytes for a pipe that stays open until Program.close_input(); None: an empty input; a descriptor
@@ -269,12 +276,12 @@ class LabFixture(Environment):
         @param stdout   a file to write to, such as /dev/full, or a descriptor; Run.stdout is then empty
         @param interpose libraries of native/interpose/ to preload: they stand between the program and the C library
         @param environment further variables, for these libraries
-        @param address_mb how many MiB of address space it may use; 0: no limit
+        @param limits   resource limits other than the usual ones, by their names in struct limits of native/box/box.h
         """
         rules = faults.rules_of(stop_at, fail)
         built = self._built(program, reference=False)
         return self._start(built, [str(word) for word in words], program, stdin, umask, rules, True, stdout, interpose,
-                           environment, address_mb)
+                           environment, limits)
 
     def run(self, program: str, *words: object, stdin: Union[bytes, int, None] = None, timeout: float = WALL_SECONDS,
             **options: object) -> Run:

@@ -194,6 +194,14 @@ def test_a_check_in_the_host_tier_leaves_nothing_on_the_machine():
     assert segment.shmid not in [item.shmid for item in left]
 
 
+def test_the_number_of_descriptors_is_limited(tier):
+    script = "import os\ntry:\n    while True: last = os.dup(0)\nexcept OSError as error: print(last, error.errno)"
+    with Box(tier) as box:
+        for limits, most in ({}, 256), ({"files": 5}, 5):
+            started = run(box, sys.executable, "-S", "-c", script, **limits)
+            assert out(started) == f"{most - 1} {errno.EMFILE}\n"
+
+
 def test_wall_time_is_limited(tier):
     with Box(tier) as box:
         began = time.monotonic()
