@@ -95,6 +95,31 @@ def require_served(lab: LabFixture, name, runs, numbers, leftover=False):
     require(not others, f"{name} is the only name that is left", others)
 
 
+def require_served_at_end(end, name, numbers):
+    """The same as require_served() for the end of a schedule."""
+    end.require_all_ended("every comer gets its ticket, whatever the order of the steps")
+    answers = []
+    for run in end.runs:
+        run.require_success()
+        match = re.fullmatch(rb"ticket (\d{1,9}) number (\d{1,10})\n", run.stdout)
+        require(match, "a comer prints one line, `ticket T number M`", "stdout:", run.stdout)
+        answers.append((int(match.group(1)), int(match.group(2))))
+    saw = ["printed: " + ", ".join(f"ticket {t} number {m}" for t, m in answers)]
+    raw = end.object_bytes(name) or b""
+    require(len(raw) >= LAYOUT.size, f"a struct office is in place under {name}", *end.objects)
+    values = LAYOUT.unpack_from(raw)
+    setups, tickets, number, visits = values[0], values[1], values[2:2 + DESKS], values[2 + DESKS:]
+    saw.append(f"setups {setups}, tickets {tickets}, number {number}, visits {visits}")
+    require(setups == 1 and number[0] in numbers and number == tuple(range(number[0], number[0] + DESKS)),
+            "one comer has set the office up, with its N", saw)
+    count = len(answers)
+    require(sorted(t for t, _ in answers) == list(range(count)) and tickets == count,
+            f"each comer has another ticket, from 0 to {count - 1}: tickets {count}", saw)
+    require(all(m == number[t % DESKS] for t, m in answers), "ticket T goes to desk T modulo 2", saw)
+    require(visits == tuple(len(range(d, count, DESKS)) for d in range(DESKS)), "every visit is counted", saw)
+    require(list(end.objects) == [name], f"{name} is the only name that is left", *end.objects)
+
+
 @points(1, read="handout, Steps")
 def test_usage(lab):
     """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0."""
@@ -202,6 +227,13 @@ def take_turns(programs, late):
         turn += 1
 
 
+def explore_starts(lab: LabFixture):
+    """Every order of the steps of two comers to an office that is not there yet."""
+    name = lab.name()
+    for end in lab.every_schedule(("first_comer", name, 100), ("first_comer", name, 200)):
+        require_served_at_end(end, name, [100, 200])
+
+
 @points(3, read="link(2), EEXIST; handout, Background")
 def test_start_race(lab):
     """However the starts of many comers fall together, exactly one sets the office up, and none sees it half done."""
@@ -217,6 +249,7 @@ def test_start_race(lab):
         settle(quick)
         runs = finish([slow, quick], f"when another was stopped {where}")
         require_served(lab, name, runs, [10, 20])
+    explore_starts(lab)
     for count in 4, 8, 12:
         name, numbers = lab.name(), [1000 * n for n in range(1, count + 1)]
         programs = [come(lab, name, n, stop_at=calls[0]) for n in numbers]

@@ -4,6 +4,8 @@
  *
  *     explore [--preemptions N] [--deaths N] [--seconds S] [--ends N] [--schedule D:C,...] -- PROGRAM ARG... -- PROGRAM...
  *
+ * PROGRAM is the file .explored-PROGRAM in the current directory.
+ *
  * Depth first, in order of preemptions: all schedules with none, then all with one, and so on; so the first schedule
  * that comes to an end has the fewest. A *preemption* takes the turn from a process that could go on; a switch from
  * one that waits, sleeps or has ended costs nothing. See Musuvathi and Qadeer, "Iterative context bounding for
@@ -175,7 +177,9 @@ static void start_template(int index)
         _exit(126);
     personality(ADDR_NO_RANDOMIZE);
     fcntl(CONTROL_FD, F_SETFD, 0);
-    execvp(command[index][0], command[index]);
+    char path[300];
+    snprintf(path, sizeof path, "./.explored-%s", command[index][0]); /* beside the plain program of that name */
+    execv(path, command[index]);
     _exit(127);
 }
 

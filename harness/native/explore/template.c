@@ -44,9 +44,9 @@ static void note_end(int index, int status)
 {
     struct process *process = &control->process[index];
     process->status = status;
-    const bool had_turn = control->turn == (uint32_t)index && !process->killed;
-    const bool killed_itself = control->turn == (uint32_t)index && process->killed;
-    if (control->verdict == RUNNING) {
+    /* Once the end is told, the explorer may begin the next schedule, unless it is for us to decide who is next. */
+    const bool running = control->verdict == RUNNING, decides = running && control->turn == (uint32_t)index;
+    if (running) {
         if (control->steps < MAX_STEPS) {
             struct step *step = &control->step[control->steps++];
             memset(step, 0, sizeof *step);
@@ -63,7 +63,7 @@ static void note_end(int index, int status)
     }
     __atomic_store_n(&process->state, ENDED, __ATOMIC_SEQ_CST);
     futex_wake(&process->state);
-    if (control->verdict == RUNNING && (had_turn || killed_itself))
+    if (decides)
         decide(index, AT_END);
 }
 

@@ -13,8 +13,9 @@ import os
 import shlex
 import time
 from pathlib import Path
-from typing import Callable, List, Optional, Sequence, Tuple, Union
+from typing import Callable, Iterator, List, Optional, Sequence, Tuple, Union
 
+from ..explore.search import CHECK_SECONDS, End, Search
 from ..labs import SOLUTIONS, Lab
 from ..sandbox import build as building
 from ..sandbox import kernel
@@ -39,6 +40,9 @@ class LabFixture(Environment):
         self.submission, self.cc, self.san = submission, cc, san
         self.history: List[Program] = []  # the student's, as they were started
         self.subject: Optional[Program] = None  # the one that a failure is about
+        self.check = ""  # the name of the check
+        self.searches: List[Search] = []  # of every_schedule(), in their order
+        self.end: Optional[End] = None  # that the check looks at now
         self.in_student_layout = False  # then the way to see it by hand is told as for the labs' own directory
 
     def stop(self) -> None:
@@ -227,6 +231,24 @@ class LabFixture(Environment):
         built = self._built(program, reference=True)
         self.preparations.append(f"started ./{program} {' '.join(str(word)[:60] for word in words)} beside it")
         return self._start(built, [str(word) for word in words], f"the reference {program}", stdin, 0o022, [], False)
+
+    def every_schedule(self, *commands: Sequence[object], preemptions: int = 2, deaths: int = 0,
+                       seconds: float = CHECK_SECONDS) -> Iterator[End]:
+        """Runs the student's programs under every order of their steps; gives each end that differs from those before.
+
+        Each schedule starts from the objects that are there now. What a check requires of an end that does not hold is told
+        with the schedule. Where the explorer cannot run, there is no end.
+
+        @param commands    a program and its arguments for each process
+        @param preemptions how often the turn is taken from a process that could go on
+        @param deaths      how many processes are killed, at any point
+        """
+        search = Search(self, f"{self.check}.{len(self.searches) + 1}", commands, preemptions, deaths, seconds)
+        self.searches.append(search)
+        for end in search.ends():
+            self.end = end
+            yield end
+        self.end = None
 
     def left_since(self, before: Contents) -> LeftBehind:
         """What is there now and was not there before; programs of the check that still run do not count."""

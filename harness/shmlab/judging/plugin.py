@@ -153,6 +153,7 @@ def lab(request: pytest.FixtureRequest) -> Iterator[LabFixture]:
     fixture = LabFixture(this, settings.submission, settings.tier, settings.cc, settings.san)
     path = _results_path(request.config)
     # Who grades a course writes for students, who have their programs in labs/.
+    fixture.check = request.node.name[len("test_"):]
     fixture.in_student_layout = settings.submission == labs.LABS or bool(path and path.is_dir())
     request.node.stash[FIXTURE] = fixture
     yield fixture
@@ -228,7 +229,10 @@ def _outcome_of(item: pytest.Item, error: Optional[BaseException], seconds: floa
             # What another process did no command line of this program shows.
             if fixture.preparations:
                 outcome.saw = [*outcome.saw, "(this check had " + ", and ".join(fixture.preparations[-3:]) + ")"]
-            outcome.calls, outcome.by_hand = feedback.recent_calls(fixture), feedback.reproduce(fixture)
+            if fixture.end:
+                outcome.calls, outcome.by_hand = fixture.end.shortened(), feedback.replay(fixture)
+            else:
+                outcome.calls, outcome.by_hand = feedback.recent_calls(fixture), feedback.reproduce(fixture)
         return outcome
     if isinstance(error, OSError) and error.errno not in OUR_OWN and fixture and fixture.history:
         # A check has no trouble with its own files and objects, unless the program has made it.
