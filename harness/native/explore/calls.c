@@ -500,3 +500,90 @@ int __wrap_kill(pid_t pid, int number)
             futex_wait(&process->state, state);
     return leave(result);
 }
+
+pid_t __real_fork(void);
+pid_t __wrap_fork(void)
+{
+    if (self < 0)
+        return __real_fork();
+    begin_step(STEP_fork, WHERE);
+    enter_step();
+    if (control->processes >= MAX_PROCESSES)
+        unsupported("more than 8 processes");
+    const int index = (int)control->processes;
+    struct process *parent = &control->process[self], *child = &control->process[index];
+    child->parent = (uint32_t)self + 1;
+    child->template = parent->template;
+    child->next.call = STEP_start;
+    child->next.file = -1;
+    child->hash = mix(parent->hash, (uint64_t)index);
+    child->idle_changes = UINT32_MAX;
+    const pid_t pid = __real_fork();
+    if (pid == 0) {
+        start_process(index);
+        return 0;
+    }
+    if (pid < 0)
+        return leave(pid);
+    __atomic_store_n(&child->pid, pid, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&child->state, READY, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&control->processes, control->processes + 1, __ATOMIC_SEQ_CST);
+    while (!__atomic_load_n(&child->watched, __ATOMIC_SEQ_CST)) {
+        const struct timespec soon = {0, 2000000};
+        __real_kill(child->template, SIGURG);
+        raw_syscall(SYS_futex, &child->watched, FUTEX_WAIT, 0, &soon, NULL, 0);
+    }
+    leave_step(FIRST_PID + index, 0);
+    return FIRST_PID + index;
+}
+
+/** The same pid as the program knows it. */
+static pid_t shown_pid(pid_t pid)
+{
+    for (uint32_t i = 0; i < control->processes; i++)
+        if (control->process[i].pid == pid)
+            return FIRST_PID + (pid_t)i;
+    return pid;
+}
+
+pid_t __real_waitpid(pid_t, int *, int);
+static pid_t wait_child(enum call call, pid_t pid, int *status, int options, const void *where)
+{
+    const int child = index_of(pid);
+    const uint64_t thing = mix(KIND_CHILD, (uint64_t)self);
+    begin_step(call, where)->before = (uint64_t)pid;
+    touch(thing, true);
+    enter_step();
+    for (;;) {
+        int found = 0;
+        const pid_t result = __real_waitpid(child >= 0 ? control->process[child].pid : pid, &found, options | WNOHANG);
+        if (result == 0 && !(options & WNOHANG)) {
+            wait_for((struct waiting){.thing = thing});
+            continue;
+        }
+        const int error = errno;
+        if (result > 0) {
+            const int index = index_of(shown_pid(result));
+            if (index >= 0) {
+                control->process[self].hash = mix(control->process[self].hash, control->process[index].hash);
+                control->process[index].status = found;
+            }
+            if (status)
+                *status = found;
+        }
+        leave_step(result > 0 ? shown_pid(result) : result, result < 0 ? error : 0);
+        errno = error;
+        return looked(result > 0 ? shown_pid(result) : result, 0, where);
+    }
+}
+
+pid_t __wrap_waitpid(pid_t pid, int *status, int options)
+{
+    return self < 0 ? __real_waitpid(pid, status, options) : wait_child(STEP_waitpid, pid, status, options, WHERE);
+}
+
+pid_t __real_wait(int *);
+pid_t __wrap_wait(int *status)
+{
+    return self < 0 ? __real_wait(status) : wait_child(STEP_wait, -1, status, 0, WHERE);
+}

@@ -113,7 +113,9 @@ struct process {
     uint32_t timed_out; /**< told to a process that is granted the turn because of that */
     uint32_t woken;
     int32_t pid, status;
-    uint32_t parent;    /**< 1 + index of the process that forked it */
+    uint32_t parent;    /**< 1 + index of the process that forked it; 0: a template has */
+    uint32_t watched;   /**< futex: 1 when the template watches for the end of this forked process */
+    int32_t template;   /**< pid of the template of this process and of all that it forks */
     uint32_t steps;
     int64_t deadline_ns; /**< of a timed wait, on the virtual clock; 0: unknown */
     uint64_t hash;      /**< of all its steps and of all that they depend on */
@@ -142,7 +144,7 @@ struct file {
 };
 
 struct control {
-    uint32_t processes, epoch;
+    uint32_t processes, epoch; /**< processes: with those that were forked */
     uint32_t done;      /**< futex of the explorer */
     uint32_t verdict;
     uint32_t turn;

@@ -2,7 +2,7 @@
  * @file
  * @brief The explorer: runs programs under every schedule with at most so many preemptions, and tells each end.
  *
- *     explore [--preemptions N] [--deaths N] [--seconds S] [--ends N] [--schedule D:C,...] -- PROGRAM ARG... -- PROGRAM...
+ *     explore [--preemptions N] [--deaths N] [--schedules N] [--seconds S] [--ends N] [--schedule D:C,...] -- PROGRAM ARG... -- PROGRAM...
  *
  * PROGRAM is the file .explored-PROGRAM in the current directory.
  *
@@ -34,6 +34,7 @@
 #include <sys/mman.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -52,13 +53,17 @@ enum {
 /** What the caller wants. */
 static struct {
     int preemptions, deaths, ends;
+    uint64_t schedules;
     double seconds;
+    bool plain; /**< no reductions: for the test that they lose no end */
     bool replay;
     struct choice choice[MAX_CHOICES];
     uint32_t choices;
-} wanted = {.preemptions = 2, .ends = 256, .seconds = 5};
+} wanted = {.preemptions = 2, .ends = 256, .schedules = UINT64_MAX, .seconds = 20};
 
 static char **command[MAX_PROCESSES]; /**< null-terminated */
+static uint32_t commands;
+static pid_t template[MAX_PROCESSES];
 static int output[MAX_PROCESSES][2];  /**< files that stdout and stderr go to */
 
 static _Noreturn void die(const char *what)
@@ -167,6 +172,7 @@ static void start_template(int index)
     const pid_t pid = fork();
     if (pid < 0)
         die("fork");
+    template[index] = pid;
     if (pid > 0)
         return;
     char place[32];
@@ -222,24 +228,26 @@ static void run_schedule(const struct choice *choices, uint32_t count)
     control->epoch++;
     control->done = control->verdict = control->steps = control->decisions = control->logged = control->changes = 0;
     control->rounds = control->files = control->followed = control->grown = 0;
+    control->processes = commands;
     control->turn = MAX_PROCESSES;
     control->clock_ns = 0;
     control->deaths = (uint32_t)wanted.deaths;
     control->choices = count;
     memcpy(control->choice, choices, count * sizeof *choices);
     restore_objects();
-    for (uint32_t i = 0; i < control->processes; i++) {
+    for (uint32_t i = 0; i < MAX_PROCESSES; i++)
+        memset(&control->process[i], 0, offsetof(struct process, touched));
+    for (uint32_t i = 0; i < commands; i++) {
         struct process *process = &control->process[i];
         for (int k = 0; k < 2; k++)
             if (ftruncate(output[i][k], 0) < 0 || lseek(output[i][k], 0, SEEK_SET) < 0)
                 die("output");
-        memset(process, 0, offsetof(struct process, touched));
         process->state = READY;
         process->next.call = STEP_start;
         process->next.file = -1;
         process->hash = mix(i, 1);
     }
-    for (uint32_t i = 0; i < control->processes; i++) {
+    for (uint32_t i = 0; i < commands; i++) {
         __atomic_store_n(&control->process[i].fork, 1, __ATOMIC_SEQ_CST);
         futex_wake(&control->process[i].fork);
     }
@@ -305,7 +313,7 @@ static uint64_t look_at_end(void)
     for (uint32_t i = 0; i < control->processes; i++) {
         const struct process *process = &control->process[i];
         hash = mix(hash, (uint64_t)process->status << 1 | (process->killed != 0));
-        for (int k = 0; k < 2; k++) {
+        for (int k = 0; k < 2 && i < commands; k++) { /* what it forks writes there, too */
             if (!text[i][k] && !(text[i][k] = malloc(OUTPUT_LIMIT)))
                 die("malloc");
             const ssize_t got = pread(output[i][k], text[i][k], OUTPUT_LIMIT, 0);
@@ -464,13 +472,13 @@ static bool try_schedule(const struct choice *choices, uint32_t count, int cost)
 }
 
 /** Why the search has come to its end. */
-enum outcome { COMPLETE, OUT_OF_TIME, TOO_MANY_ENDS, GAVE_UP };
+enum outcome { COMPLETE, OUT_OF_TIME, TOO_MANY_SCHEDULES, TOO_MANY_ENDS, GAVE_UP };
 
 static enum outcome search(void)
 {
     const double limit = now() + wanted.seconds;
     static const struct choice none[1];
-    control->explore = 1;
+    control->explore = !wanted.plain;
 again:
     forget_plans();
     memset(by_cost, 0, sizeof by_cost);
@@ -485,6 +493,8 @@ again:
         while (planned[cost].count) {
             if (now() > limit)
                 return OUT_OF_TIME;
+            if (run >= wanted.schedules)
+                return TOO_MANY_SCHEDULES;
             if (told_count >= wanted.ends)
                 return TOO_MANY_ENDS;
             struct plan *next = planned[cost].plan[--planned[cost].count];
@@ -531,6 +541,10 @@ static int parse_options(char *argv[])
             wanted.deaths = atoi(value);
         else if (strcmp(argv[i], "--seconds") == 0)
             wanted.seconds = atof(value);
+        else if (strcmp(argv[i], "--schedules") == 0)
+            wanted.schedules = strtoull(value, NULL, 10);
+        else if (strcmp(argv[i], "--reduce") == 0)
+            wanted.plain = strcmp(value, "no") == 0;
         else if (strcmp(argv[i], "--ends") == 0)
             wanted.ends = atoi(value);
         else if (strcmp(argv[i], "--schedule") == 0)
@@ -539,6 +553,19 @@ static int parse_options(char *argv[])
     if (wanted.preemptions > MAX_BOUND || wanted.ends > MAX_ENDS)
         wanted.preemptions = MAX_BOUND;
     return i;
+}
+
+/** Of the explorer, the templates and all that they have forked. */
+static double processor_seconds(void)
+{
+    double sum = 0;
+    const int who[] = {RUSAGE_SELF, RUSAGE_CHILDREN};
+    for (int i = 0; i < 2; i++) {
+        struct rusage used;
+        getrusage(who[i], &used);
+        sum += (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) + (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
+    }
+    return sum;
 }
 
 int main(int argc, char *argv[])
@@ -569,7 +596,7 @@ int main(int argc, char *argv[])
     if (control == MAP_FAILED || (shm = open("/dev/shm", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
         die("control page");
     for_each_object(prepare, NULL);
-    control->processes = (uint32_t)processes;
+    control->processes = commands = (uint32_t)processes;
     /* One process runs at a time, and to hand over the turn on one processor is faster. */
     cpu_set_t one;
     const int processor = sched_getcpu();
@@ -588,12 +615,18 @@ int main(int argc, char *argv[])
         outcome = search();
     }
     for_each_object(remove_object, NULL);
+    const double seconds = now() - began;
+    for (int i = 0; i < processes; i++)
+        kill(template[i], SIGKILL);
+    while (wait(NULL) > 0)
+        ;
     put_block("sum", 3);
     put_number(outcome);
     put_number(run);
     put_number(cut);
     put_number(restarts);
-    put_number((uint64_t)((now() - began) * 1e6));
+    put_number((uint64_t)(seconds * 1e6));
+    put_number((uint64_t)(processor_seconds() * 1e6));
     put_number((uint64_t)wanted.preemptions);
     for (int cost = 0; cost <= wanted.preemptions; cost++)
         put_number(by_cost[cost]);

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -67,25 +68,82 @@ static void note_end(int index, int status)
         decide(index, AT_END);
 }
 
+/* ---- processes that the program forks ------------------------------------------------------------------ */
+
+/* They are not the template's children, so it looks at their pidfds. Who forks sends a signal, which ends the wait. */
+
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
+
+static void on_fork(int number)
+{
+    (void)number;
+}
+
+/** Waits for the end of a process of this template and of all that it forks. */
+static void watch_family(int index, pid_t child)
+{
+    struct pollfd fds[MAX_PROCESSES];
+    int indexes[MAX_PROCESSES], count = 1;
+    fds[0] = (struct pollfd){(int)raw_syscall(SYS_pidfd_open, child, 0), POLLIN, 0};
+    indexes[0] = index;
+    while (count > 0) {
+        for (uint32_t i = 0; i < control->processes && i < MAX_PROCESSES; i++) {
+            struct process *process = &control->process[i];
+            if (process->parent && process->template == (int32_t)raw_syscall(SYS_getpid) && process->state != ENDED &&
+                !process->watched && process->pid > 1 && count < MAX_PROCESSES) {
+                fds[count] = (struct pollfd){(int)raw_syscall(SYS_pidfd_open, process->pid, 0), POLLIN, 0};
+                indexes[count++] = (int)i;
+                __atomic_store_n(&process->watched, 1, __ATOMIC_SEQ_CST);
+                futex_wake(&process->watched);
+            }
+        }
+        if (poll(fds, (nfds_t)count, -1) < 0)
+            continue;
+        for (int i = 0; i < count; i++)
+            if (fds[i].revents) {
+                const int ended = indexes[i];
+                int status = 0;
+                __real_close(fds[i].fd);
+                fds[i] = fds[--count];
+                indexes[i] = indexes[count];
+                if (ended == index)
+                    __real_waitpid(child, &status, 0);
+                note_end(ended, status);
+                break;
+            }
+    }
+    while (__real_waitpid(-1, NULL, WNOHANG) > 0)
+        ; /* orphans */
+}
+
 static void serve(int index)
 {
     struct process *process = &control->process[index];
+    const struct sigaction action = {.sa_handler = on_fork};
+    struct sigaction usual;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    sigaction(SIGURG, &action, &usual);
     for (;;) {
         while (__atomic_load_n(&process->fork, __ATOMIC_SEQ_CST) == 0)
             futex_wait(&process->fork, 0);
         __atomic_store_n(&process->fork, 0, __ATOMIC_SEQ_CST);
+        process->template = (int32_t)raw_syscall(SYS_getpid);
         const pid_t pid = __real_fork();
         if (pid == 0) {
+            sigaction(SIGURG, &usual, NULL);
             start_process(index);
             return;
         }
         int status = 0;
         if (pid < 0)
             unsupported("fork");
-        else
-            while (__real_waitpid(pid, &status, 0) < 0 && errno == EINTR)
-                ;
+        else if (__real_waitpid(pid, &status, 0) < 0) {
+            watch_family(index, pid);
+            continue;
+        }
         note_end(index, status);
     }
 }

@@ -272,7 +272,7 @@ void decide(int current, enum cause cause)
             return;
         }
         /* Something else could happen now, and it would make a difference. */
-        const bool matters = cause != AT_POINT || control->process[current].contended || control->deaths;
+        const bool matters = cause != AT_POINT || control->process[current].contended || control->deaths || !control->explore;
         const uint32_t options = (uint32_t)__builtin_popcount(found.ready) + (uint32_t)__builtin_popcount(found.timeouts) +
                                  (uint32_t)__builtin_popcount(found.killable);
         if (matters && options > 1) {

@@ -11,7 +11,7 @@ from . import steps
 from .steps import Step
 
 VERDICTS = ("running", "all ended", "deadlock", "livelock", "cut", "too long", "diverged", "hung", "unsupported")
-OUTCOMES = ("complete", "out of time", "too many ends", "gave up")
+OUTCOMES = ("complete", "out of time", "too many schedules", "too many ends", "gave up")
 _FILE = struct.Struct(f"=QQQ{steps.TEXT}s")
 TIMEOUT, KILL, PROCESS = 0x20, 0x40, 0x1F
 
@@ -43,7 +43,7 @@ class ProcessEnd:
 
 @dataclass(frozen=True)
 class ObjectEnd:
-    """An object of /dev/shm at the end; a pid in its name is {A}, {B}…"""
+    """An object of /dev/shm at the end. The pids that processes see are 10001, 10002…"""
 
     name: str
     mode: int
@@ -75,6 +75,7 @@ class Figures:
     cut: int
     restarts: int
     seconds: float
+    processor: float  # seconds, of all processes
     preemptions: int
     by_preemptions: Tuple[int, ...]
 
@@ -127,17 +128,15 @@ def _end(reader: _Reader) -> RawEnd:
     for _ in range(reader.number()):
         name, mode, size, content = reader.block(), reader.number(), reader.number(), reader.block()
         shown = "/" + name.decode("utf-8", "replace")
-        for process in processes:
-            shown = shown.replace(str(process.pid), "{" + process.letter + "}") if process.pid > 1 else shown
         end.objects[shown] = ObjectEnd(shown, mode, size, content)
     return end
 
 
 def _figures(reader: _Reader) -> Figures:
     outcome = _word(OUTCOMES, reader.number())
-    schedules, cut, restarts, microseconds, preemptions = (reader.number() for _ in range(5))
+    schedules, cut, restarts, wall, processor, preemptions = (reader.number() for _ in range(6))
     counts = tuple(reader.number() for _ in range(preemptions + 1))
-    return Figures(outcome, schedules, cut, restarts, microseconds / 1e6, preemptions, counts)
+    return Figures(outcome, schedules, cut, restarts, wall / 1e6, processor / 1e6, preemptions, counts)
 
 
 def parse(raw: bytes, at: int) -> Tuple[Optional[Union[RawEnd, Figures]], int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from ..judging.require import require
@@ -18,7 +17,8 @@ if TYPE_CHECKING:
     from ..judging.fixture import LabFixture
 
 PREFIX = ".explored-"  # of the programs in the work directory; native/explore/search.c has the same
-CHECK_SECONDS = 3.0  # for the schedules of one scenario in a check
+MOST_SCHEDULES = 4000  # of one scenario in a check: a number and not a time, so that the verdict is the same on a busy machine
+MOST_SECONDS = 20.0
 
 
 class ScheduleProblem(Exception):
@@ -114,10 +114,11 @@ class Search:
     """All schedules of some processes of a lab, from what there is in the box now."""
 
     def __init__(self, fixture: "LabFixture", name: str, commands: Sequence[Sequence[object]], preemptions: int, deaths: int,
-                 seconds: float, replay: Optional[str] = None) -> None:
+                 schedules: int = MOST_SCHEDULES, seconds: float = MOST_SECONDS, replay: Optional[str] = None) -> None:
         self.fixture, self.name = fixture, name
         self.commands = [[str(word) for word in command] for command in commands]
-        self.options = ["--preemptions", str(preemptions), "--deaths", str(deaths), "--seconds", f"{seconds:g}"]
+        self.options = ["--preemptions", str(preemptions), "--deaths", str(deaths), "--schedules", str(schedules),
+                        "--seconds", f"{seconds:g}"]
         if replay is not None:
             self.options += ["--schedule", replay]
         self.seconds = seconds
@@ -199,4 +200,4 @@ def split_schedule(text: str) -> Tuple[str, str]:
     return match.group(1), "" if match.group(2) == "-" else match.group(2)
 
 
-__all__ = ["End", "EndRun", "Search", "ScheduleProblem", "CHECK_SECONDS", "split_schedule", "Path"]
+__all__ = ["End", "EndRun", "Search", "ScheduleProblem", "split_schedule"]

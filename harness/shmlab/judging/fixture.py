@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Callable, Iterator, List, Optional, Sequence, Tuple, Union
 
-from ..explore.search import CHECK_SECONDS, End, Search
+from ..explore.search import End, Search
 from ..labs import SOLUTIONS, Lab
 from ..sandbox import build as building
 from ..sandbox import kernel
@@ -232,8 +232,7 @@ class LabFixture(Environment):
         self.preparations.append(f"started ./{program} {' '.join(str(word)[:60] for word in words)} beside it")
         return self._start(built, [str(word) for word in words], f"the reference {program}", stdin, 0o022, [], False)
 
-    def every_schedule(self, *commands: Sequence[object], preemptions: int = 2, deaths: int = 0,
-                       seconds: float = CHECK_SECONDS) -> Iterator[End]:
+    def every_schedule(self, *commands: Sequence[object], preemptions: int = 2, deaths: int = 0) -> Iterator[End]:
         """Runs the student's programs under every order of their steps; gives each end that differs from those before.
 
         Each schedule starts from the objects that are there now. What a check requires of an end that does not hold is told
@@ -243,7 +242,7 @@ class LabFixture(Environment):
         @param preemptions how often the turn is taken from a process that could go on
         @param deaths      how many processes are killed, at any point
         """
-        search = Search(self, f"{self.check}.{len(self.searches) + 1}", commands, preemptions, deaths, seconds)
+        search = Search(self, f"{self.check}.{len(self.searches) + 1}", commands, preemptions, deaths)
         self.searches.append(search)
         for end in search.ends():
             self.end = end
