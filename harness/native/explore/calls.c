@@ -102,8 +102,10 @@ static int semaphore_wait(enum call call, sem_t *semaphore, const struct timespe
     enter_step();
     for (;;) {
         const int result = __real_sem_trywait(semaphore);
-        if (result == 0 || errno != EAGAIN || call == STEP_sem_trywait)
+        if (result == 0 || errno != EAGAIN || call == STEP_sem_trywait) {
+            set_changes(0, result == 0);
             return leave(result);
+        }
         const struct waiting waiting = {.thing = thing, .timed = until != NULL, .deadline_ns = deadline(until),
                                         .private = is_private_semaphore(semaphore)};
         if (!wait_for(waiting)) {
@@ -181,8 +183,11 @@ static int lock(enum call call, pthread_mutex_t *mutex, const struct timespec *u
     enter_step();
     for (;;) {
         const int code = __real_pthread_mutex_trylock(mutex);
-        if (code != EBUSY || call == STEP_pthread_mutex_trylock)
+        if (code != EBUSY || call == STEP_pthread_mutex_trylock) {
+            set_changes(0, code != EBUSY);
+            set_changes(1, code != EBUSY);
             return leave_code(code);
+        }
         const struct waiting waiting = {.thing = thing, .timed = until != NULL, .deadline_ns = deadline(until),
                                         .private = is_private_mutex(mutex)};
         if (!wait_for(waiting))

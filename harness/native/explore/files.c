@@ -89,11 +89,20 @@ static const char *object_path(const char *name, char path[300])
     return path;
 }
 
-/** Begins a step that uses a name. */
-static struct step *begin_name(enum call call, const char *path, bool changes, const void *where)
+/* Whether a call changes a thing is known when it is made: to create what is there, to unlink what is not there, or
+ * to give a file the size that it has, only looks. */
+
+static bool exists(const char *path)
+{
+    struct stat status;
+    return fstatat(AT_FDCWD, path, &status, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/** Begins a step that uses a name: its first thing. */
+static struct step *begin_name(enum call call, const char *path, const void *where)
 {
     struct step *step = begin_step(call, where);
-    touch(name_thing(path, step->text), changes);
+    touch(name_thing(path, step->text), false);
     return step;
 }
 
@@ -111,11 +120,12 @@ int __wrap_shm_open(const char *name, int flags, mode_t mode)
     if (self < 0)
         return __real_shm_open(name, flags, mode);
     char path[300];
-    struct step *step = begin_name(STEP_shm_open, object_path(name, path), (flags & O_CREAT) != 0, WHERE);
+    struct step *step = begin_name(STEP_shm_open, object_path(name, path), WHERE);
     step->size = (uint32_t)flags;
     if (flags & O_TRUNC)
         touch_file(file_at(path), KIND_SIZE, true);
     enter_step();
+    set_changes(0, flags & O_CREAT && !exists(path));
     const int fd = leave(__real_shm_open(name, flags, mode));
     if (fd >= 0)
         file_of(fd, path);
@@ -128,8 +138,9 @@ int __wrap_shm_unlink(const char *name)
     if (self < 0)
         return __real_shm_unlink(name);
     char path[300];
-    begin_name(STEP_shm_unlink, object_path(name, path), true, WHERE);
+    begin_name(STEP_shm_unlink, object_path(name, path), WHERE);
     enter_step();
+    set_changes(0, exists(path));
     return leave(__real_shm_unlink(name));
 }
 
@@ -138,11 +149,12 @@ static int open_file(const char *path, int flags, mode_t mode, const void *where
 {
     if (self < 0)
         return __real_open(path, flags, mode);
-    struct step *step = begin_name(STEP_open, path, (flags & O_CREAT) != 0, where);
+    struct step *step = begin_name(STEP_open, path, where);
     step->size = (uint32_t)flags;
     if (flags & O_TRUNC)
         touch_file(file_at(path), KIND_SIZE, true);
     enter_step();
+    set_changes(0, flags & O_CREAT && !exists(path));
     const int fd = leave(__real_open(path, flags, mode));
     if (fd >= 0)
         file_of(fd, path);
@@ -172,8 +184,9 @@ int __wrap_unlink(const char *path)
 {
     if (self < 0)
         return __real_unlink(path);
-    begin_name(STEP_unlink, path, true, WHERE);
+    begin_name(STEP_unlink, path, WHERE);
     enter_step();
+    set_changes(0, exists(path));
     return leave(__real_unlink(path));
 }
 
@@ -181,8 +194,8 @@ int __wrap_unlink(const char *path)
 static void enter_two_names(enum call call, const char *from, const char *to, const void *where)
 {
     char other[TEXT];
-    struct step *step = begin_name(call, to, true, where);
-    touch(name_thing(from, other), call == STEP_rename);
+    struct step *step = begin_name(call, to, where);
+    touch(name_thing(from, other), false);
     const size_t used = strlen(step->text), length = strlen(other);
     if (used + 1 + length < TEXT) {
         memmove(step->text + length + 1, step->text, used + 1);
@@ -190,6 +203,9 @@ static void enter_two_names(enum call call, const char *from, const char *to, co
         step->text[length] = ' ';
     }
     enter_step();
+    const bool renames = call == STEP_rename && exists(from);
+    set_changes(0, renames || !exists(to));
+    set_changes(1, renames);
 }
 
 int __real_link(const char *, const char *);
@@ -224,7 +240,7 @@ int __wrap_access(const char *path, int mode)
 {
     if (self < 0)
         return __real_access(path, mode);
-    begin_name(STEP_access, path, false, WHERE);
+    begin_name(STEP_access, path, WHERE);
     enter_step();
     return leave(__real_access(path, mode));
 }
@@ -233,7 +249,7 @@ int __wrap_stat(const char *path, struct stat *status)
 {
     if (self < 0)
         return __real_stat(path, status);
-    begin_name(STEP_stat, path, false, WHERE);
+    begin_name(STEP_stat, path, WHERE);
     touch_file(file_at(path), KIND_SIZE, false);
     enter_step();
     return leave(__real_stat(path, status));
@@ -261,13 +277,20 @@ int __wrap_fstat(int fd, struct stat *status)
     return leave(__real_fstat(fd, status));
 }
 
+static off_t size_of(int fd)
+{
+    struct stat status;
+    return __real_fstat(fd, &status) == 0 ? status.st_size : -1;
+}
+
 int __real_ftruncate(int, off_t);
 int __wrap_ftruncate(int fd, off_t size)
 {
     if (self < 0)
         return __real_ftruncate(fd, size);
-    begin_file(STEP_ftruncate, fd, KIND_SIZE, true, WHERE)->size = (uint32_t)size;
+    begin_file(STEP_ftruncate, fd, KIND_SIZE, false, WHERE)->size = (uint32_t)size;
     enter_step();
+    set_changes(0, size_of(fd) != size);
     return leave(__real_ftruncate(fd, size));
 }
 int __wrap_ftruncate64(int fd, off_t size) { return __wrap_ftruncate(fd, size); }
@@ -277,8 +300,9 @@ int __wrap_posix_fallocate(int fd, off_t start, off_t size)
 {
     if (self < 0)
         return __real_posix_fallocate(fd, start, size);
-    begin_file(STEP_posix_fallocate, fd, KIND_SIZE, true, WHERE)->size = (uint32_t)size;
+    begin_file(STEP_posix_fallocate, fd, KIND_SIZE, false, WHERE)->size = (uint32_t)size;
     enter_step();
+    set_changes(0, size_of(fd) < start + size);
     const int result = __real_posix_fallocate(fd, start, size);
     leave_step(result, result);
     return result;

@@ -48,6 +48,9 @@ struct step *begin_step(enum call call, const void *where);
 /** The next step looks at a thing, or changes it. */
 void touch(uint64_t thing, bool changes);
 
+/** Now that it has the turn, the step turns out to change what it touches, or not to. @param nth  of its things */
+void set_changes(uint32_t nth, bool changes);
+
 /** Waits for the turn; then the step can be made. */
 void enter_step(void);
 

@@ -362,6 +362,12 @@ void touch(uint64_t thing, bool changes)
         me->touched[me->touches++] = (struct touch){thing, changes};
 }
 
+void set_changes(uint32_t nth, bool changes)
+{
+    if (nth < control->process[self].touches)
+        control->process[self].touched[nth].changes = changes;
+}
+
 /** Writes the step down that this process is about to make. */
 static void log_step(void)
 {
