@@ -229,9 +229,11 @@ def take_turns(programs, late):
 
 def explore_starts(lab: LabFixture):
     """Every order of the steps of two comers to an office that is not there yet."""
+    lab.reset()
     name = lab.name()
     for end in lab.every_schedule(("first_comer", name, 100), ("first_comer", name, 200)):
         require_served_at_end(end, name, [100, 200])
+    lab.reset()
 
 
 @points(3, read="link(2), EEXIST; handout, Background")

@@ -153,7 +153,6 @@ struct control {
     uint32_t deaths;    /**< how many more processes may be killed */
     uint32_t explore;   /**< 0: only follow the schedule, do not cut */
     uint32_t grown;     /**< a thing has become contended that was not */
-    uint32_t by_hand;   /**< replay: the explorer is asked before each step */
     int64_t clock_ns;   /**< virtual time */
     char trouble[TEXT]; /**< what is not supported */
     struct choice choice[MAX_CHOICES];

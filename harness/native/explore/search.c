@@ -366,6 +366,7 @@ static void tell_end(const struct choice *choices, uint32_t count, int cost, uin
         put_number((uint64_t)(int64_t)process->status);
         put_number(process->killed);
         put_number(process->private_wait);
+        put_number(process->parent);
         put_block((const char *)&process->next, sizeof process->next);
         for (int k = 0; k < 2; k++)
             put_block(text[i][k], text_length[i][k]);
@@ -471,6 +472,23 @@ static bool try_schedule(const struct choice *choices, uint32_t count, int cost)
     return !hopeless;
 }
 
+/** Tells how far the search has come, twice a second. */
+static void tell_progress(int cost)
+{
+    static double last;
+    if (now() < last + 0.5)
+        return;
+    last = now();
+    put_block("now", 3);
+    put_number(run);
+    put_number((uint64_t)cost);
+    size_t left = 0;
+    for (int i = 0; i <= wanted.preemptions; i++)
+        left += planned[i].count;
+    put_number(left);
+    fflush(stdout);
+}
+
 /** Why the search has come to its end. */
 enum outcome { COMPLETE, OUT_OF_TIME, TOO_MANY_SCHEDULES, TOO_MANY_ENDS, GAVE_UP };
 
@@ -497,6 +515,7 @@ again:
                 return TOO_MANY_SCHEDULES;
             if (told_count >= wanted.ends)
                 return TOO_MANY_ENDS;
+            tell_progress(cost);
             struct plan *next = planned[cost].plan[--planned[cost].count];
             const bool more = try_schedule(next->choice, next->count, cost);
             if (more && !control->grown)
@@ -517,7 +536,7 @@ again:
 static void parse_schedule(const char *list)
 {
     wanted.replay = true;
-    while (*list && wanted.choices < MAX_CHOICES) {
+    while (*list && *list != '-' && wanted.choices < MAX_CHOICES) {
         char *end;
         struct choice *choice = &wanted.choice[wanted.choices++];
         choice->decision = (uint32_t)strtoul(list, &end, 10);
@@ -614,8 +633,8 @@ int main(int argc, char *argv[])
     } else {
         outcome = search();
     }
-    for_each_object(remove_object, NULL);
     const double seconds = now() - began;
+    restore_objects();
     for (int i = 0; i < processes; i++)
         kill(template[i], SIGKILL);
     while (wait(NULL) > 0)

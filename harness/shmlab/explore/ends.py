@@ -28,6 +28,7 @@ class ProcessEnd:
     last: Step  # the step that it stands before, if it has not ended
     stdout: bytes
     stderr: str
+    root: int  # index of the process that the schedule was to run and that has forked this one, or of itself
 
     @property
     def exit_status(self) -> Optional[int]:
@@ -80,6 +81,15 @@ class Figures:
     by_preemptions: Tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Progress:
+    """How far the search has come."""
+
+    schedules: int
+    preemptions: int
+    planned: int
+
+
 class _Short(Exception):
     """The block is not there as a whole yet."""
 
@@ -119,11 +129,13 @@ def _end(reader: _Reader) -> RawEnd:
     names = [_FILE.unpack(files[at:at + _FILE.size])[3].split(b"\0", 1)[0].decode("utf-8", "replace")
              for at in range(0, len(files), _FILE.size)]
     processes = []
+    roots: List[int] = []
     for i in range(reader.number()):
-        pid, status, killed, private = (reader.number() for _ in range(4))
+        pid, status, killed, private, parent = (reader.number() for _ in range(5))
+        roots.append(roots[parent - 1] if 0 < parent <= i else i)
         last, stdout, stderr = steps.parse_step(reader.block()[:steps.SIZE]), reader.block(), reader.block()
         processes.append(ProcessEnd(chr(ord("A") + i), pid, status, bool(killed), bool(private), last, stdout,
-                                    stderr.decode("utf-8", "replace")))
+                                    stderr.decode("utf-8", "replace"), roots[i]))
     end = RawEnd(verdict, number, preemptions, trouble, schedule, made, names, processes)
     for _ in range(reader.number()):
         name, mode, size, content = reader.block(), reader.number(), reader.number(), reader.block()
@@ -139,11 +151,13 @@ def _figures(reader: _Reader) -> Figures:
     return Figures(outcome, schedules, cut, restarts, wall / 1e6, processor / 1e6, preemptions, counts)
 
 
-def parse(raw: bytes, at: int) -> Tuple[Optional[Union[RawEnd, Figures]], int]:
+def parse(raw: bytes, at: int) -> Tuple[Optional[Union[RawEnd, Progress, Figures]], int]:
     """The block that begins at an offset, and where the next one does. None: it is not all there yet."""
     reader = _Reader(raw, at)
     try:
         kind = reader.block()
+        if kind == b"now":
+            return Progress(reader.number(), reader.number(), reader.number()), reader.at
         return (_end(reader) if kind == b"end" else _figures(reader)), reader.at
     except _Short:
         return None, at

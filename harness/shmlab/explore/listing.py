@@ -2,16 +2,14 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
-from typing import Dict, List, Sequence, Tuple
+from typing import Dict, List, Sequence, Set, Tuple
 
 from ..sandbox.box import Box
 from ..sandbox.build import Built
 from .ends import RawEnd
 from .steps import Step, describe
 
-MOST_LINES = 34  # of a verdict
-COLUMN = 54
+MOST_LINES = 36  # of a verdict
 
 
 def _places(tier: str, built: Built, wheres: Sequence[int]) -> Dict[int, str]:
@@ -28,6 +26,24 @@ def _places(tier: str, built: Built, wheres: Sequence[int]) -> Dict[int, str]:
         box.wait(run, 4)
         lines = run.output[1].decode("utf-8", "replace").splitlines()
     return {where: line.split(" ")[0] for where, line in zip(wheres, lines) if not line.startswith("?")}
+
+
+def _letter(process: int) -> str:
+    return chr(ord("A") + process)
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[:width - 1] + "…"
+
+
+def _short(text: str) -> str:
+    """The names that checks make up, as the handouts write them."""
+    return re.sub(r"/shmlab-[0-9a-f]{8}", "/NAME", text)
+
+
+def _is_inside(step: Step) -> bool:
+    """Whether a step is on something inside an object, and not on the object as a whole."""
+    return step.is_access or step.kind.startswith(("sem_", "pthread_")) or step.kind == "syscall"
 
 
 class Listing:
@@ -53,49 +69,74 @@ class Listing:
     def _object(self, step: Step) -> str:
         files = self.end.files
         name = files[step.file] if 0 <= step.file < len(files) else ""
-        inside = step.is_access or step.kind.startswith(("sem_", "pthread_")) or step.kind == "syscall"
-        if inside and 0 <= step.file:
-            return f"{name or 'memory'}+{step.offset}"
+        if _is_inside(step):
+            return f"+{step.offset}" if len({other.file for other in self.end.steps if other.file >= 0}) < 2 or step.file < 0 \
+                else f"{name}+{step.offset}"
         return name
 
     def _is_shared(self) -> List[bool]:
         """For each step whether it is on something that another process touches as well."""
         def key(step: Step) -> object:
-            if step.is_access or step.kind.startswith(("sem_", "pthread_")) or step.kind == "syscall":
+            if _is_inside(step):
                 return step.file, step.offset // 8
             return step.text.split(" ")[-1] or step.file
 
-        users: Dict[object, set] = {}
+        users: Dict[object, Set[int]] = {}
         for step in self.end.steps:
             users.setdefault(key(step), set()).add(step.process)
         return [len(users[key(step)]) > 1 or step.waits or bool(step.error) or step.kind in ("start", "end")
                 for step in self.end.steps]
 
-    def line(self, step: Step) -> str:
-        place = self._place.get((step.process, step.where), "")
+    def _quote(self, place: str) -> str:
+        """The line of the source at a place such as "file.c:31"."""
         file, _, number = place.partition(":")
-        said = describe(step, self._object(step))
-        quoted = ""
-        if step.is_access and number.isdigit() and file in self._text and int(number) <= len(self._text[file]):
-            quoted = re.sub(r"\s+", " ", self._text[file][int(number) - 1].split("/*")[0].strip())
-        short = re.sub(r"^(\w+) \S+\+(\d+): ", r"\1 at +\2: ", said)
-        text = f"{quoted}  ({short})" if quoted else said
-        return f"{file.rsplit('.', 1)[0][:0]}{number or '?':>4} {text}" if place else f"     {text}"
+        if not number.isdigit() or not 0 < int(number) <= len(self._text.get(file, [])):
+            return ""
+        return re.sub(r"\s+", " ", self._text[file][int(number) - 1].split("/*")[0].strip())
+
+    def _cell(self, steps: Sequence[Step]) -> str:
+        """One step, or several accesses that one line of the source makes."""
+        place = self._place.get((steps[0].process, steps[0].where), "")
+        number = place.partition(":")[2]
+        quoted = self._quote(place) if steps[0].is_access else ""
+        said = ", ".join(describe(step, self._object(step)) for step in steps) if len(steps) < 3 else (
+            f"{steps[0].kind} " + ", ".join(f"+{step.offset}" for step in steps))
+        return f"{number or '':>4} {said}" + (f"   {quoted}" if quoted else "")
+
+    def _groups(self, most: int) -> List[List[Step]]:
+        """The steps, loads of one line of the source together. With `most` only those that matter to others."""
+        groups: List[List[Step]] = []
+        for step, matters in zip(self.end.steps, self._is_shared()):
+            if most and not matters:
+                continue
+            last = groups[-1][-1] if groups else None
+            same = last and last.is_access and (last.process, last.kind) == (step.process, step.kind) and step.kind == "load" \
+                and self._place.get((last.process, last.where), 1) == self._place.get((step.process, step.where), 2)
+            if same:
+                groups[-1].append(step)
+            else:
+                groups.append([step])
+        return groups
 
     def lines(self, most: int = 0) -> List[str]:
         """The columns. With `most`, only steps that matter to other processes, and at most so many lines around the last."""
-        shared = self._is_shared() if most else [True] * len(self.end.steps)
-        shown = [(step, self.line(step)) for step, matters in zip(self.end.steps, shared) if matters]
-        head = [" | ".join(f"{chr(ord('A') + i) + ': ' + command:<{COLUMN}.{COLUMN}}" for i, command in enumerate(self.commands)).rstrip()]
+        count = len(self.commands)
+        width = max(30, 110 // count)
         body = []
-        for step, text in shown:
-            cells = [""] * len(self.commands)
-            if step.process < len(cells):
-                cells[step.process] = text
-            body.append(" | ".join(f"{cell[:COLUMN]:<{COLUMN}}" for cell in cells).rstrip())
+        for group in self._groups(most):
+            cells = [""] * count
+            column = self._column(group[0].process)
+            text = _short(self._cell(group))
+            cells[column] = text if column == group[0].process else f"[{_letter(group[0].process)}] {text}"
+            body.append(" | ".join(f"{_cut(cell, width):<{width}}" for cell in cells).rstrip())
         if most and len(body) > most:
-            body = [*body[:most // 3], f"     (and {len(body) - most} steps)", *body[len(body) - (most - most // 3):]]
-        return head + body + self._standstill()
+            body = [*body[:most // 3], f"     (and {len(body) - most + 1} steps)", *body[len(body) - (most - 1 - most // 3):]]
+        head = " | ".join(f"{_cut(_short(f'{_letter(i)}: {command}'), width):<{width}}" for i, command in enumerate(self.commands))
+        return [head.rstrip(), *body, *map(_short, self._standstill())]
+
+    def _column(self, process: int) -> int:
+        """The column of a process: its own, or that of the process that has forked it."""
+        return process if process < len(self.commands) else self.end.processes[process].root
 
     def _standstill(self) -> List[str]:
         """Who waits for what, where the schedule has come to a standstill."""
@@ -115,8 +156,3 @@ def waits(letter: str, step: Step, place: str, privately: bool, source: str) -> 
     where = f" ({source})" if source else ""
     private = "; it was not set up for several processes, so no other process can wake it" if privately else ""
     return f"{letter} waits for ever in {step.kind}({place}){where}{private}"
-
-
-def read_sources_of(submission: Path, names: Sequence[str]) -> Dict[str, bytes]:
-    """Source files to quote from."""
-    return {name: (submission / name).read_bytes() for name in names if (submission / name).is_file()}

@@ -4,13 +4,13 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from ..judging.require import require
 from ..sandbox import build as building
 from ..sandbox.build import BuildProblem, Built
 from . import build, ends
-from .ends import Figures, ObjectEnd, ProcessEnd, RawEnd
+from .ends import Figures, ObjectEnd, ProcessEnd, Progress, RawEnd
 from .listing import MOST_LINES, Listing, waits
 
 if TYPE_CHECKING:
@@ -120,9 +120,10 @@ class Search:
         self.options = ["--preemptions", str(preemptions), "--deaths", str(deaths), "--schedules", str(schedules),
                         "--seconds", f"{seconds:g}"]
         if replay is not None:
-            self.options += ["--schedule", replay]
+            self.options += ["--schedule", replay or "-"]
         self.seconds = seconds
         self.figures: Optional[Figures] = None
+        self.on_progress: Callable[[Progress], None] = lambda progress: None
         self.unavailable = ""  # why nothing could be explored
 
     def listing(self, raw: RawEnd) -> Listing:
@@ -159,6 +160,9 @@ class Search:
                 block, after = ends.parse(bytes(output), at)
                 if isinstance(block, Figures):
                     self.figures = block
+                elif isinstance(block, Progress):
+                    at = after
+                    self.on_progress(block)
                 elif block is not None:
                     at = after
                     if block.verdict in ("unsupported", "hung"):

@@ -41,6 +41,7 @@ class LabFixture(Environment):
         self.history: List[Program] = []  # the student's, as they were started
         self.subject: Optional[Program] = None  # the one that a failure is about
         self.check = ""  # the name of the check
+        self.explorer = Search  # what every_schedule() makes; see explore/by_hand.py
         self.searches: List[Search] = []  # of every_schedule(), in their order
         self.end: Optional[End] = None  # that the check looks at now
         self.in_student_layout = False  # then the way to see it by hand is told as for the labs' own directory
@@ -242,7 +243,8 @@ class LabFixture(Environment):
         @param preemptions how often the turn is taken from a process that could go on
         @param deaths      how many processes are killed, at any point
         """
-        search = Search(self, f"{self.check}.{len(self.searches) + 1}", commands, preemptions, deaths)
+        name = f"{self.check}.{len(self.searches) + 1}"
+        search = self.explorer(self, name, commands, preemptions, deaths)
         self.searches.append(search)
         for end in search.ends():
             self.end = end

@@ -18,6 +18,7 @@ import pytest
 from _pytest.terminal import TerminalReporter
 
 from .. import labs, results
+from ..explore import by_hand
 from ..sandbox import box, native, tiers
 from . import feedback, parallel
 from ..sandbox.box import BoxRefused
@@ -46,6 +47,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--out", metavar="DIR", help="where --grade writes its results")
     group.addoption("--course", metavar="FILE", help="for --grade: weights and deadlines")
     group.addoption("--jobs", metavar="N", help="so many labs at a time, or checks of one lab (default: one a processor, and one)")
+    group.addoption("--explore", metavar="SECONDS", help="run many more schedules, so long for each scenario; see `make explore`")
+    group.addoption("--schedule", metavar="S", help="run one schedule again and show it; see `make replay`")
     group.addoption("--trust", action="store_true", help="for --grade: run these programs even without a box")
 
 
@@ -67,6 +70,8 @@ class Settings:
         self.san: bool = config.getoption("san")
         native.find_compiler(self.cc)
         self.tier = tiers.choose_tier(config.getoption("tier"))
+        self.schedule: Optional[str] = config.getoption("schedule")
+        self.explorer = by_hand.chosen(config.getoption("explore"), self.schedule)
         self.jobs = parallel.number_of_jobs(config.getoption("jobs"))
 
     def try_to_build(self, lab: Lab, program: str) -> Optional[Built]:
@@ -139,6 +144,18 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> Optio
     return None
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: List[pytest.Item]) -> None:
+    """`make explore` and `make replay` want the checks that run schedules."""
+    settings = config.stash.get(SETTINGS, None)
+    if settings is None or settings.explorer is None:
+        return
+    check = (settings.schedule or "").partition(".")[0]
+    kept = [item for item in items if by_hand.explores(item.function)  # type: ignore[attr-defined]
+            and item.name in (f"test_{check}", item.name if not check else "")]
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = kept
+
+
 def _lab_of(item: pytest.Item) -> Optional[Lab]:
     match = re.fullmatch(r"test_(\d\d_\w+)\.py", item.path.name)
     return labs.find(match.group(1)) if match and item.path.parent == labs.CHECKS else None
@@ -154,6 +171,7 @@ def lab(request: pytest.FixtureRequest) -> Iterator[LabFixture]:
     path = _results_path(request.config)
     # Who grades a course writes for students, who have their programs in labs/.
     fixture.check = request.node.name[len("test_"):]
+    fixture.explorer = settings.explorer or fixture.explorer
     fixture.in_student_layout = settings.submission == labs.LABS or bool(path and path.is_dir())
     request.node.stash[FIXTURE] = fixture
     yield fixture
