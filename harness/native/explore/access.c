@@ -152,6 +152,9 @@ static void access_range(enum call call, char *at, size_t size, const void *wher
     }
 }
 
+void load_range(const void *at, size_t size, const void *where) { access_range(STEP_load, (char *)(uintptr_t)at, size, where); }
+void store_range(void *at, size_t size, const void *where) { access_range(STEP_store, at, size, where); }
+
 void __tsan_read_range(void *at, unsigned long size) { access_range(STEP_load, at, size, WHERE); }
 void __tsan_write_range(void *at, unsigned long size) { access_range(STEP_store, at, size, WHERE); }
 void __tsan_vptr_update(void **at, void *value) { (void)at, (void)value; }

@@ -495,11 +495,9 @@ int __wrap_kill(pid_t pid, int number)
     if (other < 0)
         return leave(__real_kill(pid, number));
     struct process *process = &control->process[other];
-    if (process->state == ENDED) {
-        errno = ESRCH;
-        return leave(-1);
-    }
-    const int result = process->pid > 1 ? __real_kill(process->pid, number) : 0;
+    while (__atomic_load_n(&process->pid, __ATOMIC_SEQ_CST) == 0)
+        futex_wait((uint32_t *)&process->pid, 0);
+    const int result = __real_kill(process->pid, number);
     if (number == SIGKILL && other != self)
         for (uint32_t state; (state = __atomic_load_n(&process->state, __ATOMIC_SEQ_CST)) != ENDED;)
             futex_wait(&process->state, state);
@@ -555,9 +553,9 @@ pid_t __real_waitpid(pid_t, int *, int);
 static pid_t wait_child(enum call call, pid_t pid, int *status, int options, const void *where)
 {
     const int child = index_of(pid);
-    const uint64_t thing = mix(KIND_CHILD, (uint64_t)self);
+    const uint64_t thing = mix(KIND_CHILDREN, (uint64_t)self);
     begin_step(call, where)->before = (uint64_t)pid;
-    touch(thing, true);
+    touch(thing, false);
     enter_step();
     for (;;) {
         int found = 0;

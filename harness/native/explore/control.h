@@ -32,8 +32,8 @@ enum {
     MAX_STEPS = 8192,
     MAX_CHOICES = 48,       /**< deviations from the default in one schedule */
     MAX_DECISIONS = 8192,   /**< decisions of one schedule that have alternatives */
-    MAX_TOUCHED = 68,       /**< things that one step can touch: names, a size, 64 words of memory */
-    MAX_WORDS = 64,
+    MAX_WORDS = 512,        /**< of memory that one step can touch */
+    MAX_TOUCHED = MAX_WORDS + 4,
     MAX_FILES = 64,         /**< files and objects met in one schedule */
     THINGS = 1 << 14,       /**< size of the table of things; a power of two */
     SEEN = 1 << 17,         /**< size of the table of states; a power of two */

@@ -431,8 +431,19 @@ ssize_t __wrap_pread(int fd, void *to, size_t size, off_t at)
                                                                   : __real_pread(fd, to, size, at);
 }
 
+/* What is read into shared memory is a store there, and what is written from it is a load. */
+
+static size_t available(int fd, size_t size)
+{
+    const off_t at = lseek(fd, 0, SEEK_CUR);
+    const off_t left = at < 0 ? (off_t)size : size_of(fd) - at;
+    return left < 0 ? 0 : (size_t)left < size ? (size_t)left : size;
+}
+
 ssize_t __wrap_write(int fd, const void *from, size_t size)
 {
+    if (self >= 0 && find_mapping(from))
+        load_range(from, size, WHERE);
     return enter_transfer(STEP_write, fd, size, lseek(fd, 0, SEEK_CUR), true, WHERE)
                ? leave_transfer(__real_write(fd, from, size))
                : __real_write(fd, from, size);
@@ -440,6 +451,8 @@ ssize_t __wrap_write(int fd, const void *from, size_t size)
 
 ssize_t __wrap_read(int fd, void *to, size_t size)
 {
+    if (self >= 0 && find_mapping(to))
+        store_range(to, available(fd, size), WHERE);
     return enter_transfer(STEP_read, fd, size, lseek(fd, 0, SEEK_CUR), false, WHERE)
                ? leave_transfer(__real_read(fd, to, size))
                : __real_read(fd, to, size);

@@ -84,6 +84,9 @@ void pause_step(void);
 /** Steps of this process so far, for names that are the same in each schedule. */
 uint32_t steps_of_self(void);
 
+/** A process has ended, which is a step that changes something for those who look whether it is there. */
+void note_change(uint64_t thing, int process);
+
 void futex_wait(uint32_t *word, uint32_t value);
 void futex_wake(uint32_t *word);
 
@@ -101,6 +104,10 @@ void add_mapping(void *start, size_t size, int32_t file, uint64_t id, uint64_t o
 void remove_mapping(void *start, size_t size);
 const struct mapping *find_mapping(const volatile void *at);
 
+/** Steps that load or store a range of memory, if it is shared. */
+void load_range(const void *at, size_t size, const void *where);
+void store_range(void *at, size_t size, const void *where);
+
 /** Describes an access to memory; returns false if it is nobody else's business. */
 bool begin_access(enum call call, const volatile void *at, size_t size, const void *where);
 
@@ -114,7 +121,7 @@ void start_process(int index);
 
 /* ---- files.c ---- */
 
-enum { KIND_NAME = 1, KIND_SIZE, KIND_LOCK, KIND_MEMORY, KIND_PRIVATE, KIND_CHILD };
+enum { KIND_NAME = 1, KIND_SIZE, KIND_LOCK, KIND_MEMORY, KIND_PRIVATE, KIND_CHILD, KIND_CHILDREN };
 
 /** Index in control::file of what a descriptor refers to; -1: nothing that others can see. */
 int32_t file_of(int fd, const char *name);

@@ -4,7 +4,7 @@
  *
  *     explore [--preemptions N] [--deaths N] [--schedules N] [--seconds S] [--ends N] [--schedule D:C,...] -- PROGRAM ARG... -- PROGRAM...
  *
- * PROGRAM is the file .explored-PROGRAM in the current directory.
+ * PROGRAM is the file .explored-PROGRAM in the current directory; .input-0 is what the first process reads.
  *
  * Depth first, in order of preemptions: all schedules with none, then all with one, and so on; so the first schedule
  * that comes to an end has the fewest. A *preemption* takes the turn from a process that could go on; a switch from
@@ -64,6 +64,7 @@ static struct {
 static char **command[MAX_PROCESSES]; /**< null-terminated */
 static uint32_t commands;
 static pid_t template[MAX_PROCESSES];
+static int input[MAX_PROCESSES];      /**< the file .input-INDEX, or /dev/null */
 static int output[MAX_PROCESSES][2];  /**< files that stdout and stderr go to */
 
 static _Noreturn void die(const char *what)
@@ -169,6 +170,11 @@ static void start_template(int index)
     for (int i = 0; i < 2; i++)
         if ((output[index][i] = memfd_create("output", MFD_CLOEXEC)) < 0)
             die("memfd_create");
+    char file[32];
+    snprintf(file, sizeof file, ".input-%d", index);
+    input[index] = open(file, O_RDONLY | O_CLOEXEC);
+    if (input[index] < 0 && (input[index] = open("/dev/null", O_RDONLY | O_CLOEXEC)) < 0)
+        die("/dev/null");
     const pid_t pid = fork();
     if (pid < 0)
         die("fork");
@@ -178,8 +184,7 @@ static void start_template(int index)
     char place[32];
     snprintf(place, sizeof place, "%d", index);
     setenv("SHMLAB_EXPLORE", place, 1);
-    const int nothing = open("/dev/null", O_RDONLY);
-    if (dup2(nothing, 0) < 0 || dup2(output[index][0], 1) < 0 || dup2(output[index][1], 2) < 0)
+    if (dup2(input[index], 0) < 0 || dup2(output[index][0], 1) < 0 || dup2(output[index][1], 2) < 0)
         _exit(126);
     personality(ADDR_NO_RANDOMIZE);
     fcntl(CONTROL_FD, F_SETFD, 0);
@@ -242,6 +247,7 @@ static void run_schedule(const struct choice *choices, uint32_t count)
         for (int k = 0; k < 2; k++)
             if (ftruncate(output[i][k], 0) < 0 || lseek(output[i][k], 0, SEEK_SET) < 0)
                 die("output");
+        lseek(input[i], 0, SEEK_SET);
         process->state = READY;
         process->next.call = STEP_start;
         process->next.file = -1;

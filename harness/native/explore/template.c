@@ -40,6 +40,38 @@ void start_process(int index)
     control->step[control->steps++] = me->next;
 }
 
+/* To end is a step: others may look whether a process is there. */
+
+static void before_end(enum call call, int64_t status, const void *where)
+{
+    struct process *me = &control->process[self];
+    begin_step(call, where)->before = (uint64_t)status;
+    touch(mix(KIND_CHILD, (uint64_t)self), true);
+    if (me->parent)
+        touch(mix(KIND_CHILDREN, me->parent - 1), true);
+    point();
+}
+
+static bool ending;
+
+__attribute__((destructor(101))) static void at_exit(void)
+{
+    if (self >= 0 && !ending) {
+        ending = true;
+        before_end(STEP_exit, 0, NULL);
+    }
+}
+
+_Noreturn void __real__exit(int);
+_Noreturn void __wrap__exit(int status)
+{
+    if (self >= 0 && !ending) {
+        ending = true;
+        before_end(STEP__exit, status, __builtin_return_address(0));
+    }
+    __real__exit(status);
+}
+
 /** A process of this program has ended. */
 static void note_end(int index, int status)
 {
@@ -61,6 +93,9 @@ static void note_end(int index, int status)
                 control->process[i].waits_writes = UINT32_MAX;
         process->own_changes -= 1; /* others see a change, too */
         process->hash = mix(process->hash, (uint64_t)status + 1);
+        note_change(mix(KIND_CHILD, (uint64_t)index), index);
+        if (process->parent)
+            note_change(mix(KIND_CHILDREN, process->parent - 1), index);
     }
     __atomic_store_n(&process->state, ENDED, __ATOMIC_SEQ_CST);
     futex_wake(&process->state);

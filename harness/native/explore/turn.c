@@ -427,6 +427,18 @@ static void commit(void)
     }
 }
 
+void note_change(uint64_t id, int process)
+{
+    struct thing *thing = find_thing(id);
+    const bool before = is_contended(thing);
+    thing->write = mix(control->process[process].hash, thing->reads);
+    thing->reads = 0;
+    thing->writes++;
+    thing->writers |= 1u << process;
+    if (!before && is_contended(thing))
+        control->grown = 1;
+}
+
 void leave_step(int64_t result, int error)
 {
     current_step->result = result;

@@ -122,6 +122,7 @@ class Search:
         if replay is not None:
             self.options += ["--schedule", replay or "-"]
         self.seconds = seconds
+        self.inputs: Dict[int, bytes] = {}  # what processes read from stdin, by their index
         self.figures: Optional[Figures] = None
         self.on_progress: Callable[[Progress], None] = lambda progress: None
         self.unavailable = ""  # why nothing could be explored
@@ -148,6 +149,8 @@ class Search:
         box = self.fixture.box
         for one in built:
             box.put(PREFIX + one.program, one.path.read_bytes(), 0o755)
+        for i in range(len(self.commands)):
+            box.put(f".input-{i}", self.inputs.get(i, b""))
         words = ["explore", *self.options]
         for command in self.commands:
             words += ["--", *command]
