@@ -165,9 +165,22 @@ def test_reader_from_reference_writer(lab):
             run.ending)
 
 
+def explore_pair(lab: LabFixture):
+    """Every order of the steps of a writer and a reader, from the first."""
+    name, text = lab.name(), b"hello"
+    for end in lab.every_schedule(("writer", name), ("reader", name), stdin=[text]):
+        end.require_all_ended("writer and reader find each other and end, whatever the order of their steps")
+        for run in end.runs:
+            run.require_success()
+        require_bytes(end.runs[1].stdout, text, "the reader prints what the writer sends, whatever the order of their steps")
+        require(not end.objects, "the name is gone when the conversation is over", *end.objects)
+
+
 @points(1, read="shm_open(3), mode; handout, Background")
 def test_joining(lab):
     """A new object has mode 0600; a second writer or reader fails, and the pair that is there goes on."""
+    explore_pair(lab)
+    lab.reset()
     for program in PEER:
         name = lab.name()
         mine = lab.start(program, name, stdin=b"hello" if program == "writer" else None, umask=0)

@@ -36,6 +36,15 @@ static bool is_private_mutex(const pthread_mutex_t *mutex) { return (*(const int
 static bool is_private_condition(const pthread_cond_t *condition) { return *(void *const *)condition == NULL; }
 #endif
 
+/** For struct waiting: whether it is private, and whether that is so only because it is all zero bytes. */
+static int privacy(bool is_private, const void *object, size_t size)
+{
+    size_t zeros = 0;
+    while (zeros < size && ((const char *)object)[zeros] == 0)
+        zeros++;
+    return !is_private ? 0 : zeros == size ? 2 : 1;
+}
+
 static const int64_t start_ns = (int64_t)1000000000 * 1000000000; /**< of the virtual clock: 2001-09-09 */
 
 static int64_t nanoseconds(const struct timespec *time)
@@ -107,7 +116,7 @@ static int semaphore_wait(enum call call, sem_t *semaphore, const struct timespe
             return leave(result);
         }
         const struct waiting waiting = {.thing = thing, .timed = until != NULL, .deadline_ns = deadline(until),
-                                        .private = is_private_semaphore(semaphore)};
+                                        .private = privacy(is_private_semaphore(semaphore), semaphore, sizeof *semaphore)};
         if (!wait_for(waiting)) {
             errno = ETIMEDOUT;
             return leave(-1);
@@ -326,6 +335,50 @@ int __wrap_pthread_cond_broadcast(pthread_cond_t *condition)
 {
     return self < 0 ? __real_pthread_cond_broadcast(condition)
                     : signal_condition(STEP_pthread_cond_broadcast, condition, INT_MAX, WHERE);
+}
+
+/* ---- barriers: who has come is ours, too --------------------------------------------------------------- */
+
+int __real_pthread_barrier_init(pthread_barrier_t *, const pthread_barrierattr_t *, unsigned);
+int __wrap_pthread_barrier_init(pthread_barrier_t *barrier, const pthread_barrierattr_t *kind, unsigned count)
+{
+    if (self < 0)
+        return __real_pthread_barrier_init(barrier, kind, count);
+    const uint64_t thing = begin_object(STEP_pthread_barrier_init, barrier, 8, WHERE);
+    enter_step();
+    const int code = __real_pthread_barrier_init(barrier, kind, count);
+    if (code == 0) {
+        int shared = PTHREAD_PROCESS_PRIVATE;
+        if (kind)
+            pthread_barrierattr_getpshared(kind, &shared);
+        if (control->barriers == MAX_BARRIERS)
+            unsupported("more than 4 barriers");
+        control->barrier[control->barriers++] = (struct barrier){thing, count, 0, shared == PTHREAD_PROCESS_PRIVATE};
+    }
+    return leave_code(code);
+}
+
+int __real_pthread_barrier_wait(pthread_barrier_t *);
+int __wrap_pthread_barrier_wait(pthread_barrier_t *barrier)
+{
+    if (self < 0)
+        return __real_pthread_barrier_wait(barrier);
+    const uint64_t thing = begin_object(STEP_pthread_barrier_wait, barrier, 8, WHERE);
+    enter_step();
+    struct barrier *found = NULL;
+    for (uint32_t i = 0; i < control->barriers; i++)
+        if (control->barrier[i].thing == thing)
+            found = &control->barrier[i];
+    if (!found)
+        unsupported("a barrier that no call of the program has set up");
+    if (++found->waiting == found->count) {
+        found->waiting = 0;
+        wake(thing, INT_MAX);
+        return leave_code(PTHREAD_BARRIER_SERIAL_THREAD);
+    }
+    leave_step(0, 0);
+    wait_for((struct waiting){.thing = thing, .asleep = true, .private = found->is_private});
+    return leave_code(0);
 }
 
 /* ---- time: it passes only when nothing else can happen ------------------------------------------------- */

@@ -34,6 +34,7 @@ enum {
     MAX_DECISIONS = 8192,   /**< decisions of one schedule that have alternatives */
     MAX_WORDS = 512,        /**< of memory that one step can touch */
     MAX_TOUCHED = MAX_WORDS + 4,
+    MAX_BARRIERS = 4,
     MAX_FILES = 64,         /**< files and objects met in one schedule */
     THINGS = 1 << 14,       /**< size of the table of things; a power of two */
     SEEN = 1 << 17,         /**< size of the table of states; a power of two */
@@ -143,6 +144,11 @@ struct file {
     char name[TEXT];
 };
 
+struct barrier {
+    uint64_t thing;
+    uint32_t count, waiting, is_private;
+};
+
 struct control {
     uint32_t processes, epoch; /**< processes: with those that were forked */
     uint32_t done;      /**< futex of the explorer */
@@ -150,6 +156,7 @@ struct control {
     uint32_t turn;
     uint32_t steps, decisions, logged, changes, rounds, files;
     uint32_t choices, followed;
+    uint32_t barriers;
     uint32_t deaths;    /**< how many more processes may be killed */
     uint32_t explore;   /**< 0: only follow the schedule, do not cut */
     uint32_t grown;     /**< a thing has become contended that was not */
@@ -158,6 +165,7 @@ struct control {
     struct choice choice[MAX_CHOICES];
     struct process process[MAX_PROCESSES];
     struct file file[MAX_FILES];
+    struct barrier barrier[MAX_BARRIERS];
     struct decision decision[MAX_DECISIONS];
     struct step step[MAX_STEPS];
     struct thing thing[THINGS];

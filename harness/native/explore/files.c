@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -62,9 +63,15 @@ static int32_t find_file(const struct stat *status, const char *name)
 int32_t file_of(int fd, const char *name)
 {
     struct stat status;
-    if (__real_fstat(fd, &status) < 0 || (!S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode)))
+    if (__real_fstat(fd, &status) < 0 || (!S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode) && !S_ISFIFO(status.st_mode)))
         return -1;
     return find_file(&status, name);
+}
+
+static bool is_pipe(int fd)
+{
+    struct stat status;
+    return __real_fstat(fd, &status) == 0 && S_ISFIFO(status.st_mode);
 }
 
 static int32_t file_at(const char *path)
@@ -321,6 +328,8 @@ int __wrap_close(int fd)
     step->before = (uint64_t)fd;
     if (drops)
         touch_file(file, KIND_LOCK, true);
+    if (is_pipe(fd))
+        touch_file(file, KIND_SIZE, true); /* who reads may come to the end */
     enter_step();
     return leave(__real_close(fd));
 }
@@ -401,6 +410,13 @@ static bool enter_transfer(enum call call, int fd, size_t size, off_t at, bool w
         return false;
     struct step *step = begin_step(call, where);
     step->file = file;
+    if (is_pipe(fd)) {
+        touch_file(file, KIND_SIZE, true);
+        enter_step();
+        for (struct pollfd end = {fd, POLLIN, 0}; call == STEP_read && poll(&end, 1, 0) == 0;)
+            wait_for((struct waiting){.thing = mix(KIND_SIZE, control->file[file].id)});
+        return true;
+    }
     step->offset = (uint64_t)at;
     step->size = (uint32_t)size;
     touch_file(file, KIND_SIZE, writes);
@@ -456,6 +472,19 @@ ssize_t __wrap_read(int fd, void *to, size_t size)
     return enter_transfer(STEP_read, fd, size, lseek(fd, 0, SEEK_CUR), false, WHERE)
                ? leave_transfer(__real_read(fd, to, size))
                : __real_read(fd, to, size);
+}
+
+int __real_pipe(int[2]);
+int __wrap_pipe(int fd[2])
+{
+    if (self < 0)
+        return __real_pipe(fd);
+    begin_step(STEP_pipe, WHERE);
+    enter_step();
+    const int result = leave(__real_pipe(fd));
+    if (result == 0)
+        file_of(fd[0], "pipe"); /* it has one inode for both ends */
+    return result;
 }
 
 /* ---- mappings ---------------------------------------------------------------------------------------- */

@@ -65,7 +65,7 @@ struct waiting {
     uint64_t thing;
     bool timed;
     bool asleep;  /**< until it is woken: no change of the thing is enough */
-    bool private; /**< nobody in another process can wake it */
+    int private;  /**< nobody in another process can wake it; 2: as it is all zero bytes, it was never set up */
     int64_t deadline_ns; /**< of a timed wait, on the virtual clock */
 };
 

@@ -232,7 +232,7 @@ static void run_schedule(const struct choice *choices, uint32_t count)
 {
     control->epoch++;
     control->done = control->verdict = control->steps = control->decisions = control->logged = control->changes = 0;
-    control->rounds = control->files = control->followed = control->grown = 0;
+    control->rounds = control->files = control->barriers = control->followed = control->grown = 0;
     control->processes = commands;
     control->turn = MAX_PROCESSES;
     control->clock_ns = 0;

@@ -460,7 +460,7 @@ bool wait_for(struct waiting waiting)
     me->waits_writes = find_thing(waiting.thing)->writes;
     me->timed = waiting.timed;
     me->deadline_ns = waiting.deadline_ns;
-    me->private_wait = waiting.private;
+    me->private_wait = (uint32_t)waiting.private;
     me->timed_out = me->woken = 0;
     if (waiting.asleep || waiting.private) {
         me->hash = mix(me->hash, mix(waiting.thing, find_thing(waiting.thing)->write));

@@ -24,7 +24,7 @@ class ProcessEnd:
     pid: int
     status: int
     killed: bool  # by the schedule
-    waits_privately: bool  # where no other process can wake it
+    waits_privately: int  # where no other process can wake it; 2: as it is all zero bytes
     last: Step  # the step that it stands before, if it has not ended
     stdout: bytes
     stderr: str
@@ -134,7 +134,7 @@ def _end(reader: _Reader) -> RawEnd:
         pid, status, killed, private, parent = (reader.number() for _ in range(5))
         roots.append(roots[parent - 1] if 0 < parent <= i else i)
         last, stdout, stderr = steps.parse_step(reader.block()[:steps.SIZE]), reader.block(), reader.block()
-        processes.append(ProcessEnd(chr(ord("A") + i), pid, status, bool(killed), bool(private), last, stdout,
+        processes.append(ProcessEnd(chr(ord("A") + i), pid, status, bool(killed), private, last, stdout,
                                     stderr.decode("utf-8", "replace"), roots[i]))
     end = RawEnd(verdict, number, preemptions, trouble, schedule, made, names, processes)
     for _ in range(reader.number()):

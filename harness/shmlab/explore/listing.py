@@ -151,8 +151,9 @@ class Listing:
         return said
 
 
-def waits(letter: str, step: Step, place: str, privately: bool, source: str) -> str:
+def waits(letter: str, step: Step, place: str, privately: int, source: str) -> str:
     """Who waits for what, in words."""
     where = f" ({source})" if source else ""
-    private = "; it was not set up for several processes, so no other process can wake it" if privately else ""
+    private = {1: "; it was not set up for several processes, so no other process can wake it",
+               2: "; all its bytes are zero: it has not been set up yet, or was overwritten"}.get(privately, "")
     return f"{letter} waits for ever in {step.kind}({place}){where}{private}"

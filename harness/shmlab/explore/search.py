@@ -190,6 +190,10 @@ class Search:
             box.kill(running.pid, 9) if running.status is None else None
 
     @property
+    def complete(self) -> bool:
+        return self.figures is not None and self.figures.outcome == "complete" and "--schedule" not in self.options
+
+    @property
     def summary(self) -> str:
         """How much was explored, for people."""
         if not self.figures:

@@ -254,6 +254,11 @@ class LabFixture(Environment):
             yield end
         self.end = None
 
+    @property
+    def explored(self) -> bool:
+        """Whether the last every_schedule() has run all that it was to run."""
+        return bool(self.searches) and self.searches[-1].complete
+
     def left_since(self, before: Contents) -> LeftBehind:
         """What is there now and was not there before; programs of the check that still run do not count."""
         now = self.box.contents()
