@@ -643,3 +643,34 @@ pid_t __wrap_wait(int *status)
 {
     return self < 0 ? __real_wait(status) : wait_child(STEP_wait, -1, status, 0, WHERE);
 }
+
+int __real_waitid(idtype_t, id_t, siginfo_t *, int);
+int __wrap_waitid(idtype_t kind, id_t id, siginfo_t *info, int options)
+{
+    if (self < 0)
+        return __real_waitid(kind, id, info, options);
+    const int child = kind == P_PID ? index_of((pid_t)id) : -1;
+    const uint64_t thing = mix(KIND_CHILDREN, (uint64_t)self);
+    begin_step(STEP_waitid, WHERE)->before = id;
+    touch(thing, false);
+    enter_step();
+    for (;;) {
+        siginfo_t found = {0};
+        const id_t real = child >= 0 ? (id_t)control->process[child].pid : id;
+        const int result = __real_waitid(kind, real, &found, options | WNOHANG);
+        if (result == 0 && found.si_pid == 0 && !(options & WNOHANG)) {
+            wait_for((struct waiting){.thing = thing});
+            continue;
+        }
+        const int error = errno, index = result == 0 ? index_of(shown_pid(found.si_pid)) : -1;
+        if (index >= 0) {
+            control->process[self].hash = mix(control->process[self].hash, control->process[index].hash);
+            found.si_pid = FIRST_PID + index;
+        }
+        if (info && result == 0)
+            *info = found;
+        leave_step(result, result < 0 ? error : 0);
+        errno = error;
+        return looked(result == 0 && found.si_pid == 0 ? -2 : result, -2, WHERE) == -2 ? 0 : result;
+    }
+}

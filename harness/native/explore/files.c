@@ -393,6 +393,24 @@ int __wrap_flock(int fd, int operation)
     }
 }
 
+int __real_lockf(int, int, off_t);
+int __wrap_lockf(int fd, int command, off_t size)
+{
+    if (self < 0)
+        return __real_lockf(fd, command, size);
+    struct step *step = begin_file(STEP_lockf, fd, KIND_LOCK, command != F_TEST, WHERE);
+    const int32_t file = step->file;
+    if (file >= 0)
+        locked |= (uint64_t)1 << file;
+    enter_step();
+    for (;;) {
+        const int result = __real_lockf(fd, command == F_LOCK ? F_TLOCK : command, size);
+        if (result == 0 || command != F_LOCK || (errno != EAGAIN && errno != EACCES))
+            return leave(result);
+        wait_for((struct waiting){.thing = file >= 0 ? mix(KIND_LOCK, control->file[file].id) : 0});
+    }
+}
+
 /* ---- reading and writing: of an object, that is an access to its memory -------------------------------- */
 
 ssize_t __real_pwrite(int, const void *, size_t, off_t);

@@ -47,7 +47,8 @@ enum {
     OUTPUT_LIMIT = 64 << 10,
     MAX_BOUND = 16,
     MAX_ENDS = 1024,
-    HANG_MS = 2000,
+    HANG_MS = 2000, /**< without a step */
+    LOOK_MS = 100,
 };
 
 /** What the caller wants. */
@@ -228,6 +229,18 @@ static void end_all(void)
     }
 }
 
+/** Whether the process that has the turn sleeps, in a call that is not a step. */
+static bool sleeps(uint32_t index)
+{
+    char path[64], line[256] = "";
+    snprintf(path, sizeof path, "/proc/%d/stat", index < MAX_PROCESSES ? control->process[index].pid : 0);
+    FILE *file = fopen(path, "re");
+    const char *state = file && fgets(line, sizeof line, file) ? strrchr(line, ')') : NULL;
+    if (file)
+        fclose(file);
+    return state && state[1] == ' ' && state[2] == 'S';
+}
+
 static void run_schedule(const struct choice *choices, uint32_t count)
 {
     control->epoch++;
@@ -258,11 +271,13 @@ static void run_schedule(const struct choice *choices, uint32_t count)
         futex_wake(&control->process[i].fork);
     }
     decide(-1, AT_END);
-    for (uint32_t steps = UINT32_MAX; !__atomic_load_n(&control->done, __ATOMIC_SEQ_CST);) {
-        wait_done(HANG_MS);
-        if (!control->done && control->steps == steps)
-            finish(HUNG);
+    uint32_t steps = UINT32_MAX, looks = 0;
+    while (!__atomic_load_n(&control->done, __ATOMIC_SEQ_CST)) {
+        wait_done(LOOK_MS);
+        looks = control->steps == steps ? looks + 1 : 0;
         steps = control->steps;
+        if (!control->done && (looks >= (sleeps(control->turn) ? 3 : HANG_MS / LOOK_MS)))
+            finish(HUNG);
     }
     end_all();
 }
