@@ -25,13 +25,20 @@ static void bounds(void)
     }
 }
 
-void add_mapping(void *start, size_t size, int32_t file, uint64_t id, uint64_t offset)
+void add_mapping(const struct mapping *mapping)
 {
-    remove_mapping(start, size);
+    remove_mapping(mapping->start, mapping->size);
     if (mapped == MAX_MAPPINGS)
         unsupported("more than 16 shared mappings");
-    mappings[mapped++] = (struct mapping){start, (size + 4095) & ~(size_t)4095, id, offset, file};
+    mappings[mapped] = *mapping;
+    mappings[mapped++].size = (mapping->size + 4095) & ~(size_t)4095;
     bounds();
+}
+
+int all_mappings(const struct mapping **first)
+{
+    *first = mappings;
+    return mapped;
 }
 
 void remove_mapping(void *start, size_t size)
@@ -79,6 +86,11 @@ bool begin_access(enum call call, const volatile void *at, size_t size, const vo
 {
     if (self < 0 || !find_mapping(at))
         return false;
+    if (control->weak) {
+        if (call == STEP_load)
+            weak_plain_load(where);
+        return false;
+    }
     touch_object(begin_step(call, where), at, size, call != STEP_load);
     return true;
 }
@@ -102,6 +114,7 @@ static void look(const volatile void *at, const void *where)
             last[i].changes = changes;
             if (++last[i].count >= VAIN_LOOKS) {
                 last[i].count = VAIN_LOOKS;
+                weak_drain(where);
                 begin_step(STEP_load, where)->waits = 1;
                 touch_object(&control->process[self].next, at, 1, false);
                 pause_step();
@@ -175,7 +188,7 @@ size_t __real_strlen(const char *);
 
 static void *copy(char *to, const char *from, size_t size, const void *where)
 {
-    if (self < 0 || size == 0 || (!find_mapping(to) && !find_mapping(from)))
+    if (self < 0 || size == 0 || control->weak || (!find_mapping(to) && !find_mapping(from)))
         return __real_memmove(to, from, size);
     const size_t part = size > 8 ? (size + 1) / 2 : size; /* in two parts: it is not atomic */
     const size_t most = part < 8 * (MAX_WORDS - 1) ? part : 8 * (MAX_WORDS - 1);
@@ -221,49 +234,93 @@ size_t __wrap_strlen(const char *text)
 
 /* ---- atomic operations ------------------------------------------------------------------------------- */
 
-/** The point before an atomic operation. Returns whether it is other processes' business. */
-static bool atomic_point(enum call call, const volatile void *at, size_t size, int order, const void *where)
+/** The point before an atomic operation. Returns where to carry it out; NULL: it is nobody else's business. */
+static void *atomic_point(enum call call, const volatile void *at, size_t size, int order, const void *where)
 {
-    if (!begin_access(call, at, size, where))
-        return false;
-    control->process[self].next.atomic = (uint8_t)(1 + order);
+    if (self < 0 || !find_mapping(at))
+        return NULL;
+    /* With weak memory a store that is not seq_cst gets out later: this step only lets out what was stored before. */
+    const bool later = control->weak && call == STEP_store && order != __ATOMIC_SEQ_CST;
+    if (control->weak && call != STEP_load) {
+        weak_drain(where);
+        if (is_release(order))
+            weak_split(where);
+    }
+    struct step *step = begin_step(call, where);
+    step->atomic = (uint8_t)(1 + order);
+    touch_object(step, at, size, call != STEP_load);
+    if (later)
+        control->process[self].touches = 0;
+    weak_begin(call != STEP_load && is_release(order), call != STEP_store && is_acquire(order));
     point();
-    note_before(at, size);
+    if (call != STEP_load && is_release(order))
+        weak_release();
+    void *object = object_of(at);
+    step = &control->step[control->steps - 1];
+    step->before = peek(object, size);
     if (call != STEP_load)
-        expect_store(at);
-    return true;
+        expect_store(later ? at : object);
+    return object;
+}
+
+/** After it: the own copy has the same value, and after an acquire everything else that others have let out. */
+static void atomic_done(const volatile void *at, size_t size, enum call call, int order)
+{
+    if (!control->weak)
+        return;
+    uint64_t value;
+    if (!weak_delayed(object_of(at), &value))
+        value = peek(object_of(at), size);
+    weak_mirror(at, value, size);
+    if (call != STEP_store && is_acquire(order))
+        weak_acquire();
 }
 
 #define SEQ __ATOMIC_SEQ_CST
 #define UPDATE(bits, type, name, operation)                                                                  \
     type __tsan_atomic##bits##_##name(volatile type *at, type value, int order)                              \
     {                                                                                                        \
-        atomic_point(STEP_update, at, sizeof *at, order, WHERE);                                             \
-        return operation((type *)(uintptr_t)at, value, SEQ);                                                 \
+        type *object = atomic_point(STEP_update, at, sizeof *at, order, WHERE);                              \
+        const type before = operation(object ? object : (type *)(uintptr_t)at, value, SEQ);                  \
+        if (object)                                                                                          \
+            atomic_done(at, sizeof *at, STEP_update, order);                                                 \
+        return before;                                                                                       \
     }
 #define EXCHANGE(bits, type, name)                                                                           \
     int __tsan_atomic##bits##_compare_exchange_##name(volatile type *at, type *expected, type value, int order, int fail) \
     {                                                                                                        \
         (void)fail;                                                                                          \
-        const bool shared = atomic_point(STEP_update, at, sizeof *at, order, WHERE);                         \
-        const int done = __atomic_compare_exchange_n((type *)(uintptr_t)at, expected, value, 0, SEQ, SEQ);   \
-        if (shared && !done)                                                                                 \
+        type *object = atomic_point(STEP_update, at, sizeof *at, order, WHERE);                              \
+        const int done = __atomic_compare_exchange_n(object ? object : (type *)(uintptr_t)at, expected, value, 0, SEQ, SEQ); \
+        if (object)                                                                                          \
+            atomic_done(at, sizeof *at, STEP_update, order);                                                 \
+        if (object && !done)                                                                                 \
             look(at, WHERE);                                                                                 \
         return done;                                                                                         \
     }
 #define ATOMIC(bits, type)                                                                                   \
     type __tsan_atomic##bits##_load(const volatile type *at, int order)                                      \
     {                                                                                                        \
-        const bool shared = atomic_point(STEP_load, at, sizeof *at, order, WHERE);                           \
-        const type value = __atomic_load_n((const type *)(uintptr_t)at, SEQ);                                \
-        if (shared)                                                                                          \
-            look(at, WHERE);                                                                                 \
+        type *object = atomic_point(STEP_load, at, sizeof *at, order, WHERE);                                \
+        if (!object)                                                                                         \
+            return __atomic_load_n((const type *)(uintptr_t)at, SEQ);                                        \
+        uint64_t own;                                                                                        \
+        const type value = control->weak && weak_delayed(object, &own) ? (type)own : __atomic_load_n(object, SEQ); \
+        atomic_done(at, sizeof *at, STEP_load, order);                                                       \
+        look(at, WHERE);                                                                                     \
         return value;                                                                                        \
     }                                                                                                        \
     void __tsan_atomic##bits##_store(volatile type *at, type value, int order)                               \
     {                                                                                                        \
-        atomic_point(STEP_store, at, sizeof *at, order, WHERE);                                              \
-        __atomic_store_n((type *)(uintptr_t)at, value, SEQ);                                                 \
+        type *object = atomic_point(STEP_store, at, sizeof *at, order, WHERE);                               \
+        if (!object)                                                                                         \
+            __atomic_store_n((type *)(uintptr_t)at, value, SEQ);                                             \
+        else if (control->weak && order != SEQ)                                                              \
+            weak_delay(object, value, sizeof value);                                                         \
+        else                                                                                                 \
+            __atomic_store_n(object, value, SEQ);                                                            \
+        if (object)                                                                                          \
+            atomic_done(at, sizeof *at, STEP_store, order);                                                  \
     }                                                                                                        \
     UPDATE(bits, type, exchange, __atomic_exchange_n)                                                        \
     UPDATE(bits, type, fetch_add, __atomic_fetch_add)                                                        \
@@ -276,12 +333,7 @@ static bool atomic_point(enum call call, const volatile void *at, size_t size, i
     EXCHANGE(bits, type, weak)                                                                               \
     type __tsan_atomic##bits##_compare_exchange_val(volatile type *at, type expected, type value, int order, int fail) \
     {                                                                                                        \
-        (void)fail;                                                                                          \
-        const bool shared = atomic_point(STEP_update, at, sizeof *at, order, WHERE);                         \
-        const type before = expected;                                                                        \
-        __atomic_compare_exchange_n((type *)(uintptr_t)at, &expected, value, 0, SEQ, SEQ);                   \
-        if (shared && expected != before)                                                                    \
-            look(at, WHERE);                                                                                 \
+        __tsan_atomic##bits##_compare_exchange_strong(at, &expected, value, order, fail);                    \
         return expected;                                                                                     \
     }
 ATOMIC(8, uint8_t)
@@ -289,5 +341,22 @@ ATOMIC(16, uint16_t)
 ATOMIC(32, uint32_t)
 ATOMIC(64, uint64_t)
 
-void __tsan_atomic_thread_fence(int order) { __atomic_thread_fence(SEQ), (void)order; }
+void __tsan_atomic_thread_fence(int order)
+{
+    __atomic_thread_fence(SEQ);
+    if (self < 0 || !control->weak || order == __ATOMIC_RELAXED)
+        return;
+    if (order == __ATOMIC_SEQ_CST)
+        weak_drain(WHERE);
+    if (is_release(order))
+        weak_split(WHERE);
+    begin_step(STEP_fence, WHERE)->atomic = (uint8_t)(1 + order);
+    weak_begin(is_release(order), is_acquire(order));
+    point();
+    if (is_release(order))
+        weak_release();
+    if (is_acquire(order))
+        weak_acquire();
+}
+
 void __tsan_atomic_signal_fence(int order) { (void)order; }

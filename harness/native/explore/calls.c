@@ -91,7 +91,7 @@ int __wrap_sem_init(sem_t *semaphore, int shared, unsigned value)
     control->process[self].next.before = (uint64_t)shared;
     control->process[self].next.after = value;
     enter_step();
-    return leave(__real_sem_init(semaphore, shared, value));
+    return leave(__real_sem_init(object_of(semaphore), shared, value));
 }
 
 int __real_sem_destroy(sem_t *);
@@ -101,7 +101,7 @@ int __wrap_sem_destroy(sem_t *semaphore)
         return __real_sem_destroy(semaphore);
     begin_object(STEP_sem_destroy, semaphore, sizeof *semaphore, WHERE);
     enter_step();
-    return leave(__real_sem_destroy(semaphore));
+    return leave(__real_sem_destroy(object_of(semaphore)));
 }
 
 int __real_sem_trywait(sem_t *);
@@ -110,13 +110,13 @@ static int semaphore_wait(enum call call, sem_t *semaphore, const struct timespe
     const uint64_t thing = begin_object(call, semaphore, sizeof(long), where);
     enter_step();
     for (;;) {
-        const int result = __real_sem_trywait(semaphore);
+        const int result = __real_sem_trywait(object_of(semaphore));
         if (result == 0 || errno != EAGAIN || call == STEP_sem_trywait) {
             set_changes(0, result == 0);
             return leave(result);
         }
         const struct waiting waiting = {.thing = thing, .timed = until != NULL, .deadline_ns = deadline(until),
-                                        .private = privacy(is_private_semaphore(semaphore), semaphore, sizeof *semaphore)};
+                                        .private = privacy(is_private_semaphore(object_of(semaphore)), object_of(semaphore), sizeof *semaphore)};
         if (!wait_for(waiting)) {
             errno = ETIMEDOUT;
             return leave(-1);
@@ -166,7 +166,7 @@ int __wrap_sem_post(sem_t *semaphore)
         return __real_sem_post(semaphore);
     begin_object(STEP_sem_post, semaphore, sizeof(long), WHERE);
     enter_step();
-    return leave(__real_sem_post(semaphore));
+    return leave(__real_sem_post(object_of(semaphore)));
 }
 
 int __real_sem_getvalue(sem_t *, int *);
@@ -176,7 +176,7 @@ int __wrap_sem_getvalue(sem_t *semaphore, int *value)
         return __real_sem_getvalue(semaphore, value);
     touch_object(begin_step(STEP_sem_getvalue, WHERE), semaphore, sizeof(long), false);
     enter_step();
-    const int result = leave(__real_sem_getvalue(semaphore, value));
+    const int result = leave(__real_sem_getvalue(object_of(semaphore), value));
     return looked(result, 0, WHERE);
 }
 
@@ -191,14 +191,14 @@ static int lock(enum call call, pthread_mutex_t *mutex, const struct timespec *u
     const uint64_t thing = begin_object(call, mutex, MUTEX, where);
     enter_step();
     for (;;) {
-        const int code = __real_pthread_mutex_trylock(mutex);
+        const int code = __real_pthread_mutex_trylock(object_of(mutex));
         if (code != EBUSY || call == STEP_pthread_mutex_trylock) {
             set_changes(0, code != EBUSY);
             set_changes(1, code != EBUSY);
             return leave_code(code);
         }
         const struct waiting waiting = {.thing = thing, .timed = until != NULL, .deadline_ns = deadline(until),
-                                        .private = is_private_mutex(mutex)};
+                                        .private = is_private_mutex(object_of(mutex))};
         if (!wait_for(waiting))
             return leave_code(ETIMEDOUT);
     }
@@ -230,6 +230,7 @@ int __wrap_pthread_mutex_timedlock(pthread_mutex_t *mutex, const struct timespec
             return __real_##name arguments;                                                                  \
         begin_object(STEP_##name, mutex, MUTEX, WHERE);                                                      \
         enter_step();                                                                                        \
+        mutex = object_of(mutex);                                                                            \
         return leave_code(__real_##name arguments);                                                          \
     }
 ON_MUTEX(pthread_mutex_init, (pthread_mutex_t * mutex, const pthread_mutexattr_t *kind), (mutex, kind))
@@ -247,6 +248,7 @@ ON_MUTEX(pthread_mutex_destroy, (pthread_mutex_t * mutex), (mutex))
             return __real_##name arguments;                                                                  \
         begin_object(STEP_##name, condition, 8, WHERE);                                                      \
         enter_step();                                                                                        \
+        condition = object_of(condition);                                                                    \
         return leave_code(__real_##name arguments);                                                          \
     }
 ON_CONDITION(pthread_cond_init, (pthread_cond_t * condition, const pthread_condattr_t *kind), (condition, kind))
@@ -261,15 +263,15 @@ static int condition_wait(enum call call, pthread_cond_t *condition, pthread_mut
     const uint64_t mutex_thing = touch_object(step, mutex, MUTEX, true);
     const uint64_t thing = touch_object(step, condition, 8, true);
     enter_step();
-    int code = __real_pthread_mutex_unlock(mutex);
+    int code = __real_pthread_mutex_unlock(object_of(mutex));
     if (code != 0)
         return leave_code(code);
     leave_step(0, 0); /* to unlock and to fall asleep is one step */
     const struct waiting sleep = {.thing = thing, .timed = until != NULL, .deadline_ns = deadline(until), .asleep = true,
-                                  .private = is_private_condition(condition)};
+                                  .private = is_private_condition(object_of(condition))};
     const int late = wait_for(sleep) ? 0 : ETIMEDOUT;
-    while ((code = __real_pthread_mutex_trylock(mutex)) == EBUSY)
-        wait_for((struct waiting){.thing = mutex_thing, .private = is_private_mutex(mutex)});
+    while ((code = __real_pthread_mutex_trylock(object_of(mutex))) == EBUSY)
+        wait_for((struct waiting){.thing = mutex_thing, .private = is_private_mutex(object_of(mutex))});
     leave_step(code ? code : late, code ? code : late);
     return code ? code : late;
 }
@@ -346,7 +348,7 @@ int __wrap_pthread_barrier_init(pthread_barrier_t *barrier, const pthread_barrie
         return __real_pthread_barrier_init(barrier, kind, count);
     const uint64_t thing = begin_object(STEP_pthread_barrier_init, barrier, 8, WHERE);
     enter_step();
-    const int code = __real_pthread_barrier_init(barrier, kind, count);
+    const int code = __real_pthread_barrier_init(object_of(barrier), kind, count);
     if (code == 0) {
         int shared = PTHREAD_PROCESS_PRIVATE;
         if (kind)
@@ -472,7 +474,7 @@ static long futex(uint32_t *word, int operation, uint32_t value, const struct ti
         leave_step(woken, 0);
         return woken;
     }
-    if (__atomic_load_n(word, __ATOMIC_SEQ_CST) != value) {
+    if (__atomic_load_n((uint32_t *)object_of(word), __ATOMIC_SEQ_CST) != value) {
         errno = EAGAIN;
         return leave(-1);
     }

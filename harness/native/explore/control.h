@@ -13,6 +13,7 @@
  * | turn.c     | who may run, who waits for what, handing over the turn (in programs and explorer)      |
  * | template.c | the program's first process, stopped before main(): forks a process for each schedule  |
  * | access.c   | what the compiler calls for each load and store, with -fsanitize=thread               |
+ * | weak.c     | memory as weak as C11 allows                                                          |
  * | calls.c    | calls that other processes can notice, and calls that wait                             |
  * | files.c    | names, files and descriptors                                                          |
  * | search.c   | the explorer: restores the objects, runs a schedule, looks at its end, plans others    |
@@ -157,6 +158,8 @@ struct control {
     uint32_t steps, decisions, logged, changes, rounds, files;
     uint32_t choices, followed;
     uint32_t barriers;
+    uint32_t overslept; /**< waits whose time was over, and nobody could have ended them before */
+    uint32_t weak;      /**< memory is as weak as C11 allows: see weak.c */
     uint32_t deaths;    /**< how many more processes may be killed */
     uint32_t explore;   /**< 0: only follow the schedule, do not cut */
     uint32_t grown;     /**< a thing has become contended that was not */

@@ -521,9 +521,22 @@ void *__wrap_mmap(void *at, size_t size, int protection, int flags, int fd, off_
     enter_step();
     void *memory = __real_mmap(at, size, protection, flags, fd, offset);
     leave_step((int64_t)(intptr_t)memory, memory == MAP_FAILED ? errno : 0);
-    if (memory != MAP_FAILED)
-        add_mapping(memory, size, file, file >= 0 ? control->file[file].id : mix(mix(8, (uint64_t)self), steps_of_self()),
-                    (uint64_t)offset);
+    if (memory == MAP_FAILED)
+        return memory;
+    struct mapping mapping = {.start = memory, .size = size, .fd = -1};
+    if (control->weak) {
+        if (flags & MAP_FIXED)
+            unsupported("MAP_FIXED, with weak memory");
+        const int kept = flags & MAP_ANONYMOUS ? -1 : (int)raw_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 100);
+        memory = weak_map(memory, size, kept, &mapping);
+        if (memory == MAP_FAILED)
+            unsupported("a mapping that has no room twice, with weak memory");
+    }
+    mapping.file = file;
+    mapping.id = file >= 0 ? control->file[file].id : mix(mix(8, (uint64_t)self), steps_of_self());
+    mapping.offset = (uint64_t)offset;
+    add_mapping(&mapping);
+    weak_acquire();
     return memory;
 }
 void *__wrap_mmap64(void *at, size_t size, int protection, int flags, int fd, off_t offset)
@@ -540,8 +553,14 @@ int __wrap_munmap(void *at, size_t size)
     step->file = find_mapping(at)->file;
     step->size = (uint32_t)size;
     enter_step();
-    const int result = leave(__real_munmap(at, size));
-    if (result == 0)
+    const struct mapping mapping = *find_mapping(at);
+    const int result = __real_munmap(at, size);
+    const int error = errno;
+    if (result == 0) {
         remove_mapping(at, size);
-    return result;
+        if (mapping.last)
+            weak_unmap(&mapping);
+    }
+    errno = error;
+    return leave(result);
 }

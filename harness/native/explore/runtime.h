@@ -93,14 +93,17 @@ void futex_wake(uint32_t *word);
 /* ---- access.c ---- */
 
 struct mapping {
-    char *start;
+    char *start; /**< as the program sees it: the object, or in weak.c a copy of it */
     size_t size;
+    char *object, *last; /**< weak.c: the object itself, and what the copy was when it was last compared */
+    int fd;              /**< weak.c: of the object, -1: an anonymous one */
     uint64_t id;     /**< of the file */
     uint64_t offset; /**< of the mapping in it */
     int32_t file;
 };
 
-void add_mapping(void *start, size_t size, int32_t file, uint64_t id, uint64_t offset);
+void add_mapping(const struct mapping *mapping);
+int all_mappings(const struct mapping **first);
 void remove_mapping(void *start, size_t size);
 const struct mapping *find_mapping(const volatile void *at);
 
@@ -114,6 +117,45 @@ bool begin_access(enum call call, const volatile void *at, size_t size, const vo
 /** The thing that a semaphore, mutex … at this address is. Touches it, too. */
 uint64_t touch_object(struct step *step, const volatile void *at, size_t size, bool changes);
 
+/* ---- weak.c ---- */
+
+/** Makes the copy on which the program works. Returns where it is; MAP_FAILED: there is no memory for it. */
+void *weak_map(void *object, size_t size, int fd, struct mapping *mapping);
+void weak_unmap(const struct mapping *mapping);
+
+/** The object's own memory at an address that the program uses. */
+void *object_of(const volatile void *at);
+
+/** The step that begins lets others see what this process has stored (release), or sees what they have (acquire). */
+void weak_begin(bool release, bool acquire);
+
+/** The same step, now that it has the turn: others see the stores. */
+void weak_release(void);
+
+/** And this process sees theirs. */
+void weak_acquire(void);
+
+/** A store that may become visible later than the loads that follow. */
+void weak_delay(volatile void *to, uint64_t value, size_t size);
+
+/** The value of a delayed store to this place. Returns false if there is none. */
+bool weak_delayed(const volatile void *at, uint64_t *value);
+
+/** If stores are delayed: the step in which others come to see them. */
+void weak_drain(const void *where);
+
+/** Stores get out in any order: before a release, the first of several, in a step of its own. */
+void weak_split(const void *where);
+
+/** Lets the own copy have a value that an atomic operation has found or stored. */
+void weak_mirror(const volatile void *at, uint64_t value, size_t size);
+
+/** A plain load: after many of them, what others have stored gets here after all. */
+void weak_plain_load(const void *where);
+
+static inline bool is_release(int order) { return order >= __ATOMIC_RELEASE; } /* also acq_rel and seq_cst */
+static inline bool is_acquire(int order) { return order != __ATOMIC_RELAXED && order != __ATOMIC_RELEASE; }
+
 /* ---- template.c ---- */
 
 /** A process forked by the template or by the program starts: it waits for its first turn. */
@@ -121,7 +163,7 @@ void start_process(int index);
 
 /* ---- files.c ---- */
 
-enum { KIND_NAME = 1, KIND_SIZE, KIND_LOCK, KIND_MEMORY, KIND_PRIVATE, KIND_CHILD, KIND_CHILDREN };
+enum { KIND_NAME = 1, KIND_SIZE, KIND_LOCK, KIND_MEMORY, KIND_PRIVATE, KIND_CHILD, KIND_CHILDREN, KIND_OBJECT };
 
 /** Index in control::file of what a descriptor refers to; -1: nothing that others can see. */
 int32_t file_of(int fd, const char *name);

@@ -2,7 +2,7 @@
  * @file
  * @brief The explorer: runs programs under every schedule with at most so many preemptions, and tells each end.
  *
- *     explore [--preemptions N] [--deaths N] [--schedules N] [--seconds S] [--ends N] [--schedule D:C,...] -- PROGRAM ARG... -- PROGRAM...
+ *     explore [--preemptions N] [--deaths N] [--weak 1] [--schedules N] [--seconds S] [--ends N] [--schedule D:C,...] -- PROGRAM ARG... -- PROGRAM...
  *
  * PROGRAM is the file .explored-PROGRAM in the current directory; .input-0 is what the first process reads.
  *
@@ -56,6 +56,7 @@ static struct {
     int preemptions, deaths, ends;
     uint64_t schedules;
     double seconds;
+    bool weak;
     bool plain; /**< no reductions: for the test that they lose no end */
     bool replay;
     struct choice choice[MAX_CHOICES];
@@ -245,7 +246,7 @@ static void run_schedule(const struct choice *choices, uint32_t count)
 {
     control->epoch++;
     control->done = control->verdict = control->steps = control->decisions = control->logged = control->changes = 0;
-    control->rounds = control->files = control->barriers = control->followed = control->grown = 0;
+    control->rounds = control->files = control->barriers = control->overslept = control->followed = control->grown = 0;
     control->processes = commands;
     control->turn = MAX_PROCESSES;
     control->clock_ns = 0;
@@ -330,7 +331,7 @@ static uint64_t look_at_end(void)
     found_count = 0;
     for_each_object(find_object, NULL);
     qsort(found, (size_t)found_count, sizeof *found, by_name);
-    uint64_t hash = control->verdict;
+    uint64_t hash = mix(control->verdict, control->overslept);
     for (uint32_t i = 0; i < control->processes; i++) {
         const struct process *process = &control->process[i];
         hash = mix(hash, (uint64_t)process->status << 1 | (process->killed != 0));
@@ -375,6 +376,7 @@ static void tell_end(const struct choice *choices, uint32_t count, int cost, uin
     put_number(control->verdict);
     put_number(schedule);
     put_number((uint64_t)cost);
+    put_number(control->overslept);
     control->trouble[TEXT - 1] = '\0';
     put_block(control->trouble, strlen(control->trouble));
     put_block((const char *)choices, count * sizeof *choices);
@@ -583,6 +585,8 @@ static int parse_options(char *argv[])
             wanted.seconds = atof(value);
         else if (strcmp(argv[i], "--schedules") == 0)
             wanted.schedules = strtoull(value, NULL, 10);
+        else if (strcmp(argv[i], "--weak") == 0)
+            wanted.weak = atoi(value) != 0;
         else if (strcmp(argv[i], "--reduce") == 0)
             wanted.plain = strcmp(value, "no") == 0;
         else if (strcmp(argv[i], "--ends") == 0)
@@ -637,6 +641,7 @@ int main(int argc, char *argv[])
         die("control page");
     for_each_object(prepare, NULL);
     control->processes = commands = (uint32_t)processes;
+    control->weak = wanted.weak;
     /* One process runs at a time, and to hand over the turn on one processor is faster. */
     cpu_set_t one;
     const int processor = sched_getcpu();

@@ -4,6 +4,15 @@
  */
 #include "runtime.h"
 
+#ifndef EXPLORE_RUNTIME
+/* The explorer uses this file, too, and has no memory of its own to share. */
+void weak_begin(bool release, bool acquire) { (void)release, (void)acquire; }
+void weak_release(void) {}
+void weak_acquire(void) {}
+void weak_drain(const void *where) { (void)where; }
+void weak_split(const void *where) { (void)where; }
+#endif
+
 #include <errno.h>
 #include <linux/futex.h>
 #include <signal.h>
@@ -307,6 +316,7 @@ void decide(int current, enum cause cause)
                 return;
             }
             next->timed_out = choice & CHOICE_TIMEOUT ? 1 : 0;
+            control->overslept += !followed && next->timed_out;
         }
         grant(chosen);
         return;
@@ -334,6 +344,10 @@ uint32_t steps_of_self(void)
 struct step *begin_step(enum call call, const void *where)
 {
     extern const char __executable_start[] __attribute__((weak));
+    if (control->weak && call > STEP_visible) {
+        weak_drain(where);
+        weak_split(where);
+    }
     struct process *me = &control->process[self];
     if (stored) {
         stored->after = peek(stored_at, stored->size);
@@ -379,9 +393,17 @@ static void log_step(void)
     me->steps++;
 }
 
+/** Whether the step is a call: with weak memory that lets everything out, and everything in. */
+static bool is_call(const struct step *step)
+{
+    return step->call > STEP_visible;
+}
+
 void enter_step(void)
 {
     struct process *me = &control->process[self];
+    if (is_call(&me->next))
+        weak_begin(true, true);
     me->contended = 0;
     for (uint32_t i = 0; i < me->touches; i++) {
         struct thing *thing = find_thing(me->touched[i].id);
@@ -390,6 +412,8 @@ void enter_step(void)
     me->state = READY;
     decide(self, AT_POINT);
     log_step();
+    if (is_call(&me->next))
+        weak_release();
 }
 
 /** Counts the step as made: what depends on it comes after it. */
@@ -444,6 +468,8 @@ void leave_step(int64_t result, int error)
     current_step->result = result;
     current_step->error = error;
     commit();
+    if (is_call(current_step))
+        weak_acquire();
 }
 
 void point(void)
@@ -485,10 +511,13 @@ void pause_step(void)
     const uint32_t others = changes_of_others(me);
     me->idle_changes = others == last ? others : others - 1; /* the first look after a change may go on at once */
     last = others;
+    weak_begin(true, true); /* some day all that is stored gets out, and in */
     me->contended = 0;
     me->state = IDLE;
     decide(self, AT_PAUSE);
     me->state = READY;
     log_step();
+    weak_release();
     commit();
+    weak_acquire();
 }

@@ -32,8 +32,9 @@ class LongSearch(Search):
     seconds_wanted = 60.0
     more_preemptions = 1
 
-    def __init__(self, fixture: "LabFixture", name: str, commands: Sequence[Sequence[object]], preemptions: int, deaths: int) -> None:
-        super().__init__(fixture, name, commands, preemptions + self.more_preemptions, deaths, 1 << 40, self.seconds_wanted)
+    def __init__(self, fixture: "LabFixture", name: str, commands: Sequence[Sequence[object]], preemptions: int, deaths: int,
+                 weak: bool = False) -> None:
+        super().__init__(fixture, name, commands, preemptions + self.more_preemptions, deaths, 1 << 40, self.seconds_wanted, weak=weak)
         self._began = time.monotonic()
         self.on_progress = self._show
 
@@ -56,10 +57,11 @@ class Replay(Search):
 
     wanted = ""
 
-    def __init__(self, fixture: "LabFixture", name: str, commands: Sequence[Sequence[object]], preemptions: int, deaths: int) -> None:
+    def __init__(self, fixture: "LabFixture", name: str, commands: Sequence[Sequence[object]], preemptions: int, deaths: int,
+                 weak: bool = False) -> None:
         scenario, choices = split_schedule(self.wanted)
         self.is_wanted = scenario == name
-        super().__init__(fixture, name, commands, preemptions, deaths, replay=choices)
+        super().__init__(fixture, name, commands, preemptions, deaths, replay=choices, weak=weak)
 
     def ends(self) -> Iterator[End]:
         if not self.is_wanted:

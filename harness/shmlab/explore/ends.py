@@ -59,6 +59,7 @@ class RawEnd:
     verdict: str
     number: int  # of the schedule
     preemptions: int
+    overslept: int  # waits that ended because their time was over, as nobody was left to end them
     trouble: str
     schedule: str
     steps: List[Step]
@@ -123,7 +124,8 @@ def _word(verdicts: Tuple[str, ...], number: int) -> str:
 
 
 def _end(reader: _Reader) -> RawEnd:
-    verdict, number, preemptions = _word(VERDICTS, reader.number()), reader.number(), reader.number()
+    verdict = _word(VERDICTS, reader.number())
+    number, preemptions, overslept = reader.number(), reader.number(), reader.number()
     trouble = reader.block().decode("utf-8", "replace")
     schedule, made, files = _schedule(reader.block()), steps.parse_steps(reader.block()), reader.block()
     names = [_FILE.unpack(files[at:at + _FILE.size])[3].split(b"\0", 1)[0].decode("utf-8", "replace")
@@ -136,7 +138,7 @@ def _end(reader: _Reader) -> RawEnd:
         last, stdout, stderr = steps.parse_step(reader.block()[:steps.SIZE]), reader.block(), reader.block()
         processes.append(ProcessEnd(chr(ord("A") + i), pid, status, bool(killed), private, last, stdout,
                                     stderr.decode("utf-8", "replace"), roots[i]))
-    end = RawEnd(verdict, number, preemptions, trouble, schedule, made, names, processes)
+    end = RawEnd(verdict, number, preemptions, overslept, trouble, schedule, made, names, processes)
     for _ in range(reader.number()):
         name, mode, size, content = reader.block(), reader.number(), reader.number(), reader.block()
         shown = "/" + name.decode("utf-8", "replace")

@@ -43,7 +43,7 @@ def _short(text: str) -> str:
 
 def _is_inside(step: Step) -> bool:
     """Whether a step is on something inside an object, and not on the object as a whole."""
-    return step.is_access or step.kind.startswith(("sem_", "pthread_")) or step.kind == "syscall"
+    return step.is_access or step.kind.startswith(("sem_", "pthread_")) or step.kind in ("syscall", "visible")
 
 
 class Listing:

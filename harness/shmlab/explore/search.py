@@ -97,6 +97,13 @@ class End:
         require(self.raw.verdict == "all ended", expected, self.standstill or f"after {len(self.raw.steps)} steps they still run")
         return self
 
+    def require_no_overslept(self) -> "End":
+        """Fails the check if a process has slept until its time was over, and nobody was left who could have woken it."""
+        require(self.raw.overslept == 0, "whoever waits is woken by the other, whatever the order of their steps",
+                f"{self.raw.overslept} times a process slept until its time was over, while the other had done or was waiting for its "
+                "part: a wake-up was lost")
+        return self
+
     @property
     def schedule(self) -> str:
         """What `make replay LAB=… SCHEDULE=…` wants."""
@@ -114,11 +121,13 @@ class Search:
     """All schedules of some processes of a lab, from what there is in the box now."""
 
     def __init__(self, fixture: "LabFixture", name: str, commands: Sequence[Sequence[object]], preemptions: int, deaths: int,
-                 schedules: int = MOST_SCHEDULES, seconds: float = MOST_SECONDS, replay: Optional[str] = None) -> None:
+                 schedules: int = MOST_SCHEDULES, seconds: float = MOST_SECONDS, replay: Optional[str] = None, weak: bool = False) -> None:
         self.fixture, self.name = fixture, name
         self.commands = [[str(word) for word in command] for command in commands]
         self.options = ["--preemptions", str(preemptions), "--deaths", str(deaths), "--schedules", str(schedules),
                         "--seconds", f"{seconds:g}"]
+        if weak:
+            self.options += ["--weak", "1"]
         if replay is not None:
             self.options += ["--schedule", replay or "-"]
         self.seconds = seconds

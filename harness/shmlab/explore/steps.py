@@ -70,11 +70,18 @@ def describe(step: Step, place: str) -> str:
     """A step in a few words. `place`: the object, with the offset in it."""
     kind = step.kind
     if step.is_access:
+        order = f" {step.order}" if step.order else ""
         if step.size > 8:
             return f"{kind} {step.size} bytes {place}"
+        if step.waits:
+            return f"load {place}: still the same, others may go on"
         if kind == "load":
-            return f"load {place}: {step.before}"
-        return f"{kind} {place}: {step.before} → {step.after}"
+            return f"load{order} {place}: {step.before}"
+        return f"{kind}{order} {place}: {step.before} → {step.after}"
+    if kind == "visible":
+        return f"{step.after} at {place} gets out"
+    if kind == "fence":
+        return f"fence {step.order}"
     if kind == "start":
         return "starts"
     if kind == "end":

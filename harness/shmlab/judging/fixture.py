@@ -234,7 +234,7 @@ class LabFixture(Environment):
         return self._start(built, [str(word) for word in words], f"the reference {program}", stdin, 0o022, [], False)
 
     def every_schedule(self, *commands: Sequence[object], preemptions: int = 2, deaths: int = 0,
-                       stdin: Sequence[bytes] = ()) -> Iterator[End]:
+                       stdin: Sequence[bytes] = (), weak: bool = False) -> Iterator[End]:
         """Runs the student's programs under every order of their steps; gives each end that differs from those before.
 
         Each schedule starts from the objects that are there now. What a check requires of an end that does not hold is told
@@ -244,9 +244,10 @@ class LabFixture(Environment):
         @param preemptions how often the turn is taken from a process that could go on
         @param deaths      how many processes are killed, at any point
         @param stdin       what each process reads
+        @param weak        memory is as weak as C11 allows
         """
         name = f"{self.check}.{len(self.searches) + 1}"
-        search = self.explorer(self, name, commands, preemptions, deaths)
+        search = self.explorer(self, name, commands, preemptions, deaths, weak=weak)
         search.inputs = dict(enumerate(stdin))
         self.searches.append(search)
         for end in search.ends():
