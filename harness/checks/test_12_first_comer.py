@@ -261,9 +261,29 @@ def test_start_race(lab):
         require_served(lab, name, runs, numbers)
 
 
+def explore_deaths(lab: LabFixture):
+    """Two comers, one of which is killed at any point: the other is served all the same."""
+    lab.reset()
+    name = lab.name()
+    for end in lab.every_schedule(("first_comer", name, 100), ("first_comer", name, 200), preemptions=0, deaths=1):
+        end.require_all_ended("a comer gets its ticket, wherever another was killed")
+        for run in end.runs:
+            if not run.killed:
+                run.require_success()
+                match = re.fullmatch(rb"ticket ([01]) number (\d{3})\n", run.stdout)
+                require(match, "a comer is served, wherever another was killed: ticket 0 or 1", "stdout:", run.stdout)
+                raw = end.object_bytes(name) or b""
+                require(len(raw) >= LAYOUT.size, f"a struct office is in place under {name}", *end.objects)
+                first = LAYOUT.unpack_from(raw)[2]
+                require(LAYOUT.unpack_from(raw)[0] == 1 and first in (100, 200) and int(match.group(2)) == first + int(match.group(1)),
+                        "one comer has set the office up, with its N, and ticket T goes to desk T", LAYOUT.unpack_from(raw), run.stdout)
+    lab.reset()
+
+
 @points(2, read="handout, Background")
 def test_dead_comer(lab):
     """A comer that is killed at any point of its start is in nobody's way."""
+    explore_deaths(lab)
     for where, name, victim in half_way(lab):
         early = come(lab, name, 20)
         settle(early)
