@@ -68,6 +68,13 @@ class RawEnd:
     objects: Dict[str, ObjectEnd] = field(default_factory=dict)
 
 
+    def privacy(self, process: ProcessEnd) -> int:
+        """ProcessEnd.waits_privately; 1 where the steps show that a semaphore of zero bytes was set up, for one process."""
+        last = process.last
+        made = [step for step in self.steps if step.kind == "sem_init" and (step.file, step.offset) == (last.file, last.offset)]
+        return 1 if process.waits_privately == 2 and made and made[-1].before == 0 else process.waits_privately
+
+
 @dataclass(frozen=True)
 class Figures:
     """How much was explored."""

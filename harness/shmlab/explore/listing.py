@@ -146,7 +146,7 @@ class Listing:
         for process in self.end.processes:
             if any(step.kind == "end" and chr(ord("A") + step.process) == process.letter for step in self.end.steps):
                 continue
-            said.append(waits(process.letter, process.last, self._object(process.last), process.waits_privately,
+            said.append(waits(process.letter, process.last, self._object(process.last), self.end.privacy(process),
                               self._place.get((ord(process.letter) - ord("A"), process.last.where), "")))
         return said
 

@@ -89,7 +89,7 @@ class End:
         if self.raw.verdict not in ("deadlock", "livelock"):
             return []
         ended = {step.process for step in self.raw.steps if step.kind == "end"}
-        return [f"{run.command}: " + waits(run.process.letter, run.process.last, "", run.process.waits_privately, "")
+        return [f"{run.command}: " + waits(run.process.letter, run.process.last, "", self.raw.privacy(run.process), "")
                 for i, run in enumerate(self.runs) if i not in ended]
 
     def require_all_ended(self, expected: str = "every process ends, whatever the order of the steps") -> "End":
