@@ -354,7 +354,7 @@ void __tsan_atomic_thread_fence(int order)
     weak_begin(is_release(order), is_acquire(order));
     point();
     if (is_release(order))
-        weak_release();
+        weak_publish();
     if (is_acquire(order))
         weak_acquire();
 }

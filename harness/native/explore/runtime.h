@@ -132,6 +132,9 @@ void weak_begin(bool release, bool acquire);
 /** The same step, now that it has the turn: others see the stores. */
 void weak_release(void);
 
+/** The same without the stores that are delayed: a fence that is not seq_cst does not wait for those. */
+void weak_publish(void);
+
 /** And this process sees theirs. */
 void weak_acquire(void);
 

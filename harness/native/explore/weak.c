@@ -124,7 +124,7 @@ void weak_begin(bool release, bool acquire)
     if (release) {
         struct step *step = &control->process[self].next;
         const uint32_t words = for_each_change(touch_change);
-        for (int i = 0; i < delayed_count; i++)
+        for (int i = 0; i < delayed_count && step->call != STEP_fence; i++)
             touch_delayed(&delayed[i]);
         if (step->call == STEP_store || step->call == STEP_fence || step->call == STEP_update)
             step->result = 8 * (int64_t)words; /* for the listing: what becomes visible with it */
@@ -147,6 +147,11 @@ void weak_release(void)
     if (!control->weak)
         return;
     put_delayed();
+    for_each_change(put_change);
+}
+
+void weak_publish(void)
+{
     for_each_change(put_change);
 }
 

@@ -3,9 +3,10 @@ from __future__ import annotations
 
 import json
 import shlex
+import subprocess
 from functools import lru_cache
 from pathlib import Path
-from typing import List
+from typing import List, Tuple
 
 from ..labs import Lab, UserError
 from ..sandbox import build as building
@@ -32,10 +33,17 @@ def runtime_object(cc: str) -> Path:
                         tuple(f"explore/{name}" for name in (*RUNTIME, *SHARED)))
 
 
+@lru_cache(maxsize=None)
+def _own_flags(cc: str) -> Tuple[str, ...]:
+    """clang leaves out the load of a load and store in a row, unless it is told not to: it is a step of its own."""
+    done = subprocess.run([*shlex.split(cc), "--version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
+    return ("-mllvm", "-tsan-instrument-read-before-write=1") if "clang" in done.stdout else ()
+
+
 def compile_command(program: str, cc: str) -> List[str]:
     """A shell command: to compile and to link at once would link the compiler's own run-time."""
     words = shlex.split(cc)
-    first = [*words, *building.FLAGS, "-w", "-fsanitize=thread", *PLAIN_CALLS, "-c", f"{program}.c", "-o", f".{program}.o"]
+    first = [*words, *building.FLAGS, "-w", "-fsanitize=thread", *_own_flags(cc), *PLAIN_CALLS, "-c", f"{program}.c", "-o", f".{program}.o"]
     wraps = "-Wl," + ",".join(f"--wrap={name}" for name in WRAPPED)
     second = [*words, "-pthread", f".{program}.o", ".runtime.o", wraps, "-o", program, "-lrt"]
     return ["/bin/sh", "-c", f"{shlex.join(first)} && exec {shlex.join(second)}"]

@@ -162,7 +162,8 @@ def test_time_passes_only_when_nothing_else_can_happen(explore):
     late = explore("""
         struct timespec until; clock_gettime(CLOCK_REALTIME, &until); until.tv_sec += 1000;
         sem_init(&s->a, 1, 0);
-        printf("%d %d", sem_timedwait(&s->a, &until), errno == ETIMEDOUT);
+        const int result = sem_timedwait(&s->a, &until);
+        printf("%d %d", result, errno == ETIMEDOUT);
         struct timespec now; clock_gettime(CLOCK_REALTIME, &now);
         printf(" %d", now.tv_sec >= until.tv_sec);
     """, (0,))
