@@ -95,8 +95,8 @@ def require_served(lab: LabFixture, name, runs, numbers, leftover=False):
     require(not others, f"{name} is the only name that is left", others)
 
 
-def require_served_at_end(end, name, numbers):
-    """The same as require_served() for the end of a schedule."""
+def look_at_end(end, name):
+    """All comers of a schedule have ended, with success. Gives their (ticket, number), the office's fields, and both for people."""
     end.require_all_ended("every comer gets its ticket, whatever the order of the steps")
     answers = []
     for run in end.runs:
@@ -104,20 +104,39 @@ def require_served_at_end(end, name, numbers):
         match = re.fullmatch(rb"ticket (\d{1,9}) number (\d{1,10})\n", run.stdout)
         require(match, "a comer prints one line, `ticket T number M`", "stdout:", run.stdout)
         answers.append((int(match.group(1)), int(match.group(2))))
-    saw = ["printed: " + ", ".join(f"ticket {t} number {m}" for t, m in answers)]
     raw = end.object_bytes(name) or b""
     require(len(raw) >= LAYOUT.size, f"a struct office is in place under {name}", *end.objects)
-    values = LAYOUT.unpack_from(raw)
-    setups, tickets, number, visits = values[0], values[1], values[2:2 + DESKS], values[2 + DESKS:]
-    saw.append(f"setups {setups}, tickets {tickets}, number {number}, visits {visits}")
-    require(setups == 1 and number[0] in numbers and number == tuple(range(number[0], number[0] + DESKS)),
-            "one comer has set the office up, with its N", saw)
-    count = len(answers)
-    require(sorted(t for t, _ in answers) == list(range(count)) and tickets == count,
-            f"each comer has another ticket, from 0 to {count - 1}: tickets {count}", saw)
-    require(all(m == number[t % DESKS] for t, m in answers), "ticket T goes to desk T modulo 2", saw)
-    require(visits == tuple(len(range(d, count, DESKS)) for d in range(DESKS)), "every visit is counted", saw)
-    require(list(end.objects) == [name], f"{name} is the only name that is left", *end.objects)
+    setups, tickets, *rest = LAYOUT.unpack_from(raw)
+    number, visits = tuple(rest[:DESKS]), tuple(rest[DESKS:])
+    saw = ["printed: " + ", ".join(f"ticket {t} number {m}" for t, m in answers),
+           f"setups {setups}, tickets {tickets}, number {number}, visits {visits}"]
+    return answers, setups, tickets, number, visits, saw
+
+
+def explore_starts(lab: LabFixture):
+    """Every order of the steps of two comers to an office that is not there yet."""
+    lab.reset()
+    name = lab.name()
+    for end in lab.every_schedule(("first_comer", name, 100), ("first_comer", name, 200)):
+        answers, setups, _, number, _, saw = look_at_end(end, name)
+        require(setups == 1 and number[0] in (100, 200) and number == tuple(range(number[0], number[0] + DESKS)),
+                "one comer has set the office up, with its N, whatever the order of the steps", saw)
+        require(all(m == number[t % DESKS] for t, m in answers), f"ticket T goes to desk T modulo {DESKS}", saw)
+        require(list(end.objects) == [name], f"{name} is the only name that is left", *end.objects)
+    lab.reset()
+
+
+def explore_tickets(lab: LabFixture):
+    """Every order of the steps of two comers to an office that is in place, where one has been served."""
+    lab.reset()
+    name = lab.name()
+    come(lab, name, 10).wait().require_success()
+    for end in lab.every_schedule(("first_comer", name, 20), ("first_comer", name, 30)):
+        answers, _, tickets, _, visits, saw = look_at_end(end, name)
+        require(sorted(t for t, _ in answers) == [1, 2] and tickets == 3,
+                "each comer has another ticket, whatever the order of the steps: 0 was taken before, so 1 and 2", saw)
+        require(visits == (2, 1), "every visit is counted, whatever the order of the steps: visits (2, 1)", saw)
+    lab.reset()
 
 
 @points(1, read="handout, Steps")
@@ -161,6 +180,7 @@ def test_one_after_the_other(lab):
 @points(1, read="C17 7.17.7.5, atomic_fetch_add; handout, Steps")
 def test_ticket(lab):
     """A ticket is taken in one step: what others take just before a comer's store is not given out again."""
+    explore_tickets(lab)
     name, others = lab.name(), 0
     come(lab, name, 10).wait().require_success()
     mine = come(lab, name, 20, stop_at=("store", 0))
@@ -225,15 +245,6 @@ def take_turns(programs, late):
                     program.resume()
                     settle(program)
         turn += 1
-
-
-def explore_starts(lab: LabFixture):
-    """Every order of the steps of two comers to an office that is not there yet."""
-    lab.reset()
-    name = lab.name()
-    for end in lab.every_schedule(("first_comer", name, 100), ("first_comer", name, 200)):
-        require_served_at_end(end, name, [100, 200])
-    lab.reset()
 
 
 @points(3, read="link(2), EEXIST; handout, Background")

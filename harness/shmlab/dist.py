@@ -25,7 +25,7 @@ NAME = "shared-memory-lab"
 _FILES = ["LICENSE", "compile_flags.txt", ".clang-format", ".editorconfig", ".gitignore", "harness/pytest.ini",
           "harness/conftest.py", "harness/setup.sh", "harness/native/spy.c", "harness/native/calls.def",
           "docs/compare.md"]
-_DIRECTORIES = ["labs", "harness/checks", "harness/native/box", "docs/figures"]
+_DIRECTORIES = ["labs", "harness/checks", "harness/native/box", "harness/native/explore", "docs/figures"]
 _AUTOGRADER_MODULES = [Path(__file__).parent / "course" / f"{name}.py"
                        for name in ("__init__", "course_file", "intake", "cohort", "exports", "autograde")]
 
