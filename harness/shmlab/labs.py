@@ -22,7 +22,7 @@ def judging_modules() -> List[Path]:
     """The modules that decide a verdict, which each edition has and on which each kept outcome depends."""
     package = Path(__file__).resolve().parent
     return [package / "__init__.py", package / "labs.py", package / "results.py",
-            *sorted((package / "sandbox").glob("*.py")), *sorted((package / "judging").glob("*.py"))]
+            *(path for part in ("sandbox", "judging", "explore") for path in sorted((package / part).glob("*.py")))]
 
 
 class UserError(Exception):

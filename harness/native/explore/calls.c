@@ -459,6 +459,30 @@ int __wrap_sched_yield(void)
     return 0;
 }
 
+/* ---- processes: their pids are the same in each schedule ------------------------------------------------- */
+
+enum { FIRST_PID = 10001 };
+
+/** Index of the process that the program knows by this pid; -1: it is none of ours. */
+static int index_of(pid_t pid)
+{
+    return pid >= FIRST_PID && pid < FIRST_PID + (pid_t)control->processes ? (int)pid - FIRST_PID : -1;
+}
+
+/** The kernel's pid for the one that the program knows. To ask for it is a step: the process may be there or not. */
+static pid_t real_pid(pid_t pid, const void *where)
+{
+    const int other = index_of(pid);
+    if (other < 0)
+        return pid;
+    begin_step(STEP_syscall, where)->before = (uint64_t)pid;
+    touch(mix(KIND_CHILD, (uint64_t)other), false);
+    point();
+    while (__atomic_load_n(&control->process[other].pid, __ATOMIC_SEQ_CST) == 0)
+        futex_wait((uint32_t *)&control->process[other].pid, 0);
+    return control->process[other].pid;
+}
+
 /* ---- futexes, by syscall(2) ---------------------------------------------------------------------------- */
 
 static long futex(uint32_t *word, int operation, uint32_t value, const struct timespec *time, const void *where)
@@ -501,6 +525,12 @@ long __wrap_syscall(long number, ...)
             unsupported("a futex operation other than wait and wake");
         return futex((uint32_t *)a[0], (int)a[1], (uint32_t)a[2], (const struct timespec *)a[3], WHERE);
     }
+    if (self >= 0 && number == SYS_getpid)
+        return getpid();
+    if (self >= 0 && number == SYS_kill)
+        return kill((pid_t)a[0], (int)a[1]);
+    if (self >= 0 && number == SYS_pidfd_open)
+        a[0] = real_pid((pid_t)a[0], WHERE);
     return __real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 
@@ -510,16 +540,6 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *kind, void *(
     if (self >= 0)
         unsupported("a second thread");
     return __real_pthread_create(thread, kind, start, argument);
-}
-
-/* ---- processes: their pids are the same in each schedule ------------------------------------------------- */
-
-enum { FIRST_PID = 10001 };
-
-/** Index of the process that the program knows by this pid; -1: it is none of ours. */
-static int index_of(pid_t pid)
-{
-    return pid >= FIRST_PID && pid < FIRST_PID + (pid_t)control->processes ? (int)pid - FIRST_PID : -1;
 }
 
 pid_t __real_getpid(void);

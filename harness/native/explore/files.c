@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define WHERE __builtin_return_address(0)
@@ -490,6 +491,23 @@ ssize_t __wrap_read(int fd, void *to, size_t size)
     return enter_transfer(STEP_read, fd, size, lseek(fd, 0, SEEK_CUR), false, WHERE)
                ? leave_transfer(__real_read(fd, to, size))
                : __real_read(fd, to, size);
+}
+
+ssize_t __real_writev(int, const struct iovec *, int);
+ssize_t __wrap_writev(int fd, const struct iovec *parts, int count)
+{
+    for (int i = 0; self >= 0 && i < count; i++)
+        if (find_mapping(parts[i].iov_base))
+            load_range(parts[i].iov_base, parts[i].iov_len, WHERE);
+    return __real_writev(fd, parts, count);
+}
+
+size_t __real_fwrite(const void *, size_t, size_t, FILE *);
+size_t __wrap_fwrite(const void *from, size_t size, size_t count, FILE *file)
+{
+    if (self >= 0 && find_mapping(from))
+        load_range(from, size * count, WHERE);
+    return __real_fwrite(from, size, count, file);
 }
 
 int __real_pipe(int[2]);
