@@ -253,6 +253,16 @@ static int usual(int current, enum cause cause, uint32_t set)
     return -1;
 }
 
+/** Of processes that can time out, the one whose time is over first: so each comes to its turn. */
+static int earliest(uint32_t set)
+{
+    int first = __builtin_ctz(set);
+    for (int i = first; i < MAX_PROCESSES; i++)
+        if (set >> i & 1 && control->process[i].deadline_ns < control->process[first].deadline_ns)
+            first = i;
+    return first;
+}
+
 void decide(int current, enum cause cause)
 {
     for (;;) {
@@ -264,7 +274,7 @@ void decide(int current, enum cause cause)
         if (!followed)
             choice = usual(current, cause, best);
         if (choice < 0 && found.timeouts)
-            choice = CHOICE_TIMEOUT | __builtin_ctz(found.timeouts);
+            choice = CHOICE_TIMEOUT | earliest(found.timeouts);
         if (choice < 0) {
             bool living = false;
             for (uint32_t i = 0; i < control->processes; i++)

@@ -10,7 +10,7 @@ from ..judging.require import require
 from ..sandbox import build as building
 from ..sandbox.build import BuildProblem, Built
 from . import build, ends
-from .ends import Figures, ObjectEnd, ProcessEnd, Progress, RawEnd
+from .ends import TIMEOUT, Figures, ObjectEnd, ProcessEnd, Progress, RawEnd
 from .listing import MOST_LINES, Listing, waits
 
 if TYPE_CHECKING:
@@ -103,6 +103,11 @@ class End:
                 f"{self.raw.overslept} times a process slept until its time was over, while the other had done or was waiting for its "
                 "part: a wake-up was lost")
         return self
+
+    @property
+    def timed_out(self) -> bool:
+        """Whether the schedule has let a wait's time be over although somebody else could go on."""
+        return any(int(choice.partition(":")[2]) & TIMEOUT for choice in filter(None, self.raw.schedule.split(",")))
 
     @property
     def schedule(self) -> str:
