@@ -3,6 +3,7 @@
 # LAB=05     one lab            CC=clang  another compiler       V=1  show everything
 # IN=DIR     other programs     SAN=1     with sanitizers        TIER=host  without namespaces
 # JOBS=1     one at a time
+# SCHEDULE=… TIME=60                       for make replay and make explore
 # (not for students
 # FROM=DIR OUT=DIR COURSE=FILE TRUST=1         for make grade
 # FULL=1                                       for make test: all cases, which takes much longer
@@ -14,6 +15,8 @@ SAN ?=
 V ?=
 TIER ?=
 JOBS ?=
+SCHEDULE ?=
+TIME ?= 30
 # (not for students
 FROM ?=
 OUT ?= results
@@ -35,7 +38,7 @@ SETUP := harness/setup.sh
 OPTIONS = $(if $(LAB),--lab "$(LAB)") --cc "$(CC)" $(if $(SAN),--san) $(if $(TIER),--tier $(TIER)) $(if $(JOBS),--jobs $(JOBS)) $(if $(V),-v)
 SHMLAB := PYTHONPATH=harness
 
-.PHONY: all $(NUMBERS) check watch hint doctor clean-ipc clean help FORCE
+.PHONY: all $(NUMBERS) check explore replay watch hint doctor clean-ipc clean help FORCE
 # (not for students
 .PHONY: demo test test-machines lint grade dist gradescope bench docs docs-instructor docs-test
 # not for students)
@@ -101,6 +104,12 @@ bench: ## measures the harness (start-up, the spy, each lab) and the ring of lab
 # not for students)
 watch: ## checks LAB=05 again whenever you save
 	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab watch --lab "$(LAB)" --in "$(IN)" -- $(OPTIONS)
+
+explore: ## runs LAB=12 under every order of its steps; TIME=30 seconds each
+	$(quiet)python=$$($(SETUP) check) && "$$python" -m pytest harness -s --submission "$(IN)" $(OPTIONS) --explore "$(TIME)"
+
+replay: ## shows one schedule, step by step: LAB=12 SCHEDULE=what a verdict says
+	$(quiet)python=$$($(SETUP) check) && "$$python" -m pytest harness -s --submission "$(IN)" $(OPTIONS) --schedule "$(SCHEDULE)"
 
 hint: ## shows the next hint for LAB=05
 	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab hint --lab "$(LAB)"

@@ -152,6 +152,22 @@ def test_totals(lab):
                     "stdout:", run.stdout)
 
 
+def explore_counts(lab: LabFixture):
+    """Every order of the steps of two children that count to 2: what the plain counter can come to."""
+    plains = set()
+    for end in lab.every_schedule((PROGRAM, 2, 2)):
+        end.require_all_ended()
+        run = end.runs[0].require_success()
+        match = re.fullmatch(rb"plain (\d+) lost (\d+)\natomic (\d+) lost (\d+)\n", run.stdout)
+        require(match, "two lines, `plain TOTAL lost LOST` and the same for atomic", run.stdout)
+        plain, _, atomic, lost = map(int, match.groups())
+        require((atomic, lost) == (4, 0), "the atomic counter loses nothing, whatever the order of the steps", run.stdout)
+        plains.add(plain)
+    if lab.explored:
+        require({2, 3, 4} <= plains, "as each child loads, adds and stores 2 times, the plain counter can come to 2, 3 and 4",
+                f"in all orders of the steps of two children that count to 2 it comes to {', '.join(map(str, sorted(plains)))}")
+
+
 @tells_cause
 @points(2, read="C17 7.17.7.5, atomic_fetch_add; handout, Background")
 def test_atomic_loses_nothing(lab):
@@ -159,6 +175,7 @@ def test_atomic_loses_nothing(lab):
     for program in [lab.start(PROGRAM, 4, 50000) for _ in range(4)]:
         run = program.wait().require_success()
         require(totals(run)[2:] == [200000, 0], "the atomic counter comes to 200000 with lost_update 4 50000", "stdout:", run.stdout)
+    explore_counts(lab)
     # From time to time this check stores a large number in the atomic counter while the children count. Whoever
     # loads, adds and stores puts an older number back; that happens at once where they truly run at the same time.
     program, _, counters = counting(lab, 3)

@@ -127,6 +127,20 @@ def test_unmapped_and_still_there(lab):
     require(not again, "each descriptor is closed once: its number may be another one's by the second time", again)
 
 
+def explore_creators(lab: LabFixture):
+    """Every order of the steps of two that create one object: one of them does, and the other leaves it alone."""
+    name = lab.name()
+    for end in lab.every_schedule(("posix_create", name, 4096, "first"), ("posix_create", name, 8192, "second")):
+        end.require_all_ended()
+        made = [run for run in end.runs if run.exit_status == 0]
+        require(len(made) == 1, "of two programs that create one object at the same time one succeeds, and the other fails",
+                *(run.ending for run in end.runs))
+        size, text = (4096, b"first\0") if made[0] is end.runs[0] else (8192, b"second\0")
+        content = end.object_bytes(name) or b""
+        require(len(content) == size and content.startswith(text), "the object is that of the one that has succeeded",
+                f"{made[0].command} has succeeded; the object has {len(content)} bytes: ", content[:20])
+
+
 @points(1, read="shm_open(3), O_EXCL and EEXIST; handout, Steps")
 def test_taken_name(lab):
     """An object that has the name already is left as it is, and the program fails."""
@@ -137,6 +151,8 @@ def test_taken_name(lab):
     now = lab.objects()
     require(now == [old], "the old object is there as it was, and no other: " + old.line, now)
     require_bytes(lab.object_bytes(name), b"somebody else's", "the old object keeps its bytes")
+    lab.reset()
+    explore_creators(lab)
     # The same when the creator of the old object was killed half-way.
     lab.reset()
     name = lab.name()

@@ -95,6 +95,50 @@ def require_served(lab: LabFixture, name, runs, numbers, leftover=False):
     require(not others, f"{name} is the only name that is left", others)
 
 
+def look_at_end(end, name):
+    """All comers of a schedule have ended, with success. Gives their (ticket, number), the office's fields, and both for people."""
+    end.require_all_ended("every comer gets its ticket, whatever the order of the steps")
+    answers = []
+    for run in end.runs:
+        run.require_success()
+        match = re.fullmatch(rb"ticket (\d{1,9}) number (\d{1,10})\n", run.stdout)
+        require(match, "a comer prints one line, `ticket T number M`", "stdout:", run.stdout)
+        answers.append((int(match.group(1)), int(match.group(2))))
+    raw = end.object_bytes(name) or b""
+    require(len(raw) >= LAYOUT.size, f"a struct office is in place under {name}", *end.objects)
+    setups, tickets, *rest = LAYOUT.unpack_from(raw)
+    number, visits = tuple(rest[:DESKS]), tuple(rest[DESKS:])
+    saw = ["printed: " + ", ".join(f"ticket {t} number {m}" for t, m in answers),
+           f"setups {setups}, tickets {tickets}, number {number}, visits {visits}"]
+    return answers, setups, tickets, number, visits, saw
+
+
+def explore_starts(lab: LabFixture):
+    """Every order of the steps of two comers to an office that is not there yet."""
+    lab.reset()
+    name = lab.name()
+    for end in lab.every_schedule(("first_comer", name, 100), ("first_comer", name, 200)):
+        answers, setups, _, number, _, saw = look_at_end(end, name)
+        require(setups == 1 and number[0] in (100, 200) and number == tuple(range(number[0], number[0] + DESKS)),
+                "one comer has set the office up, with its N, whatever the order of the steps", saw)
+        require(all(m == number[t % DESKS] for t, m in answers), f"ticket T goes to desk T modulo {DESKS}", saw)
+        require(list(end.objects) == [name], f"{name} is the only name that is left", *end.objects)
+    lab.reset()
+
+
+def explore_tickets(lab: LabFixture):
+    """Every order of the steps of two comers to an office that is in place, where one has been served."""
+    lab.reset()
+    name = lab.name()
+    come(lab, name, 10).wait().require_success()
+    for end in lab.every_schedule(("first_comer", name, 20), ("first_comer", name, 30)):
+        answers, _, tickets, _, visits, saw = look_at_end(end, name)
+        require(sorted(t for t, _ in answers) == [1, 2] and tickets == 3,
+                "each comer has another ticket, whatever the order of the steps: 0 was taken before, so 1 and 2", saw)
+        require(visits == (2, 1), "every visit is counted, whatever the order of the steps: visits (2, 1)", saw)
+    lab.reset()
+
+
 @points(1, read="handout, Steps")
 def test_usage(lab):
     """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0."""
@@ -136,6 +180,7 @@ def test_one_after_the_other(lab):
 @points(1, read="C17 7.17.7.5, atomic_fetch_add; handout, Steps")
 def test_ticket(lab):
     """A ticket is taken in one step: what others take just before a comer's store is not given out again."""
+    explore_tickets(lab)
     name, others = lab.name(), 0
     come(lab, name, 10).wait().require_success()
     mine = come(lab, name, 20, stop_at=("store", 0))
@@ -217,6 +262,7 @@ def test_start_race(lab):
         settle(quick)
         runs = finish([slow, quick], f"when another was stopped {where}")
         require_served(lab, name, runs, [10, 20])
+    explore_starts(lab)
     for count in 4, 8, 12:
         name, numbers = lab.name(), [1000 * n for n in range(1, count + 1)]
         programs = [come(lab, name, n, stop_at=calls[0]) for n in numbers]
@@ -226,9 +272,29 @@ def test_start_race(lab):
         require_served(lab, name, runs, numbers)
 
 
+def explore_deaths(lab: LabFixture):
+    """Two comers, one of which is killed at any point: the other is served all the same."""
+    lab.reset()
+    name = lab.name()
+    for end in lab.every_schedule(("first_comer", name, 100), ("first_comer", name, 200), preemptions=0, deaths=1):
+        end.require_all_ended("a comer gets its ticket, wherever another was killed")
+        for run in end.runs:
+            if not run.killed:
+                run.require_success()
+                match = re.fullmatch(rb"ticket ([01]) number (\d{3})\n", run.stdout)
+                require(match, "a comer is served, wherever another was killed: ticket 0 or 1", "stdout:", run.stdout)
+                raw = end.object_bytes(name) or b""
+                require(len(raw) >= LAYOUT.size, f"a struct office is in place under {name}", *end.objects)
+                first = LAYOUT.unpack_from(raw)[2]
+                require(LAYOUT.unpack_from(raw)[0] == 1 and first in (100, 200) and int(match.group(2)) == first + int(match.group(1)),
+                        "one comer has set the office up, with its N, and ticket T goes to desk T", LAYOUT.unpack_from(raw), run.stdout)
+    lab.reset()
+
+
 @points(2, read="handout, Background")
 def test_dead_comer(lab):
     """A comer that is killed at any point of its start is in nobody's way."""
+    explore_deaths(lab)
     for where, name, victim in half_way(lab):
         early = come(lab, name, 20)
         settle(early)

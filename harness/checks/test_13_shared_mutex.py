@@ -110,6 +110,64 @@ def require_all(outputs, producers, count, story):
             f"{len(set(every) - set(wanted))} were never put in")
 
 
+#: What is in the buffer at first, who comes, and how many preemptions.
+SCENARIOS = [
+    (0, [("producer", 1, 1), ("consumer", 1)], 2),
+    (2, [("consumer", 1), ("consumer", 1)], 2),
+    (SLOTS - 2, [("producer", 1, 1), ("producer", 2, 1)], 2),
+    (SLOTS, [("producer", 1, 1), ("consumer", 1)], 2),
+    (0, [("producer", 1, 2), ("consumer", 1), ("consumer", 1)], 1),     # two that wait, and two items
+    (SLOTS, [("consumer", 2), ("producer", 1, 1), ("producer", 2, 1)], 1),
+]
+
+
+def explore_buffer(lab: LabFixture):
+    """Every order of the steps of two or three processes, from an empty buffer, a full one, and in between."""
+    for at_first, who, preemptions in SCENARIOS:
+        lab.reset()
+        name = new_buffer(lab)
+        if at_first > 0:
+            lab.reference("producer", name, 7, at_first).wait().require_success()
+        commands = [(program, name, *words) for program, *words in who]
+        for end in lab.every_schedule(*commands, preemptions=preemptions):
+            require_passed_on(end, name, numbers(7, 1, at_first), who, f"whatever the order of the steps, with {at_first} of {SLOTS} slots taken at first")
+
+
+def explore_set_up(lab: LabFixture):
+    """Every order of the steps of the first two at a new buffer: no other process could wake who waits privately."""
+    lab.reset()
+    name = lab.name()
+    for end in lab.every_schedule(("producer", name, 1, 1), ("consumer", name, 1)):
+        if any(process.waits_privately for process in end.raw.processes):
+            end.require_all_ended("who waits can be woken by another process, in a buffer that your program has set up")
+    lab.reset()
+
+
+def require_passed_on(end, name, before, who, story):
+    """At the end of a schedule each item has been printed once or is in the buffer, the oldest first."""
+    end.require_all_ended(f"every program does its work and ends, {story}")
+    printed = []
+    for run in end.runs:
+        run.require_success()
+        require(re.fullmatch(rb"(\d{1,7} \d{1,7}\n)*", run.stdout), "a consumer prints lines `ID NUMBER`", run.stdout)
+        printed.append([tuple(map(int, line.split())) for line in run.stdout.splitlines()])
+    saw = [f"{run.command} printed {' '.join(map(str, mine)) or 'nothing'}" for run, mine in zip(end.runs, printed)]
+    raw = end.object_bytes(name) or b""
+    require(len(raw) >= LAYOUT.size, f"{name} is a buffer", saw)
+    _, first, count, *slot = LAYOUT.unpack_from(raw)
+    left = [(slot[2 * i], slot[2 * i + 1]) for i in ((first + n) % SLOTS for n in range(min(count, SLOTS)))]
+    saw.append(f"at the end: first {first}, count {count}: {' '.join(map(str, left)) or 'no item'}")
+    put_in = before + [item for program, *words in who if program == "producer" for item in numbers(words[0], 1, words[1])]
+    taken = [item for mine in printed for item in mine]
+    require(first < SLOTS and sorted(taken + left) == sorted(put_in), f"each item is printed once or is in the buffer, {story}", saw)
+    oldest = before[:len(taken)]
+    require(all(item in taken for item in oldest), f"the oldest items are taken first, {story}", saw)
+    for row in [*printed, left]:
+        for producer in {item[0] for item in row}:
+            mine = [number for other, number in row if other == producer]
+            require(mine == sorted(mine), f"the items of one producer stay in their order, {story}", saw)
+
+
 @points(1, read="handout, Steps")
 def test_usage(lab):
     """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0; the name stays."""
@@ -173,6 +231,7 @@ def test_bound(lab):
                 "handout, Background")
 def test_woken_by_the_peer(lab):
     """A process that has to wait, for the mutex or for either condition, is woken by an unrelated one."""
+    explore_set_up(lab)
     for program in PEER:
         name = lab.name()
         mine = lab.start(program, name, *ONE[program], stop_at=LOCKS)
@@ -208,9 +267,8 @@ def test_waits_without_cpu(lab):
     lab.require_idle(waiting)
 
 
-@points(2, read="pthread_cond_wait(3); handout, Background and Pitfalls")
-def test_several(lab):
-    """With several producers and several consumers nothing is lost, doubled or taken out of order, and nobody is left waiting."""
+def meet_by_hand(lab: LabFixture):
+    """Where the explorer cannot run: the orders of steps in which mistakes show, each brought about by stopping programs."""
     story = "when another producer comes as soon as it has unlocked the mutex"
     name = new_buffer(lab)
     finish(name, "when there is room", lab.reference("producer", name, 7, SLOTS))
@@ -325,6 +383,14 @@ def test_several(lab):
         mine.resume()
         finish(name, f"when a {PEER[program]} that waited looks as soon as the {program} has signalled", mine, other)
 
+
+@points(2, read="pthread_cond_wait(3); handout, Background and Pitfalls")
+def test_several(lab):
+    """With several producers and several consumers nothing is lost, doubled or taken out of order, and nobody is left waiting."""
+    explore_buffer(lab)
+    if not lab.explored:
+        meet_by_hand(lab)
+    lab.reset()
     # All of them at once: your consumers, your producers, and both. Those that pause after each item put in fewer.
     for mine in ["consumer"], ["producer"], ["producer", "consumer"]:
         pauses = any(program.pauses.seen for program in lab.history)

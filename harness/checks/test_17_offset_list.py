@@ -143,10 +143,26 @@ def cut_off(lab: LabFixture, lengths) -> None:
         builder.wait()
 
 
+def explore_builder(lab: LabFixture):
+    """A builder that is killed at any point, also where memory is as weak as C11 allows: no half list has the magic."""
+    words = [b"ab", b"c"]
+    for weak in False, True:
+        name = lab.name()
+        for end in lab.every_schedule(("builder", name, *map(os.fsdecode, words)), preemptions=0, deaths=1, weak=weak):
+            raw = end.object_bytes(name) or b""
+            if len(raw) >= HEAD.size and HEAD.unpack_from(raw)[0] == MAGIC:
+                when = "when a walker finds the magic, the list is finished, at whatever moment it comes"
+                link = HEAD.unpack_from(raw)[2]
+                require(HEAD.unpack_from(raw)[1] == len(raw) and HEAD.size <= link <= len(raw) - NODE.size, when, raw)
+                require(unpack(raw) == words, when, raw)
+
+
 @points(1, read="list.h; handout, Background and Steps")
 def test_words(lab):
     """An unrelated process finds the words in the builder's object, linked by offsets in the order of the command
     line, and finds no list there before it is whole."""
+    explore_builder(lab)
+    lab.reset()
     for words in WORDS, [], [b""], [b"w%d" % i for i in range(200)]:
         found = unpack(lab.object_bytes(build(lab, *words)))
         for number, (got, wanted) in enumerate(zip(found, words)):

@@ -25,7 +25,7 @@ NAME = "shared-memory-lab"
 _FILES = ["LICENSE", "compile_flags.txt", ".clang-format", ".editorconfig", ".gitignore", "harness/pytest.ini",
           "harness/conftest.py", "harness/setup.sh", "docs/compare.md"]
 _DIRECTORIES = ["labs", "harness/checks", "harness/native/box", "harness/native/spy", "harness/native/interpose",
-                "docs/figures"]
+                "harness/native/explore", "docs/figures"]
 _STUDENT_MODULES = [Path(__file__).with_name(f"{name}.py") for name in ("__main__", "student")]
 _AUTOGRADER_MODULES = [Path(__file__).parent / "course" / f"{name}.py"
                        for name in ("__init__", "course_file", "intake", "cohort", "exports", "autograde")]

@@ -22,7 +22,7 @@ def judging_modules() -> List[Path]:
     """Returns the modules that decide a verdict. Every edition has them, and a cached outcome is valid for one state of them."""
     package = Path(__file__).resolve().parent
     return [package / "__init__.py", package / "labs.py", package / "results.py",
-            *sorted((package / "sandbox").glob("*.py")), *sorted((package / "judging").glob("*.py"))]
+            *(path for part in ("sandbox", "judging", "explore") for path in sorted((package / part).glob("*.py")))]
 
 
 class UserError(Exception):

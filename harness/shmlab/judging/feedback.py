@@ -84,7 +84,7 @@ def show_outcome(page: Page, outcome: Outcome, previous: Optional[Outcome]) -> N
         page.wrapped("expected", outcome.expected)
         page.plain("but", outcome.saw[:16])
         if outcome.calls:
-            page.plain("calls", outcome.calls)
+            page.plain("steps" if outcome.by_hand.startswith("make replay") else "calls", outcome.calls)
     if outcome.read and not same:
         page.wrapped("read", outcome.read)
     if outcome.by_hand and not same:
@@ -170,6 +170,11 @@ def reproduce(fixture: LabFixture) -> str:
     names = {call.name for call in fixture.read_calls() or program.calls}
     steps += ["ipcs -m"] if "shmget" in names else ["ls -l /dev/shm"] if "shm_open" in names else []
     return "; ".join(steps)
+
+
+def replay(fixture: LabFixture) -> str:
+    """The command that runs the schedule again that a failure is about."""
+    return f"make replay LAB={fixture.lab.number} SCHEDULE={fixture.end.schedule}" if fixture.end else ""
 
 
 def _with_source_lines(fixture: LabFixture, program: Program, calls: List[Call]) -> List[Call]:

@@ -13,8 +13,9 @@ import os
 import shlex
 import time
 from pathlib import Path
-from typing import Callable, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
+from ..explore.search import End, Search
 from ..labs import SOLUTIONS, Lab
 from ..sandbox import build as building
 from ..sandbox import kernel, native
@@ -45,6 +46,10 @@ class LabFixture(Environment):
         self.subject: Optional[Program] = None  # the program that a failure is about
         self.in_student_layout = False  # whether commands to reproduce a failure may assume that the programs are in labs/
         self._pipes: List[int] = []
+        self.check = ""  # the name of the check
+        self.explorer: Callable[..., Search] = Search  # what every_schedule() makes; see explore/by_hand.py
+        self.searches: List[Search] = []  # of every_schedule(), in their order
+        self.end: Optional[End] = None  # that the check looks at now
 
     def stop(self) -> None:
         """Ends every program after a failure, so that they take no processor time from what collects the feedback."""
@@ -295,6 +300,33 @@ class LabFixture(Environment):
         built = self._built(program, reference=True)
         self.preparations.append(f"started ./{program} {' '.join(str(word)[:60] for word in words)} beside it")
         return self._start(built, [str(word) for word in words], f"the reference {program}", stdin, 0o022, [], False)
+
+    def every_schedule(self, *commands: Sequence[object], preemptions: int = 2, deaths: int = 0,
+                       stdin: Sequence[bytes] = (), weak: bool = False) -> Iterator[End]:
+        """Runs the student's programs under every order of their steps; gives each end that differs from those before.
+
+        Each schedule starts from the objects that are there now. What a check requires of an end that does not hold is told
+        with the schedule. Where the explorer cannot run, there is no end.
+
+        @param commands    a program and its arguments for each process
+        @param preemptions how often the turn is taken from a process that could go on
+        @param deaths      how many processes are killed, at any point
+        @param stdin       what each process reads
+        @param weak        memory is as weak as C11 allows
+        """
+        name = f"{self.check}.{len(self.searches) + 1}"
+        search = self.explorer(self, name, commands, preemptions, deaths, weak=weak)
+        search.inputs = dict(enumerate(stdin))
+        self.searches.append(search)
+        for end in search.ends():
+            self.end = end
+            yield end
+        self.end = None
+
+    @property
+    def explored(self) -> bool:
+        """Whether the last every_schedule() has run all that it was to run."""
+        return bool(self.searches) and self.searches[-1].complete
 
     def left_since(self, before: Contents) -> LeftBehind:
         """Returns what the box contains now and did not contain before, except processes of programs that still run."""

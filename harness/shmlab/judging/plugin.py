@@ -18,6 +18,7 @@ import pytest
 from _pytest.terminal import TerminalReporter
 
 from .. import labs, results
+from ..explore import by_hand
 from ..labs import Lab, UserError
 from ..results import ERROR, FAILED, Outcome
 from ..sandbox import box, native, tiers
@@ -47,6 +48,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--course", metavar="FILE", help="for --grade: weights and deadlines")
     group.addoption("--jobs", metavar="N",
                     help="how many labs to run at once, or checks of one lab (default: one lab per processor, one check)")
+    group.addoption("--explore", metavar="SECONDS", help="run many more schedules, so long for each scenario; see `make explore`")
+    group.addoption("--schedule", metavar="S", help="run one schedule again and show it; see `make replay`")
     group.addoption("--trust", action="store_true", help="for --grade: run these programs even without a box")
 
 
@@ -68,6 +71,8 @@ class Settings:
         self.san: bool = config.getoption("san")
         native.find_compiler(self.cc)
         self.tier = tiers.choose_tier(config.getoption("tier"))
+        self.schedule: Optional[str] = config.getoption("schedule")
+        self.explorer = by_hand.chosen(config.getoption("explore"), self.schedule)
         self.jobs = parallel.number_of_jobs(config.getoption("jobs"))
 
     def try_to_build(self, lab: Lab, program: str) -> Optional[Built]:
@@ -169,6 +174,18 @@ def _path_of(item: Any) -> Path:
     return Path(item.path if hasattr(item, "path") else str(item.fspath))
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: List[pytest.Item]) -> None:
+    """`make explore` and `make replay` want the checks that run schedules."""
+    run = _run_of(config)
+    if run is None or run.settings.explorer is None:
+        return
+    check = (run.settings.schedule or "").partition(".")[0]
+    kept = [item for item in items if by_hand.explores(item.function)  # type: ignore[attr-defined]
+            and item.name in (f"test_{check}", item.name if not check else "")]
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = kept
+
+
 def _lab_of(item: pytest.Item) -> Optional[Lab]:
     path = _path_of(item)
     match = re.fullmatch(r"test_(\d\d_\w+)\.py", path.name)
@@ -183,6 +200,8 @@ def lab(request: pytest.FixtureRequest) -> Iterator[LabFixture]:
     settings = run.settings
     fixture = LabFixture(this, settings.submission, settings.tier, settings.cc, settings.san)
     path = _results_path(request.config)
+    fixture.check = request.node.name[len("test_"):]
+    fixture.explorer = settings.explorer or fixture.explorer
     # With a directory for the results, a course is graded: the feedback is for students, who have their programs in labs/.
     fixture.in_student_layout = settings.submission == labs.LABS or bool(path and path.is_dir())
     yield fixture
@@ -262,7 +281,10 @@ def _outcome_of(item: pytest.Item, error: Optional[BaseException], seconds: floa
             # The command line does not show what the check or another process did, so the message says it.
             if fixture.preparations:
                 outcome.saw = [*outcome.saw, "(this check had " + ", and ".join(fixture.preparations[-3:]) + ")"]
-            outcome.calls, outcome.by_hand = feedback.recent_calls(fixture), feedback.reproduce(fixture)
+            if fixture.end:
+                outcome.calls, outcome.by_hand = fixture.end.shortened(), feedback.replay(fixture)
+            else:
+                outcome.calls, outcome.by_hand = feedback.recent_calls(fixture), feedback.reproduce(fixture)
         return outcome
     # A process that could not be looked at in /proc is nothing that the program has changed.
     of_process = isinstance(error, OSError) and re.match(r"(/proc/)?\d+/", str(error.filename))

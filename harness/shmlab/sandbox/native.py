@@ -41,8 +41,8 @@ def find_compiler(cc: str) -> str:
 
 
 @lru_cache(maxsize=None)
-def _compile(name: str, cc: str, flags: Sequence[str], sources: Sequence[str], included: Sequence[str] = (),
-             static: bool = False) -> Path:
+def compiled(name: str, cc: str, flags: Sequence[str], sources: Sequence[str], included: Sequence[str] = (),
+              static: bool = False) -> Path:
     """Compiles a program, unless the same sources were compiled before, and returns its path.
 
     @param sources  the files to compile, below harness/native/
@@ -94,32 +94,32 @@ def _spy_parts() -> Sequence[str]:
 
 
 def box_program() -> Path:
-    return _compile("box", host_compiler(), ("-std=gnu17", "-O2"), _files("box", ".c"), _files("box", ".h"), static=True)
+    return compiled("box", host_compiler(), ("-std=gnu17", "-O2"), _files("box", ".c"), _files("box", ".h"), static=True)
 
 
 def peer_program() -> Path:
     made = PEERS / platform.machine() / "glibc" / "peer"  # the students' edition has no source: it would give solutions away
     if made.exists():
         return made
-    return _compile("peer", host_compiler(), ("-std=gnu17", "-O2"), ("peer.c",), static=True)
+    return compiled("peer", host_compiler(), ("-std=gnu17", "-O2"), ("peer.c",), static=True)
 
 
 def bench_program(name: str) -> Path:
-    return _compile(name, host_compiler(), ("-std=gnu17", "-O2", "-pthread"), (f"{name}.c",))
+    return compiled(name, host_compiler(), ("-std=gnu17", "-O2", "-pthread"), (f"{name}.c",))
 
 
 def spy_object(cc: str) -> Path:
     """Returns the object file of the spy that is linked into programs built by this compiler."""
-    return _compile("spy.o", cc, ("-std=gnu17", "-O2", "-c"), ("spy/spy.c",), _spy_parts())
+    return compiled("spy.o", cc, ("-std=gnu17", "-O2", "-c"), ("spy/spy.c",), _spy_parts())
 
 
 def spy_preload() -> Path:
     """Returns the spy as a shared library for LD_PRELOAD, see ld.so(8)."""
-    return _compile("spy.so", host_compiler(), ("-std=gnu17", "-O2", "-fPIC", "-shared", "-DSPY_PRELOAD"), ("spy/spy.c",),
-                    _spy_parts())
+    return compiled("spy.so", host_compiler(), ("-std=gnu17", "-O2", "-fPIC", "-shared", "-DSPY_PRELOAD"), ("spy/spy.c",),
+                     _spy_parts())
 
 
 def interposer(name: str, cc: str) -> Path:
     """Returns a library of native/interpose/ for LD_PRELOAD, for programs that this compiler has built."""
-    return _compile(f"{name}.so", cc, ("-std=gnu17", "-O2", "-fPIC", "-shared", "-Wl,--no-as-needed", "-ldl"),
-                    (f"interpose/{name}.c",))
+    return compiled(f"{name}.so", cc, ("-std=gnu17", "-O2", "-fPIC", "-shared", "-Wl,--no-as-needed", "-ldl"),
+                     (f"interpose/{name}.c",))

@@ -1,0 +1,159 @@
+"""A schedule as columns of processes, one line a step, so that one can read who did what when."""
+from __future__ import annotations
+
+import re
+from typing import Dict, List, Sequence, Set, Tuple
+
+from ..sandbox.box import Box
+from ..sandbox.build import Built
+from .ends import RawEnd
+from .steps import Step, describe
+
+MOST_LINES = 36  # of a verdict
+
+
+def _places(tier: str, built: Built, wheres: Sequence[int]) -> Dict[int, str]:
+    """"file.c:31" for return addresses, where the debug information tells."""
+    if not wheres:
+        return {}
+    base = 0
+    with open(built.path, "rb") as file:
+        if file.read(18)[16:18] == b"\x02\x00":  # ET_EXEC: not position-independent, usually at this address
+            base = 0x400000
+    with Box(tier) as box:
+        box.put(built.program, built.path.read_bytes())
+        run = box.start(["addr2line", "-s", "-e", built.program, *(hex(where + base - 1) for where in wheres)], wall_ms=3000)
+        box.wait(run, 4)
+        lines = run.output[1].decode("utf-8", "replace").splitlines()
+    return {where: line.split(" ")[0] for where, line in zip(wheres, lines) if not line.startswith("?")}
+
+
+def _letter(process: int) -> str:
+    return chr(ord("A") + process)
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[:width - 1] + "…"
+
+
+def _short(text: str) -> str:
+    """The names that checks make up, as the handouts write them."""
+    return re.sub(r"/shmlab-[0-9a-f]{8}", "/NAME", text)
+
+
+def _is_inside(step: Step) -> bool:
+    """Whether a step is on something inside an object, and not on the object as a whole."""
+    return step.is_access or step.kind.startswith(("sem_", "pthread_")) or step.kind in ("syscall", "visible")
+
+
+class Listing:
+    """The steps of one schedule, ready to be printed.
+
+    @param programs  the program of each process
+    @param sources   the submission's files, by name: lines of them are quoted
+    """
+
+    def __init__(self, end: RawEnd, tier: str, programs: Sequence[Built], commands: Sequence[str], sources: Dict[str, bytes]) -> None:
+        self.end, self.commands = end, commands
+        self._text = {name: content.decode("utf-8", "replace").splitlines() for name, content in sources.items()}
+        self._place: Dict[Tuple[int, int], str] = {}
+        for built in {built.path: built for built in programs}.values():
+            mine = [i for i, program in enumerate(programs) if program.path == built.path]
+            wheres = sorted({step.where for step in end.steps if step.process in mine and step.kind not in ("start", "end")})
+            try:
+                found = _places(tier, built, wheres)
+            except Exception:  # the listing is worth showing without places, too
+                found = {}
+            self._place.update({(i, where): place for i in mine for where, place in found.items()})
+
+    def _object(self, step: Step) -> str:
+        files = self.end.files
+        name = files[step.file] if 0 <= step.file < len(files) else ""
+        if _is_inside(step):
+            return f"+{step.offset}" if len({other.file for other in self.end.steps if other.file >= 0}) < 2 or step.file < 0 \
+                else f"{name}+{step.offset}"
+        return name
+
+    def _is_shared(self) -> List[bool]:
+        """For each step whether it is on something that another process touches as well."""
+        def key(step: Step) -> object:
+            if _is_inside(step):
+                return step.file, step.offset // 8
+            return step.text.split(" ")[-1] or step.file
+
+        users: Dict[object, Set[int]] = {}
+        for step in self.end.steps:
+            users.setdefault(key(step), set()).add(step.process)
+        return [len(users[key(step)]) > 1 or step.waits or bool(step.error) or step.kind in ("start", "end")
+                for step in self.end.steps]
+
+    def _quote(self, place: str) -> str:
+        """The line of the source at a place such as "file.c:31"."""
+        file, _, number = place.partition(":")
+        if not number.isdigit() or not 0 < int(number) <= len(self._text.get(file, [])):
+            return ""
+        return re.sub(r"\s+", " ", self._text[file][int(number) - 1].split("/*")[0].strip())
+
+    def _cell(self, steps: Sequence[Step]) -> str:
+        """One step, or several accesses that one line of the source makes."""
+        place = self._place.get((steps[0].process, steps[0].where), "")
+        number = place.partition(":")[2]
+        quoted = self._quote(place) if steps[0].is_access else ""
+        said = ", ".join(describe(step, self._object(step)) for step in steps) if len(steps) < 3 else (
+            f"{steps[0].kind} " + ", ".join(f"+{step.offset}" for step in steps))
+        return f"{number or '':>4} {said}" + (f"   {quoted}" if quoted else "")
+
+    def _groups(self, most: int) -> List[List[Step]]:
+        """The steps, loads of one line of the source together. With `most` only those that matter to others."""
+        groups: List[List[Step]] = []
+        for step, matters in zip(self.end.steps, self._is_shared()):
+            if most and not matters:
+                continue
+            last = groups[-1][-1] if groups else None
+            same = last and last.is_access and (last.process, last.kind) == (step.process, step.kind) and step.kind == "load" \
+                and self._place.get((last.process, last.where), 1) == self._place.get((step.process, step.where), 2)
+            if same:
+                groups[-1].append(step)
+            else:
+                groups.append([step])
+        return groups
+
+    def lines(self, most: int = 0) -> List[str]:
+        """The columns. With `most`, only steps that matter to other processes, and at most so many lines around the last."""
+        count = len(self.commands)
+        width = max(30, 110 // count)
+        body = []
+        for group in self._groups(most):
+            cells = [""] * count
+            column = self._column(group[0].process)
+            text = _short(self._cell(group))
+            cells[column] = text if column == group[0].process else f"[{_letter(group[0].process)}] {text}"
+            body.append(" | ".join(f"{_cut(cell, width):<{width}}" for cell in cells).rstrip())
+        if most and len(body) > most:
+            body = [*body[:most // 3], f"     (and {len(body) - most + 1} steps)", *body[len(body) - (most - 1 - most // 3):]]
+        head = " | ".join(f"{_cut(_short(f'{_letter(i)}: {command}'), width):<{width}}" for i, command in enumerate(self.commands))
+        return [head.rstrip(), *body, *map(_short, self._standstill())]
+
+    def _column(self, process: int) -> int:
+        """The column of a process: its own, or that of the process that has forked it."""
+        return process if process < len(self.commands) else self.end.processes[process].root
+
+    def _standstill(self) -> List[str]:
+        """Who waits for what, where the schedule has come to a standstill."""
+        if self.end.verdict not in ("deadlock", "livelock"):
+            return []
+        said = []
+        for process in self.end.processes:
+            if any(step.kind == "end" and chr(ord("A") + step.process) == process.letter for step in self.end.steps):
+                continue
+            said.append(waits(process.letter, process.last, self._object(process.last), self.end.privacy(process),
+                              self._place.get((ord(process.letter) - ord("A"), process.last.where), "")))
+        return said
+
+
+def waits(letter: str, step: Step, place: str, privately: int, source: str) -> str:
+    """Who waits for what, in words."""
+    where = f" ({source})" if source else ""
+    private = {1: "; it was not set up for several processes, so no other process can wake it",
+               2: "; all its bytes are zero: it has not been set up yet, or was overwritten"}.get(privately, "")
+    return f"{letter} waits for ever in {step.kind}({place}){where}{private}"
