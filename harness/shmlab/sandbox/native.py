@@ -53,13 +53,13 @@ def _compile(name: str, cc: str, flags: Sequence[str], sources: Sequence[str], i
     key = fingerprint(find_compiler(cc).encode(), f"{' '.join(flags)} {static}".encode(), *content)
     target = build_directory() / "native" / key / name
     if target.exists():
-        return target
+        return _can_run(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        handle, scratch = tempfile.mkstemp(dir=target.parent)
     except OSError as error:
         raise UserError(f"cannot write to {error.filename}: {error.strerror}; set SHMLAB_BUILD to a directory "
                         "where things may be made") from None
-    handle, scratch = tempfile.mkstemp(dir=target.parent)
     os.close(handle)
     command: List[str] = [*shlex.split(cc), *flags, *(str(NATIVE / source) for source in sources), "-o", scratch]
     attempts: List[List[str]] = [["-static"], []] if static else [[]]
@@ -72,7 +72,15 @@ def _compile(name: str, cc: str, flags: Sequence[str], sources: Sequence[str], i
         raise UserError(f"cannot build {name} with {cc}: {(done.stderr.strip().splitlines() or ['?'])[0]}")
     os.chmod(scratch, 0o755)
     os.replace(scratch, target)
-    return target
+    return _can_run(target)
+
+
+def _can_run(program: Path) -> Path:
+    """Returns its argument. Raises UserError if the file system is mounted noexec."""
+    if not os.access(program, os.X_OK):
+        raise UserError(f"{build_directory()} is on a file system where programs cannot be started (noexec): set SHMLAB_BUILD "
+                        "to a directory on another one")
+    return program
 
 
 def host_compiler() -> str:
