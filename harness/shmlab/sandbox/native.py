@@ -68,11 +68,17 @@ def _compile(name: str, cc: str, flags: Sequence[str], sources: Sequence[str], i
         if done.returncode == 0:
             break
     if done.returncode != 0:
-        os.unlink(scratch)
-        raise UserError(f"cannot build {name} with {cc}: {(done.stderr.strip().splitlines() or ['?'])[0]}")
+        Path(scratch).unlink(missing_ok=True)  # some compilers remove it
+        raise UserError(f"cannot build {name} with {cc}: {_reason(done.stderr)}")
     os.chmod(scratch, 0o755)
     os.replace(scratch, target)
     return _can_run(target)
+
+
+def _reason(messages: str) -> str:
+    """Returns the line of a compiler's messages that tells why it failed."""
+    lines = messages.strip().splitlines() or ["?"]
+    return next((line for line in lines if "No space left" in line or "rror:" in line), lines[0])
 
 
 def _can_run(program: Path) -> Path:
