@@ -1,4 +1,4 @@
-"""On a machine that lacks something, each command prints one line with a remedy, exits with another status than 0, and changes nothing."""
+"""On a machine that lacks something, each command prints one line with a remedy, fails, and changes nothing."""
 import os
 import re
 import shutil
@@ -8,7 +8,8 @@ import pytest
 
 from shmlab import labs
 
-TOOLS = ("sh", "dirname", "id", "mkdir", "mktemp", "rm", "touch", "env", "cut", "cat", "tail", "sed", "head", "grep", "make", "cmp")
+TOOLS = ("sh", "dirname", "id", "mkdir", "mktemp", "rm", "touch", "env", "cut", "cat", "tail", "sed", "head", "grep", "make",
+         "cmp")
 
 
 class Machine:
@@ -97,7 +98,8 @@ def test_no_network_for_packages(machine):
     machine.add("apt-get", 'echo "E: Unable to locate package $4"; [ "$1" = update ]')
     status, output, errors = machine.setup()
     assert status != 0 and output == "" and machine.left() == {"build-setup.log"}
-    assert re.fullmatch(r"installing gcc.*\napt-get could not install gcc.*: E: Unable to locate package .*network.*\n", errors), errors
+    first, second = errors.splitlines()
+    assert first.startswith("installing gcc") and "E: Unable to locate package" in second and "network" in second, errors
 
 
 @pytest.mark.parametrize("version, pytest_version, says", [
@@ -144,9 +146,11 @@ def test_the_real_interpreter_answers_the_probe(machine):
     done = subprocess.run([python, "-c", probe, "pytest,nosuchmodule"], capture_output=True, text=True)
     assert done.returncode == 1 and re.fullmatch(r"Python 3\.\d+ without nosuchmodule\n", done.stderr)
     older = probe.replace("< (3, 9)", "< (9, 9)")
-    assert re.fullmatch(r"Python 3\.\d+\n", subprocess.run([python, "-c", older, "pytest"], capture_output=True, text=True).stderr)
+    done = subprocess.run([python, "-c", older, "pytest"], capture_output=True, text=True)
+    assert re.fullmatch(r"Python 3\.\d+\n", done.stderr)
     older = probe.replace("< 6", "< 999")
-    assert re.fullmatch(r"pytest [\d.]+\n", subprocess.run([python, "-c", older, "pytest"], capture_output=True, text=True).stderr)
+    done = subprocess.run([python, "-c", older, "pytest"], capture_output=True, text=True)
+    assert re.fullmatch(r"pytest [\d.]+\n", done.stderr)
 
 
 # ---- build/ -------------------------------------------------------------------------------------------------
