@@ -1,8 +1,9 @@
 #!/bin/sh
-# Usage: harness/setup.sh PURPOSE
+# Usage: sh harness/setup.sh PURPOSE
 #
 # Installs what a command needs and this machine lacks, and prints the path of the Python interpreter to use.
 # PURPOSE is one of
+#   build      nothing: only looks whether there is a compiler ($2) and build/ can be written to; for `make` alone
 #   check      a C compiler and pytest, for students
 #   grade      also what the progress bar and the reports need
 #   dist       also musl-gcc, with which the peers are compiled a second time
@@ -11,28 +12,119 @@
 #   docs       also Doxygen
 #   docs-test  also Chromium and Selenium
 #   test       everything that the project's own tests need, except a browser
-# Installs Debian packages as root or with sudo. Without apt, installs pytest into .venv if only that is missing.
-# Otherwise prints one line that says what to install.
+# Installs Debian packages as root or with sudo. If only Python's modules are missing and that is not possible, installs
+# them into .venv. Otherwise prints one line that says what to do, and exits with status 1.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 purpose=${1:-check}
+build=build
+[ "$purpose" = build ] || build=${SHMLAB_BUILD:-build}
 
-say() { echo "$*" >&2; }
+say() { printf '%s\n' "$*" >&2; }
 
-# Prints the first interpreter that has all modules in $1. find_spec() is used because importing pytest is slow. The
-# system's interpreter is tried before the one on PATH, which may be a slow wrapper script.
+# ---- build/ ------------------------------------------------------------------------------------------------
+
+# `sudo make check` leaves files that their owner's next command cannot replace. This is looked at before anything is
+# installed.
+check_build_directory() {
+    if [ "$purpose" = build ]; then
+        elsewhere="copy the project to a directory that can be written to"
+    else
+        elsewhere="name another directory, for example: export SHMLAB_BUILD=/tmp/shmlab-$(id -u)"
+    fi
+    if [ ! -e "$build" ] && ! mkdir -p "$build" 2>/dev/null; then
+        say "cannot make the directory $build: $elsewhere"
+        exit 1
+    fi
+    for path in "$build" "$build"/* "$build"/labs/*; do
+        if [ -e "$path" ] && [ ! -w "$path" ]; then
+            if [ "$(id -u)" -eq 0 ] || [ -O "$path" ]; then
+                say "cannot write to $path: $elsewhere"
+            else
+                say "cannot write to $path, which belongs to another user (was a command run with sudo?): sudo rm -rf $build"
+            fi
+            exit 1
+        fi
+    done
+    if ! probe=$(mktemp "$build/.probe.XXXXXX" 2>/dev/null) || ! echo probe 2>/dev/null >"$probe"; then
+        rm -f "${probe:-}"
+        say "cannot write to $build, the disk may be full: make space, or $elsewhere"
+        exit 1
+    fi
+    rm -f "$probe"
+}
+
+# ---- Python ------------------------------------------------------------------------------------------------
+
+# Reports why an interpreter cannot be used, in words; nothing if it can. pytest's version is read from its metadata,
+# because importing pytest is slow.
+PROBE='
+import sys
+if sys.version_info < (3, 9):
+    sys.exit("Python %d.%d" % sys.version_info[:2])
+import importlib.util, importlib.metadata
+for name in sys.argv[1].split(","):
+    if not importlib.util.find_spec(name):
+        sys.exit("Python %d.%d without %s" % (*sys.version_info[:2], name))
+try:
+    version = importlib.metadata.version("pytest")
+except importlib.metadata.PackageNotFoundError:
+    import pytest
+    version = pytest.__version__
+if int(version.split(".")[0]) < 6:
+    sys.exit("pytest " + version)
+'
+
+# Sets $python to the first interpreter that has all modules in $1. Otherwise sets $found to what there is instead,
+# $newer to an interpreter that is new enough, and $apt_helps to "no" if Debian's package of pytest would not be used.
+# The system's interpreter is tried before the one on PATH, which may be a slow wrapper script.
 find_python() {
-    for python in .venv/bin/python3 /usr/bin/python3 python3; do
-        path=$(command -v "$python" 2>/dev/null) || continue
-        if "$path" -c "import sys, importlib.util as u; assert sys.version_info >= (3, 9)
-assert all(u.find_spec(module) for module in '$1'.split(','))" 2>/dev/null; then
-            case $path in /*) ;; *) path=$PWD/$path ;; esac
-            echo "$path"
+    python='' found='' newer='' apt_helps=yes
+    for name in .venv/bin/python3 /usr/bin/python3 python3; do
+        path=$(command -v "$name" 2>/dev/null) || continue
+        case $path in /*) ;; *) path=$PWD/$path ;; esac
+        if why=$("$path" -c "$PROBE" "$1" 2>&1); then
+            python=$path
             return 0
         fi
+        why=$(printf '%s\n' "$why" | tail -n 1)
+        found="${found:+$found; }$name is $why"
+        case $why in
+        *without*) newer=${newer:-$path} ;;
+        pytest*) newer=${newer:-$path} && [ "$name" = /usr/bin/python3 ] && apt_helps=no ;;
+        *) [ "$name" = /usr/bin/python3 ] && apt_helps=no ;;
+        esac
     done
     return 1
 }
+
+# Installs the modules in $1 into .venv. Returns 1, and leaves nothing behind, if that is not possible.
+make_venv() {
+    [ -n "$newer" ] || return 1
+    [ -e .venv ] && ! .venv/bin/python3 -c '' 2>/dev/null && return 1 # not ours to replace
+    [ -e .venv ] && was_there=yes || was_there=
+    names=$(printf '%s' "$1" | sed 's/,/ /g; s/xdist/pytest-xdist/; s/pytest /pytest>=6 /; s/pytest$/pytest>=6/')
+    say "installing $names into .venv"
+    # shellcheck disable=SC2086
+    if { [ -n "$was_there" ] || "$newer" -m venv .venv; } >/dev/null 2>&1 &&
+        .venv/bin/python3 -m pip install --quiet --retries 1 $names >/dev/null 2>&1; then
+        return 0
+    fi
+    [ -n "$was_there" ] || rm -rf .venv
+    return 1
+}
+
+# ---- what is missing ---------------------------------------------------------------------------------------
+
+check_build_directory
+if [ "$purpose" = build ]; then
+    compiler=${2:-cc}
+    if ! command -v "${compiler%% *}" >/dev/null 2>&1; then
+        say "there is no compiler '$compiler': \`make doctor\` installs one, or name another with CC="
+        exit 1
+    fi
+    exit 0
+fi
 
 sanitizes() { echo 'int main(void){return 0;}' | "$1" -x c -fsanitize=address,undefined -o /dev/null - 2>/dev/null; }
 
@@ -69,6 +161,7 @@ if [ "$purpose" = test ]; then
     need strace strace
     need lsof lsof
     need ipcs util-linux
+    need pgrep procps
     if command -v clang >/dev/null 2>&1; then
         sanitizes clang || missing="$missing libclang-rt-$(clang -dumpversion | cut -d. -f1)-dev"
     elif command -v apt-cache >/dev/null 2>&1; then
@@ -81,56 +174,74 @@ if [ "$purpose" = docs-test ]; then
     need chromium chromium
     need chromedriver chromium-driver
 fi
-python=$(find_python "$modules") || {
+if ! find_python "$modules" && [ "$apt_helps" = yes ]; then
     missing="$missing python3-pytest" # this package depends on python3
     case $purpose in grade | test) missing="$missing python3-rich python3-jinja2" ;; esac
     [ "$purpose" = test ] && missing="$missing python3-pytest-xdist"
     [ "$purpose" = docs-test ] && missing="$missing python3-selenium"
-}
+fi
 case $missing in *doxygen*) wanted=doxygen-awesome-css ;; esac # optional: the pages also work without this theme
 
-if [ -n "$missing" ]; then
-    if command -v apt-get >/dev/null 2>&1; then
-        root=
-        if [ "$(id -u)" -ne 0 ]; then
-            if command -v sudo >/dev/null 2>&1 && { [ -t 0 ] || sudo -n true 2>/dev/null; }; then
-                root=sudo
-            else
-                say "missing on this machine:$missing. Ask an administrator to run: apt-get install$missing"
-                exit 1
-            fi
-        fi
-        say "installing$missing"
-        {
-            $root apt-get update
-            # shellcheck disable=SC2086
-            $root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing
-            if [ "${late_clang_rt:-}" = yes ]; then
-                $root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-                    "libclang-rt-$(clang -dumpversion | cut -d. -f1)-dev"
-            fi
-        } >build-setup.log 2>&1 </dev/null || {
-            say "apt-get could not install$missing: see build-setup.log"
-            exit 1
-        }
-        if [ -n "${wanted:-}" ]; then
-            $root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$wanted" \
-                >>build-setup.log 2>&1 </dev/null || say "the package $wanted is not available: the pages will have Doxygen's own theme"
-        fi
-        rm -f build-setup.log
-    elif command -v python3 >/dev/null 2>&1 && command -v cc >/dev/null 2>&1 && [ "$purpose" = check ]; then
-        say "installing pytest into .venv"
-        { python3 -m venv .venv && .venv/bin/python3 -m pip install --quiet pytest; } >&2 || {
-            say "could not install pytest: install it with your system's package manager"
-            exit 1
-        }
-    else
-        say "missing on this machine:$missing (Debian's names). Install them with your system's package manager"
-        exit 1
+# ---- installing --------------------------------------------------------------------------------------------
+
+needed="Python 3.9 or later with pytest 6 or later"
+
+if [ -z "$python" ] && [ "$apt_helps" = no ] && [ -z "$newer" ]; then
+    say "needed: $needed; here, $found. Install a newer Python, so that \`python3\` is the newer one"
+    exit 1
+fi
+
+root=
+can_install=
+if command -v apt-get >/dev/null 2>&1; then
+    if [ "$(id -u)" -eq 0 ]; then
+        can_install=yes
+    elif command -v sudo >/dev/null 2>&1 && { [ -t 0 ] || sudo -n true 2>/dev/null; }; then
+        can_install=yes
+        root=sudo
     fi
-    python=$(find_python "$modules") || {
-        say "no Python 3.9 or later can import $modules, even after installing$missing"
+fi
+
+if [ -n "$missing" ] && [ -n "$can_install" ]; then
+    say "installing$missing"
+    log="build-setup.log"
+    { : >"$log"; } 2>/dev/null || log=$(mktemp) || log=/dev/null
+    {
+        $root apt-get update
+        # shellcheck disable=SC2086
+        $root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing &&
+            { [ "${late_clang_rt:-}" != yes ] ||
+                $root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+                    "libclang-rt-$(clang -dumpversion | cut -d. -f1)-dev"; }
+    } >"$log" 2>&1 </dev/null || {
+        why=$(grep '^E:' "$log" | head -n 1)
+        say "apt-get could not install$missing: ${why:-the reason is unknown}. $log has the rest; if the network is down, try again later"
         exit 1
     }
+    if [ -n "${wanted:-}" ]; then
+        $root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$wanted" \
+            >>"$log" 2>&1 </dev/null || say "the package $wanted is not available: the pages will have Doxygen's own theme"
+    fi
+    [ "$log" = /dev/null ] || rm -f "$log"
+    [ -n "$python" ] || find_python "$modules"
+elif [ -n "$missing" ]; then
+    others=
+    for package in $missing; do
+        case $package in python3-*) ;; *) others="$others $package" ;; esac
+    done
+    if [ -n "$others" ] || ! make_venv "$modules"; then
+        if command -v apt-get >/dev/null 2>&1; then
+            say "missing on this machine:$missing. Ask an administrator to run: apt-get install$missing"
+        else
+            say "missing on this machine:$missing (Debian's names). Install them with your system's package manager"
+        fi
+        exit 1
+    fi
+    find_python "$modules"
 fi
-echo "$python"
+
+if [ -z "$python" ] && ! { make_venv "$modules" && find_python "$modules"; }; then
+    say "needed: $needed${found:+; here, $found}. Could not install it into .venv: is the network up, and is there python3-venv?"
+    exit 1
+fi
+printf '%s\n' "$python"

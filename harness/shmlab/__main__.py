@@ -97,6 +97,9 @@ def main() -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"error: {UserError.from_refusal(error)}", file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import ast
+import errno
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -27,6 +28,17 @@ def judging_modules() -> List[Path]:
 
 class UserError(Exception):
     """An error that the user can fix; its text is one line that says what is wrong and how to fix it."""
+
+    @classmethod
+    def from_refusal(cls, error: OSError) -> "UserError":
+        """Describes a failed call if the user can do something about it, as with a full disk. Raises any other error again."""
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            remedy = "make space, or set SHMLAB_BUILD to a directory on another disk"
+        elif error.errno in (errno.EROFS, errno.EACCES) and error.filename:
+            remedy = "set SHMLAB_BUILD to a directory that can be written to, if it is about a generated file"
+        else:
+            raise error
+        return cls(f"{error.filename or 'writing'}: {error.strerror}; {remedy}")
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,15 @@
 """Fixtures and options that several tests share."""
+import os
+
 import running
 import pytest
 
 from shmlab.sandbox import tiers
 
 TIERS = ["namespaces", "host"]
+
+# The width of the user's terminal must not change what the tests compare.
+os.environ.pop("COLUMNS", None)
 
 
 @pytest.fixture(params=TIERS)

@@ -117,6 +117,8 @@ def pytest_configure(config: pytest.Config) -> None:
         settings = Settings(config)
     except UserError as error:
         raise pytest.UsageError(str(error)) from None
+    except OSError as error:
+        raise pytest.UsageError(str(UserError.from_refusal(error))) from None
     config.pluginmanager.register(Run(settings), RUN)
     if not hasattr(config, "workerinput"):
         # SIGTERM cleans up as Ctrl-C does: without namespaces, the kernel does not remove what the programs have made.

@@ -49,7 +49,7 @@ also_hidden: Set[str] = set()
 
 def hidden_directories() -> List[str]:
     """Returns the directories that the programs must not see: the project, and the machine's home and scratch directories."""
-    directories = {*also_hidden, str(ROOT), str(native.build_directory().resolve()), str(Path.home()),
+    directories = {*also_hidden, str(ROOT), str(native.build_directory().resolve()), os.path.expanduser("~"),
                    "/root", "/home", "/var/tmp", "/mnt", "/media", "/srv"}
     real = {os.path.realpath(directory) for directory in directories if os.path.isdir(directory)}
     # A directory below another hidden one, or below /tmp or /run, is hidden with it.

@@ -53,13 +53,13 @@ def compiled(name: str, cc: str, flags: Sequence[str], sources: Sequence[str], i
     key = fingerprint(find_compiler(cc).encode(), f"{' '.join(flags)} {static}".encode(), *content)
     target = build_directory() / "native" / key / name
     if target.exists():
-        return target
+        return _can_run(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        handle, scratch = tempfile.mkstemp(dir=target.parent)
     except OSError as error:
         raise UserError(f"cannot write to {error.filename}: {error.strerror}; set SHMLAB_BUILD to a directory "
                         "where things may be made") from None
-    handle, scratch = tempfile.mkstemp(dir=target.parent)
     os.close(handle)
     command: List[str] = [*shlex.split(cc), *flags, *(str(NATIVE / source) for source in sources), "-o", scratch]
     attempts: List[List[str]] = [["-static"], []] if static else [[]]
@@ -68,11 +68,25 @@ def compiled(name: str, cc: str, flags: Sequence[str], sources: Sequence[str], i
         if done.returncode == 0:
             break
     if done.returncode != 0:
-        os.unlink(scratch)
-        raise UserError(f"cannot build {name} with {cc}: {(done.stderr.strip().splitlines() or ['?'])[0]}")
+        Path(scratch).unlink(missing_ok=True)  # some compilers remove it
+        raise UserError(f"cannot build {name} with {cc}: {_reason(done.stderr)}")
     os.chmod(scratch, 0o755)
     os.replace(scratch, target)
-    return target
+    return _can_run(target)
+
+
+def _reason(messages: str) -> str:
+    """Returns the line of a compiler's messages that tells why it failed."""
+    lines = messages.strip().splitlines() or ["?"]
+    return next((line for line in lines if "No space left" in line or "rror:" in line), lines[0])
+
+
+def _can_run(program: Path) -> Path:
+    """Returns its argument. Raises UserError if the file system is mounted noexec."""
+    if not os.access(program, os.X_OK):
+        raise UserError(f"{build_directory()} is on a file system where programs cannot be started (noexec): set SHMLAB_BUILD "
+                        "to a directory on another one")
+    return program
 
 
 def host_compiler() -> str:

@@ -134,7 +134,7 @@ def side_bar(edition):
 def test_side_bar_has_the_reading_order(student):
     tree = side_bar(student)
     assert [title for title, _ in tree] == [
-        "Start here", "Handouts", "Anonymous or named?", "System V beside POSIX", "Synchronising processes",
+        "Start here", "Your machine", "Handouts", "Anonymous or named?", "System V beside POSIX", "Synchronising processes",
         "How it fails", "See it yourself", "Common mistakes", "API cards", "Glossary", "For instructors", "Grading a course",
         "For maintainers"]
     parts = dict(tree)["Handouts"]
