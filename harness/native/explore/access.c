@@ -102,11 +102,12 @@ static void note_before(const volatile void *at, size_t size)
 }
 
 /** Looks at one place in vain: whoever does so again and again lets others go on. */
-static void look(const volatile void *at, const void *where)
+static void look(const volatile void *at, const void *where, bool update)
 {
     static struct { const volatile void *at; const void *where; uint32_t changes, count; } last[4];
     static unsigned next;
-    const uint32_t changes = control->changes;
+    /* An update that has changed nothing counts as a change of this process, and is none. */
+    const uint32_t changes = control->changes - (update ? control->process[self].own_changes : 0);
     for (int i = 0; i < 4; i++)
         if (last[i].at == at && last[i].where == where) {
             if (last[i].changes != changes)
@@ -132,7 +133,7 @@ static void access_memory(enum call call, const volatile void *at, size_t size, 
     point();
     note_before(at, size);
     if (call == STEP_load)
-        look(at, where);
+        look(at, where, false);
     else
         expect_store(at);
 }
@@ -284,6 +285,8 @@ static void atomic_done(const volatile void *at, size_t size, enum call call, in
         const type before = operation(object ? object : (type *)(uintptr_t)at, value, SEQ);                  \
         if (object)                                                                                          \
             atomic_done(at, sizeof *at, STEP_update, order);                                                 \
+        if (object && peek(object, sizeof *at) == (uint64_t)before)                                          \
+            look(at, WHERE, true);                                                                           \
         return before;                                                                                       \
     }
 #define EXCHANGE(bits, type, name)                                                                           \
@@ -295,7 +298,7 @@ static void atomic_done(const volatile void *at, size_t size, enum call call, in
         if (object)                                                                                          \
             atomic_done(at, sizeof *at, STEP_update, order);                                                 \
         if (object && !done)                                                                                 \
-            look(at, WHERE);                                                                                 \
+            look(at, WHERE, true);                                                                                 \
         return done;                                                                                         \
     }
 #define ATOMIC(bits, type)                                                                                   \
@@ -307,7 +310,7 @@ static void atomic_done(const volatile void *at, size_t size, enum call call, in
         uint64_t own;                                                                                        \
         const type value = control->weak && weak_delayed(object, &own) ? (type)own : __atomic_load_n(object, SEQ); \
         atomic_done(at, sizeof *at, STEP_load, order);                                                       \
-        look(at, WHERE);                                                                                     \
+        look(at, WHERE, false);                                                                                  \
         return value;                                                                                        \
     }                                                                                                        \
     void __tsan_atomic##bits##_store(volatile type *at, type value, int order)                               \
