@@ -9,6 +9,7 @@
  * | namespaces.c | id maps, sysctls, the user namespaces of the programs             |
  * | mounts.c     | the read-only root and the directories that programs can write to |
  * | confine.c    | resource limits, credentials, system-call filter                  |
+ * | landlock.c   | host tier: which files, ports and processes programs can reach     |
  * | start.c      | starting a program                                                |
  * | watch.c      | reaping, time limits, the memory limit, killing                   |
  * | stops.c      | programs that stop themselves and wait for the harness            |
@@ -46,7 +47,7 @@ enum {
 struct options {
     bool namespaces;
     int control;          /**< descriptor of the harness's socket, or -1 */
-    long slot;            /**< root only, else -1: programs run as uid and gid 60000 + slot */
+    long slot;            /**< programs run as uid and gid 60000 + slot; -1: as the user who started the box */
     long shm_mb, work_mb; /**< sizes of /dev/shm and of the work directory */
     long memory_mb;       /**< limit for all programs together */
     const char *work;     /**< the work directory */
@@ -103,7 +104,13 @@ struct limits {
 
 extern const struct limits default_limits;
 
-/** Sets a limit of the calling task. */
+/** Whether the calling task has a capability, such as CAP_SYS_PTRACE, in its own user namespace. */
+bool has_capability(unsigned capability);
+
+/** Whether the calling task can start programs with a uid and gid of their own, and manage them and their files. */
+bool can_switch_user(uid_t uid, gid_t gid);
+
+/** Sets a limit of the calling task, or a lower one if its hard limit is lower. */
 void set_rlimit(int resource, rlim_t soft, rlim_t hard);
 
 /** Sets all limits of a program but that on the number of processes; see exec_program(). */

@@ -187,10 +187,9 @@ int main(int argc, char *argv[])
     setup_fds();
 
     /* If root starts the box, the programs run as an unused uid. Other users' programs run as themselves. */
-    if (getuid() == 0) {
-        program_uid = (uid_t)(60000 + options.slot);
-        program_gid = (gid_t)(60000 + options.slot);
-    } else {
+    program_uid = (uid_t)(60000 + options.slot);
+    program_gid = (gid_t)(60000 + options.slot);
+    if (!can_switch_user(program_uid, program_gid)) {
         options.slot = -1;
         program_uid = getuid();
         program_gid = getgid();

@@ -48,12 +48,12 @@ void setup_id_maps(pid_t child, uid_t uid, gid_t gid)
 {
     char path[64], map[96];
     snprintf(path, sizeof path, "/proc/%d/setgroups", child);
-    if (uid != 0 && write_file(path, "deny") < 0)
+    if (options.slot < 0 && write_file(path, "deny") < 0)
         die("write %s", path);
     for (int group = 0; group < 2; group++) {
         const unsigned id = group ? gid : uid, program = group ? program_gid : program_uid;
         snprintf(path, sizeof path, "/proc/%d/%s_map", child, group ? "gid" : "uid");
-        if (uid == 0)
+        if (options.slot >= 0)
             snprintf(map, sizeof map, "0 0 1\n%u %u 1\n", program, program);
         else
             snprintf(map, sizeof map, "0 %u 1\n", id);

@@ -160,7 +160,7 @@ class Environment:
         fd = os.open(name[1:], os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=self.box.shm_fd)
         with os.fdopen(fd, "wb") as file:
             file.write(content)
-            if os.getuid() == 0:
+            if self.box.has_own_user:
                 os.fchown(file.fileno(), self.box.uid, self.box.uid)
             os.fchmod(file.fileno(), mode)
         self.preparations.append(f"made an object {name}, {len(content)} bytes, mode {mode:04o}")

@@ -121,6 +121,11 @@ class Box(Channel):
         #: What was on the machine before. In a namespace of its own: nothing.
         self._before = Contents() if tier == "namespaces" else self._everything()
 
+    @property
+    def has_own_user(self) -> bool:
+        """Whether the programs run as a user of their own, which takes a root that may be such a user: pid 1 has asked."""
+        return self.uid != os.getuid()
+
     # ---- the host tier's own arrangements
 
     def _prepare_host(self) -> List[str]:
@@ -212,13 +217,13 @@ class Box(Channel):
         now = self._everything()
         if self.tier == "namespaces":
             return now
-        before, names, root = self._before, self.claimed(), os.getuid() == 0
+        before, names, alone = self._before, self.claimed(), self.has_own_user
         shmids, inodes = {s.shmid for s in before.segments}, {(o.name, o.inode) for o in before.objects}
         pids = self.claimed_pids() | self.orphans | {process.pid for process in now.processes} | set(self.programs)
         return Contents(
-            [s for s in now.segments if s.shmid not in shmids and s.uid == self.uid and (root or s.cpid in pids)],
+            [s for s in now.segments if s.shmid not in shmids and s.uid == self.uid and (alone or s.cpid in pids)],
             [o for o in now.objects if (o.name, o.inode) not in inodes and o.uid in (self.uid, os.getuid())
-             and ((root and o.uid == self.uid) or o.name in names)],
+             and ((alone and o.uid == self.uid) or o.name in names)],
             now.processes,
             [i for i in now.semaphores if i not in before.semaphores],
             [i for i in now.queues if i not in before.queues])
