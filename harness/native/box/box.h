@@ -46,12 +46,13 @@ enum {
 
 struct options {
     bool namespaces;
-    int control;          /**< descriptor of the harness's socket, or -1 */
-    long slot;            /**< programs run as uid and gid 60000 + slot; -1: as the user who started the box */
+    int control; /**< descriptor of the harness's socket, or -1 */
+    long slot;   /**< programs run as uid and gid 60000 + slot; -1: as the user who started the box */
     long shm_mb, work_mb; /**< sizes of /dev/shm and of the work directory */
     long memory_mb;       /**< limit for all programs together */
     const char *work;     /**< the work directory */
     const char *run;      /**< directory of the spy's ring and of the socket for stops */
+    bool list_promises;   /**< by hand: print what the box promises, and start nothing */
     const char *hide[MAX_PATHS];
     int hidden;
     cpu_set_t processors; /**< those that programs may use; empty: all that the box itself may use */
@@ -79,6 +80,9 @@ void setup_namespaces(void);
 
 /** Creates both namespaces of #program_userns. */
 void setup_program_userns(void);
+
+/** Whether set_sysctl() can set limits of System V shared memory: some kernels refuse. */
+bool can_set_limits(void);
 
 /** Sets a limit of the namespaces, such as "kernel/shmmni", but never of the machine. Returns 0, or -1 and errno. */
 int set_sysctl(const char *name, const char *text);
@@ -127,6 +131,23 @@ void setup_seccomp(void);
 
 /** Prints a message to the program's stderr and ends the child that could not become the program. */
 _Noreturn void child_die(const char *what);
+
+/* ---- landlock.c ---- */
+
+/** What the box promises of its programs. In namespaces: everything. */
+enum promise {
+    PROMISE_FILES = 1, /**< they reach no hidden directory, and change files in their own directories only */
+    PROMISE_NETWORK = 2, /**< they cannot use the network */
+    PROMISE_SIGNALS = 4, /**< they cannot send a signal to a process outside the box */
+};
+
+extern unsigned promises; /**< set by the functions for the set-up */
+
+/** Confines pid 1 and prepares what confines programs, as far as the kernel can. For the host tier. */
+void setup_landlock(void);
+
+/** Confines the calling child, which may share memory with pid 1. Does nothing if setup_landlock() could not. */
+void enter_landlock(void);
 
 /* ---- start.c ---- */
 

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -71,7 +72,8 @@ bool has_capability(unsigned capability)
 {
     struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
     struct __user_cap_data_struct data[2] = {{0}};
-    return syscall(SYS_capget, &header, data) == 0 && (data[capability / 32].effective >> capability % 32 & 1) != 0;
+    return syscall(SYS_capget, &header, data) == 0 &&
+           (data[capability / 32].effective >> capability % 32 & 1) != 0;
 }
 
 /** Whether uid_map or gid_map of the own user namespace includes an id. */
@@ -91,7 +93,8 @@ static bool is_mapped(const char *path, unsigned long id)
  * or after `unshare -Ur`; and a container may have been started without these capabilities. */
 bool can_switch_user(uid_t uid, gid_t gid)
 {
-    static const unsigned needed[] = {CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_KILL, CAP_SETGID, CAP_SETUID};
+    static const unsigned needed[] = {CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER,
+                                      CAP_KILL,  CAP_SETGID,       CAP_SETUID};
     for (size_t i = 0; i < sizeof needed / sizeof *needed; i++)
         if (!has_capability(needed[i]))
             return false;
@@ -147,6 +150,53 @@ void setup_credentials(int userns)
     ((struct sock_filter)BPF_JUMP(BPF_JMP | (relation) | BPF_K, number, if_true, if_false))
 #define RETURN(result) ((struct sock_filter)BPF_STMT(BPF_RET | BPF_K, result))
 
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
+
+#ifdef ARCHITECTURE
+/**
+ * Refuses what namespaces would make harmless: sockets of any family but AF_UNIX, and signals to pid 1, to the
+ * harness, to its ancestors and to their process groups. Pid 1 has the program's uid if an ordinary user started
+ * the box, and is in the same Landlock domain. Returns the new length of the filter.
+ */
+static unsigned short filter_for_host(struct sock_filter *code, unsigned short n)
+{
+    static const unsigned sending[] = {
+        SYS_kill, SYS_tkill, SYS_tgkill, SYS_rt_sigqueueinfo, SYS_pidfd_open, SYS_rt_tgsigqueueinfo};
+    enum { SENDING = sizeof sending / sizeof *sending, ANCESTORS = 12 };
+    code[n++] = LOAD(nr);
+    code[n++] = SKIP(BPF_JEQ, SYS_socket, 0, 3);
+    code[n++] = LOAD(args[0]);
+    code[n++] = SKIP(BPF_JEQ, AF_UNIX, 1, 0);
+    code[n++] = RETURN(SECCOMP_RET_ERRNO | EACCES);
+    /* The kernel sends a signal to the owner of a descriptor that has become ready. */
+    code[n++] = LOAD(nr);
+    code[n++] = SKIP(BPF_JEQ, SYS_fcntl, 0, 4);
+    code[n++] = LOAD(args[1]);
+    code[n++] = SKIP(BPF_JEQ, F_SETOWN, 1, 0);
+    code[n++] = SKIP(BPF_JEQ, F_SETOWN_EX, 0, 1);
+    code[n++] = RETURN(SECCOMP_RET_ERRNO | EPERM);
+
+    code[n++] = LOAD(nr);
+    for (unsigned char i = 0; i < SENDING; i++)
+        code[n++] = SKIP(BPF_JEQ, sending[i], (unsigned char)(SENDING - i), 0);
+    const unsigned short past = n++; /* to be filled in when its length is known */
+    code[n++] = LOAD(args[0]);
+    code[n++] = SKIP(BPF_JEQ, (unsigned)-1, 0, 1); /* all processes */
+    code[n++] = RETURN(SECCOMP_RET_ERRNO | EPERM);
+    pid_t pid = getpid();
+    for (int i = 0; i < ANCESTORS && pid > 0; i++, pid = read_process(pid).parent) {
+        const pid_t group = getpgid(pid); /* not positive: it is outside this pid namespace */
+        code[n++] = SKIP(BPF_JEQ, (unsigned)pid, 1, 0);
+        code[n++] = SKIP(BPF_JEQ, (unsigned)(group > 0 ? -group : pid), 0, 1);
+        code[n++] = RETURN(SECCOMP_RET_ERRNO | EPERM);
+    }
+    code[past] = (struct sock_filter)BPF_STMT(BPF_JMP | BPF_JA, (unsigned)(n - past - 1));
+    return n;
+}
+#endif
+
 /*
  * Refuses system calls that no lab needs, that need no capability, and that would let a program
  * - use the keyring of the user who runs the harness (keyctl),
@@ -166,7 +216,7 @@ void setup_seccomp(void)
         SYS_perf_event_open, SYS_setpriority,        SYS_ioprio_set,  SYS_sched_setattr,
         SYS_sched_setparam,  SYS_sched_setscheduler, SYS_mq_open};
     enum { REFUSED = sizeof refused / sizeof *refused };
-    struct sock_filter code[2 * REFUSED + 24];
+    struct sock_filter code[2 * REFUSED + 96];
     unsigned short n = 0;
     /* The numbers mean other calls in other kinds of programs, such as 32-bit ones. Those get no call at all. */
     code[n++] = LOAD(arch);
@@ -196,6 +246,10 @@ void setup_seccomp(void)
     code[n++] = LOAD(args[1]);
     code[n++] = SKIP(BPF_JEQ, F_SETLEASE, 0, 1);
     code[n++] = RETURN(SECCOMP_RET_ERRNO | EPERM);
+    if (!options.namespaces) {
+        n = filter_for_host(code, n);
+        promises |= PROMISE_NETWORK;
+    }
     code[n++] = RETURN(SECCOMP_RET_ALLOW);
     const struct sock_fprog filter = {n, code};
     /* Without this flag older kernels also switch on a mitigation that slows the programs down. */

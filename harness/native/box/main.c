@@ -20,7 +20,7 @@
  *
  * With `--tier host` nothing is unshared: the commands and the report are the same, but the programs use the
  * machine's own IPC. Pid 1 is then an ordinary process that adopts orphans. The harness's box.py lists what that
- * tier does not promise.
+ * tier does not promise. What it does promise depends on the kernel: `box --tier host --promises` prints it.
  *
  * A message consists of fields that each end in a zero byte; commands.c has the list of commands.
  * Sources: clone(2), user_namespaces(7), pid_namespaces(7), ipc_namespaces(7), mount_setattr(2).
@@ -94,7 +94,7 @@ static _Noreturn void usage(void)
 {
     fputs("usage: box [--tier namespaces|host] [--hide PATH]... [--shm-mb N] [--work-mb N] [--memory-mb N]\n"
           "           [--slot N] [--processors N,...] [--work DIR --run DIR]\n"
-          "           (--control FD | -- PROGRAM [ARGUMENT]...)\n",
+          "           (--control FD | --promises | -- PROGRAM [ARGUMENT]...)\n",
           stderr);
     exit(2);
 }
@@ -128,6 +128,10 @@ static int parse_options(int argc, char *argv[])
 {
     int i = 1;
     for (; i < argc && strcmp(argv[i], "--") != 0; i += 2) {
+        if (strcmp(argv[i], "--promises") == 0 && i == argc - 1) {
+            options.list_promises = true;
+            return argc;
+        }
         const char *name = argv[i], *value = i + 1 < argc ? argv[i + 1] : NULL;
         if (!value)
             usage();

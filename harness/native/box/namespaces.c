@@ -40,6 +40,15 @@ int set_sysctl(const char *name, const char *text)
     return write_file_at(sysctl_directory, name, text);
 }
 
+bool can_set_limits(void)
+{
+    const int fd =
+        sysctl_directory < 0 ? -1 : openat(sysctl_directory, "kernel/shmmni", O_WRONLY | O_CLOEXEC);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
 /* ---- pid 1's namespaces ------------------------------------------------------------------------------ */
 
 /* Uid 0 inside is the user who started the box. If that is root, the programs' own id is mapped as well. An
@@ -69,7 +78,7 @@ void setup_namespaces(void)
     if (sethostname("box", 3) < 0)
         die("sethostname");
     snprintf(text, sizeof text, "%ld", (options.memory_mb << 20) / sysconf(_SC_PAGESIZE));
-    /* Older kernels refuse this. Then only check_memory() limits the memory of segments. */
+    /* Some kernels refuse this; see can_set_limits(). Then only check_memory() limits the memory of segments. */
     set_sysctl("kernel/shmall", text);
     /* Semaphores and queues take kernel memory, which check_memory() does not see. */
     set_sysctl("kernel/sem", "250 1024 32 64");

@@ -44,8 +44,13 @@ class Environment:
 
     @property
     def private_ipc(self) -> bool:
-        """Whether limits of the kernel can be set for the box alone: shmmni, and the size of /dev/shm."""
+        """Whether the box has segments, objects and a /dev/shm of its own, which a check may fill up."""
         return self.tier == "namespaces"
+
+    @property
+    def kernel_limits(self) -> bool:
+        """Whether a check can set limits of the kernel, such as shmmni, for the box alone; else such faults are injected."""
+        return self.private_ipc and self.box.can_set_limits
 
     def close(self) -> None:
         """Keeps the box for the next check if it can be made as good as new, and if all went as it should in it."""

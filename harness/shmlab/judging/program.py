@@ -118,7 +118,8 @@ class Program:
         """The descriptors of a stopped process, and what each refers to."""
         directory = self.fixture.box.open(f"/proc/{pid or self.pid}/fd")
         try:
-            return {int(entry): os.readlink(entry, dir_fd=directory) for entry in os.listdir(directory)}
+            with self.fixture.box.as_program():
+                return {int(entry): os.readlink(entry, dir_fd=directory) for entry in os.listdir(directory)}
         finally:
             os.close(directory)
 

@@ -16,9 +16,10 @@ import stat
 import subprocess
 import tempfile
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, Dict, FrozenSet, List, Optional, Sequence, Set, Tuple
+from typing import Callable, Dict, FrozenSet, Iterator, List, Optional, Sequence, Set, Tuple
 
 from ..labs import ROOT
 from . import kernel, native
@@ -55,6 +56,12 @@ def hidden_directories() -> List[str]:
     # What lies below another hidden directory, or below /tmp or /run, is out of sight with it.
     return sorted(directory for directory in real if directory != "/" and not any(
         directory.startswith(other + "/") for other in real | {"/tmp", "/run"} if other != directory))
+
+
+def may_look_at_everybody() -> bool:
+    """Whether this process has CAP_SYS_PTRACE, without which the kernel shows nobody the memory of another user's process."""
+    found = re.search(r"^CapEff:\t([0-9a-f]+)$", Path("/proc/self/status").read_text(), re.M)
+    return bool(found and int(found.group(1), 16) >> 19 & 1)
 
 
 #: The users that programs run as where root checks them: one for each process that has a box.
@@ -94,11 +101,10 @@ class Box(Channel):
         self._locked = False
         command = [str(native.box_program()), "--tier", tier, "--shm-mb", str(shm_mb), "--memory-mb",
                    str(memory_mb), "--slot", str(os.getpid() % len(USERS)), "--processors", ",".join(map(str, PROCESSORS))]
+        for directory in hidden_directories():
+            command += ["--hide", directory]
         if tier == "host":
             command += self._prepare_host()
-        else:
-            for directory in hidden_directories():
-                command += ["--hide", directory]
         with self._theirs as theirs:
             self._keeper = subprocess.Popen(command + ["--control", str(theirs.fileno())], stdin=subprocess.DEVNULL,
                                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -111,6 +117,9 @@ class Box(Channel):
             self.close()
             raise
         self.work, self.run, self.uid = first[2], first[3], int(first[4])
+        #: Whether set_sysctl() can set limits of the box's own IPC: some kernels refuse. Pid 1 has tried.
+        self.can_set_limits = first[5] == "1"
+        self._looks_as_program = tier == "host" and self.has_own_user and not may_look_at_everybody()
         self.work_fd, self.run_fd, self.shm_fd, self._proc_fd = directories
         self._stops = os.stat("stops", dir_fd=self.run_fd, follow_symlinks=False)
         #: For the host tier: names of objects that the run has used, told by the spy. Set by program.py.
@@ -176,17 +185,32 @@ class Box(Channel):
 
     # ---- looking
 
+    @contextmanager
+    def as_program(self) -> Iterator[None]:
+        """For looking at the programs' processes: as their own user, where this one, root in a container, may not."""
+        user, group = os.geteuid(), os.getegid()
+        try:
+            if self._looks_as_program:
+                os.setegid(self.uid)
+                os.seteuid(self.uid)
+            yield
+        finally:
+            if self._looks_as_program:
+                os.seteuid(user)
+                os.setegid(group)
+
     def open(self, path: str, mode: str = "r") -> int:
         """A descriptor of a file or directory as the programs' world has it. Raises OSError like open(2)."""
         if re.match(r"/proc/\d", path):
             # What it tells of a process does not depend on who asks, as it does for /proc/sysvipc and /proc/sys.
-            return os.open(path[6:], (os.O_RDWR if mode == "w" else os.O_RDONLY) | os.O_CLOEXEC | os.O_NONBLOCK,
-                           dir_fd=self._proc_fd)
+            with self.as_program():
+                return os.open(path[6:], (os.O_RDWR if mode == "w" else os.O_RDONLY) | os.O_CLOEXEC | os.O_NONBLOCK,
+                               dir_fd=self._proc_fd)
         return self._ask("open", path, mode)[1][0]
 
     def read(self, path: str) -> bytes:
         """The content of a file of that world, of /proc above all."""
-        with os.fdopen(self.open(path), "rb", buffering=0) as file:
+        with self.as_program(), os.fdopen(self.open(path), "rb", buffering=0) as file:
             return file.readall()
 
     def list(self, path: str) -> List[str]:
