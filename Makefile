@@ -34,7 +34,7 @@ SETUP := harness/setup.sh
 OPTIONS = $(if $(LAB),--lab "$(LAB)") --cc "$(CC)" $(if $(SAN),--san) $(if $(TIER),--tier $(TIER)) $(if $(JOBS),--jobs $(JOBS)) $(if $(V),-v)
 SHMLAB := PYTHONPATH=harness
 
-.PHONY: all $(NUMBERS) check watch hint doctor clean-ipc clean help FORCE
+.PHONY: all $(NUMBERS) check watch hint doctor box unbox clean-ipc clean help FORCE
 # (not for students
 .PHONY: demo test lint grade dist gradescope bench docs docs-instructor docs-test
 # not for students)
@@ -103,6 +103,12 @@ hint: ## shows the next hint for LAB=05
 
 doctor: ## tells what this machine can do
 	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab doctor
+
+box: ## with sudo, on Ubuntu 24.04: installs the box so that AppArmor permits it (make doctor says if it is needed)
+	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab box
+
+unbox: ## with sudo: removes what `make box` installed
+	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab unbox
 
 clean-ipc: ## removes the segments and objects that the labs' programs left
 	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab clean-ipc

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Dict, List
 
-from .sandbox import box, kernel, native, tiers
+from .sandbox import apparmor, box, kernel, native, tiers
 from .labs import LABS, ROOT, Lab, UserError, find, submitted_directory
 
 PROJECT_ID = ord("S")  # what the labs give to ftok()
@@ -124,6 +124,8 @@ def doctor() -> int:
     tier = tiers.choose_tier(None)
     rows.append(("tier", tier))
     rows.append(("", tiers.describe_tier(tier)))
+    if tier != "namespaces" and apparmor.remedy():
+        rows.append(("", f"remedy: {apparmor.remedy()}"))
     shm = os.statvfs("/dev/shm")
     rows.append(("/dev/shm", f"{shm.f_frsize * shm.f_blocks >> 20} MiB, {shm.f_frsize * shm.f_bavail >> 20} MiB free; "
                              "each box has its own of 64 MiB" if tier == "namespaces" else "shared with everybody"))
@@ -230,7 +232,8 @@ def main() -> int:
     sub.add_argument("--out", default="")
     sub.add_argument("--course")
     sub.add_argument("--lab", default="")
-    commands.add_parser("doctor")
+    for name in ("doctor", "box", "unbox"):
+        commands.add_parser(name)
     commands.add_parser("clean-ipc")
     commands.add_parser("bench")
     commands.add_parser("docs").add_argument("--instructor", action="store_true")
@@ -254,6 +257,9 @@ def main() -> int:
             from .site import docs
 
             return docs.main(words.instructor)
+        if words.command in ("box", "unbox"):
+            apparmor.install() if words.command == "box" else apparmor.remove()
+            return 0
         return doctor() if words.command == "doctor" else clean_ipc()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

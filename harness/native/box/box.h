@@ -120,10 +120,7 @@ void set_rlimit(int resource, rlim_t soft, rlim_t hard);
 /** Sets all limits of a program but that on the number of processes; see exec_program(). */
 void setup_rlimits(const struct limits *limits);
 
-/** Changes to the uid and gid that programs run as. */
-void switch_user(void);
-
-/** Gives up every privilege. @param userns  a user namespace to enter, ignored in the host tier */
+/** Changes to the programs' uid and gid, and gives up every privilege. @param userns  a user namespace to enter, ignored in the host tier */
 void setup_credentials(int userns);
 
 /** Installs the system-call filter of pid 1, which all programs inherit. */

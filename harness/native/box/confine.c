@@ -110,19 +110,16 @@ bool can_switch_user(uid_t uid, gid_t gid)
 
 /* System calls and not the C library's functions: those change the ids of all threads of the process, with state
  * that this child shares with pid 1. */
-void switch_user(void)
-{
-    if (options.slot >= 0 && (syscall(SYS_setgroups, 0, NULL) < 0 ||
-                              syscall(SYS_setresgid, program_gid, program_gid, program_gid) < 0 ||
-                              syscall(SYS_setresuid, program_uid, program_uid, program_uid) < 0))
-        child_die("setresuid");
-}
-
 void setup_credentials(int userns)
 {
-    switch_user();
+    if (options.slot >= 0 && syscall(SYS_setgroups, 0, NULL) < 0)
+        child_die("setgroups");
     if (options.namespaces && setns(userns, CLONE_NEWUSER) < 0)
         child_die("setns");
+    /* In the namespace, which has no uid 0, the capabilities outlast this. */
+    if (options.slot >= 0 && (syscall(SYS_setresgid, program_gid, program_gid, program_gid) < 0 ||
+                              syscall(SYS_setresuid, program_uid, program_uid, program_uid) < 0))
+        child_die("setresuid");
     for (int capability = 0; prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0; capability++)
         ;
     struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
@@ -179,7 +176,7 @@ static unsigned short filter_for_host(struct sock_filter *code, unsigned short n
     code[n++] = RETURN(SECCOMP_RET_ERRNO | EPERM);
 
     code[n++] = LOAD(nr);
-    for (unsigned char i = 0; i < SENDING; i++)
+    for (int i = 0; i < SENDING; i++)
         code[n++] = SKIP(BPF_JEQ, sending[i], (unsigned char)(SENDING - i), 0);
     const unsigned short past = n++; /* to be filled in when its length is known */
     code[n++] = LOAD(args[0]);

@@ -194,17 +194,21 @@ def pytest_runtestloop(session: pytest.Session) -> Optional[bool]:
 OUR_OWN = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EFBIG, errno.EAGAIN)
 
 #: The limits of this process that make a call fail so: what they limit, and the shell's option.
-_LIMITS = {errno.EMFILE: (resource.RLIMIT_NOFILE, "open files", "-n"), errno.ENOMEM: (resource.RLIMIT_AS, "bytes of memory", "-v"),
-           errno.EFBIG: (resource.RLIMIT_FSIZE, "bytes in a file", "-f"), errno.EAGAIN: (resource.RLIMIT_NPROC, "processes", "-u")}
+_LIMITS = {errno.EMFILE: (resource.RLIMIT_NOFILE, "open files", "-n"),
+           errno.ENOMEM: (resource.RLIMIT_AS, "bytes of memory", "-v"),
+           errno.EFBIG: (resource.RLIMIT_FSIZE, "bytes in a file", "-f"),
+           errno.EAGAIN: (resource.RLIMIT_NPROC, "processes", "-u")}
 
 
 def _limit_behind(error: BaseException) -> str:
     """One line about the limit of this process that an error comes from; empty if it has no such limit."""
-    kind, what, option = _LIMITS.get(getattr(error, "errno", None), (None, "", ""))
-    most = resource.getrlimit(kind)[1] if kind is not None else resource.RLIM_INFINITY
+    if not isinstance(error, OSError) or error.errno not in _LIMITS:
+        return ""
+    kind, what, option = _LIMITS[error.errno]
+    most = resource.getrlimit(kind)[1]
     return "" if most == resource.RLIM_INFINITY else (
-        f"{os.strerror(error.errno)}: the limit here is {most} {what} "  # type: ignore[attr-defined]
-        f"(ulimit -H {option}), and this check needs more: use a machine with a higher limit")
+        f"{os.strerror(error.errno)}: the limit here is {most} {what} (ulimit -H {option}), and this check needs more: "
+        "use a machine with a higher limit")
 
 
 MOST_PROCESSES = 128  # of one program, as native/box/confine.c has it
