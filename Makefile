@@ -41,7 +41,7 @@ SETUP := sh harness/setup.sh
 OPTIONS = $(if $(LAB),--lab "$(LAB)") --cc "$(CC)" $(if $(SAN),--san) $(if $(TIER),--tier $(TIER)) $(if $(JOBS),--jobs $(JOBS)) $(if $(V),-v)
 SHMLAB := PYTHONPATH=harness
 
-.PHONY: all $(NUMBERS) check explore replay watch hint doctor clean-ipc clean help FORCE
+.PHONY: all $(NUMBERS) check explore replay watch hint doctor box unbox clean-ipc clean help FORCE
 # (not for students
 .PHONY: demo test test-machines lint grade dist gradescope bench docs docs-instructor docs-test
 # not for students)
@@ -119,6 +119,12 @@ hint: ## shows the next hint for LAB=05
 
 doctor: ## reports what this machine supports
 	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab doctor
+
+box: ## with sudo, on Ubuntu 24.04: installs the box so that AppArmor permits it (make doctor says if it is needed)
+	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab box
+
+unbox: ## with sudo: removes what `make box` installed
+	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab unbox
 
 clean-ipc: ## removes the segments and objects that the labs' programs left
 	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab clean-ipc

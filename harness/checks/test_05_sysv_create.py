@@ -166,6 +166,6 @@ def test_failing_calls(lab):
     run.require_failure("ftok", "no_such_file", because="there is no file no_such_file")
     run.left_behind.require_nothing()
     lab.run("sysv_create", MANY_PERCENT[:200], MANY_PERCENT).require_no_format(MANY_PERCENT[:200], MANY_PERCENT)
-    if lab.private_ipc:
+    if lab.kernel_limits:
         lab.box.set_sysctl("kernel/shmmni", 0)
         create(lab).require_failure("shmget", "meeting_place", because="the kernel had no shmid left (kernel.shmmni was 0)")

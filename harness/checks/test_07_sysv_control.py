@@ -135,7 +135,7 @@ def test_stat(lab):
     """`stat` prints what the kernel knows of the segment, and leaves it as it was."""
     # Never attached: its maker could not, for want of address space. Most of what there is to know is 0.
     key = lab.ftok(lab.file(FILE), ID)
-    if lab.private_ipc:
+    if lab.kernel_limits:
         lab.box.set_sysctl("kernel/shmall", LARGE >> 10)
     for size in LARGE, 64 << 20:  # a machine that promises no memory that it has not makes the smaller one only
         maker = lab.box.start(["peer", "make", str(key), str(size), "0"], image=native.peer_program(), limits={"address_mb": 32})

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from . import student
 from .labs import LABS, Lab, UserError, find
-from .sandbox import native
+from .sandbox import apparmor, native
 
 
 def _lab_named(word: str) -> Lab:
@@ -69,7 +69,8 @@ def main() -> int:
     sub.add_argument("--out", default="")
     sub.add_argument("--course")
     sub.add_argument("--lab", default="")
-    commands.add_parser("doctor")
+    for name in ("doctor", "box", "unbox"):
+        commands.add_parser(name)
     commands.add_parser("clean-ipc")
     commands.add_parser("bench")
     commands.add_parser("docs").add_argument("--instructor", action="store_true")
@@ -93,6 +94,9 @@ def main() -> int:
             from .site import docs
 
             return docs.main(arguments.instructor)
+        if arguments.command in ("box", "unbox"):
+            apparmor.install() if arguments.command == "box" else apparmor.remove()
+            return 0
         return student.doctor() if arguments.command == "doctor" else student.clean_ipc()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

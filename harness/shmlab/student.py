@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Dict, List
 
 from .labs import ROOT, Lab, UserError, submitted_directory
-from .sandbox import box, kernel, native, tiers
+from .sandbox import apparmor, box, kernel, native, tiers
 
 PROJECT_ID = ord("S")  # the handouts pass it to ftok()
 OBJECT_PREFIXES = ("shmlab", "sem.shmlab")  # of the names of objects and semaphores in the handouts
@@ -118,6 +118,8 @@ def doctor() -> int:
     tier = tiers.choose_tier(None)
     rows.append(("tier", tier))
     rows.append(("", tiers.describe_tier(tier)))
+    if tier != "namespaces" and apparmor.remedy():
+        rows.append(("", f"remedy: {apparmor.remedy()}"))
     shm = os.statvfs("/dev/shm")
     rows.append(("/dev/shm", f"{shm.f_frsize * shm.f_blocks >> 20} MiB, {shm.f_frsize * shm.f_bavail >> 20} MiB free; "
                              "each box has its own of 64 MiB" if tier == "namespaces" else "shared with all users"))
@@ -125,11 +127,8 @@ def doctor() -> int:
         rows.append((f"kernel.{name}", Path(f"/proc/sys/kernel/{name}").read_text().strip()))
     if tier == "namespaces":
         with box.Box(tier) as inside:
-            try:
-                inside.set_sysctl("kernel/shmmni", 0)
-                rows.append(("faults", "the kernel's own: a check can make it refuse segments inside the box"))
-            except OSError as error:
-                rows.append(("faults", f"injected by the spy: limits cannot be set in the box ({error.strerror})"))
+            rows.append(("faults", "the kernel's own: a check can make it refuse segments inside the box" if inside.can_set_limits
+                         else "injected by the spy: limits cannot be set in the box"))
     for label, text in rows:
         print(f"{label:<14} {text}")
     return 0

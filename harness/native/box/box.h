@@ -9,6 +9,7 @@
  * | namespaces.c | id maps, sysctls, the user namespaces of the programs             |
  * | mounts.c     | the read-only root and the directories that programs can write to |
  * | confine.c    | resource limits, credentials, system-call filter                  |
+ * | landlock.c   | host tier: which files, ports and processes programs can reach     |
  * | start.c      | starting a program                                                |
  * | watch.c      | reaping, time limits, the memory limit, killing                   |
  * | stops.c      | programs that stop themselves and wait for the harness            |
@@ -45,12 +46,13 @@ enum {
 
 struct options {
     bool namespaces;
-    int control;          /**< descriptor of the harness's socket, or -1 */
-    long slot;            /**< root only, else -1: programs run as uid and gid 60000 + slot */
+    int control; /**< descriptor of the harness's socket, or -1 */
+    long slot;   /**< programs run as uid and gid 60000 + slot; -1: as the user who started the box */
     long shm_mb, work_mb; /**< sizes of /dev/shm and of the work directory */
     long memory_mb;       /**< limit for all programs together */
     const char *work;     /**< the work directory */
     const char *run;      /**< directory of the spy's ring and of the socket for stops */
+    bool list_promises;   /**< by hand: print what the box promises, and start nothing */
     const char *hide[MAX_PATHS];
     int hidden;
     cpu_set_t processors; /**< those that programs may use; empty: all that the box itself may use */
@@ -79,6 +81,9 @@ void setup_namespaces(void);
 /** Creates both namespaces of #program_userns. */
 void setup_program_userns(void);
 
+/** Whether set_sysctl() can set limits of System V shared memory: some kernels refuse. */
+bool can_set_limits(void);
+
 /** Sets a limit of the namespaces, such as "kernel/shmmni", but never of the machine. Returns 0, or -1 and errno. */
 int set_sysctl(const char *name, const char *text);
 
@@ -103,16 +108,19 @@ struct limits {
 
 extern const struct limits default_limits;
 
-/** Sets a limit of the calling task. */
+/** Whether the calling task has a capability, such as CAP_SYS_PTRACE, in its own user namespace. */
+bool has_capability(unsigned capability);
+
+/** Whether the calling task can start programs with a uid and gid of their own, and manage them and their files. */
+bool can_switch_user(uid_t uid, gid_t gid);
+
+/** Sets a limit of the calling task, or a lower one if its hard limit is lower. */
 void set_rlimit(int resource, rlim_t soft, rlim_t hard);
 
 /** Sets all limits of a program but that on the number of processes; see exec_program(). */
 void setup_rlimits(const struct limits *limits);
 
-/** Changes to the uid and gid that programs run as. */
-void switch_user(void);
-
-/** Gives up every privilege. @param userns  a user namespace to enter, ignored in the host tier */
+/** Changes to the programs' uid and gid, and gives up every privilege. @param userns  a user namespace to enter, ignored in the host tier */
 void setup_credentials(int userns);
 
 /** Installs the system-call filter of pid 1, which all programs inherit. */
@@ -120,6 +128,23 @@ void setup_seccomp(void);
 
 /** Prints a message to the program's stderr and ends the child that could not become the program. */
 _Noreturn void child_die(const char *what);
+
+/* ---- landlock.c ---- */
+
+/** What the box promises of its programs. In namespaces: everything. */
+enum promise {
+    PROMISE_FILES = 1, /**< they reach no hidden directory, and change files in their own directories only */
+    PROMISE_NETWORK = 2, /**< they cannot use the network */
+    PROMISE_SIGNALS = 4, /**< they cannot send a signal to a process outside the box */
+};
+
+extern unsigned promises; /**< set by the functions for the set-up */
+
+/** Confines pid 1 and prepares what confines programs, as far as the kernel can. For the host tier. */
+void setup_landlock(void);
+
+/** Confines the calling child, which may share memory with pid 1. Does nothing if setup_landlock() could not. */
+void enter_landlock(void);
 
 /* ---- start.c ---- */
 

@@ -23,8 +23,8 @@ static void send_ready(void)
     for (int i = 0; i < MAX_FDS; i++)
         if ((fds[i] = open(path[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
             die("open %s", path[i]);
-    send_message_fds(fds, MAX_FDS, "ready %s %s %s %u", options.namespaces ? "namespaces" : "host",
-                     options.work, options.run, program_uid);
+    send_message_fds(fds, MAX_FDS, "ready %s %s %s %u %d", options.namespaces ? "namespaces" : "host",
+                     options.work, options.run, program_uid, can_set_limits());
     for (int i = 0; i < MAX_FDS; i++)
         close(fds[i]);
 }
@@ -73,6 +73,15 @@ static void serve(int children)
     }
 }
 
+/** Prints what the box promises of its programs, one word each; `user`: they run as a user of their own. */
+static void print_promises(void)
+{
+    printf("%s%s%s%s", promises & PROMISE_FILES ? "files\n" : "",
+           promises & PROMISE_NETWORK ? "network\n" : "", promises & PROMISE_SIGNALS ? "signals\n" : "",
+           options.slot >= 0 ? "user\n" : "");
+    fflush(stdout);
+}
+
 /** Runs one program for use by hand and prints a report. Returns the exit status of the box. */
 static int run_by_hand(char *const argv[], char *const environment[], int children)
 {
@@ -113,10 +122,14 @@ int box_inside(char *const argv[], char *const environment[])
     prctl(PR_SET_DUMPABLE, 0);
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         die("no_new_privs");
+    if (!options.namespaces)
+        setup_landlock();
     setup_seccomp();
 
     int status = 0;
-    if (options.control >= 0)
+    if (options.list_promises)
+        print_promises();
+    else if (options.control >= 0)
         serve(children);
     else
         status = run_by_hand(argv, environment, children);

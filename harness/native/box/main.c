@@ -20,7 +20,7 @@
  *
  * With `--tier host` nothing is unshared: the commands and the report are the same, but the programs use the
  * machine's own IPC. Pid 1 is then an ordinary process that adopts orphans. The harness's box.py lists what that
- * tier does not promise.
+ * tier does not promise. What it does promise depends on the kernel: `box --tier host --promises` prints it.
  *
  * A message consists of fields that each end in a zero byte; commands.c has the list of commands.
  * Sources: clone(2), user_namespaces(7), pid_namespaces(7), ipc_namespaces(7), mount_setattr(2).
@@ -94,7 +94,7 @@ static _Noreturn void usage(void)
 {
     fputs("usage: box [--tier namespaces|host] [--hide PATH]... [--shm-mb N] [--work-mb N] [--memory-mb N]\n"
           "           [--slot N] [--processors N,...] [--work DIR --run DIR]\n"
-          "           (--control FD | -- PROGRAM [ARGUMENT]...)\n",
+          "           (--control FD | --promises | -- PROGRAM [ARGUMENT]...)\n",
           stderr);
     exit(2);
 }
@@ -128,6 +128,10 @@ static int parse_options(int argc, char *argv[])
 {
     int i = 1;
     for (; i < argc && strcmp(argv[i], "--") != 0; i += 2) {
+        if (strcmp(argv[i], "--promises") == 0 && i == argc - 1) {
+            options.list_promises = true;
+            return argc;
+        }
         const char *name = argv[i], *value = i + 1 < argc ? argv[i + 1] : NULL;
         if (!value)
             usage();
@@ -187,10 +191,9 @@ int main(int argc, char *argv[])
     setup_fds();
 
     /* If root starts the box, the programs run as an unused uid. Other users' programs run as themselves. */
-    if (getuid() == 0) {
-        program_uid = (uid_t)(60000 + options.slot);
-        program_gid = (gid_t)(60000 + options.slot);
-    } else {
+    program_uid = (uid_t)(60000 + options.slot);
+    program_gid = (gid_t)(60000 + options.slot);
+    if (!can_switch_user(program_uid, program_gid)) {
         options.slot = -1;
         program_uid = getuid();
         program_gid = getgid();

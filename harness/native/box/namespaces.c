@@ -6,9 +6,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -40,6 +40,15 @@ int set_sysctl(const char *name, const char *text)
     return write_file_at(sysctl_directory, name, text);
 }
 
+bool can_set_limits(void)
+{
+    const int fd =
+        sysctl_directory < 0 ? -1 : openat(sysctl_directory, "kernel/shmmni", O_WRONLY | O_CLOEXEC);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
 /* ---- pid 1's namespaces ------------------------------------------------------------------------------ */
 
 /* Uid 0 inside is the user who started the box. If that is root, the programs' own id is mapped as well. An
@@ -48,12 +57,12 @@ void setup_id_maps(pid_t child, uid_t uid, gid_t gid)
 {
     char path[64], map[96];
     snprintf(path, sizeof path, "/proc/%d/setgroups", child);
-    if (uid != 0 && write_file(path, "deny") < 0)
+    if (options.slot < 0 && write_file(path, "deny") < 0)
         die("write %s", path);
     for (int group = 0; group < 2; group++) {
         const unsigned id = group ? gid : uid, program = group ? program_gid : program_uid;
         snprintf(path, sizeof path, "/proc/%d/%s_map", child, group ? "gid" : "uid");
-        if (uid == 0)
+        if (options.slot >= 0)
             snprintf(map, sizeof map, "0 0 1\n%u %u 1\n", program, program);
         else
             snprintf(map, sizeof map, "0 %u 1\n", id);
@@ -69,7 +78,7 @@ void setup_namespaces(void)
     if (sethostname("box", 3) < 0)
         die("sethostname");
     snprintf(text, sizeof text, "%ld", (options.memory_mb << 20) / sysconf(_SC_PAGESIZE));
-    /* Older kernels refuse this. Then only check_memory() limits the memory of segments. */
+    /* Some kernels refuse this; see can_set_limits(). Then only check_memory() limits the memory of segments. */
     set_sysctl("kernel/shmall", text);
     /* Semaphores and queues take kernel memory, which check_memory() does not see. */
     set_sysctl("kernel/sem", "250 1024 32 64");
@@ -78,33 +87,49 @@ void setup_namespaces(void)
 
 /* ---- the programs' user namespaces ------------------------------------------------------------------- */
 
+/** What pid 1 and the child that creates a namespace have in common. */
+struct userns {
+    int made[2], mapped[2]; /**< pipes: the namespace is there; its id maps are written */
+    int fd;                 /**< of the namespace; -1: it could not be made */
+};
+
 /**
  * Creates a user namespace below pid 1's. It maps the programs' uid to itself and cannot have further user
- * namespaces in it. Runs in a child that shares memory and descriptors with pid 1, which waits meanwhile.
+ * namespaces in it. Runs in a child that shares memory and descriptors with pid 1, and takes turns with it.
  *
- * @param result  an int, to be set to a descriptor of the namespace
+ * The child keeps its privilege: Ubuntu's AppArmor takes the capabilities in a namespace from a process that has
+ * made it without CAP_SYS_ADMIN. As pid 1 has the privilege to map any id, it writes the maps.
  */
-static int create_userns(void *result)
+static int create_userns(void *closure)
 {
-    char text[64];
+    struct userns *userns = closure;
+    char byte = 0;
     /* The kernel copies this limit to the new namespace. There it holds for all processes together, in addition
      * to the limit that each process has. */
     set_rlimit(RLIMIT_NPROC, (rlim_t)default_limits.processes, (rlim_t)default_limits.processes);
-    switch_user();
-    /* After switch_user() the files in /proc/self belong to root until the process is dumpable again. */
-    if (prctl(PR_SET_DUMPABLE, 1) < 0 || unshare(CLONE_NEWUSER) < 0)
+    if (unshare(CLONE_NEWUSER) < 0)
         child_die("unshare");
-    write_file("/proc/self/setgroups", "deny");
-    snprintf(text, sizeof text, "%u %u 1", program_uid, options.slot < 0 ? 0 : program_uid);
-    if (write_file("/proc/self/uid_map", text) < 0)
-        child_die("uid_map");
-    snprintf(text, sizeof text, "%u %u 1", program_gid, options.slot < 0 ? 0 : program_gid);
-    if (write_file("/proc/self/gid_map", text) < 0)
-        child_die("gid_map");
+    if (write(userns->made[1], &byte, 1) != 1 || read(userns->mapped[0], &byte, 1) != 1)
+        child_die("wait for the id maps");
     if (set_sysctl("user/max_user_namespaces", "0") < 0)
         child_die("max_user_namespaces");
-    *(int *)result = open("/proc/self/ns/user", O_RDONLY | O_CLOEXEC);
+    userns->fd = open("/proc/self/ns/user", O_RDONLY | O_CLOEXEC);
     return 0;
+}
+
+/** Writes the id maps of a namespace that a child has made. */
+static void setup_program_maps(pid_t child)
+{
+    char path[64], map[64];
+    snprintf(path, sizeof path, "/proc/%d/setgroups", child);
+    write_file(path, "deny");
+    for (int group = 0; group < 2; group++) {
+        const unsigned program = group ? program_gid : program_uid;
+        snprintf(path, sizeof path, "/proc/%d/%s_map", child, group ? "gid" : "uid");
+        snprintf(map, sizeof map, "%u %u 1", program, options.slot < 0 ? 0 : program);
+        if (write_file(path, map) < 0)
+            die("write %s", path);
+    }
 }
 
 /* Two namespaces, because a program must not be able to trace one of the harness's own executables or read its
@@ -112,10 +137,30 @@ static int create_userns(void *result)
 void setup_program_userns(void)
 {
     for (int i = 0; i < 2; i++) {
-        const pid_t child = clone(create_userns, child_stack + sizeof child_stack,
-                                  CLONE_VM | CLONE_VFORK | CLONE_FILES | SIGCHLD, &program_userns[i]);
+        struct userns userns = {.fd = -1};
+        char byte = 0;
         int status = 0;
-        if (child < 0 || waitpid(child, &status, 0) < 0 || program_userns[i] < 0)
+        if (pipe2(userns.made, O_CLOEXEC) < 0 || pipe2(userns.mapped, O_CLOEXEC) < 0)
+            die("pipe");
+        const pid_t child =
+            clone(create_userns, child_stack + sizeof child_stack, CLONE_VM | CLONE_FILES | SIGCHLD, &userns);
+        if (child < 0)
             die("make a user namespace");
+        /* The pipe has no end to be noticed, as the child has the same descriptors. */
+        struct pollfd until = {userns.made[0], POLLIN, 0};
+        while (poll(&until, 1, 1) == 0 && read_process(child).state != 'Z')
+            ;
+        if (poll(&until, 1, 0) > 0 && read(userns.made[0], &byte, 1) == 1) {
+            setup_program_maps(child);
+            if (write(userns.mapped[1], &byte, 1) != 1)
+                die("pipe");
+        }
+        if (waitpid(child, &status, 0) < 0 || userns.fd < 0)
+            die("make a user namespace");
+        program_userns[i] = userns.fd;
+        for (int end = 0; end < 2; end++) {
+            close(userns.made[end]);
+            close(userns.mapped[end]);
+        }
     }
 }

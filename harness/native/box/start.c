@@ -71,6 +71,8 @@ static int exec_program(void *closure)
     if (!options.namespaces)
         prctl(PR_SET_PDEATHSIG, SIGKILL); /* only now: changing the user clears it */
     setup_rlimits(limits);
+    if (io[3] < 0)
+        enter_landlock();
     if (limits->directory && chdir(limits->directory) < 0)
         child_die(limits->directory);
     if (io[3] < 0)

@@ -9,6 +9,8 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <linux/capability.h>
+#include <sys/fsuid.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/sysinfo.h>
@@ -18,6 +20,7 @@
 
 struct program programs[MAX_PROGRAMS];
 int last_status;
+static bool look_as_program;          /**< see check_memory() */
 static bool over_memory;              /**< everything was killed since the last reset_box() */
 static int64_t initial_shared_memory; /**< see shared_memory() */
 
@@ -191,16 +194,24 @@ static int64_t shared_memory(void)
 void setup_memory_check(void)
 {
     initial_shared_memory = shared_memory();
+    look_as_program = !options.namespaces && options.slot >= 0 && !has_capability(CAP_SYS_PTRACE);
 }
 
 void check_memory(void)
 {
     const int64_t most = (int64_t)options.memory_mb << 20;
     struct memory memory = {0};
+    /* Root in a container may have no CAP_SYS_PTRACE. The owner of a process can look at it all the same. */
+    const gid_t group = look_as_program ? (gid_t)setfsgid(program_gid) : 0;
+    const uid_t user = look_as_program ? (uid_t)setfsuid(program_uid) : 0;
     for_each_process(add_memory, &memory);
     if (memory.resident + memory.memfds > most) {
         memory.ask_exactly = true;
         for_each_process(add_memory, &memory);
+    }
+    if (look_as_program) {
+        setfsuid(user);
+        setfsgid(group);
     }
     /* Other processes on the machine use shared memory, too. So blame the programs only if the growth is large and
      * they do have descriptors in flight. */

@@ -45,8 +45,13 @@ class Environment:
 
     @property
     def private_ipc(self) -> bool:
-        """Whether the box has its own IPC limits, such as shmmni, and its own /dev/shm of a limited size."""
+        """Whether the box has segments, objects and a /dev/shm of its own, which a check may fill up."""
         return self.tier == "namespaces"
+
+    @property
+    def kernel_limits(self) -> bool:
+        """Whether a check can set limits of the kernel, such as shmmni, for the box alone; else such faults are injected."""
+        return self.private_ipc and self.box.can_set_limits
 
     def close(self) -> None:
         """Keeps the box for the next check if the check passed and the box can be emptied; otherwise closes it."""
@@ -169,7 +174,7 @@ class Environment:
         fd = os.open(name[1:], os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=self.box.shm_fd)
         with os.fdopen(fd, "wb") as file:
             file.write(content)
-            if os.getuid() == 0:
+            if self.box.has_own_user:
                 os.fchown(file.fileno(), self.box.uid, self.box.uid)
             os.fchmod(file.fileno(), mode)
         self.preparations.append(f"made an object {name}, {len(content)} bytes, mode {mode:04o}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import resource
 import signal
 import sys
 import time
@@ -244,7 +245,34 @@ def pytest_runtestloop(session: pytest.Session) -> Optional[bool]:
 # ---- outcomes ---------------------------------------------------------------------------------------------
 
 
-HARNESS_ERRORS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # errors that a program cannot have caused in the harness
+#: Errors that a program cannot have caused in the harness.
+HARNESS_ERRORS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EFBIG, errno.EAGAIN)
+
+#: The limits of this process that make a call fail so: what they limit, and the shell's option.
+_LIMITS = {errno.EMFILE: (resource.RLIMIT_NOFILE, "open files", "-n"),
+           errno.ENOMEM: (resource.RLIMIT_AS, "bytes of memory", "-v"),
+           errno.EFBIG: (resource.RLIMIT_FSIZE, "bytes in a file", "-f"),
+           errno.EAGAIN: (resource.RLIMIT_NPROC, "processes", "-u")}
+
+
+def _limit_behind(error: BaseException) -> str:
+    """One line about the limit of this process that an error comes from; empty if it has no such limit."""
+    if not isinstance(error, OSError) or error.errno not in _LIMITS:
+        return ""
+    kind, what, option = _LIMITS[error.errno]
+    most = resource.getrlimit(kind)[1]
+    return "" if most == resource.RLIM_INFINITY else (
+        f"{os.strerror(error.errno)}: the limit here is {most} {what} (ulimit -H {option}), and this check needs more: "
+        "use a machine with a higher limit")
+
+
+MAX_PROCESSES = 128  # of one program, as native/box/confine.c has it
+
+
+def _fork_met_a_limit(fixture: LabFixture) -> bool:
+    """Whether fork() failed in a program because of a limit of this machine's that is lower than the box's own."""
+    return 0 <= resource.getrlimit(resource.RLIMIT_NPROC)[1] < MAX_PROCESSES and any(
+        call.name == "fork" and call.error == errno.EAGAIN and not call.injected for call in fixture.read_calls())
 
 
 def sentence_of(item: Any) -> str:
@@ -268,6 +296,8 @@ def _outcome_of(item: pytest.Item, error: Optional[BaseException], seconds: floa
         first, _, rest = str(error).partition("\n")
         outcome.expected, outcome.saw = "the program compiles", [first, *rest.splitlines()[:10]]
         return outcome
+    if isinstance(error, CheckFailed) and fixture and _fork_met_a_limit(fixture):
+        error = OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
     if isinstance(error, CheckFailed):
         outcome.expected, outcome.saw = error.expected, error.saw
         if fixture:
@@ -298,6 +328,8 @@ def _outcome_of(item: pytest.Item, error: Optional[BaseException], seconds: floa
     outcome.status = ERROR
     outcome.expected = "the check itself works: this is not your fault, tell the person who runs the lab"
     outcome.saw = [f"{type(error).__name__}: {error}"]
+    if _limit_behind(error):
+        outcome.saw = [_limit_behind(error)]
     if isinstance(error, BoxRefused):
         outcome.saw = [f"the box stopped working: {error}"]
     return outcome

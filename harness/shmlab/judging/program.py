@@ -151,7 +151,8 @@ class Program:
         def read() -> Dict[int, str]:
             directory = self.fixture.box.open(f"/proc/{pid or self.pid}/fd")
             try:
-                return {int(entry): os.readlink(entry, dir_fd=directory) for entry in os.listdir(directory)}
+                with self.fixture.box.as_program():
+                    return {int(entry): os.readlink(entry, dir_fd=directory) for entry in os.listdir(directory)}
             finally:
                 os.close(directory)
 

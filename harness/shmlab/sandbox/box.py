@@ -16,9 +16,10 @@ import stat
 import subprocess
 import tempfile
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, Dict, FrozenSet, List, Optional, Sequence, Set, Tuple, Union
+from typing import Callable, Dict, FrozenSet, Iterator, List, Optional, Sequence, Set, Tuple, Union
 
 from ..labs import ROOT
 from . import kernel, native
@@ -55,6 +56,12 @@ def hidden_directories() -> List[str]:
     # A directory below another hidden one, or below /tmp or /run, is hidden with it.
     return sorted(directory for directory in real if directory != "/" and not any(
         directory.startswith(other + "/") for other in real | {"/tmp", "/run"} if other != directory))
+
+
+def may_look_at_everybody() -> bool:
+    """Whether this process has CAP_SYS_PTRACE, without which the kernel shows nobody the memory of another user's process."""
+    found = re.search(r"^CapEff:\t([0-9a-f]+)$", Path("/proc/self/status").read_text(), re.M)
+    return bool(found and int(found.group(1), 16) >> 19 & 1)
 
 
 #: If the harness runs as root, the programs run as one of these users: a different one for each process that has a box.
@@ -104,11 +111,10 @@ class Box(Channel):
         self._locked = False
         command = [str(native.box_program()), "--tier", tier, "--shm-mb", str(shm_mb), "--memory-mb",
                    str(memory_mb), "--slot", str(os.getpid() % len(USERS)), "--processors", ",".join(map(str, PROCESSORS))]
+        for directory in hidden_directories():
+            command += ["--hide", directory]
         if tier == "host":
             command += self._prepare_host()
-        else:
-            for directory in hidden_directories():
-                command += ["--hide", directory]
         with self._theirs as theirs:
             self._keeper = subprocess.Popen(command + ["--control", str(theirs.fileno())], stdin=subprocess.DEVNULL,
                                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -121,6 +127,9 @@ class Box(Channel):
             self.close()
             raise
         self.work, self.run, self.uid = first[2], first[3], int(first[4])
+        #: Whether set_sysctl() can set limits of the box's own IPC: some kernels refuse. Pid 1 has tried.
+        self.can_set_limits = first[5] == "1"
+        self._looks_as_program = tier == "host" and self.has_own_user and not may_look_at_everybody()
         self.work_fd, self.run_fd, self.shm_fd, self._proc_fd = directories
         self._stops = os.stat("stops", dir_fd=self.run_fd, follow_symlinks=False)
         #: For the host tier: names of the objects, and pids of the processes, that the spy has recorded. Set by environment.py.
@@ -130,6 +139,11 @@ class Box(Channel):
         self.may_extend: Callable[[float], bool] = lambda seconds: True
         #: What was on the machine before: in namespaces, nothing.
         self._before = Contents() if tier == "namespaces" else self._read_contents()
+
+    @property
+    def has_own_user(self) -> bool:
+        """Whether the programs run as a user of their own, which takes a root that may be such a user: pid 1 has asked."""
+        return self.uid != os.getuid()
 
     # ---- setting up and closing
 
@@ -181,6 +195,20 @@ class Box(Channel):
 
     # ---- reading the state of the box
 
+    @contextmanager
+    def as_program(self) -> Iterator[None]:
+        """For looking at the programs' processes: as their own user, where this one, root in a container, may not."""
+        user, group = os.geteuid(), os.getegid()
+        try:
+            if self._looks_as_program:
+                os.setegid(self.uid)
+                os.seteuid(self.uid)
+            yield
+        finally:
+            if self._looks_as_program:
+                os.seteuid(user)
+                os.setegid(group)
+
     def open(self, path: str, mode: str = "r") -> int:
         """Opens a file or directory of the box, by its path there, and returns the descriptor. Raises OSError like open(2).
 
@@ -188,13 +216,14 @@ class Box(Channel):
         """
         if re.match(r"/proc/\d", path):
             # These files are the same for every reader. /proc/sysvipc and /proc/sys depend on the reader's namespaces.
-            return os.open(path[6:], (os.O_RDWR if mode == "w" else os.O_RDONLY) | os.O_CLOEXEC | os.O_NONBLOCK,
-                           dir_fd=self._proc_fd)
+            with self.as_program():
+                return os.open(path[6:], (os.O_RDWR if mode == "w" else os.O_RDONLY) | os.O_CLOEXEC | os.O_NONBLOCK,
+                               dir_fd=self._proc_fd)
         return self._ask("open", path, mode)[1][0]
 
     def read(self, path: str) -> bytes:
         """Returns the content of a file of the box, usually one in /proc."""
-        with os.fdopen(self.open(path), "rb", buffering=0) as file:
+        with self.as_program(), os.fdopen(self.open(path), "rb", buffering=0) as file:
             return file.readall()
 
     def list(self, path: str) -> List[str]:
@@ -228,13 +257,13 @@ class Box(Channel):
         now = self._read_contents()
         if self.tier == "namespaces":
             return now
-        before, names, root = self._before, self.claimed(), os.getuid() == 0
+        before, names, alone = self._before, self.claimed(), self.has_own_user
         shmids, inodes = {s.shmid for s in before.segments}, {(o.name, o.inode) for o in before.objects}
         pids = self.claimed_pids() | self.orphans | {process.pid for process in now.processes} | set(self.programs)
         return Contents(
-            [s for s in now.segments if s.shmid not in shmids and s.uid == self.uid and (root or s.cpid in pids)],
+            [s for s in now.segments if s.shmid not in shmids and s.uid == self.uid and (alone or s.cpid in pids)],
             [o for o in now.objects if (o.name, o.inode) not in inodes and o.uid in (self.uid, os.getuid())
-             and ((root and o.uid == self.uid) or o.name in names)],
+             and ((alone and o.uid == self.uid) or o.name in names)],
             now.processes,
             [i for i in now.semaphores if i not in before.semaphores],
             [i for i in now.queues if i not in before.queues])
