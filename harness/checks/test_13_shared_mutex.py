@@ -130,7 +130,8 @@ def explore_buffer(lab: LabFixture):
             lab.reference("producer", name, 7, at_first).wait().require_success()
         commands = [(program, name, *words) for program, *words in who]
         for end in lab.every_schedule(*commands, preemptions=preemptions):
-            require_passed_on(end, name, numbers(7, 1, at_first), who, f"whatever the order of the steps, with {at_first} of {SLOTS} slots taken at first")
+            require_passed_on(end, name, numbers(7, 1, at_first), who,
+                              f"whatever the order of the steps, with {at_first} of {SLOTS} slots taken at first")
 
 
 def explore_set_up(lab: LabFixture):
