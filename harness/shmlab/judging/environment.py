@@ -3,18 +3,28 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
+import signal
 import stat
 from typing import Dict, List, Optional, Set, Tuple
 
 from ..labs import Lab
 from ..sandbox import kernel, native
 from ..sandbox.box import Box
+from ..sandbox.build import Built
 from ..sandbox.calls import Call, Ring
 from ..sandbox.channel import BoxedProcess
 from ..sandbox.kernel import Object, Segment
 from .limits import FEED_SECONDS, WaitLimits
 from .require import CheckFailed, require, require_object
+
+
+def _kind(mode: int) -> str:
+    """Returns what a file with this st_mode is, in words."""
+    kinds = {stat.S_IFDIR: "a directory", stat.S_IFLNK: "a symbolic link", stat.S_IFIFO: "a named pipe",
+             stat.S_IFSOCK: "a socket", stat.S_IFREG: "a regular file"}
+    return kinds.get(stat.S_IFMT(mode), "a device")
 
 
 class Environment:
@@ -31,6 +41,7 @@ class Environment:
         self._box: Optional[Box] = None
         self._ring: Optional[Ring] = None
         self._created_names: Tuple[str, ...] = ()  # in /dev/shm, by the check itself
+        self._made: Dict[str, os.stat_result] = {}  # what this check made, by its name: "file" or "/object"
 
     @property
     def box(self) -> Box:
@@ -79,6 +90,46 @@ class Environment:
                 names.add("/sem." + text[1:])
         return names | set(self._created_names)
 
+    def changes(self, path: object) -> List[str]:
+        """Returns what the programs did to a file, object or directory of this check, in lines; empty if nothing is seen.
+
+        @param path  the one that could not be used, as an OSError names it; only this one is examined
+        """
+        if self._box is None or not isinstance(path, str):
+            return []
+        name = path.rsplit("/", 1)[-1]
+        for known, there in (name, self._box.work_fd), (f"/{name}", self._box.shm_fd):
+            if known in self._made:
+                before, label = self._made[known], known if there == self._box.work_fd else f"the object {known}"
+                try:
+                    now = os.stat(name, dir_fd=there, follow_symlinks=False)
+                except FileNotFoundError:
+                    return [f"{label}, which this check made, is gone"]
+                if stat.S_IFMT(now.st_mode) != stat.S_IFMT(before.st_mode):
+                    return [f"{label}, which this check made as a regular file, is now {_kind(now.st_mode)}"]
+                if now.st_ino != before.st_ino:
+                    return [f"{label}, which this check made, was replaced: inode {before.st_ino}, now {now.st_ino}"]
+                if now.st_mode != before.st_mode:
+                    return [f"{label}, which this check made with mode {stat.S_IMODE(before.st_mode):04o}, "
+                            f"now has mode {stat.S_IMODE(now.st_mode):04o}"]
+        return []
+
+    def has_executable(self, built: Built) -> bool:
+        """Returns whether the program in the box is the one that was put there, by its kind, its mode and its bytes."""
+        try:
+            mode = os.stat(built.program, dir_fd=self.box.work_fd, follow_symlinks=False).st_mode
+            return mode & 0o111 == 0o111 and self.box.get(built.program, 64 << 20) == built.path.read_bytes()
+        except OSError:
+            return False
+
+    def ended_early(self, path: object) -> Optional[int]:
+        """Returns the pid in a path such as "7/maps" or "/proc/7/maps" if it is of a program that ended by itself."""
+        found = re.match(r"(?:/proc/)?(\d+)/", path) if isinstance(path, str) and self._box else None
+        program = self._box.programs.get(int(found.group(1))) if found and self._box else None
+        if program is None or program.status is None or program.status & 0x7F == signal.SIGKILL:
+            return None
+        return program.pid
+
     # ---- names
 
     def file(self, name: str = "meeting_place", content: bytes = b"") -> str:
@@ -87,6 +138,7 @@ class Environment:
         if not self.private_ipc:
             self._avoid_taken_key(name, content)
         self.files.add(name)
+        self._made[name] = os.stat(name, dir_fd=self.box.work_fd, follow_symlinks=False)
         return name
 
     def _avoid_taken_key(self, name: str, content: bytes) -> None:
@@ -167,6 +219,7 @@ class Environment:
             if os.getuid() == 0:
                 os.fchown(file.fileno(), self.box.uid, self.box.uid)
             os.fchmod(file.fileno(), mode)
+            self._made[name] = os.fstat(file.fileno())
         self.preparations.append(f"made an object {name}, {len(content)} bytes, mode {mode:04o}")
         self._created_names += (name,)
         found = self.object(name)
@@ -182,6 +235,7 @@ class Environment:
 
     def unlink_object(self, name: str) -> None:
         """Removes a name, if it still exists."""
+        self._made.pop(name, None)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name[1:], dir_fd=self.box.shm_fd)
 

@@ -10,19 +10,23 @@ import os
 import shutil
 import sys
 import textwrap
-from typing import List, Optional, TextIO
+from typing import List, Optional, Sequence, TextIO, Tuple
 
 from ..sandbox.box import Box
 from ..sandbox.build import compile_command
 from ..sandbox.calls import Call, with_places
 from ..labs import Lab, submitted_directory
+from . import causes
 from .fixture import LabFixture
 from .program import Program
 from ..results import ERROR, FAILED, PASSED, Outcome, plain
 
 _STYLES = {"green": "32", "red": "31", "yellow": "33", "bold": "1", "faint": "2"}
 _SPY_EVENTS = ("start", "end")  # records that are not calls
+_WORDS = {PASSED: ("pass", "green"), FAILED: ("FAIL", "red"), ERROR: ("ERROR", "yellow")}
 MAX_CALLS = 12  # shown for a failure
+MAX_ROWS = 38  # of the screen, for one cause
+MAX_ERROR_LINES = 12  # of the compiler
 
 
 class Page:
@@ -32,7 +36,8 @@ class Page:
         self.stream = stream or sys.stdout
         self.colour = bool(getattr(self.stream, "isatty", lambda: False)()) and "NO_COLOR" not in os.environ \
             and os.environ.get("TERM") != "dumb"
-        self.width = max(60, min(shutil.get_terminal_size((110, 24)).columns, 120))
+        size = shutil.get_terminal_size((110, 24))
+        self.width, self.height = max(60, min(size.columns, 120)), max(12, size.lines)
 
     def style(self, text: str, *styles: str) -> str:
         if not self.colour or not styles:
@@ -59,41 +64,99 @@ class Page:
             self.line(" " * 12 + self.style(head, "faint") + " " + line)
 
 
-def show_heading(page: Page, lab: Lab, warnings: List[str]) -> None:
+def show_heading(page: Page, lab: Lab, warnings: List[str], problems: Sequence[str] = ()) -> None:
+    """Shows a lab's title, the compiler's warnings, and why a program of it cannot be built."""
     page.line()
     page.line(page.style(f"Lab {lab.number}  {lab.title}", "bold"))
-    if warnings:
+    for problem in problems:
+        lines = [plain(line) for line in problem.splitlines()]
+        page.plain("error", lines[:MAX_ERROR_LINES])
+        if len(lines) > MAX_ERROR_LINES:
+            page.plain("", [f"(and {len(lines) - MAX_ERROR_LINES} more lines: make {lab.number})"])
+    if warnings and not problems:
         page.plain("warning", [plain(line) for text in warnings for line in text.splitlines()][:12])
 
 
-def show_outcome(page: Page, outcome: Outcome, previous: Optional[Outcome]) -> None:
-    """Shows one check's outcome. If it failed like the check before (`previous`), the details are not repeated."""
-    word, style = {PASSED: ("pass", "green"), FAILED: ("FAIL", "red"), ERROR: ("ERROR", "yellow")}[outcome.status]
-    score = f"{outcome.score}/{outcome.points}"
-    lines = textwrap.wrap(outcome.sentence, page.width - 13) or [""]
-    page.line(f"  {page.style(f'{word:<5}', style)}{score:>4} {lines[0]}")
+def show_check(page: Page, outcome: Outcome, note: str = "", one_line: bool = False) -> None:
+    """Shows one check's outcome in a line.
+
+    @param note      what follows the sentence, such as the number of the failure's cause
+    @param one_line  cut the sentence at the width of the page; otherwise it continues on a further line
+    """
+    word, style = _WORDS[outcome.status]
+    text, width = outcome.sentence + (f" {note}" if note else ""), page.width - 13
+    if one_line and len(text) > width:
+        text = textwrap.shorten(outcome.sentence, width - len(note) - 1, placeholder=" …") + (f" {note}" if note else "")
+    lines = textwrap.wrap(text, width) or [""]
+    page.line(f"  {page.style(f'{word:<5}', style)}{f'{outcome.score}/{outcome.points}':>4} {lines[0]}")
     for line in lines[1:]:
         page.line(" " * 12 + line)
-    if outcome.status == PASSED:
-        return
-    same = previous is not None and (previous.expected, previous.saw) == (outcome.expected, outcome.saw)
-    if same:
-        page.plain("", [page.style("as above", "faint")])
-    else:
-        page.wrapped("expected", outcome.expected)
-        page.plain("but", outcome.saw[:16])
-        if outcome.calls:
-            page.plain("calls", outcome.calls)
-    if outcome.read and not same:
+
+
+def show_cause(page: Page, number: int, outcomes: List[Outcome], whole: bool = True) -> None:
+    """Shows one cause of failures by the failure that is nearest to it, in at most MAX_ROWS rows of the screen.
+
+    @param whole  whether to show all that is known; otherwise only what was expected and seen, in a few rows
+    """
+    outcome = min(outcomes, key=causes.distance)
+    lines = textwrap.wrap(causes.title(outcome), page.width - 13) or [""]
+    page.line()
+    page.line(f"  {page.style(f'[{number}]', _WORDS[outcome.status][1]):<3}       {page.style(lines[0], 'bold')}")
+    for line in lines[1:]:
+        page.line(" " * 12 + page.style(line, "bold"))
+    saw, calls = outcome.saw[:16], outcome.calls
+
+    def rows(texts: Sequence[str]) -> int:
+        return sum(1 + (21 + len(text)) // page.width for text in texts)
+
+    room = MAX_ROWS - len(lines) - rows([outcome.expected, outcome.read]) - rows([outcome.by_hand]) - 2
+    while len(saw) > 1 and rows(saw) > room:
+        saw = saw[:-1]
+    while len(calls) > 1 and rows(calls) > max(3, room - rows(saw)):
+        calls = calls[1:]  # the last calls say most
+    if not whole and outcome.status != ERROR:
+        saw, calls = saw[:4], []
+    left_out = len(outcome.saw) - len(saw)
+    page.wrapped("expected", outcome.expected)
+    page.plain("but", saw + ([f"(and {left_out} more lines)"] if left_out else []))
+    if calls:
+        page.plain("calls", calls)
+    if outcome.read:
         page.wrapped("read", outcome.read)
-    if outcome.by_hand and not same:
+    if outcome.by_hand and whole:
         page.plain("by hand", [outcome.by_hand])
 
 
-def show_score(page: Page, lab: Lab, outcomes: List[Outcome]) -> None:
+def show_in_brief(page: Page, lab: Lab, outcomes: List[Outcome], rows: int) -> None:
+    """Shows the failure to fix first, in a few rows: its sentence, what was expected and seen, and the next step."""
+    outcome = min(outcomes, key=causes.distance)
+    width = page.width - 13
+    step = "; ".join(filter(None, [f"read {outcome.read}" if outcome.read else "", f"make hint LAB={lab.number}"]))
+    sentence = textwrap.wrap(f"Fix this first: {causes.title(outcome)}", width)[:2]
+    expected = textwrap.wrap(outcome.expected, width - 9)
+    saw = [textwrap.shorten(line, width - 9, placeholder=" …") for line in outcome.saw]
+    steps = textwrap.wrap(step, width - 9)[:2]
+    room = max(2, rows - len(sentence) - len(steps))
+    expected = expected[:max(1, room - min(len(saw), room // 2))]
+    page.line()
+    for line in sentence:
+        page.line("  " + page.style(line, "bold"))
+    page.plain("expected", expected)
+    page.plain("but", saw[:max(1, room - len(expected))])
+    page.plain("next", steps)
+
+
+def show_score(page: Page, lab: Lab, outcomes: List[Outcome], first: int = 0, step: str = "") -> None:
+    """Shows a lab's score.
+
+    @param first  the number of the cause to fix first, if there are several
+    @param step   what to do after full points
+    """
     score, maximum = sum(o.score for o in outcomes), sum(o.points for o in outcomes)
     style = "green" if score == maximum else "red" if score == 0 else "yellow"
-    page.line("  " + page.style(f"{score} of {maximum} points", "bold", style))
+    page.line("  " + page.style(f"{score} of {maximum} points", "bold", style) + (f"; fix [{first}] first" if first else ""))
+    if score == maximum and step:
+        page.line("  " + step)
     if score < maximum and lab.hints():
         page.line("  " + page.style(f"stuck? `make hint LAB={lab.number}`; the handout is labs/{lab.name}/README.md",
                                     "faint"))
@@ -103,9 +166,30 @@ def show_board(page: Page, rows: List[List[str]], score: int, maximum: int) -> N
     """Shows the score board of several labs: rows of number, title, score, maximum."""
     page.line()
     for number, title, got, most in rows:
-        bar = "#" * round(20 * int(got) / max(1, int(most)))
-        page.line(f"  {number}  {title:<48.48} {got:>3}/{most:<3} {page.style(f'{bar:<20}', 'green')}")
+        show_board_row(page, number, title, int(got), int(most))
     page.line("  " + page.style(f"{score} of {maximum} points", "bold"))
+
+
+def show_board_row(page: Page, number: str, title: str, got: int, most: int, note: str = "") -> None:
+    bar = "#" * round(20 * got / max(1, most))
+    width = 48 if page.width >= 96 else 36
+    row = f"  {number}  {textwrap.shorten(title, width, placeholder=' …'):<{width}} {got:>3}/{most:<3} "
+    page.line(f"{row}{page.style(note, 'faint')}" if note else f"{row}{page.style(bar, 'green')}")
+
+
+def show_progress(page: Page, scores: List[Tuple[Lab, int, int]], step: str) -> None:
+    """Shows how far a student is in all labs, in three rows, and what to do next.
+
+    @param scores  each lab with its score and maximum
+    """
+    page.line()
+    page.line("  lab    " + "".join(f"{lab.number:>4}" for lab, _, _ in scores))
+    page.line("  points " + "".join(page.style(f"{got or '.':>4}", "green" if got == most else "yellow" if got else "faint")
+                                    for _, got, most in scores))
+    done = sum(got == most for _, got, most in scores)
+    total, maximum = sum(got for _, got, _ in scores), sum(most for _, _, most in scores)
+    page.line("  " + page.style(f"{done} of {len(scores)} labs, {total} of {maximum} points", "bold"))
+    page.line("  " + step)
 
 
 # ---- details of a failure -------------------------------------------------------------------------------------

@@ -62,6 +62,7 @@ class LabFixture(Environment):
             self.close()
         self.files.clear()
         self.preparations.clear()
+        self._made.clear()
 
     # ---- waiting
 

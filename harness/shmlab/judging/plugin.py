@@ -24,6 +24,7 @@ from ..sandbox import box, native, tiers
 from ..sandbox.build import BuildProblem, Built, build
 from ..sandbox.channel import BoxRefused
 from . import feedback, parallel
+from .causes import COMPILES, FINISHED, Causes
 from .fixture import LabFixture
 from .require import CheckFailed
 
@@ -47,6 +48,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--course", metavar="FILE", help="for --grade: weights and deadlines")
     group.addoption("--jobs", metavar="N",
                     help="how many labs to run at once, or checks of one lab (default: one lab per processor, one check)")
+    group.addoption("--student", action="store_true", help="as `make check` does in labs/: name the next step, keep the "
+                    "outcomes for `make hint`, and show several labs in brief")
+    group.addoption("--short", action="store_true", help="as `make watch` does: only the first failure, in a few lines")
     group.addoption("--trust", action="store_true", help="for --grade: run these programs even without a box")
 
 
@@ -76,6 +80,16 @@ class Settings:
             return build(lab, program, self.submission, self.tier, self.cc, self.san)
         except (BuildProblem, UserError, BoxRefused, OSError):
             return None
+
+    def build_problem(self, lab: Lab, program: str) -> str:
+        """Returns the message of why a program of the submission cannot be built; empty if it can, or if the machine failed."""
+        try:
+            build(lab, program, self.submission, self.tier, self.cc, self.san)
+        except BuildProblem as problem:
+            return str(problem)
+        except (UserError, BoxRefused, OSError):
+            pass
+        return ""
 
     def wants(self, path: Path) -> bool:
         return any(path.name == f"test_{lab.name}.py" for lab in self.labs or labs.all_labs())
@@ -194,7 +208,19 @@ def pytest_runtestloop(session: pytest.Session) -> Optional[bool]:
 # ---- outcomes ---------------------------------------------------------------------------------------------
 
 
-HARNESS_ERRORS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # errors that a program cannot have caused in the harness
+#: What to do about an error of the machine, which a check met.
+REMEDIES = {
+    errno.ENOSPC: "free some space in /tmp, /dev/shm and the project's directory, then check again",
+    errno.EDQUOT: "free some of your disk quota, then check again",
+    errno.ENOMEM: "end other programs on this machine, then check again",
+    errno.EMFILE: "raise the limit of open files (ulimit -n), then check again",
+    errno.ENFILE: "end other programs on this machine, then check again",
+    errno.EACCES: "run `make doctor`, and check who owns the project's directory and what its mode is",
+    errno.EPERM: "run `make doctor`: it reports what this machine allows",
+    errno.EROFS: "unpack the project in a directory that you can write to",
+}
+EXIT_EXEC = 127  # of a child of pid 1 that could not execute its program: see native/box/box.h
+CHECK_AGAIN = "check again; if the error comes back, report it to the person who runs the lab"
 
 
 def sentence_of(item: Any) -> str:
@@ -216,8 +242,11 @@ def _outcome_of(item: pytest.Item, error: Optional[BaseException], seconds: floa
         fixture.stop()
     if isinstance(error, BuildProblem):
         first, _, rest = str(error).partition("\n")
-        outcome.expected, outcome.saw = "the program compiles", [first, *rest.splitlines()[:10]]
+        outcome.expected, outcome.saw = COMPILES, [first, *rest.splitlines()[:10]]
         return outcome
+    not_executed = _not_executed(fixture) if fixture and isinstance(error, CheckFailed) else None
+    if not_executed:
+        return _error(outcome, not_executed)
     if isinstance(error, CheckFailed):
         outcome.expected, outcome.saw = error.expected, error.saw
         if fixture:
@@ -226,7 +255,7 @@ def _outcome_of(item: pytest.Item, error: Optional[BaseException], seconds: floa
                 # The code that cleans up may be unfinished, too. The last TODO in the output is where the program stopped.
                 todos = re.findall(r"TODO \d+[^/\n]*", bytes(program.started.output[2]).decode("utf-8", "replace"))
                 if todos:
-                    outcome.expected = "the program is finished"
+                    outcome.expected = FINISHED
                     outcome.saw = [f"{program.name}.c stopped at its {todos[-1].rstrip(' :')}"]
                     outcome.read = f"labs/{outcome.lab}/README.md, Steps"
                     return outcome
@@ -235,17 +264,52 @@ def _outcome_of(item: pytest.Item, error: Optional[BaseException], seconds: floa
                 outcome.saw = [*outcome.saw, "(this check had " + ", and ".join(fixture.preparations[-3:]) + ")"]
             outcome.calls, outcome.by_hand = feedback.recent_calls(fixture), feedback.reproduce(fixture)
         return outcome
-    if isinstance(error, OSError) and error.errno not in HARNESS_ERRORS and fixture and fixture.history:
-        # A check can use its own files and objects, unless the program has changed or removed them.
-        outcome.expected = "the program leaves alone what the check has made, and its directory"
-        outcome.saw = [f"{error.filename or 'a file of the check'}: {error.strerror}"]
+    seen = _seen_of(error, fixture) if fixture and isinstance(error, OSError) else None
+    if seen:
+        outcome.expected, outcome.saw = seen
+        outcome.calls = feedback.recent_calls(fixture) if fixture else []
         return outcome
+    return _error(outcome, error)
+
+
+def _seen_of(error: OSError, fixture: LabFixture) -> Optional[Tuple[str, List[str]]]:
+    """Returns what was expected and seen if a program caused an error in the check, which must be seen; else None."""
+    changes = fixture.changes(error.filename)
+    if changes:
+        return "the program leaves alone what the check has made", [*changes, f"so the check failed: {error.strerror}"]
+    pid = fixture.ended_early(error.filename)
+    ended = next((program for program in fixture.history if program.pid == pid), None) if pid else None
+    if ended:
+        return f"{ended.name} is still there when the check looks at it", ended.wait().ending
+    return None
+
+
+def _error(outcome: Outcome, error: BaseException) -> Outcome:
+    """Makes this the outcome of a check that could not be finished for a reason of the machine or the harness."""
     outcome.status = ERROR
-    outcome.expected = "the check itself works: this is not your fault, tell the person who runs the lab"
-    outcome.saw = [f"{type(error).__name__}: {error}"]
+    outcome.expected = "the check itself works: this is not your fault"
     if isinstance(error, BoxRefused):
         outcome.saw = [f"the box stopped working: {error}"]
+    elif isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        outcome.saw = [f"{errno.errorcode.get(error.errno or 0, 'OSError')}: {where}{error.strerror or error}"]
+    else:
+        outcome.saw = [f"{type(error).__name__}: {error}"]
+    number = error.errno if isinstance(error, OSError) else None
+    outcome.saw.append("what to do: " + REMEDIES.get(number or 0, CHECK_AGAIN))
     return outcome
+
+
+def _not_executed(fixture: LabFixture) -> Optional[OSError]:
+    """Returns the error if the box could not execute the program that a failure is about; None if it ran, or was replaced."""
+    program = fixture.subject
+    if not program or not program.finished or program.finished.exit_status != EXIT_EXEC or program.recorded():
+        return None
+    said = re.fullmatch(r"box: ([^:\n]+): (.+)\n?", program.finished.stderr)
+    if not said or not fixture.has_executable(program.built):
+        return None
+    number = next((number for number in errno.errorcode if os.strerror(number) == said.group(2)), 0)
+    return OSError(number, f"the box could not execute {program.name}, at {said.group(1)}: {said.group(2)}")
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -283,6 +347,8 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: Optional[pytest.Item]) 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     LabFixture.close_spare()
+    if SETTINGS in session.config.stash and session.config.getoption("student") and not hasattr(session.config, "workerinput"):
+        results.keep(session.config.stash[OUTCOMES], session.config.stash[SETTINGS].tier)
     path = _results_path(session.config)
     if path and not path.is_dir():
         results.write_json(path, session.config.stash[OUTCOMES], session.config.stash[SETTINGS].tier)
@@ -292,21 +358,34 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 class StudentReporter(TerminalReporter):  # type: ignore[misc]  # pytest has no other way to replace its output
-    """Replaces pytest's own terminal output when checks run."""
+    """Replaces pytest's own terminal output when checks run.
+
+    A terminal may have 24 lines. So each check is one line as soon as it ends, and the messages of the failures follow the
+    last check: each cause once, the nearest first. Failures with the same cause have the same number in brackets.
+    """
 
     def __init__(self, config: pytest.Config) -> None:
         super().__init__(config)
         self.page = feedback.Page()
         self.settings = config.stash[SETTINGS]
         self.outcomes = config.stash[OUTCOMES]
-        self.current: Optional[Lab] = None
         self.scores: List[Tuple[Lab, List[Outcome]]] = []
         self.problems: List[str] = []
+        self.causes = Causes()
+        self.unbuilt: List[str] = []  # the first lines of what is said under the heading about programs that cannot be built
+        self.short: bool = config.getoption("short")
+        self.student: bool = config.getoption("student")
+        self.in_brief = False  # whether one line is shown for each lab; set when it is known how many there are
+
+    @property
+    def current(self) -> Optional[Lab]:
+        return self.scores[-1][0] if self.scores else None
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         self._session = session
         self._sessionstarttime = time.time()
-        self.page.line(self.page.style(tiers.describe_tier(self.settings.tier), "faint"))
+        if not self.short:
+            self.page.line(self.page.style(tiers.describe_tier(self.settings.tier), "faint"))
 
     def pytest_report_header(self, config: pytest.Config) -> List[str]:
         return []
@@ -319,6 +398,7 @@ class StudentReporter(TerminalReporter):  # type: ignore[misc]  # pytest has no 
             self.problems.append(str(report.longrepr))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self.in_brief = self.student and len({item.path for item in session.items}) > 1
         if self.config.getoption("collectonly"):
             super().pytest_collection_finish(session)
 
@@ -336,26 +416,104 @@ class StudentReporter(TerminalReporter):  # type: ignore[misc]  # pytest has no 
             return
         if self.current is None or self.current.name != outcome.lab:
             self._finish_lab()
-            self.current = labs.find(outcome.lab)
-            self.scores.append((self.current, []))
-            feedback.show_heading(self.page, self.current, self._warnings(self.current))
-        mine = self.scores[-1][1]
-        feedback.show_outcome(self.page, outcome, mine[-1] if mine and mine[-1].status != results.PASSED else None)
-        mine.append(outcome)
+            self._begin_lab(labs.find(outcome.lab))
+        if not self.in_brief:
+            self._show_check(outcome)
+        self.scores[-1][1].append(outcome)
 
-    def _warnings(self, this: Lab) -> List[str]:
+    def _begin_lab(self, this: Lab) -> None:
+        self.scores.append((this, []))
+        if not self.in_brief:
+            self._show_heading(this)
+
+    def _show_heading(self, this: Lab) -> None:
         built = [self.settings.try_to_build(this, program) for program in this.programs]
-        return [result.warnings for result in built if result and result.warnings]
+        problems = list(dict.fromkeys(filter(None, (self.settings.build_problem(this, program) for program in this.programs))))
+        self.causes, self.unbuilt = Causes(), [results.plain(problem.splitlines()[0]) for problem in problems]
+        feedback.show_heading(self.page, this, [b.warnings for b in built if b and b.warnings], problems)
+
+    def _show_check(self, outcome: Outcome) -> None:
+        if outcome.expected == COMPILES and outcome.saw[0] in self.unbuilt:
+            feedback.show_check(self.page, outcome, "", self.short)
+            return
+        known = len(self.causes)
+        number = self.causes.add(outcome)
+        note = f"[{number}]" if number > known else f"(as [{number}])" if number else ""
+        feedback.show_check(self.page, outcome, note, self.short)
+
+    def _show_failures(self, this: Lab, outcomes: List[Outcome]) -> None:
+        """Shows what follows the last check of a lab: the failures' messages and the score."""
+        found = self.causes.nearest_first()
+        if self.short and found:
+            # Besides these rows: the heading, one of each check, and four about the score and what the command waits for.
+            rows = self.page.height - len(outcomes) - 8
+            feedback.show_in_brief(self.page, this, found[0][1], max(6, rows))
+        elif not self.short:
+            for number, group in found:
+                feedback.show_cause(self.page, number, group, whole=number == found[0][0] or not self.student)
+        if found and not self.short:
+            self.page.line()
+        feedback.show_score(self.page, this, outcomes, found[0][0] if len(found) > 1 else 0,
+                            self._next_step(this) if self.student else "")
+
+    def _next_step(self, this: Lab) -> str:
+        """Returns what to do when this lab has full points."""
+        every = labs.all_labs()
+        there = every.index(this)
+        for other in [*every[there + 1:], *every[:there]]:
+            if not results.is_finished(results.kept(other)):
+                return f"next: lab {other.number}, {other.title}: labs/{other.name}/README.md, then `make watch LAB={other.number}`"
+        return "you have finished all labs"
 
     def _finish_lab(self) -> None:
-        if self.scores:
-            feedback.show_score(self.page, *self.scores[-1])
+        if not self.scores:
+            return
+        this, outcomes = self.scores[-1]
+        if self.in_brief:
+            got, most = sum(o.score for o in outcomes), sum(o.points for o in outcomes)
+            note = "finished" if got == most else "begun" if self._is_begun(this, outcomes) else "not begun"
+            feedback.show_board_row(self.page, this.number, this.title, got, most, note)
+        else:
+            self._show_failures(this, outcomes)
+
+    def _is_begun(self, this: Lab, outcomes: List[Outcome]) -> bool:
+        """Returns whether a lab differs from its skeleton: some program does more than stop at its first TODO."""
+        for outcome in outcomes:
+            found = re.match(r"(\w+)\.c stopped at its TODO (\d+)", outcome.saw[0] if outcome.saw else "")
+            if outcome.expected != FINISHED or not found or int(found.group(2)) != self._first_todo(this, found.group(1)):
+                return True
+        return False
+
+    def _first_todo(self, this: Lab, program: str) -> int:
+        directory = labs.submitted_directory(self.settings.submission, this)
+        try:
+            text = ((directory or this.directory) / f"{program}.c").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return 0
+        return min((int(number) for number in re.findall(r"TODO (\d+)", text)), default=0)
+
+    def _show_overview(self) -> None:
+        """Shows the first lab that is begun and not finished in full, then how far the student is in all labs."""
+        begun = [(this, outcomes) for this, outcomes in self.scores
+                 if any(o.status != results.PASSED for o in outcomes) and self._is_begun(this, outcomes)]
+        for this, outcomes in begun[:1]:
+            self._show_heading(this)
+            for outcome in outcomes:
+                self._show_check(outcome)
+            self._show_failures(this, outcomes)
+        scores = [(this, sum(o.score for o in outcomes), sum(o.points for o in outcomes)) for this, outcomes in self.scores]
+        left = [this for this, _ in begun] or [this for this, got, most in scores if got < most]
+        step = (f"next: lab {left[0].number}, {left[0].title}: `make watch LAB={left[0].number}`" if left
+                else "you have finished all labs")
+        feedback.show_progress(self.page, scores, step)
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> Iterator[None]:
         outcome = yield
         del outcome
         self._finish_lab()
-        if len(self.scores) > 1:
+        if self.in_brief:
+            self._show_overview()
+        elif len(self.scores) > 1:
             rows, score, maximum = [], 0, 0
             for this, outcomes in self.scores:
                 got, most = sum(o.score for o in outcomes), sum(o.points for o in outcomes)
