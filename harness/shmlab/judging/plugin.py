@@ -21,7 +21,7 @@ from .. import labs, results
 from ..labs import Lab, UserError
 from ..results import ERROR, FAILED, Outcome
 from ..sandbox import box, native, tiers
-from ..sandbox.build import BuildProblem, Built, build
+from ..sandbox.build import BuildProblem, Built, build, misnamed
 from ..sandbox.channel import BoxRefused
 from . import feedback, parallel
 from .causes import COMPILES, FINISHED, Causes
@@ -66,7 +66,9 @@ class Settings:
         if not self.submission.is_dir():
             raise UserError(f"there is no directory '{directory}': name the one with your programs in it")
         if self.labs and directory and not any(labs.submitted_directory(self.submission, lab) for lab in self.labs):
-            raise UserError(f"'{directory}' has no directory {self.labs[0].name} and no {self.labs[0].programs[0]}.c")
+            instead = misnamed(self.submission, self.labs[0].programs[0], self.labs[0])
+            raise UserError(f"'{directory}' has no directory {self.labs[0].name} and no {self.labs[0].programs[0]}.c"
+                            + (f", but {results.plain(instead)}" if instead else ""))
         box.also_hidden.add(str(self.submission))
         self.cc: str = config.getoption("cc")
         self.san: bool = config.getoption("san")
