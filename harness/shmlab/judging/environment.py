@@ -5,6 +5,7 @@ import contextlib
 import os
 import re
 import secrets
+import shlex
 import signal
 import stat
 from typing import Dict, List, Optional, Set, Tuple
@@ -18,6 +19,16 @@ from ..sandbox.channel import BoxedProcess
 from ..sandbox.kernel import Object, Segment
 from .limits import FEED_SECONDS, WaitLimits
 from .require import CheckFailed, require, require_object
+
+
+SHORT_TEXT = 200  # bytes of a text that a command may contain
+
+
+def shell_bytes(content: bytes) -> str:
+    """Returns the format with which printf(1) writes these bytes, quoted for the shell."""
+    text = "".join(chr(byte) if 32 <= byte < 127 and byte not in b"\\%" else "%%" if byte == 37 else f"\\{byte:03o}"
+                   for byte in content)
+    return shlex.quote(text)
 
 
 def _kind(mode: int) -> str:
@@ -42,6 +53,9 @@ class Environment:
         self._ring: Optional[Ring] = None
         self._created_names: Tuple[str, ...] = ()  # in /dev/shm, by the check itself
         self._made: Dict[str, os.stat_result] = {}  # what this check made, by its name: "file" or "/object"
+        self.since = 0  # how often the box was emptied
+        self.shell: List[str] = []  # shell commands that do what the check did besides starting programs
+        self.repeatable = True  # False after something that has no shell command, so that a failure cannot be repeated by hand
 
     @property
     def box(self) -> Box:
@@ -89,6 +103,15 @@ class Environment:
             if call.name == "sem_open":
                 names.add("/sem." + text[1:])
         return names | set(self._created_names)
+
+    def forget(self) -> None:
+        """Forgets what the check did before the box was emptied."""
+        self.since += 1
+        self.files.clear()
+        self.preparations.clear()
+        self._made.clear()
+        self.shell.clear()
+        self.repeatable = True
 
     def changes(self, path: object) -> List[str]:
         """Returns what the programs did to a file, object or directory of this check, in lines; empty if nothing is seen.
@@ -138,8 +161,20 @@ class Environment:
         if not self.private_ipc:
             self._avoid_taken_key(name, content)
         self.files.add(name)
+        self._repeat(shlex.quote(name), content, touch=True)
         self._made[name] = os.stat(name, dir_fd=self.box.work_fd, follow_symlinks=False)
         return name
+
+    def _repeat(self, path: str, content: bytes, touch: bool = False) -> None:
+        """Notes the shell command that writes a file."""
+        if not content:
+            self.shell.append(f"touch {path}" if touch else f": > {path}")
+        elif not content.strip(b"\0"):
+            self.shell.append(f"truncate -s {len(content)} {path}")
+        elif len(content) <= SHORT_TEXT:
+            self.shell.append(f"printf {shell_bytes(content)} > {path}")
+        else:
+            self.repeatable = False
 
     def _avoid_taken_key(self, name: str, content: bytes) -> None:
         """In the host tier, replaces the file until no other segment on the machine has its key (which has its inode number)."""
@@ -165,7 +200,9 @@ class Environment:
 
     def tool(self, *words: object, stdin: bytes = b"") -> bytes:
         """Runs native/peer.c as an unrelated process and returns what it prints. Fails the check if it does not succeed."""
+        before = self.repeatable
         peer = self.tool_start(*words, stdin=stdin)
+        self.repeatable = before and words[:1] == ("read",)  # reading changes nothing
         self.box.close_stdin(peer)
         self.box.wait(peer, 10)
         if peer.status != 0:
@@ -175,6 +212,7 @@ class Environment:
 
     def tool_start(self, *words: object, stdin: bytes = b"") -> BoxedProcess:
         """Starts native/peer.c as an unrelated process and does not wait for it."""
+        self.repeatable = False
         peer = self.box.start(["peer", *(str(word) for word in words)], image=native.peer_program(), stdin=-1)
         self.box.claimed_pids = (lambda before, pid: lambda: before() | {pid})(self.box.claimed_pids, peer.pid)
         if stdin:
@@ -221,6 +259,9 @@ class Environment:
             os.fchmod(file.fileno(), mode)
             self._made[name] = os.fstat(file.fileno())
         self.preparations.append(f"made an object {name}, {len(content)} bytes, mode {mode:04o}")
+        self._repeat(f"/dev/shm{name}", content)
+        if mode != 0o644:
+            self.shell.append(f"chmod {mode:04o} /dev/shm{name}")
         self._created_names += (name,)
         found = self.object(name)
         require(found, f"the object {name}, which this check has made, is there", self.objects())
@@ -231,11 +272,13 @@ class Environment:
         """Creates a second name for an object."""
         os.link(name[1:], second[1:], src_dir_fd=self.box.shm_fd, dst_dir_fd=self.box.shm_fd)
         self.preparations.append(f"given the object {name} a second name, {second}")
+        self.shell.append(f"ln /dev/shm{name} /dev/shm{second}")
         self._created_names += (second,)
 
     def unlink_object(self, name: str) -> None:
         """Removes a name, if it still exists."""
         self._made.pop(name, None)
+        self.shell.append(f"rm -f /dev/shm{name}")
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name[1:], dir_fd=self.box.shm_fd)
 
@@ -264,6 +307,7 @@ class Environment:
         @param at    offset of the first byte
         @param size  if given, the object is truncated or extended to this many bytes first
         """
+        self.repeatable = False
         fd = os.open(name[1:], os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self.box.shm_fd)
         try:
             if size is not None:
@@ -274,6 +318,7 @@ class Environment:
 
     def fill_shared_memory(self, leave: int = 0) -> None:
         """Fills /dev/shm up to the last `leave` bytes. Only where private_ipc is true."""
+        self.repeatable = False
         free = os.fstatvfs(self.box.shm_fd)
         fd = os.open("filler", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=self.box.shm_fd)
         os.posix_fallocate(fd, 0, free.f_bavail * free.f_bsize - leave)

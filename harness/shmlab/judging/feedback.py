@@ -1,12 +1,15 @@
 """Prints the feedback for a student, and collects what it says about a failure.
 
-For each check it is the check's sentence and score. For a failure it is also what was expected, what the kernel showed,
-which calls the program made, where to read on, and how to reproduce it by hand. It is never a traceback.
+For each check it is the check's sentence and score, as soon as the check ends. After the last check it is each cause of the
+failures: what was expected, what the kernel showed, which calls the program made, where to read on, and how to reproduce it by
+hand. It is never a traceback.
 """
 from __future__ import annotations
 
 import errno
 import os
+import re
+import shlex
 import shutil
 import sys
 import textwrap
@@ -17,6 +20,7 @@ from ..sandbox.build import compile_command
 from ..sandbox.calls import Call, with_places
 from ..labs import Lab, submitted_directory
 from . import causes
+from .environment import SHORT_TEXT, shell_bytes
 from .fixture import LabFixture
 from .program import Program
 from ..results import ERROR, FAILED, PASSED, Outcome, plain
@@ -227,31 +231,131 @@ def _call_line(call: Call, width: int, several: bool) -> str:
     return f"{call.place:<{width}}  {process}{call}" if width else f"{process}{call}"
 
 
-#: Calls that `strace -e inject` can make fail: each is one system call.
-_STRACE_CALLS = {"shmget", "shmat", "shmdt", "shmctl", "ftruncate", "munmap", "mmap", "fork"}
+#: The system call of each function that `strace -e inject` can make fail: the program makes none of them before main(). A "?"
+#: precedes one that not every machine has.
+_SYSTEM_CALLS = {
+    **{name: name for name in ("shmget", "shmat", "shmdt", "shmctl", "ftruncate", "memfd_create", "msync", "flock", "socket",
+                               "bind", "listen", "connect", "sendmsg", "recvmsg")},
+    "fork": "?clone,?clone3,?fork", "waitpid": "wait4", "posix_fallocate": "fallocate", "link": "?link,linkat",
+}
+#: The same for calls that the loader makes as well, before main(): strace is told on which file or object.
+_SYSTEM_CALLS_ON_A_FILE = {"mmap": "mmap", "shm_open": "openat", "open": "openat", "shm_unlink": "?unlink,unlinkat",
+                           "unlink": "?unlink,unlinkat"}
 
 
-def reproduce(fixture: LabFixture) -> str:
-    """Returns shell commands that reproduce a failure by hand; empty if no program was started."""
+def _argument(word: str) -> Optional[str]:
+    """Returns a word as the shell reads it; None if it is too long to type."""
+    if len(word) <= SHORT_TEXT:
+        return shlex.quote(word)
+    if len(set(word)) == 1 and word[0].isalnum():
+        return f"\"$(printf '%{len(word)}s' | tr ' ' {word[0]})\""
+    return None
+
+
+def _command(program: Program) -> Optional[str]:
+    """Returns the shell command that starts a program as the check did, or None if there is none."""
+    words = [_argument(word) for word in program.started.argv]
+    if None in words or len(program.sent) > SHORT_TEXT:
+        return None
+    return " ".join(filter(None, words))
+
+
+def _around(program: Program, command: str) -> str:
+    """Adds the program's input, output and umask to a command."""
+    umask, target = re.match(r"\(umask (\d+); ", program.by_hand), re.search(r" > (/dev/\w+)\)?$", program.by_hand)
+    command += f" > {target.group(1)}" if target else ""
+    if program.sent:
+        command = f"printf {shell_bytes(program.sent)} | {command}"
+    return f"(umask {umask.group(1)}; {command})" if umask else command
+
+
+def _failing(program: Program, command: str, name: str, nth: int, number: int) -> Optional[str]:
+    """Returns the command that starts a program so that its nth call of that name fails, or None if there is none."""
+    paths = {f"/dev/shm/{call.text.lstrip('/')}" if call.name.startswith("shm_") else call.text for call in program.calls
+             if call.name in ("shm_open", "shm_unlink", "open", "unlink") and call.text}
+    where = ""
+    if name in _SYSTEM_CALLS:
+        system_call = _SYSTEM_CALLS[name]
+    elif name in _SYSTEM_CALLS_ON_A_FILE and len(paths) == 1:
+        system_call, where = _SYSTEM_CALLS_ON_A_FILE[name], f"-P {shlex.quote(paths.pop())} "
+    else:
+        return None
+    return f"strace -f {where}-e trace={system_call} -e inject={system_call}:error={errno.errorcode[number]}:when={nth} {command}"
+
+
+def _stopped(command: str, name: str, nth: int, look: str) -> str:
+    """Returns the command that starts a program and stops it right after its nth call of that name, or at its end."""
+    if name == "end":
+        return f"gdb -q -batch -ex 'catch syscall exit_group' -ex run -ex '{look}' --args {command}"
+    skip = f" -ex 'ignore 2 {nth - 1}'" if nth > 1 else ""
+    return f"gdb -q -batch -ex start -ex 'tbreak {name}'{skip} -ex continue -ex finish -ex '{look}' --args {command}"
+
+
+def _earlier(fixture: LabFixture, program: Program) -> Optional[List[str]]:
+    """Returns the commands of the programs that ran before in the same box and left something there; None if there is none."""
+    steps: List[str] = []
+    for other in fixture.history:
+        if other is program:
+            return steps
+        if other.since != fixture.since:
+            continue
+        if other.started.status is None:
+            return None  # it ran at the same time
+        if other.finished and not other.finished.left_behind.lines:
+            continue
+        command = _command(other)
+        if command is None or not other.finished or other.rules or not other.repeatable:
+            return None
+        steps.append(_around(other, command))
+    return None
+
+
+#: Lines of a message about what a stopped program shows by hand, too: its mappings, the segments.
+_STATE = re.compile(r"\bmapping|\brw-[sp]\b|\br--[sp]\b|\bkey 0x")
+
+
+_CRASH = re.compile(r"was killed by SIG(SEGV|BUS)$", re.M)
+
+
+def reproduce(fixture: LabFixture, saw: Sequence[str]) -> str:
+    """Returns shell commands that reproduce a failure by hand; empty if there are none that do.
+
+    @param saw  what the message shows
+
+    A debugger shows a program that the check looked at while it was stopped. What the check did besides is part of the
+    commands. If it did something that no command does, such as to change the program's memory, there are none.
+    """
     program = fixture.subject
-    if not program:
+    command = _command(program) if program else None
+    earlier = _earlier(fixture, program) if program else None
+    if not program or command is None or earlier is None or not (
+            fixture.repeatable and program.repeatable and fixture.untouched(program)):
+        return ""
+    names = {call.name for call in program.calls}
+    look = "ipcs -m" if "shmget" in names else "ls -l /dev/shm" if "shm_open" in names else ""
+    rules = [rule.split(" ") for rule in program.rules]
+    main: Optional[str] = command
+    if rules and rules[0][0] == "fail":
+        if len(rules) > 1 or rules[0][3].startswith("-") or len(rules[0]) > 4 and rules[0][4] != "p":
+            return ""
+        main = _failing(program, command, rules[0][1], int(rules[0][2]), int(rules[0][3]))
+    elif rules and not program.finished:
+        # After fork(), the parent shows what its children have; other stops of a child are too much for a line.
+        if len(rules) > 1 or rules[0][1] in ("start", "store") or rules[0][2] == "0" or rules[0][1:4:2] not in (
+                [rules[0][1], "p"], ["fork", "c"], ["fork", "a"]) or not _STATE.search("\n".join(saw)):
+            return ""
+        main = _stopped(command, rules[0][1], int(rules[0][2]), f"shell {look}" if look.startswith("ipcs") else
+                        "info proc mappings")
+    elif _CRASH.search("\n".join(saw)):
+        main = f"gdb -q -batch -ex run -ex backtrace -ex 'print $_siginfo._sifields._sigfault.si_addr' --args {command}"
+    if main is None:
         return ""
     if fixture.in_student_layout and fixture.cc == "cc" and not fixture.san:
         steps = [f"make {fixture.lab.number}", f"cd build/labs/{fixture.lab.name}"]
     else:
         directory = submitted_directory(fixture.submission, fixture.lab)
-        steps = [f"cd {directory}", " ".join(compile_command(program.name, fixture.cc, fixture.san))]
-    steps += [*(f"touch {name}" for name in sorted(fixture.files)), program.by_hand]
-    # If the check made a call fail, reproduce that; otherwise stop at the call at which the check stopped the program.
-    rules = sorted((rule.split(" ") for rule in program.rules), key=lambda rule: rule[0] != "fail")
-    if rules and rules[0][0] == "stop" and rules[0][1] not in ("end", "store"):
-        steps[-1] = f"gdb -ex start -ex 'break {rules[0][1]}' -ex continue -ex finish --args {steps[-1]}"
-    elif rules and rules[0][0] == "fail" and rules[0][1] in _STRACE_CALLS:
-        name = {"mmap": "mmap", "fork": "clone"}.get(rules[0][1], rules[0][1])
-        steps[-1] = (f"strace -f -e trace={name} -e inject={name}:error={errno.errorcode[int(rules[0][3])]}"
-                     f":when={'last' if name == 'mmap' else rules[0][2]} {steps[-1]}").replace(":when=last", "")
-    names = {call.name for call in fixture.read_calls() or program.calls}
-    steps += ["ipcs -m"] if "shmget" in names else ["ls -l /dev/shm"] if "shm_open" in names else []
+        steps = [f"cd {shlex.quote(str(directory))}", " ".join(compile_command(program.name, fixture.cc, fixture.san))]
+    steps += [*fixture.shell, *earlier, _around(program, main)] + ([look] if look and main is command else [])
     return "; ".join(steps)
 
 

@@ -264,7 +264,7 @@ def _outcome_of(item: pytest.Item, error: Optional[BaseException], seconds: floa
             # The command line does not show what the check or another process did, so the message says it.
             if fixture.preparations:
                 outcome.saw = [*outcome.saw, "(this check had " + ", and ".join(fixture.preparations[-3:]) + ")"]
-            outcome.calls, outcome.by_hand = feedback.recent_calls(fixture), feedback.reproduce(fixture)
+            outcome.calls, outcome.by_hand = feedback.recent_calls(fixture), feedback.reproduce(fixture, error.saw)
         return outcome
     seen = _seen_of(error, fixture) if fixture and isinstance(error, OSError) else None
     if seen:
@@ -464,7 +464,8 @@ class StudentReporter(TerminalReporter):  # type: ignore[misc]  # pytest has no 
         there = every.index(this)
         for other in [*every[there + 1:], *every[:there]]:
             if not results.is_finished(results.kept(other)):
-                return f"next: lab {other.number}, {other.title}: labs/{other.name}/README.md, then `make watch LAB={other.number}`"
+                return (f"next: lab {other.number}, {other.title}: labs/{other.name}/README.md, then "
+                        f"`make watch LAB={other.number}`")
         return "you have finished all labs"
 
     def _finish_lab(self) -> None:
@@ -512,6 +513,8 @@ class StudentReporter(TerminalReporter):  # type: ignore[misc]  # pytest has no 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> Iterator[None]:
         outcome = yield
         del outcome
+        if exitstatus == pytest.ExitCode.INTERRUPTED and self.short:
+            return  # `make watch` begins again
         self._finish_lab()
         if self.in_brief:
             self._show_overview()
@@ -537,7 +540,8 @@ class StudentReporter(TerminalReporter):  # type: ignore[misc]  # pytest has no 
     pytest_terminal_summary = pytest.hookimpl(hookwrapper=True)(pytest_terminal_summary)
 
     def pytest_keyboard_interrupt(self, excinfo: Any) -> None:
-        self.page.line("interrupted")
+        if not self.short:
+            self.page.line("interrupted")
 
     def pytest_unconfigure(self) -> None:
         pass

@@ -22,7 +22,8 @@ def failure(expected, *saw, calls=(), status=FAILED):
 @pytest.mark.parametrize("one, other", [
     (failure("ends", "within 4 s it had not ended", "process 4 (x) waits"),
      failure("ends", "within 1 s it had not ended", "process 25 (x) waits")),
-    (failure("a line `rw-s`", "process 4: no mapping", "process 5: no mapping"), failure("a line `rw-s`", "process 25: no mapping")),
+    (failure("a line `rw-s`", "process 4: no mapping", "process 5: no mapping"),
+     failure("a line `rw-s`", "process 25: no mapping")),
     (failure("exists", "/shmlab-0123abcd: mode 0600"), failure("exists", "/shmlab-ffff0000: mode 0600")),
     (failure("the program is finished", "a.c stopped at its TODO 2: map 8 bytes"),
      failure("the program is finished", "a.c stopped at its TODO 2: map 24 bytes")),
@@ -36,7 +37,8 @@ def test_what_differs_from_run_to_run_makes_no_other_cause(one, other):
 
 @pytest.mark.parametrize("one, other", [
     (failure("exists", "mode 0600"), failure("exists", "mode 0640")),
-    (failure("the program is finished", "a.c stopped at its TODO 1: x"), failure("the program is finished", "a.c stopped at its TODO 2: x")),
+    (failure("the program is finished", "a.c stopped at its TODO 1: x"),
+     failure("the program is finished", "a.c stopped at its TODO 2: x")),
     (failure("exit status 0", "a was killed by SIGSEGV", calls=["a.c:9  shmat(3)"]),
      failure("exit status 0", "a was killed by SIGSEGV", calls=["a.c:11  shmdt(3)"])),
 ], ids=["mode", "todo", "place"])
@@ -47,9 +49,12 @@ def test_another_cause_has_another_number(one, other):
 
 def test_the_nearest_cause_stands_first():
     ordered = [failure("the program compiles", "no"), failure("the program is finished", "a.c stopped at its TODO 1: x"),
-               failure("the sanitizers have nothing to report", "ERROR: x"), failure("exit status 0", "a was killed by SIGSEGV"),
-               failure("a line `rw-s`", "no mapping"), failure("a ends", "within 4 s it had not ended"), failure("\"2\"", "\"1\""),
-               failure("status 1", "mmap() failed (this check made it fail)"), failure("a line \"usage: …\"", "exit status 0"),
+               failure("the sanitizers have nothing to report", "ERROR: x"),
+               failure("exit status 0", "a was killed by SIGSEGV"),
+               failure("a line `rw-s`", "no mapping"), failure("a ends", "within 4 s it had not ended"),
+               failure("\"2\"", "\"1\""),
+               failure("status 1", "mmap() failed (this check made it fail)"),
+               failure("a line \"usage: …\"", "exit status 0"),
                failure("the check itself works", "EIO", status=ERROR)]
     found = causes.Causes()
     for outcome in ordered[::-1]:
@@ -87,9 +92,11 @@ def fixture():
     made.close()
 
 
-@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), OSError(errno.ENOSPC, "No space left", "meeting_place"),
-                                   PermissionError(errno.EACCES, "Permission denied", "/dev/shm/other"),
-                                   FileNotFoundError(errno.ENOENT, "No such file", "4711/maps")], ids=lambda error: errno.errorcode[error.errno])
+@pytest.mark.parametrize("error", [
+    OSError(errno.EIO, "Input/output error"), OSError(errno.ENOSPC, "No space left", "meeting_place"),
+    PermissionError(errno.EACCES, "Permission denied", "/dev/shm/other"),
+    FileNotFoundError(errno.ENOENT, "No such file", "4711/maps"),
+], ids=lambda error: errno.errorcode[error.errno])
 def test_an_error_of_the_check_alone_is_no_failure(fixture, error):
     fixture.run("sysv_create", fixture.file(), "hello").require_success()
     assert plugin._seen_of(error, fixture) is None

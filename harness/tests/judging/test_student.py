@@ -379,6 +379,38 @@ def test_watch_checks_again_at_every_save(mine):
         assert run.wait(10) == 0
 
 
+def test_watch_drops_the_run_if_a_file_is_saved_meanwhile(mine):
+    right = SOURCE.read_text()
+    (mine / SOURCE.name).write_text(right.replace("    if (argc != 3)", "    sleep(60);\n    if (argc != 3)")
+                                    .replace("#include <errno.h>", "#include <errno.h>\n#include <unistd.h>"))
+    command = [sys.executable, "-u", "-m", "shmlab", "watch", "--lab", "05", "--in", str(mine)]
+    run = subprocess.Popen(command, cwd=labs.ROOT / "harness", stdout=subprocess.PIPE, text=True)
+    seen = []
+    try:
+        for line in run.stdout:
+            seen.append(line)
+            if line.startswith("Lab 05") and len(seen) < 5:  # the first check of nine has ended
+                (mine / SOURCE.name).write_text(right)
+            if "points" in line:
+                break
+        assert "saved: checking again\n" in seen and "10 of 10 points" in seen[-1], "".join(seen)
+    finally:
+        run.terminate()
+        assert run.wait(10) == 0
+
+
+@pytest.mark.parametrize("name", ["03_anonymous_fork/private_mapping", "05_sysv_create/no_zero_byte", "09_posix_attach",
+                                  "18_ring"])
+def test_the_first_failure_fits_a_terminal_of_24_lines(name, tmp_path):
+    mistake = next(m for m in gallery.mistakes() if str(m).startswith(name))
+    done = pytest_in(labs.ROOT, "harness", "--lab", mistake.lab.number, "--submission", mistake.apply(tmp_path), "--short",
+                     env={**os.environ, "COLUMNS": "80", "LINES": "24"})
+    lines = done.stdout.splitlines()
+    assert done.returncode == 1 and len(lines) <= 22 and max(map(len, lines)) <= 80, done.stdout  # two are for `make watch`
+    places = [done.stdout.index(word) for word in ("FAIL", "Fix this first: ", "expected", "but  ", "next ")]
+    assert places == sorted(places), done.stdout
+
+
 def test_ended_by_kill_the_host_tier_leaves_nothing(tmp_path):
     lab = labs.find("08")
     (tmp_path / lab.name).mkdir()
