@@ -17,10 +17,11 @@ SANITIZERS = "the sanitizers have nothing to report"  # see program.py
 _MASKS = [
     (r"/shmlab-[0-9a-f]{8}\b", "NAME"), (r"\b0x[0-9a-f]+\b", "HEX"), (r"\b[0-9a-f]{8,16}-[0-9a-f]{8,16}\b", "ADDRESSES"),
     (r"\bprocess(es)? \d+", "process"), (r"\[\d+\]", "[PID]"), (r"\b(pid|shmid|inode|cpid|lpid) \d+", r"\1"),
-    (r"==\d+==", "==PID=="), (r"\bwithin \d+ s\b|\bwhen all slept and nobody was left to wake them,", "LATE"),
+    (r"==\d+==", "==PID=="), (r"\bwithin \d+(\.\d+)? s\b|\bwhen all slept and nobody was left to wake them,", "LATE"),
     (r"\b\d+(\.\d+)? m?s\b", "TIME"),
 ]
 _SIGNAL = re.compile(r"(\w+) was killed by (SIG\w+)")
+_HANG = re.compile(r"^(within [\d.]+ s|when all slept .*,) (it had not ended|it did not)$", re.M)
 _PREPARATION = "(this check had "  # begins the line that tells what the check did
 
 
@@ -43,13 +44,16 @@ def key(outcome: Outcome) -> Tuple[str, ...]:
     if killed and outcome.calls:
         return (killed.group(), _masked(outcome.calls[-1]))
     # Each line once: the same may be said about any number of processes.
+    if _HANG.search("\n".join(outcome.saw)):  # the same hang, wherever a check met it
+        return ("hang", *dict.fromkeys(_masked(line) for line in outcome.saw[1:] if not line.startswith(_PREPARATION)),
+                *(_masked(line) for line in outcome.calls[-1:]))
     return (_masked(outcome.expected),
             *dict.fromkeys(_masked(line) for line in outcome.saw if not line.startswith(_PREPARATION)))
 
 
 def distance(outcome: Outcome) -> int:
     """Returns how far a failure is from its cause; the message of the nearest says most about it."""
-    text = "\n".join([outcome.expected, *outcome.saw])
+    text = "\n".join([outcome.expected, *(line for line in outcome.saw if not line.startswith(_PREPARATION))])
     if outcome.status == ERROR:
         return 9  # nothing in the program can change it
     if outcome.expected == COMPILES:
@@ -64,15 +68,19 @@ def distance(outcome: Outcome) -> int:
         return 7
     if _SIGNAL.search(text) and "SIGKILL" not in text:
         return 3
+    if _HANG.search(text):
+        return 5
     if re.search(r"/proc/|/dev/shm|\bkey 0x|\brw-[sp]\b|\bmode 0|\bnattch\b|\bobject\b|\bsegment\b|\bmapping", text):
         return 4
-    if re.search(r"it had not ended|it did not\b|\bonly \d+ did", text):
+    if re.search(r"\bonly \d+ did", text):
         return 5
     return 6
 
 
 def title(outcome: Outcome) -> str:
     """Returns the heading of a failure's message: the check's sentence, unless the failure says nothing about it."""
+    if any(line.endswith("it had not ended") for line in outcome.saw):
+        return "The program does not end."
     return {COMPILES: "The program cannot be built.", FINISHED: "The program stops at a TODO."}.get(
         outcome.expected, outcome.sentence)
 

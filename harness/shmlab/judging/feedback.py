@@ -68,12 +68,19 @@ class Page:
             self.line(" " * 12 + self.style(head, "faint") + " " + line)
 
 
+def _errors_only(problem: str) -> str:
+    """Returns a compiler's messages without its warnings, if there are errors: a warning may follow from an error."""
+    parts = re.split(r"^(?=\S+:\d+:\d+: (?:error|warning|fatal error):)", problem, flags=re.M)
+    errors = [part for part in parts[1:] if re.match(r"\S+: (?:fatal )?error:", part)]
+    return "".join([parts[0], *errors]) if errors else problem
+
+
 def show_heading(page: Page, lab: Lab, warnings: List[str], problems: Sequence[str] = ()) -> None:
     """Shows a lab's title, the compiler's warnings, and why a program of it cannot be built."""
     page.line()
     page.line(page.style(f"Lab {lab.number}  {lab.title}", "bold"))
     for problem in problems:
-        lines = [plain(line) for line in problem.splitlines()]
+        lines = [plain(line) for line in _errors_only(problem).splitlines()]
         page.plain("error", lines[:MAX_ERROR_LINES])
         if len(lines) > MAX_ERROR_LINES:
             page.plain("", [f"(and {len(lines) - MAX_ERROR_LINES} more lines: make {lab.number})"])
@@ -150,18 +157,19 @@ def show_in_brief(page: Page, lab: Lab, outcomes: List[Outcome], rows: int) -> N
     page.plain("next", steps)
 
 
-def show_score(page: Page, lab: Lab, outcomes: List[Outcome], first: int = 0, step: str = "") -> None:
+def show_score(page: Page, lab: Lab, outcomes: List[Outcome], first: int = 0, step: str = "", stuck: bool = True) -> None:
     """Shows a lab's score.
 
     @param first  the number of the cause to fix first, if there are several
     @param step   what to do after full points
+    @param stuck  whether to name the hints and the handout
     """
     score, maximum = sum(o.score for o in outcomes), sum(o.points for o in outcomes)
     style = "green" if score == maximum else "red" if score == 0 else "yellow"
     page.line("  " + page.style(f"{score} of {maximum} points", "bold", style) + (f"; fix [{first}] first" if first else ""))
     if score == maximum and step:
         page.line("  " + step)
-    if score < maximum and lab.hints():
+    if score < maximum and stuck and lab.hints():
         page.line("  " + page.style(f"stuck? `make hint LAB={lab.number}`; the handout is labs/{lab.name}/README.md",
                                     "faint"))
 
@@ -332,6 +340,8 @@ def reproduce(fixture: LabFixture, saw: Sequence[str]) -> str:
             fixture.repeatable and program.repeatable and fixture.untouched(program)):
         return ""
     names = {call.name for call in program.calls}
+    if names & {"accept", "connect"}:
+        return ""  # the check itself was at the other end of the socket
     look = "ipcs -m" if "shmget" in names else "ls -l /dev/shm" if "shm_open" in names else ""
     rules = [rule.split(" ") for rule in program.rules]
     main: Optional[str] = command
@@ -354,7 +364,9 @@ def reproduce(fixture: LabFixture, saw: Sequence[str]) -> str:
         steps = [f"make {fixture.lab.number}", f"cd build/labs/{fixture.lab.name}"]
     else:
         directory = submitted_directory(fixture.submission, fixture.lab)
-        steps = [f"cd {shlex.quote(str(directory))}", " ".join(compile_command(program.name, fixture.cc, fixture.san))]
+        needed = [other.built.program for other in fixture.history if any(f"./{other.built.program}" in step for step in earlier)]
+        steps = [f"cd {shlex.quote(str(directory))}", *(" ".join(compile_command(name, fixture.cc, fixture.san))
+                                                        for name in dict.fromkeys([*needed, program.built.program]))]
     steps += [*fixture.shell, *earlier, _around(program, main)] + ([look] if look and main is command else [])
     return "; ".join(steps)
 

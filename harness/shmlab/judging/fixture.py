@@ -70,7 +70,9 @@ class LabFixture(Environment):
         names = {item.name for contents in left for item in contents.objects}
         before = program.before
         return self.box._resettable and {segment.shmid for segment in before.segments} <= shmids and \
-            {item.name for item in before.objects} <= ours | names and not before.processes
+            {item.name for item in before.objects} <= ours | names and not before.processes and \
+            program.beside <= self.files | {other.built.program for other in self.history} and \
+            program.prepared == len(self.shell)
 
     # ---- waiting
 

@@ -455,8 +455,8 @@ class StudentReporter(TerminalReporter):  # type: ignore[misc]  # pytest has no 
                 feedback.show_cause(self.page, number, group, whole=number == found[0][0] or not self.student)
         if found and not self.short:
             self.page.line()
-        feedback.show_score(self.page, this, outcomes, found[0][0] if len(found) > 1 else 0,
-                            self._next_step(this) if self.student else "")
+        feedback.show_score(self.page, this, outcomes, found[0][0] if len(found) > 1 and not self.short else 0,
+                            self._next_step(this) if self.student else "", stuck=not self.short)
 
     def _next_step(self, this: Lab) -> str:
         """Returns what to do when this lab has full points."""

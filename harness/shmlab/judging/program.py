@@ -35,6 +35,8 @@ class Program:
         self.finished: Optional[Run] = None
         self.calls: List[Call] = []
         self.sent = b""  # to its standard input
+        self.prepared = len(fixture.shell)  # how much the check had done when it started
+        self.beside = set(os.listdir(fixture.box.work_fd))  # the names in its directory when it started
         self.repeatable = True  # False after the check did something to it that has no shell command
         self._first_event = len(fixture.box.events)  # of those in the box, the first that may be about this program
 

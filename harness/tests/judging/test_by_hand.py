@@ -11,8 +11,8 @@ from shmlab.sandbox import box
 EACH = 8  # every so many mistakes of a lab are tried; all with FULL=1
 
 #: What a shell, a debugger or strace prints about a command that it cannot do.
-CANNOT = re.compile(r"not found|No symbol|Can not force|undefined command|Undefined|syntax error|"
-                    r"Invalid argument to|Function \".*\" not defined|Unterminated|strace: ", re.M)
+CANNOT = re.compile(r"^(sh|/bin/sh): .*not found|No symbol|Can not force|undefined command|Undefined|syntax error|"
+                    r"Invalid argument to|Function \".*\" not defined|Unterminated|^strace: (?!Process)", re.M)
 
 
 def run_by_hand(line, directory):

@@ -21,7 +21,7 @@ def failure(expected, *saw, calls=(), status=FAILED):
 
 @pytest.mark.parametrize("one, other", [
     (failure("ends", "within 4 s it had not ended", "process 4 (x) waits"),
-     failure("ends", "within 1 s it had not ended", "process 25 (x) waits")),
+     failure("comes to its end", "within 0.5 s it did not", "process 25 (x) waits")),
     (failure("a line `rw-s`", "process 4: no mapping", "process 5: no mapping"),
      failure("a line `rw-s`", "process 25: no mapping")),
     (failure("exists", "/shmlab-0123abcd: mode 0600"), failure("exists", "/shmlab-ffff0000: mode 0600")),
