@@ -2,7 +2,7 @@
 #
 # LAB=05     one lab            CC=clang  another compiler       V=1  show everything
 # IN=DIR     other programs     SAN=1     with sanitizers        TIER=host  without namespaces
-# JOBS=1     one at a time
+# JOBS=1     one at a time     BACK=1    the hint before
 # SCHEDULE=… TIME=60                       for make replay and make explore
 # (not for students
 # FROM=DIR OUT=DIR COURSE=FILE TRUST=1         for make grade
@@ -20,6 +20,7 @@ TIER ?=
 JOBS ?=
 SCHEDULE ?=
 TIME ?= 30
+BACK ?=
 # (not for students
 FROM ?=
 OUT ?= results
@@ -37,11 +38,28 @@ SOURCES := $(wildcard labs/[0-9][0-9]_*/*.c)
 PROGRAMS := $(SOURCES:%.c=build/%)
 NUMBERS := $(sort $(foreach directory,$(dir $(SOURCES)),$(firstword $(subst _, ,$(notdir $(patsubst %/,%,$(directory)))))))
 
+# `make check 05`, `make check 5` and `make check lab=05` mean `make check LAB=05`.
+SHORT_NUMBERS := $(patsubst 0%,%,$(filter 0%,$(NUMBERS)))
+COMMANDS := $(filter check explore replay watch hint,$(MAKECMDGOALS))
+ifneq ($(COMMANDS),)
+NAMED := $(filter $(NUMBERS) $(SHORT_NUMBERS),$(MAKECMDGOALS))
+UNKNOWN := $(filter-out $(COMMANDS) $(NAMED) all doctor box unbox clean-ipc clean help demo test lint docs,$(MAKECMDGOALS))
+ifneq ($(UNKNOWN),)
+$(error there is no lab '$(firstword $(UNKNOWN))': write `make $(firstword $(COMMANDS)) LAB=05`; the labs are $(NUMBERS))
+endif
+LAB := $(strip $(or $(LAB),$(if $(filter command,$(origin lab)),$(lab)),$(NAMED)))
+endif
+# Make's own variables are case-sensitive, and an unknown one is not an error.
+LOWER = $(strip $(foreach name,in cc san v tier jobs back,$(if $(filter command,$(origin $(name))),$(name))))
+ifneq ($(LOWER),)
+$(error write $(shell echo '$(firstword $(LOWER))' | tr a-z A-Z)=$($(firstword $(LOWER))), in capital letters)
+endif
+
 SETUP := sh harness/setup.sh
 OPTIONS = $(if $(LAB),--lab "$(LAB)") --cc "$(CC)" $(if $(SAN),--san) $(if $(TIER),--tier $(TIER)) $(if $(JOBS),--jobs $(JOBS)) $(if $(V),-v)
 SHMLAB := PYTHONPATH=harness
 
-.PHONY: all $(NUMBERS) check explore replay watch hint doctor box unbox clean-ipc clean help FORCE
+.PHONY: all $(NUMBERS) $(SHORT_NUMBERS) check explore replay watch hint doctor box unbox clean-ipc clean help FORCE
 # (not for students
 .PHONY: demo test test-machines lint grade dist gradescope bench docs docs-instructor docs-test
 # not for students)
@@ -49,9 +67,13 @@ SHMLAB := PYTHONPATH=harness
 all: $(PROGRAMS) ## builds all labs (make 05: one of them) into build/labs/
 
 define lab_rule
-$(1): $(filter build/labs/$(1)_%,$(PROGRAMS))
+$(1): $(if $(NAMED),,$(filter build/labs/$(1)_%,$(PROGRAMS)))
 endef
 $(foreach number,$(NUMBERS),$(eval $(call lab_rule,$(number))))
+$(foreach number,$(SHORT_NUMBERS),$(eval $(number): 0$(number)))
+ifneq ($(NAMED),)
+$(NAMED): ; @:
+endif
 
 # All programs depend on this file, so that they are rebuilt if the compiler or its options change.
 build/flags: FORCE
@@ -76,8 +98,11 @@ lint: ## looks for what is wrong in the project's own code without running it; p
 	$(quiet)$(SETUP) lint >/dev/null && sh harness/lint.sh
 
 # not for students)
+# The next step and hints are about the programs in labs/, so not about others.
+STUDENT = $(if $(filter labs,$(IN)),--student)
+
 check: ## checks your work: LAB=05 one lab, IN=directory other programs
-	$(quiet)python=$$($(SETUP) check) && "$$python" -m pytest harness --submission "$(IN)" $(OPTIONS)
+	$(quiet)python=$$($(SETUP) check) && "$$python" -m pytest harness --submission "$(IN)" $(OPTIONS) $(STUDENT)
 
 # (not for students
 grade: ## grades a course: FROM=submissions OUT=results, see docs/grading.md
@@ -106,7 +131,7 @@ bench: ## measures the harness (start-up, the spy, each lab) and the ring of lab
 
 # not for students)
 watch: ## checks LAB=05 again whenever you save
-	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab watch --lab "$(LAB)" --in "$(IN)" -- $(OPTIONS)
+	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab watch --lab "$(LAB)" --in "$(IN)" -- $(OPTIONS) $(STUDENT)
 
 explore: ## runs LAB=12 under every order of its steps; TIME=30 seconds each
 	$(quiet)python=$$($(SETUP) check) && "$$python" -m pytest harness -s --submission "$(IN)" $(OPTIONS) --explore "$(TIME)"
@@ -114,8 +139,8 @@ explore: ## runs LAB=12 under every order of its steps; TIME=30 seconds each
 replay: ## shows one schedule, step by step: LAB=12 SCHEDULE=what a verdict says
 	$(quiet)python=$$($(SETUP) check) && "$$python" -m pytest harness -s --submission "$(IN)" $(OPTIONS) --schedule "$(SCHEDULE)"
 
-hint: ## shows the next hint for LAB=05
-	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab hint --lab "$(LAB)"
+hint: ## shows the next hint for LAB=05; BACK=1 the one before
+	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab hint --lab "$(LAB)" $(if $(BACK),--back)
 
 doctor: ## reports what this machine supports
 	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab doctor
@@ -134,7 +159,7 @@ clean: ## removes build/ (all generated files)
 
 help: ## prints this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1~\2/p' Makefile | awk -F'~' '{ printf "%-18s %s\n", $$1, $$2 }'
-	@echo '  options: LAB=05 IN=directory CC=clang SAN=1 V=1 TIER=host JOBS=1'
+	@echo '  options: LAB=05 IN=directory CC=clang SAN=1 V=1 TIER=host JOBS=1 BACK=1'
 # (not for students
 	@echo '  make grade: FROM=submissions OUT=results COURSE=file TRUST=1; make test: FULL=1'
 # not for students)

@@ -54,6 +54,8 @@ def main() -> int:
         if name == "watch":
             sub.add_argument("--in", dest="directory", default=str(LABS))
             sub.add_argument("options", nargs="*")
+        else:
+            sub.add_argument("--back", action="store_true")
     sub = commands.add_parser("grade")
     sub.add_argument("--from", dest="source", required=True)
     sub.add_argument("--out", default="results")
@@ -81,7 +83,7 @@ def main() -> int:
             options = [word for word in arguments.options if word not in ("--lab", arguments.lab)]
             return student.watch(lab, Path(arguments.directory).resolve(), options)
         if arguments.command == "hint":
-            return student.hint(_lab_named(arguments.lab))
+            return student.hint(_lab_named(arguments.lab), arguments.back)
         if arguments.command == "bench":
             from . import bench
 

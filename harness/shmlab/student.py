@@ -2,9 +2,12 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import json
+import math
 import os
 import platform
+import re
 import shutil
 import signal
 import subprocess
@@ -12,12 +15,16 @@ import sys
 import textwrap
 import time
 from pathlib import Path
-from typing import Dict, List
+from typing import Dict, List, Optional, Sequence, Tuple
 
+from . import results
+from .judging import causes
 from .labs import ROOT, Lab, UserError, submitted_directory
 from .sandbox import apparmor, box, kernel, native, tiers
+from .sandbox.calls import DEFINITIONS
 
 PROJECT_ID = ord("S")  # the handouts pass it to ftok()
+STOP_SECONDS = 3.0  # for a run of the checks to end after SIGTERM
 OBJECT_PREFIXES = ("shmlab", "sem.shmlab")  # of the names of objects and semaphores in the handouts
 
 
@@ -35,24 +42,46 @@ def _modification_times(directory: Path) -> Dict[str, int]:
     return found
 
 
+def _stop(run: "subprocess.Popen[bytes]") -> None:
+    """Ends a run of the checks: SIGTERM lets it remove what the programs made."""
+    run.terminate()
+    try:
+        run.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        run.kill()
+        run.wait()
+
+
 def watch(lab: Lab, submission: Path, options: List[str]) -> int:
-    """Runs the checks now and after every save, until Ctrl-C. Returns the exit status."""
+    """Runs the checks now and after every save, until Ctrl-C. Returns the exit status.
+
+    If a file is saved while they run, they are stopped and begin again: their verdict would be about an older program.
+    """
     directory = submitted_directory(submission, lab) or submission
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     command = [sys.executable, "-m", "pytest", str(ROOT / "harness"), "--submission", str(submission),
-               "--lab", lab.number, *options]
+               "--lab", lab.number, "--short", *options]
+    run: "Optional[subprocess.Popen[bytes]]" = None
     try:
         while True:
             before = _modification_times(directory)
             if sys.stdout.isatty():
                 print("\x1b[2J\x1b[H", end="", flush=True)
-            status = subprocess.run(command).returncode
-            if status == 4:
+            run = subprocess.Popen(command)
+            while run.poll() is None and _modification_times(directory) == before:
+                time.sleep(0.05)
+            if run.poll() is None:
+                _stop(run)
+                print("\nsaved: checking again", flush=True)
+                continue
+            if run.returncode == 4:
                 return 1  # a usage error: saving a file cannot fix it
-            print(f"\nwatching {os.path.relpath(directory)}: save a file to check again, Ctrl-C to stop", flush=True)
+            print(f"  watching {os.path.relpath(directory)}: save a file to check again, Ctrl-C to stop", flush=True)
             while _modification_times(directory) == before:
-                time.sleep(0.2)
+                time.sleep(0.1)
     except KeyboardInterrupt:
+        if run and run.poll() is None:
+            _stop(run)
         print()
         return 0
 
@@ -60,8 +89,61 @@ def watch(lab: Lab, submission: Path, options: List[str]) -> int:
 # ---- hint -------------------------------------------------------------------------------------------------
 
 
-def hint(lab: Lab) -> int:
-    """Prints the next hint of a lab, or the last one again. build/hints.json counts the hints shown of each lab."""
+def _words(text: str) -> Dict[str, int]:
+    """Returns how often each word of a text occurs; names of calls and constants count three times."""
+    found: Dict[str, int] = {}
+    for word in re.findall(r"[A-Za-z_]{4,}", text):
+        stem = word.lower().rstrip("s")
+        found[stem] = found.get(stem, 0) + (3 if "_" in word or word.isupper() or word in _CALLS else 1)
+    return found
+
+
+_CALLS = frozenset(name for name, _ in DEFINITIONS)
+
+
+def fitting_hint(hints: Sequence[Tuple[str, str]], message: str) -> int:
+    """Returns the index of the hint that has most in common with a failed check's message; 0 if none has anything.
+
+    A word that few hints have counts more. A hint that has the whole solution is left out: it fits everything.
+    """
+    bags = [_words(f"{title} {text}") for title, text in hints]
+    asked = _words(message)
+    scores = [0.0] * len(bags)
+    for number, (bag, (title, _)) in enumerate(zip(bags, hints)):
+        if re.search(r"nearly written|: the calls$", title):
+            continue
+        for word in asked.keys() & bag.keys():
+            rarity = math.log(len(bags) / sum(word in other for other in bags))
+            scores[number] += min(asked[word], 3) * min(bag[word], 3) * rarity
+        scores[number] /= math.sqrt(sum(count * count for count in bag.values()) or 1)
+    return scores.index(max(scores))
+
+
+def _nearest_failure(lab: Lab) -> Tuple[str, str, str]:
+    """Returns which failure of the last run is nearest to its cause, the check's sentence, and the whole message."""
+    fields = {field.name for field in dataclasses.fields(results.Outcome)}
+    failed = [results.Outcome(**{name: value for name, value in check.items() if name in fields})
+              for check in results.kept(lab) if check["status"] == results.FAILED]
+    if not failed:
+        return "", "", ""
+    nearest = min(failed, key=causes.distance)
+    message = " ".join([nearest.sentence, nearest.expected, *nearest.saw, nearest.read])
+    if nearest.expected in (causes.COMPILES, causes.FINISHED):  # nothing is known about the check
+        message = " ".join(nearest.saw) if nearest.expected == causes.FINISHED else ""
+    if "usage:" in nearest.expected:
+        message = ""  # no hint is about the command line
+    return f"{nearest.check}: {' '.join(causes.key(nearest))}", causes.title(nearest), message
+
+
+def _is_first_todo(message: str) -> bool:
+    return re.match(r"\w+\.c stopped at its TODO 1\b", message) is not None
+
+
+def hint(lab: Lab, back: bool = False) -> int:
+    """Prints the next hint of a lab, or with `back` the one before, and remembers it in build/hints.json.
+
+    After a run of the checks whose nearest failure is another one than at the last hint, the hint that fits it is next.
+    """
     hints = lab.hints()
     if not hints:
         raise UserError(f"lab {lab.number} has no hints: read its handout, labs/{lab.name}/README.md")
@@ -71,14 +153,25 @@ def hint(lab: Lab) -> int:
         assert isinstance(shown, dict)
     except (OSError, ValueError, AssertionError):
         shown = {}
-    number = min(int(shown.get(lab.name, 0)), len(hints) - 1)
+    last = shown.get(lab.name)
+    last = last if isinstance(last, dict) else {"hint": int(last or 0), "failure": ""}  # an older edition wrote a number
+    before, failure = int(last.get("hint", 0)), str(last.get("failure", ""))  # 1 is the first hint, 0 stands for none
+    now, sentence, message = _nearest_failure(lab)
+    fits = 0 if not message or _is_first_todo(message) else fitting_hint(hints, message)
+    jump = not back and bool(now) and now != failure and fits + 1 != before
+    number = max(before - 2, 0) if back else fits if jump else min(before, len(hints) - 1)
     title, text = hints[number]
-    print(f"Lab {lab.number}, {title[0].lower() + title[1:]}\n")
+    print(f"Lab {lab.number}, {title[0].lower() + title[1:]}")
+    if jump and number > 0:
+        print(textwrap.fill(f"(it fits what failed: {sentence})", 90))
+    print()
     for paragraph in text.split("\n\n"):
         print(paragraph if paragraph.startswith("```") else textwrap.fill(" ".join(paragraph.split()), 90), end="\n\n")
     left = len(hints) - number - 1
-    print(f"({left} more: make hint LAB={lab.number})" if left else "(that was the last hint)")
-    shown[lab.name] = number + 1
+    steps = [f"{left} more: make hint LAB={lab.number}" if left else "that was the last hint"]
+    steps += [f"the one before: make hint LAB={lab.number} BACK=1"] if number else []
+    print(f"({'; '.join(steps)})")
+    shown[lab.name] = {"hint": number + 1, "failure": now}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(shown))
     return 0

@@ -3,18 +3,39 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
+import shlex
+import signal
 import stat
 from typing import Dict, List, Optional, Set, Tuple
 
 from ..labs import Lab
 from ..sandbox import kernel, native
 from ..sandbox.box import Box
+from ..sandbox.build import Built
 from ..sandbox.calls import Call, Ring
 from ..sandbox.channel import BoxedProcess
 from ..sandbox.kernel import Object, Segment
 from .limits import FEED_SECONDS, WaitLimits
 from .require import CheckFailed, require, require_object
+
+
+SHORT_TEXT = 200  # bytes of a text that a command may contain
+
+
+def shell_bytes(content: bytes) -> str:
+    """Returns the format with which printf(1) writes these bytes, quoted for the shell."""
+    text = "".join(chr(byte) if 32 <= byte < 127 and byte not in b"\\%" else "%%" if byte == 37 else f"\\{byte:03o}"
+                   for byte in content)
+    return shlex.quote(text)
+
+
+def _kind(mode: int) -> str:
+    """Returns what a file with this st_mode is, in words."""
+    kinds = {stat.S_IFDIR: "a directory", stat.S_IFLNK: "a symbolic link", stat.S_IFIFO: "a named pipe",
+             stat.S_IFSOCK: "a socket", stat.S_IFREG: "a regular file"}
+    return kinds.get(stat.S_IFMT(mode), "a device")
 
 
 class Environment:
@@ -31,6 +52,10 @@ class Environment:
         self._box: Optional[Box] = None
         self._ring: Optional[Ring] = None
         self._created_names: Tuple[str, ...] = ()  # in /dev/shm, by the check itself
+        self._made: Dict[str, os.stat_result] = {}  # what this check made, by its name: "file" or "/object"
+        self.since = 0  # how often the box was emptied
+        self.shell: List[str] = []  # shell commands that do what the check did besides starting programs
+        self.repeatable = True  # False after something that has no shell command, so that a failure cannot be repeated by hand
 
     @property
     def box(self) -> Box:
@@ -84,6 +109,55 @@ class Environment:
                 names.add("/sem." + text[1:])
         return names | set(self._created_names)
 
+    def forget(self) -> None:
+        """Forgets what the check did before the box was emptied."""
+        self.since += 1
+        self.files.clear()
+        self.preparations.clear()
+        self._made.clear()
+        self.shell.clear()
+        self.repeatable = True
+
+    def changes(self, path: object) -> List[str]:
+        """Returns what the programs did to a file, object or directory of this check, in lines; empty if nothing is seen.
+
+        @param path  the one that could not be used, as an OSError names it; only this one is examined
+        """
+        if self._box is None or not isinstance(path, str):
+            return []
+        name = path.rsplit("/", 1)[-1]
+        for known, there in (name, self._box.work_fd), (f"/{name}", self._box.shm_fd):
+            if known in self._made:
+                before, label = self._made[known], known if there == self._box.work_fd else f"the object {known}"
+                try:
+                    now = os.stat(name, dir_fd=there, follow_symlinks=False)
+                except FileNotFoundError:
+                    return [f"{label}, which this check made, is gone"]
+                if stat.S_IFMT(now.st_mode) != stat.S_IFMT(before.st_mode):
+                    return [f"{label}, which this check made as a regular file, is now {_kind(now.st_mode)}"]
+                if now.st_ino != before.st_ino:
+                    return [f"{label}, which this check made, was replaced: inode {before.st_ino}, now {now.st_ino}"]
+                if now.st_mode != before.st_mode:
+                    return [f"{label}, which this check made with mode {stat.S_IMODE(before.st_mode):04o}, "
+                            f"now has mode {stat.S_IMODE(now.st_mode):04o}"]
+        return []
+
+    def has_executable(self, built: Built) -> bool:
+        """Returns whether the program in the box is the one that was put there, by its kind, its mode and its bytes."""
+        try:
+            mode = os.stat(built.program, dir_fd=self.box.work_fd, follow_symlinks=False).st_mode
+            return mode & 0o111 == 0o111 and self.box.get(built.program, 64 << 20) == built.path.read_bytes()
+        except OSError:
+            return False
+
+    def ended_early(self, path: object) -> Optional[int]:
+        """Returns the pid in a path such as "7/maps" or "/proc/7/maps" if it is of a program that ended by itself."""
+        found = re.match(r"(?:/proc/)?(\d+)/", path) if isinstance(path, str) and self._box else None
+        program = self._box.programs.get(int(found.group(1))) if found and self._box else None
+        if program is None or program.status is None or program.status & 0x7F == signal.SIGKILL:
+            return None
+        return program.pid
+
     # ---- names
 
     def file(self, name: str = "meeting_place", content: bytes = b"") -> str:
@@ -92,7 +166,20 @@ class Environment:
         if not self.private_ipc:
             self._avoid_taken_key(name, content)
         self.files.add(name)
+        self._repeat(shlex.quote(name), content, touch=True)
+        self._made[name] = os.stat(name, dir_fd=self.box.work_fd, follow_symlinks=False)
         return name
+
+    def _repeat(self, path: str, content: bytes, touch: bool = False) -> None:
+        """Notes the shell command that writes a file."""
+        if not content:
+            self.shell.append(f"touch {path}" if touch else f": > {path}")
+        elif not content.strip(b"\0"):
+            self.shell.append(f"truncate -s {len(content)} {path}")
+        elif len(content) <= SHORT_TEXT:
+            self.shell.append(f"printf {shell_bytes(content)} > {path}")
+        else:
+            self.repeatable = False
 
     def _avoid_taken_key(self, name: str, content: bytes) -> None:
         """In the host tier, replaces the file until no other segment on the machine has its key (which has its inode number)."""
@@ -118,7 +205,9 @@ class Environment:
 
     def tool(self, *words: object, stdin: bytes = b"") -> bytes:
         """Runs native/peer.c as an unrelated process and returns what it prints. Fails the check if it does not succeed."""
+        before = self.repeatable
         peer = self.tool_start(*words, stdin=stdin)
+        self.repeatable = before and words[:1] == ("read",)  # reading changes nothing
         self.box.close_stdin(peer)
         self.box.wait(peer, 10)
         if peer.status != 0:
@@ -128,6 +217,7 @@ class Environment:
 
     def tool_start(self, *words: object, stdin: bytes = b"") -> BoxedProcess:
         """Starts native/peer.c as an unrelated process and does not wait for it."""
+        self.repeatable = False
         peer = self.box.start(["peer", *(str(word) for word in words)], image=native.peer_program(), stdin=-1)
         self.box.claimed_pids = (lambda before, pid: lambda: before() | {pid})(self.box.claimed_pids, peer.pid)
         if stdin:
@@ -177,7 +267,11 @@ class Environment:
             if self.box.has_own_user:
                 os.fchown(file.fileno(), self.box.uid, self.box.uid)
             os.fchmod(file.fileno(), mode)
+            self._made[name] = os.fstat(file.fileno())
         self.preparations.append(f"made an object {name}, {len(content)} bytes, mode {mode:04o}")
+        self._repeat(f"/dev/shm{name}", content)
+        if mode != 0o644:
+            self.shell.append(f"chmod {mode:04o} /dev/shm{name}")
         self._created_names += (name,)
         found = self.object(name)
         require(found, f"the object {name}, which this check has made, is there", self.objects())
@@ -191,10 +285,13 @@ class Environment:
         except (FileNotFoundError, FileExistsError):
             raise CheckFailed(f"there is an object {name}, and none yet that is called {second}", self.objects()) from None
         self.preparations.append(f"given the object {name} a second name, {second}")
+        self.shell.append(f"ln /dev/shm{name} /dev/shm{second}")
         self._created_names += (second,)
 
     def unlink_object(self, name: str) -> None:
         """Removes a name, if it still exists."""
+        self._made.pop(name, None)
+        self.shell.append(f"rm -f /dev/shm{name}")
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name[1:], dir_fd=self.box.shm_fd)
 
@@ -223,6 +320,7 @@ class Environment:
         @param at    offset of the first byte
         @param size  if given, the object is truncated or extended to this many bytes first
         """
+        self.repeatable = False
         try:
             fd = os.open(name[1:], os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self.box.shm_fd)
         except FileNotFoundError:
@@ -236,6 +334,7 @@ class Environment:
 
     def fill_shared_memory(self, leave: int = 0) -> None:
         """Fills /dev/shm up to the last `leave` bytes. Only where private_ipc is true."""
+        self.repeatable = False
         free = os.fstatvfs(self.box.shm_fd)
         fd = os.open("filler", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=self.box.shm_fd)
         os.posix_fallocate(fd, 0, free.f_bavail * free.f_bsize - leave)

@@ -1,29 +1,36 @@
 """Prints the feedback for a student, and collects what it says about a failure.
 
-For each check it is the check's sentence and score. For a failure it is also what was expected, what the kernel showed,
-which calls the program made, where to read on, and how to reproduce it by hand. It is never a traceback.
+For each check it is the check's sentence and score, as soon as the check ends. After the last check it is each cause of the
+failures: what was expected, what the kernel showed, which calls the program made, where to read on, and how to reproduce it by
+hand. It is never a traceback.
 """
 from __future__ import annotations
 
 import errno
 import os
+import re
 import shlex
 import shutil
 import sys
 import textwrap
-from typing import List, Optional, TextIO
+from typing import List, Optional, Sequence, TextIO, Tuple
 
 from ..sandbox.box import Box
 from ..sandbox.build import compile_command
 from ..sandbox.calls import Call, with_places
 from ..labs import Lab, submitted_directory
+from . import causes
+from .environment import SHORT_TEXT, shell_bytes
 from .fixture import LabFixture
 from .program import Program
 from ..results import ERROR, FAILED, PASSED, Outcome, plain
 
 _STYLES = {"green": "32", "red": "31", "yellow": "33", "bold": "1", "faint": "2"}
 _SPY_EVENTS = ("start", "end")  # records that are not calls
+_WORDS = {PASSED: ("pass", "green"), FAILED: ("FAIL", "red"), ERROR: ("ERROR", "yellow")}
 MAX_CALLS = 12  # shown for a failure
+MAX_ROWS = 38  # of the screen, for one cause
+MAX_ERROR_LINES = 12  # of the compiler
 
 
 class Page:
@@ -33,7 +40,8 @@ class Page:
         self.stream = stream or sys.stdout
         self.colour = bool(getattr(self.stream, "isatty", lambda: False)()) and "NO_COLOR" not in os.environ \
             and os.environ.get("TERM") != "dumb"
-        self.width = max(60, min(shutil.get_terminal_size((110, 24)).columns, 120))
+        size = shutil.get_terminal_size((110, 24))
+        self.width, self.height = max(60, min(size.columns, 120)), max(12, size.lines)
 
     def style(self, text: str, *styles: str) -> str:
         if not self.colour or not styles:
@@ -60,42 +68,108 @@ class Page:
             self.line(" " * 12 + self.style(head, "faint") + " " + line)
 
 
-def show_heading(page: Page, lab: Lab, warnings: List[str]) -> None:
+def _errors_only(problem: str) -> str:
+    """Returns a compiler's messages without its warnings, if there are errors: a warning may follow from an error."""
+    parts = re.split(r"^(?=\S+:\d+:\d+: (?:error|warning|fatal error):)", problem, flags=re.M)
+    errors = [part for part in parts[1:] if re.match(r"\S+: (?:fatal )?error:", part)]
+    return "".join([parts[0], *errors]) if errors else problem
+
+
+def show_heading(page: Page, lab: Lab, warnings: List[str], problems: Sequence[str] = ()) -> None:
+    """Shows a lab's title, the compiler's warnings, and why a program of it cannot be built."""
     page.line()
     page.line(page.style(f"Lab {lab.number}  {lab.title}", "bold"))
-    if warnings:
+    for problem in problems:
+        lines = [plain(line) for line in _errors_only(problem).splitlines()]
+        page.plain("error", lines[:MAX_ERROR_LINES])
+        if len(lines) > MAX_ERROR_LINES:
+            page.plain("", [f"(and {len(lines) - MAX_ERROR_LINES} more lines: make {lab.number})"])
+    if warnings and not problems:
         page.plain("warning", [plain(line) for text in warnings for line in text.splitlines()][:12])
 
 
-def show_outcome(page: Page, outcome: Outcome, previous: Optional[Outcome]) -> None:
-    """Shows one check's outcome. If it failed like the check before (`previous`), the details are not repeated."""
-    word, style = {PASSED: ("pass", "green"), FAILED: ("FAIL", "red"), ERROR: ("ERROR", "yellow")}[outcome.status]
-    score = f"{outcome.score}/{outcome.points}"
-    lines = textwrap.wrap(outcome.sentence, page.width - 13) or [""]
-    page.line(f"  {page.style(f'{word:<5}', style)}{score:>4} {lines[0]}")
+def show_check(page: Page, outcome: Outcome, note: str = "", one_line: bool = False) -> None:
+    """Shows one check's outcome in a line.
+
+    @param note      what follows the sentence, such as the number of the failure's cause
+    @param one_line  cut the sentence at the width of the page; otherwise it continues on a further line
+    """
+    word, style = _WORDS[outcome.status]
+    text, width = outcome.sentence + (f" {note}" if note else ""), page.width - 13
+    if one_line and len(text) > width:
+        text = textwrap.shorten(outcome.sentence, width - len(note) - 1, placeholder=" …") + (f" {note}" if note else "")
+    lines = textwrap.wrap(text, width) or [""]
+    page.line(f"  {page.style(f'{word:<5}', style)}{f'{outcome.score}/{outcome.points}':>4} {lines[0]}")
     for line in lines[1:]:
         page.line(" " * 12 + line)
-    if outcome.status == PASSED:
-        return
-    same = previous is not None and (previous.expected, previous.saw) == (outcome.expected, outcome.saw)
-    if same:
-        page.plain("", [page.style("as above", "faint")])
-    else:
-        page.wrapped("expected", outcome.expected)
-        page.plain("but", outcome.saw[:16])
-        if outcome.calls:
-            page.plain("steps" if outcome.by_hand.startswith("make replay") else "calls", outcome.calls)
-    if outcome.read and not same:
+
+
+def show_cause(page: Page, number: int, outcomes: List[Outcome], whole: bool = True) -> None:
+    """Shows one cause of failures by the failure that is nearest to it, in at most MAX_ROWS rows of the screen.
+
+    @param whole  whether to show all that is known; otherwise only what was expected and seen, in a few rows
+    """
+    outcome = min(outcomes, key=causes.distance)
+    lines = textwrap.wrap(causes.title(outcome), page.width - 13) or [""]
+    page.line()
+    page.line(f"  {page.style(f'[{number}]', _WORDS[outcome.status][1]):<3}       {page.style(lines[0], 'bold')}")
+    for line in lines[1:]:
+        page.line(" " * 12 + page.style(line, "bold"))
+    saw, calls = outcome.saw[:16], outcome.calls
+
+    def rows(texts: Sequence[str]) -> int:
+        return sum(1 + (21 + len(text)) // page.width for text in texts)
+
+    room = MAX_ROWS - len(lines) - rows([outcome.expected, outcome.read]) - rows([outcome.by_hand]) - 2
+    while len(saw) > 1 and rows(saw) > room:
+        saw = saw[:-1]
+    while len(calls) > 1 and rows(calls) > max(3, room - rows(saw)):
+        calls = calls[1:]  # the last calls say most
+    if not whole and outcome.status != ERROR:
+        saw, calls = saw[:4], []
+    left_out = len(outcome.saw) - len(saw)
+    page.wrapped("expected", outcome.expected)
+    page.plain("but", saw + ([f"(and {left_out} more lines)"] if left_out else []))
+    if calls:
+        page.plain("steps" if outcome.by_hand.startswith("make replay") else "calls", calls)
+    if outcome.read:
         page.wrapped("read", outcome.read)
-    if outcome.by_hand and not same:
+    if outcome.by_hand and whole:
         page.plain("by hand", [outcome.by_hand])
 
 
-def show_score(page: Page, lab: Lab, outcomes: List[Outcome]) -> None:
+def show_in_brief(page: Page, lab: Lab, outcomes: List[Outcome], rows: int) -> None:
+    """Shows the failure to fix first, in a few rows: its sentence, what was expected and seen, and the next step."""
+    outcome = min(outcomes, key=causes.distance)
+    width = page.width - 13
+    step = "; ".join(filter(None, [f"read {outcome.read}" if outcome.read else "", f"make hint LAB={lab.number}"]))
+    sentence = textwrap.wrap(f"Fix this first: {causes.title(outcome)}", width)[:2]
+    expected = textwrap.wrap(outcome.expected, width - 9)
+    saw = [textwrap.shorten(line, width - 9, placeholder=" …") for line in outcome.saw]
+    steps = textwrap.wrap(step, width - 9)[:2]
+    room = max(2, rows - len(sentence) - len(steps))
+    expected = expected[:max(1, room - min(len(saw), room // 2))]
+    page.line()
+    for line in sentence:
+        page.line("  " + page.style(line, "bold"))
+    page.plain("expected", expected)
+    page.plain("but", saw[:max(1, room - len(expected))])
+    page.plain("next", steps)
+
+
+def show_score(page: Page, lab: Lab, outcomes: List[Outcome], first: int = 0, step: str = "", stuck: bool = True) -> None:
+    """Shows a lab's score.
+
+    @param first  the number of the cause to fix first, if there are several
+    @param step   what to do after full points
+    @param stuck  whether to name the hints and the handout
+    """
     score, maximum = sum(o.score for o in outcomes), sum(o.points for o in outcomes)
     style = "green" if score == maximum else "red" if score == 0 else "yellow"
-    page.line("  " + page.style(f"{score} of {maximum} points", "bold", style))
-    if score < maximum and lab.hints():
+    page.line("  " + page.style(f"{score} of {maximum} points", "bold", style) + (f"; fix [{first}] first" if first else ""))
+    if score == maximum and step:
+        page.line("  " + step)
+    if score < maximum and stuck and lab.hints():
         page.line("  " + page.style(f"stuck? `make hint LAB={lab.number}`; the handout is labs/{lab.name}/README.md",
                                     "faint"))
 
@@ -104,9 +178,30 @@ def show_board(page: Page, rows: List[List[str]], score: int, maximum: int) -> N
     """Shows the score board of several labs: rows of number, title, score, maximum."""
     page.line()
     for number, title, got, most in rows:
-        bar = "#" * round(20 * int(got) / max(1, int(most)))
-        page.line(f"  {number}  {title:<48.48} {got:>3}/{most:<3} {page.style(f'{bar:<20}', 'green')}")
+        show_board_row(page, number, title, int(got), int(most))
     page.line("  " + page.style(f"{score} of {maximum} points", "bold"))
+
+
+def show_board_row(page: Page, number: str, title: str, got: int, most: int, note: str = "") -> None:
+    bar = "#" * round(20 * got / max(1, most))
+    width = 48 if page.width >= 96 else 36
+    row = f"  {number}  {textwrap.shorten(title, width, placeholder=' …'):<{width}} {got:>3}/{most:<3} "
+    page.line(f"{row}{page.style(note, 'faint')}" if note else f"{row}{page.style(bar, 'green')}")
+
+
+def show_progress(page: Page, scores: List[Tuple[Lab, int, int]], step: str) -> None:
+    """Shows how far a student is in all labs, in three rows, and what to do next.
+
+    @param scores  each lab with its score and maximum
+    """
+    page.line()
+    page.line("  lab    " + "".join(f"{lab.number:>4}" for lab, _, _ in scores))
+    page.line("  points " + "".join(page.style(f"{got or '.':>4}", "green" if got == most else "yellow" if got else "faint")
+                                    for _, got, most in scores))
+    done = sum(got == most for _, got, most in scores)
+    total, maximum = sum(got for _, got, _ in scores), sum(most for _, _, most in scores)
+    page.line("  " + page.style(f"{done} of {len(scores)} labs, {total} of {maximum} points", "bold"))
+    page.line("  " + step)
 
 
 # ---- details of a failure -------------------------------------------------------------------------------------
@@ -144,31 +239,135 @@ def _call_line(call: Call, width: int, several: bool) -> str:
     return f"{call.place:<{width}}  {process}{call}" if width else f"{process}{call}"
 
 
-#: Calls that `strace -e inject` can make fail: each is one system call.
-_STRACE_CALLS = {"shmget", "shmat", "shmdt", "shmctl", "ftruncate", "munmap", "mmap", "fork"}
+#: The system call of each function that `strace -e inject` can make fail: the program makes none of them before main(). A "?"
+#: precedes one that not every machine has.
+_SYSTEM_CALLS = {
+    **{name: name for name in ("shmget", "shmat", "shmdt", "shmctl", "ftruncate", "memfd_create", "msync", "flock", "socket",
+                               "bind", "listen", "connect", "sendmsg", "recvmsg")},
+    "fork": "?clone,?clone3,?fork", "waitpid": "wait4", "posix_fallocate": "fallocate", "link": "?link,linkat",
+}
+#: The same for calls that the loader makes as well, before main(): strace is told on which file or object.
+_SYSTEM_CALLS_ON_A_FILE = {"mmap": "mmap", "shm_open": "openat", "open": "openat", "shm_unlink": "?unlink,unlinkat",
+                           "unlink": "?unlink,unlinkat"}
 
 
-def reproduce(fixture: LabFixture) -> str:
-    """Returns shell commands that reproduce a failure by hand; empty if no program was started."""
+def _argument(word: str) -> Optional[str]:
+    """Returns a word as the shell reads it; None if it is too long to type."""
+    if len(word) <= SHORT_TEXT:
+        return shlex.quote(word)
+    if len(set(word)) == 1 and word[0].isalnum():
+        return f"\"$(printf '%{len(word)}s' | tr ' ' {word[0]})\""
+    return None
+
+
+def _command(program: Program) -> Optional[str]:
+    """Returns the shell command that starts a program as the check did, or None if there is none."""
+    words = [_argument(word) for word in program.started.argv]
+    if None in words or len(program.sent) > SHORT_TEXT:
+        return None
+    return " ".join(filter(None, words))
+
+
+def _around(program: Program, command: str) -> str:
+    """Adds the program's input, output and umask to a command."""
+    umask, target = re.match(r"\(umask (\d+); ", program.by_hand), re.search(r" > (/dev/\w+)\)?$", program.by_hand)
+    command += f" > {target.group(1)}" if target else ""
+    if program.sent:
+        command = f"printf {shell_bytes(program.sent)} | {command}"
+    return f"(umask {umask.group(1)}; {command})" if umask else command
+
+
+def _failing(program: Program, command: str, name: str, nth: int, number: int) -> Optional[str]:
+    """Returns the command that starts a program so that its nth call of that name fails, or None if there is none."""
+    paths = {f"/dev/shm/{call.text.lstrip('/')}" if call.name.startswith("shm_") else call.text for call in program.calls
+             if call.name in ("shm_open", "shm_unlink", "open", "unlink") and call.text}
+    where = ""
+    if name in _SYSTEM_CALLS:
+        system_call = _SYSTEM_CALLS[name]
+    elif name in _SYSTEM_CALLS_ON_A_FILE and len(paths) == 1:
+        system_call, where = _SYSTEM_CALLS_ON_A_FILE[name], f"-P {shlex.quote(paths.pop())} "
+    else:
+        return None
+    return f"strace -f {where}-e trace={system_call} -e inject={system_call}:error={errno.errorcode[number]}:when={nth} {command}"
+
+
+def _stopped(command: str, name: str, nth: int, look: str) -> str:
+    """Returns the command that starts a program and stops it right after its nth call of that name, or at its end."""
+    if name == "end":
+        return f"gdb -q -batch -ex 'catch syscall exit_group' -ex run -ex '{look}' --args {command}"
+    skip = f" -ex 'ignore 2 {nth - 1}'" if nth > 1 else ""
+    return f"gdb -q -batch -ex start -ex 'tbreak {name}'{skip} -ex continue -ex finish -ex '{look}' --args {command}"
+
+
+def _earlier(fixture: LabFixture, program: Program) -> Optional[List[str]]:
+    """Returns the commands of the programs that ran before in the same box and left something there; None if there is none."""
+    steps: List[str] = []
+    for other in fixture.history:
+        if other is program:
+            return steps
+        if other.since != fixture.since:
+            continue
+        if other.started.status is None:
+            return None  # it ran at the same time
+        if other.finished and not other.finished.left_behind.lines:
+            continue
+        command = _command(other)
+        if command is None or not other.finished or other.rules or not other.repeatable:
+            return None
+        steps.append(_around(other, command))
+    return None
+
+
+#: Lines of a message about what a stopped program shows by hand, too: its mappings, the segments.
+_STATE = re.compile(r"\bmapping|\brw-[sp]\b|\br--[sp]\b|\bkey 0x")
+
+
+_CRASH = re.compile(r"was killed by SIG(SEGV|BUS)$", re.M)
+
+
+def reproduce(fixture: LabFixture, saw: Sequence[str]) -> str:
+    """Returns shell commands that reproduce a failure by hand; empty if there are none that do.
+
+    @param saw  what the message shows
+
+    A debugger shows a program that the check looked at while it was stopped. What the check did besides is part of the
+    commands. If it did something that no command does, such as to change the program's memory, there are none.
+    """
     program = fixture.subject
-    if not program:
+    command = _command(program) if program else None
+    earlier = _earlier(fixture, program) if program else None
+    if not program or command is None or earlier is None or not (
+            fixture.repeatable and program.repeatable and fixture.untouched(program)):
+        return ""
+    names = {call.name for call in program.calls}
+    if names & {"accept", "connect"}:
+        return ""  # the check itself was at the other end of the socket
+    look = "ipcs -m" if "shmget" in names else "ls -l /dev/shm" if "shm_open" in names else ""
+    rules = [rule.split(" ") for rule in program.rules]
+    main: Optional[str] = command
+    if rules and rules[0][0] == "fail":
+        if len(rules) > 1 or rules[0][3].startswith("-") or len(rules[0]) > 4 and rules[0][4] != "p":
+            return ""
+        main = _failing(program, command, rules[0][1], int(rules[0][2]), int(rules[0][3]))
+    elif rules and not program.finished:
+        # After fork(), the parent shows what its children have; other stops of a child are too much for a line.
+        if len(rules) > 1 or rules[0][1] in ("start", "store") or rules[0][2] == "0" or rules[0][1:4:2] not in (
+                [rules[0][1], "p"], ["fork", "c"], ["fork", "a"]) or not _STATE.search("\n".join(saw)):
+            return ""
+        main = _stopped(command, rules[0][1], int(rules[0][2]), f"shell {look}" if look.startswith("ipcs") else
+                        "info proc mappings")
+    elif _CRASH.search("\n".join(saw)):
+        main = f"gdb -q -batch -ex run -ex backtrace -ex 'print $_siginfo._sifields._sigfault.si_addr' --args {command}"
+    if main is None:
         return ""
     if fixture.in_student_layout and fixture.cc == "cc" and not fixture.san:
         steps = [f"make {fixture.lab.number}", f"cd build/labs/{fixture.lab.name}"]
     else:
         directory = submitted_directory(fixture.submission, fixture.lab)
-        steps = [f"cd {directory}", " ".join(compile_command(program.name, fixture.cc, fixture.san))]
-    steps += [*(f"touch {shlex.quote(name)}" for name in sorted(fixture.files)), program.by_hand]
-    # If the check made a call fail, reproduce that; otherwise stop at the call at which the check stopped the program.
-    rules = sorted((rule.split(" ") for rule in program.rules), key=lambda rule: rule[0] != "fail")
-    if rules and rules[0][0] == "stop" and rules[0][1] not in ("end", "store"):
-        steps[-1] = f"gdb -ex start -ex 'break {rules[0][1]}' -ex continue -ex finish --args {steps[-1]}"
-    elif rules and rules[0][0] == "fail" and rules[0][1] in _STRACE_CALLS:
-        name = {"mmap": "mmap", "fork": "clone"}.get(rules[0][1], rules[0][1])
-        steps[-1] = (f"strace -f -e trace={name} -e inject={name}:error={errno.errorcode[int(rules[0][3])]}"
-                     f":when={'last' if name == 'mmap' else rules[0][2]} {steps[-1]}").replace(":when=last", "")
-    names = {call.name for call in fixture.read_calls() or program.calls}
-    steps += ["ipcs -m"] if "shmget" in names else ["ls -l /dev/shm"] if "shm_open" in names else []
+        needed = [other.built.program for other in fixture.history if any(f"./{other.built.program}" in step for step in earlier)]
+        steps = [f"cd {shlex.quote(str(directory))}", *(" ".join(compile_command(name, fixture.cc, fixture.san))
+                                                        for name in dict.fromkeys([*needed, program.built.program]))]
+    steps += [*fixture.shell, *earlier, _around(program, main)] + ([look] if look and main is command else [])
     return "; ".join(steps)
 
 

@@ -69,8 +69,19 @@ class LabFixture(Environment):
             self._ring = None
         else:
             self.close()
-        self.files.clear()
-        self.preparations.clear()
+        self.forget()
+
+    def untouched(self, program: Program) -> bool:
+        """Returns whether the box had nothing, when a program started, but what the programs before it left and shell made."""
+        ours = set(self._made)
+        left = [run.left_behind for run in (other.finished for other in self.history if other is not program) if run]
+        shmids = {segment.shmid for item in left for segment in item.segments}
+        names = {item.name for contents in left for item in contents.objects}
+        before = program.before
+        return self.box._resettable and {segment.shmid for segment in before.segments} <= shmids and \
+            {item.name for item in before.objects} <= ours | names and not before.processes and \
+            program.beside <= self.files | {other.built.program for other in self.history} and \
+            program.prepared == len(self.shell)
 
     # ---- waiting
 
@@ -117,7 +128,7 @@ class LabFixture(Environment):
 
     def in_time(self, seconds: float) -> str:
         """Returns a phrase for a message: how long the last wait, of at most that many seconds, was."""
-        return "when all slept and nobody was left to wake them," if self.box.stuck else f"within {seconds:.0f} s"
+        return "when all slept and nobody was left to wake them," if self.box.stuck else f"within {seconds:g} s"
 
     def settle(self, *programs: Program) -> str:
         """Waits until each of the programs has ended, is stopped or waits, all at once. Returns the last one's phase.
@@ -257,6 +268,7 @@ class LabFixture(Environment):
             settings += [text.format(limits[name]) for (name, only), text in ULIMITS.items()
                          if limits and name in limits and only in (None, limits[name])]
             by_hand = f"({'; '.join([*settings, command])})" if settings else command
+        self.repeatable = self.repeatable and not isinstance(stdin, int) and (stdout is None or isinstance(stdout, str))
         program = Program(self, started, name, " ".join([name, *words]), by_hand, built, rules, before)
         if spied:
             self.history.append(program)
@@ -298,6 +310,7 @@ class LabFixture(Environment):
     def reference(self, program: str, *words: object, stdin: Optional[bytes] = None) -> Program:
         """Starts the finished program as an unrelated peer."""
         built = self._built(program, reference=True)
+        self.repeatable = False
         self.preparations.append(f"started ./{program} {' '.join(str(word)[:60] for word in words)} beside it")
         return self._start(built, [str(word) for word in words], f"the reference {program}", stdin, 0o022, [], False)
 

@@ -5,15 +5,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Dict, Set
 
 from ..labs import Lab
-from .pauses import Pauses
 
 if TYPE_CHECKING:
     from .program import Program
 
 WALL_SECONDS = 4.0  # until a program ends that should end by itself; the labs' programs need some milliseconds
 STOP_SECONDS = 4.0  # until a program stops where a check wants it to
-FEED_SECONDS = 10.0  # until a program has read its input
-SHORT_SECONDS = 1.0  # instead of these, after a program has exceeded its limit twice in a row
+FEED_SECONDS = 4.0  # until a program has read its input
+SHORT_SECONDS = 1.0  # instead of these, after a program has exceeded a limit once
 EXTENSION_SECONDS = 60.0  # for all the checks of a lab together; grading gives them four minutes
 SPIN_SECONDS = 0.3  # of processor time since its start, after which a program counts as busy and not about to wait
 KNOWN_SPIN_SECONDS = 0.05  # instead, for a program that was found to spin before
@@ -22,22 +21,21 @@ KNOWN_SPIN_SECONDS = 0.05  # instead, for a program that was found to spin befor
 class WaitLimits:
     """How long the checks wait for a program to end or to stop, depending on what it did before.
 
-    A program that hangs usually hangs in every check. If it exceeded its limit twice in a row, the limit is one second,
-    still much more than the labs' programs need, until it meets a limit again. The same goes for one that exceeded its
-    limit once and was seen to poll. So the checks of a lab whose programs all
-    hang end within half a minute, and each check still has its own verdict.
+    A right program never exceeds its limit, which is a thousand times what it needs, and is extended while other processes
+    keep it from running (see Box.expect()). So a program that exceeded its limit is wrong, and its further limits are short:
+    it usually meets the same hang in each check. They are still a hundred times what a check needs, so that a check that
+    does not meet the hang passes, and each check has its own verdict.
     """
 
-    misses: Dict[Path, int] = {}  # how often in a row each program exceeded its limit
+    misses: Dict[Path, int] = {}  # how often each program exceeded its limit
     spinning: Set[Path] = set()
     extended: Dict[str, float] = {}  # seconds, by lab
 
     @classmethod
     def limit(cls, seconds: float, *programs: "Program") -> float:
         """Returns how many seconds to wait for these programs: `seconds`, or less if one of them hung before."""
-        paths = {program.built.path for program in programs}
-        tried = any(cls.misses.get(path, 0) >= (1 if path in Pauses.found else 2) for path in paths)
-        return min(seconds, SHORT_SECONDS) if tried else seconds
+        missed = any(cls.misses.get(program.built.path, 0) for program in programs)
+        return min(seconds, SHORT_SECONDS) if missed else seconds
 
     @classmethod
     def spin_seconds(cls, program: "Program") -> float:
@@ -53,8 +51,5 @@ class WaitLimits:
     @classmethod
     def note(cls, in_time: bool, *programs: "Program") -> None:
         """Remembers whether the programs met their limit."""
-        for path in {program.built.path for program in programs}:  # however many of one kind: it is one wait
-            if not in_time:
-                cls.misses[path] = cls.misses.get(path, 0) + 1
-            elif path not in Pauses.found:
-                cls.misses[path] = 0
+        for path in {program.built.path for program in programs}:  # one wait counts once, even for several of one kind
+            cls.misses[path] = cls.misses.get(path, 0) + (0 if in_time else 1)

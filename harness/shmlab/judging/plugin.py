@@ -23,9 +23,10 @@ from ..explore import by_hand
 from ..labs import Lab, UserError
 from ..results import ERROR, FAILED, Outcome
 from ..sandbox import box, native, tiers
-from ..sandbox.build import BuildProblem, Built, build
+from ..sandbox.build import BuildProblem, Built, build, misnamed
 from ..sandbox.channel import BoxRefused
 from . import feedback, parallel
+from .causes import COMPILES, FINISHED, Causes
 from .fixture import LabFixture
 from .require import CheckFailed
 
@@ -51,6 +52,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
                     help="how many labs to run at once, or checks of one lab (default: one lab per processor, one check)")
     group.addoption("--explore", metavar="SECONDS", help="run many more schedules, so long for each scenario; see `make explore`")
     group.addoption("--schedule", metavar="S", help="run one schedule again and show it; see `make replay`")
+    group.addoption("--student", action="store_true", help="as `make check` does in labs/: name the next step, keep the "
+                    "outcomes for `make hint`, and show several labs in brief")
+    group.addoption("--short", action="store_true", help="as `make watch` does: only the first failure, in a few lines")
     group.addoption("--trust", action="store_true", help="for --grade: run these programs even without a box")
 
 
@@ -66,7 +70,9 @@ class Settings:
         if not self.submission.is_dir():
             raise UserError(f"there is no directory '{directory}': name the one with your programs in it")
         if self.labs and directory and not any(labs.submitted_directory(self.submission, lab) for lab in self.labs):
-            raise UserError(f"'{directory}' has no directory {self.labs[0].name} and no {self.labs[0].programs[0]}.c")
+            instead = misnamed(self.submission, self.labs[0].programs[0], self.labs[0])
+            raise UserError(f"'{directory}' has no directory {self.labs[0].name} and no {self.labs[0].programs[0]}.c"
+                            + (f", but {results.plain(instead)}" if instead else ""))
         box.also_hidden.add(str(self.submission))
         self.cc: str = config.getoption("cc")
         self.san: bool = config.getoption("san")
@@ -82,6 +88,16 @@ class Settings:
             return build(lab, program, self.submission, self.tier, self.cc, self.san)
         except (BuildProblem, UserError, BoxRefused, OSError):
             return None
+
+    def build_problem(self, lab: Lab, program: str) -> str:
+        """Returns the message of why a program of the submission cannot be built; empty if it can, or if the machine failed."""
+        try:
+            build(lab, program, self.submission, self.tier, self.cc, self.san)
+        except BuildProblem as problem:
+            return str(problem)
+        except (UserError, BoxRefused, OSError):
+            pass
+        return ""
 
     def wants(self, path: Path) -> bool:
         return any(path.name == f"test_{lab.name}.py" for lab in self.labs or labs.all_labs())
@@ -274,6 +290,20 @@ def _fork_met_a_limit(fixture: LabFixture) -> bool:
     return 0 <= resource.getrlimit(resource.RLIMIT_NPROC)[1] < MAX_PROCESSES and any(
         call.name == "fork" and call.error == errno.EAGAIN and not call.injected for call in fixture.read_calls())
 
+#: What to do about an error of the machine, which a check met.
+REMEDIES = {
+    errno.ENOSPC: "free some space in /tmp, /dev/shm and the project's directory, then check again",
+    errno.EDQUOT: "free some of your disk quota, then check again",
+    errno.ENOMEM: "end other programs on this machine, then check again",
+    errno.EMFILE: "raise the limit of open files (ulimit -n), then check again",
+    errno.ENFILE: "end other programs on this machine, then check again",
+    errno.EACCES: "run `make doctor`, and check who owns the project's directory and what its mode is",
+    errno.EPERM: "run `make doctor`: it reports what this machine allows",
+    errno.EROFS: "unpack the project in a directory that you can write to",
+}
+EXIT_EXEC = 127  # of a child of pid 1 that could not execute its program: see native/box/box.h
+CHECK_AGAIN = "check again; if the error comes back, report it to the person who runs the lab"
+
 
 def sentence_of(item: Any) -> str:
     """Returns the requirement that a check states: the first paragraph of its docstring."""
@@ -294,10 +324,13 @@ def _outcome_of(item: pytest.Item, error: Optional[BaseException], seconds: floa
         fixture.stop()
     if isinstance(error, BuildProblem):
         first, _, rest = str(error).partition("\n")
-        outcome.expected, outcome.saw = "the program compiles", [first, *rest.splitlines()[:10]]
+        outcome.expected, outcome.saw = COMPILES, [first, *rest.splitlines()[:10]]
         return outcome
     if isinstance(error, CheckFailed) and fixture and _fork_met_a_limit(fixture):
         error = OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    not_executed = _not_executed(fixture) if fixture and isinstance(error, CheckFailed) else None
+    if not_executed:
+        return _error(outcome, not_executed)
     if isinstance(error, CheckFailed):
         outcome.expected, outcome.saw = error.expected, error.saw
         if fixture:
@@ -306,7 +339,7 @@ def _outcome_of(item: pytest.Item, error: Optional[BaseException], seconds: floa
                 # The code that cleans up may be unfinished, too. The last TODO in the output is where the program stopped.
                 todos = re.findall(r"TODO \d+[^/\n]*", bytes(program.started.output[2]).decode("utf-8", "replace"))
                 if todos:
-                    outcome.expected = "the program is finished"
+                    outcome.expected = FINISHED
                     outcome.saw = [f"{program.name}.c stopped at its {todos[-1].rstrip(' :')}"]
                     outcome.read = f"labs/{outcome.lab}/README.md, Steps"
                     return outcome
@@ -316,23 +349,57 @@ def _outcome_of(item: pytest.Item, error: Optional[BaseException], seconds: floa
             if fixture.end:
                 outcome.calls, outcome.by_hand = fixture.end.shortened(), feedback.replay(fixture)
             else:
-                outcome.calls, outcome.by_hand = feedback.recent_calls(fixture), feedback.reproduce(fixture)
+                outcome.calls, outcome.by_hand = feedback.recent_calls(fixture), feedback.reproduce(fixture, error.saw)
         return outcome
-    # A process that could not be looked at in /proc is nothing that the program has changed.
-    of_process = isinstance(error, OSError) and re.match(r"(/proc/)?\d+/", str(error.filename))
-    if isinstance(error, OSError) and not of_process and error.errno not in HARNESS_ERRORS and fixture and fixture.history:
-        # A check can use its own files and objects, unless the program has changed or removed them.
-        outcome.expected = "the program leaves alone what the check has made, and its directory"
-        outcome.saw = [f"{error.filename or 'a file of the check'}: {error.strerror}"]
+    seen = _seen_of(error, fixture) if fixture and isinstance(error, OSError) and error.errno not in HARNESS_ERRORS else None
+    if seen:
+        outcome.expected, outcome.saw = seen
+        outcome.calls = feedback.recent_calls(fixture) if fixture else []
         return outcome
+    return _error(outcome, error)
+
+
+def _seen_of(error: OSError, fixture: LabFixture) -> Optional[Tuple[str, List[str]]]:
+    """Returns what was expected and seen if a program caused an error in the check, which must be seen; else None."""
+    changes = fixture.changes(error.filename)
+    if changes:
+        return "the program leaves alone what the check has made", [*changes, f"so the check failed: {error.strerror}"]
+    pid = fixture.ended_early(error.filename)
+    ended = next((program for program in fixture.history if program.pid == pid), None) if pid else None
+    if ended:
+        return f"{ended.name} is still there when the check looks at it", ended.wait().ending
+    return None
+
+
+def _error(outcome: Outcome, error: BaseException) -> Outcome:
+    """Makes this the outcome of a check that could not be finished for a reason of the machine or the harness."""
     outcome.status = ERROR
-    outcome.expected = "the check itself works: this is not your fault, tell the person who runs the lab"
-    outcome.saw = [f"{type(error).__name__}: {error}"]
-    if _limit_behind(error):
-        outcome.saw = [_limit_behind(error)]
+    outcome.expected = "the check itself works: this is not your fault"
     if isinstance(error, BoxRefused):
         outcome.saw = [f"the box stopped working: {error}"]
+    elif isinstance(error, OSError) and _limit_behind(error):
+        outcome.saw = [_limit_behind(error)]
+        return outcome
+    elif isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        outcome.saw = [f"{errno.errorcode.get(error.errno or 0, 'OSError')}: {where}{error.strerror or error}"]
+    else:
+        outcome.saw = [f"{type(error).__name__}: {error}"]
+    number = error.errno if isinstance(error, OSError) else None
+    outcome.saw.append("what to do: " + REMEDIES.get(number or 0, CHECK_AGAIN))
     return outcome
+
+
+def _not_executed(fixture: LabFixture) -> Optional[OSError]:
+    """Returns the error if the box could not execute the program that a failure is about; None if it ran, or was replaced."""
+    program = fixture.subject
+    if not program or not program.finished or program.finished.exit_status != EXIT_EXEC or program.recorded():
+        return None
+    said = re.fullmatch(r"box: ([^:\n]+): (.+)\n?", program.finished.stderr)
+    if not said or not fixture.has_executable(program.built):
+        return None
+    number = next((number for number in errno.errorcode if os.strerror(number) == said.group(2)), 0)
+    return OSError(number, f"the box could not execute {program.name}, at {said.group(1)}: {said.group(2)}")
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -371,6 +438,8 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: Optional[pytest.Item]) 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     LabFixture.close_spare()
     path, run = _results_path(session.config), _run_of(session.config)
+    if run and session.config.getoption("student") and not hasattr(session.config, "workerinput"):
+        results.keep(run.outcomes, run.settings.tier)
     if run and path and not path.is_dir():
         results.write_json(path, run.outcomes, run.settings.tier)
 
@@ -379,7 +448,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 class StudentReporter(TerminalReporter):  # type: ignore[misc]  # pytest has no other way to replace its output
-    """Replaces pytest's own terminal output when checks run."""
+    """Replaces pytest's own terminal output when checks run.
+
+    A terminal may have 24 lines. So each check is one line as soon as it ends, and the messages of the failures follow the
+    last check: each cause once, the nearest first. Failures with the same cause have the same number in brackets.
+    """
 
     def __init__(self, config: pytest.Config) -> None:
         super().__init__(config)
@@ -387,14 +460,23 @@ class StudentReporter(TerminalReporter):  # type: ignore[misc]  # pytest has no 
         run = _run_of(config)
         assert run is not None
         self.settings, self.outcomes = run.settings, run.outcomes
-        self.current: Optional[Lab] = None
         self.scores: List[Tuple[Lab, List[Outcome]]] = []
         self.problems: List[str] = []
+        self.causes = Causes()
+        self.unbuilt: List[str] = []  # the first lines of what is said under the heading about programs that cannot be built
+        self.short: bool = config.getoption("short")
+        self.student: bool = config.getoption("student")
+        self.in_brief = False  # whether one line is shown for each lab; set when it is known how many there are
+
+    @property
+    def current(self) -> Optional[Lab]:
+        return self.scores[-1][0] if self.scores else None
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         self._session = session
         self._sessionstarttime = time.time()
-        self.page.line(self.page.style(tiers.describe_tier(self.settings.tier), "faint"))
+        if not self.short:
+            self.page.line(self.page.style(tiers.describe_tier(self.settings.tier), "faint"))
 
     def pytest_report_header(self, config: pytest.Config) -> List[str]:
         return []
@@ -407,6 +489,7 @@ class StudentReporter(TerminalReporter):  # type: ignore[misc]  # pytest has no 
             self.problems.append(str(report.longrepr))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self.in_brief = self.student and len({item.path for item in session.items}) > 1
         if self.config.getoption("collectonly"):
             super().pytest_collection_finish(session)
 
@@ -424,26 +507,107 @@ class StudentReporter(TerminalReporter):  # type: ignore[misc]  # pytest has no 
             return
         if self.current is None or self.current.name != outcome.lab:
             self._finish_lab()
-            self.current = labs.find(outcome.lab)
-            self.scores.append((self.current, []))
-            feedback.show_heading(self.page, self.current, self._warnings(self.current))
-        mine = self.scores[-1][1]
-        feedback.show_outcome(self.page, outcome, mine[-1] if mine and mine[-1].status != results.PASSED else None)
-        mine.append(outcome)
+            self._begin_lab(labs.find(outcome.lab))
+        if not self.in_brief:
+            self._show_check(outcome)
+        self.scores[-1][1].append(outcome)
 
-    def _warnings(self, this: Lab) -> List[str]:
+    def _begin_lab(self, this: Lab) -> None:
+        self.scores.append((this, []))
+        if not self.in_brief:
+            self._show_heading(this)
+
+    def _show_heading(self, this: Lab) -> None:
         built = [self.settings.try_to_build(this, program) for program in this.programs]
-        return [result.warnings for result in built if result and result.warnings]
+        problems = list(dict.fromkeys(filter(None, (self.settings.build_problem(this, program) for program in this.programs))))
+        self.causes, self.unbuilt = Causes(), [results.plain(problem.splitlines()[0]) for problem in problems]
+        feedback.show_heading(self.page, this, [b.warnings for b in built if b and b.warnings], problems)
+
+    def _show_check(self, outcome: Outcome) -> None:
+        if outcome.expected == COMPILES and outcome.saw[0] in self.unbuilt:
+            feedback.show_check(self.page, outcome, "", self.short)
+            return
+        known = len(self.causes)
+        number = self.causes.add(outcome)
+        note = f"[{number}]" if number > known else f"(as [{number}])" if number else ""
+        feedback.show_check(self.page, outcome, note, self.short)
+
+    def _show_failures(self, this: Lab, outcomes: List[Outcome]) -> None:
+        """Shows what follows the last check of a lab: the failures' messages and the score."""
+        found = self.causes.nearest_first()
+        if self.short and found:
+            # Besides these rows: the heading, one of each check, and four about the score and what the command waits for.
+            rows = self.page.height - len(outcomes) - 8
+            feedback.show_in_brief(self.page, this, found[0][1], max(6, rows))
+        elif not self.short:
+            for number, group in found:
+                feedback.show_cause(self.page, number, group, whole=number == found[0][0] or not self.student)
+        if found and not self.short:
+            self.page.line()
+        feedback.show_score(self.page, this, outcomes, found[0][0] if len(found) > 1 and not self.short else 0,
+                            self._next_step(this) if self.student else "", stuck=not self.short)
+
+    def _next_step(self, this: Lab) -> str:
+        """Returns what to do when this lab has full points."""
+        every = labs.all_labs()
+        there = every.index(this)
+        for other in [*every[there + 1:], *every[:there]]:
+            if not results.is_finished(results.kept(other)):
+                return (f"next: lab {other.number}, {other.title}: labs/{other.name}/README.md, then "
+                        f"`make watch LAB={other.number}`")
+        return "you have finished all labs"
 
     def _finish_lab(self) -> None:
-        if self.scores:
-            feedback.show_score(self.page, *self.scores[-1])
+        if not self.scores:
+            return
+        this, outcomes = self.scores[-1]
+        if self.in_brief:
+            got, most = sum(o.score for o in outcomes), sum(o.points for o in outcomes)
+            note = "finished" if got == most else "begun" if self._is_begun(this, outcomes) else "not begun"
+            feedback.show_board_row(self.page, this.number, this.title, got, most, note)
+        else:
+            self._show_failures(this, outcomes)
+
+    def _is_begun(self, this: Lab, outcomes: List[Outcome]) -> bool:
+        """Returns whether a lab differs from its skeleton: some program does more than stop at its first TODO."""
+        for outcome in outcomes:
+            found = re.match(r"(\w+)\.c stopped at its TODO (\d+)", outcome.saw[0] if outcome.saw else "")
+            if outcome.expected != FINISHED or not found or int(found.group(2)) != self._first_todo(this, found.group(1)):
+                return True
+        return False
+
+    def _first_todo(self, this: Lab, program: str) -> int:
+        directory = labs.submitted_directory(self.settings.submission, this)
+        try:
+            text = ((directory or this.directory) / f"{program}.c").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return 0
+        return min((int(number) for number in re.findall(r"TODO (\d+)", text)), default=0)
+
+    def _show_overview(self) -> None:
+        """Shows the first lab that is begun and not finished in full, then how far the student is in all labs."""
+        begun = [(this, outcomes) for this, outcomes in self.scores
+                 if any(o.status != results.PASSED for o in outcomes) and self._is_begun(this, outcomes)]
+        for this, outcomes in begun[:1]:
+            self._show_heading(this)
+            for outcome in outcomes:
+                self._show_check(outcome)
+            self._show_failures(this, outcomes)
+        scores = [(this, sum(o.score for o in outcomes), sum(o.points for o in outcomes)) for this, outcomes in self.scores]
+        left = [this for this, _ in begun] or [this for this, got, most in scores if got < most]
+        step = (f"next: lab {left[0].number}, {left[0].title}: `make watch LAB={left[0].number}`" if left
+                else "you have finished all labs")
+        feedback.show_progress(self.page, scores, step)
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> Iterator[None]:
         outcome = yield
         del outcome
+        if exitstatus == pytest.ExitCode.INTERRUPTED and self.short:
+            return  # `make watch` begins again
         self._finish_lab()
-        if len(self.scores) > 1:
+        if self.in_brief:
+            self._show_overview()
+        elif len(self.scores) > 1:
             rows, score, maximum = [], 0, 0
             for this, outcomes in self.scores:
                 got, most = sum(o.score for o in outcomes), sum(o.points for o in outcomes)
@@ -465,7 +629,8 @@ class StudentReporter(TerminalReporter):  # type: ignore[misc]  # pytest has no 
     pytest_terminal_summary = pytest.hookimpl(hookwrapper=True)(pytest_terminal_summary)
 
     def pytest_keyboard_interrupt(self, excinfo: Any) -> None:
-        self.page.line("interrupted")
+        if not self.short:
+            self.page.line("interrupted")
 
     def pytest_unconfigure(self) -> None:
         pass

@@ -40,10 +40,15 @@ class Program:
                  built: Built, rules: List[str], before: Contents) -> None:
         self.fixture, self.started, self.name, self.command = fixture, started, name, command
         self.by_hand = by_hand
-        self.built, self.rules, self._before = built, rules, before
+        self.built, self.rules, self.before = built, rules, before
+        self.since = fixture.since  # see Environment.forget()
         self.finished: Optional[Run] = None
         self.calls: List[Call] = []
         self.pauses = Pauses(self)
+        self.sent = b""  # to its standard input
+        self.prepared = len(fixture.shell)  # how much the check had done when it started
+        self.beside = set(os.listdir(fixture.box.work_fd))  # the names in its directory when it started
+        self.repeatable = True  # False after the check did something to it that has no shell command
         self._first_event = len(fixture.box.events)  # of those in the box, the first that may be about this program
 
     @property
@@ -105,6 +110,7 @@ class Program:
             self.fixture.box.kill(pid, signal.SIGCONT)
 
     def kill(self, pid: Optional[int] = None, number: int = signal.SIGKILL) -> None:
+        self.repeatable = False
         self.fixture.box.kill(pid or self.pid, number)
 
     # ---- inspecting
@@ -191,7 +197,8 @@ class Program:
         return raw if len(raw) == size else None
 
     def set_memory(self, mapping: Mapping, content: bytes, pid: Optional[int] = None) -> None:
-        """Overwrites the beginning of a mapping from outside."""
+        """Overwrites the beginning of a mapping through /proc/PID/mem."""
+        self.repeatable = False
 
         def write() -> None:
             fd = self.fixture.box.open(f"/proc/{pid or self.pid}/mem", "w")
@@ -382,6 +389,7 @@ class Program:
 
     def send(self, content: bytes) -> None:
         """Writes to the program's standard input. Fails the check if the program does not read all of it."""
+        self.sent += content
         timeout = WaitLimits.limit(FEED_SECONDS, self, *self.fixture.history)
         if not self.fixture.box.feed(self.started, content, timeout):
             late = f"{self.fixture.in_time(timeout)} it did not read all of {len(content)} bytes"
@@ -430,7 +438,7 @@ class Program:
         WaitLimits.note(ended, self)
         if not ended:
             late, states = self.fixture.in_time(timeout), self.describe_state()
-            self.kill()
+            box.kill(self.pid, signal.SIGKILL)
             if not box.wait(started, 5):
                 # If a process traces it, the kernel reports its end to the tracer first, so the tracer must end, too.
                 box.stop()
@@ -457,4 +465,4 @@ class Program:
         assert started.status is not None
         return Run(self.name, self.command, started.status, bytes(started.output[1]),
                    started.output[2].decode("utf-8", "replace"), started.cpu, started.wall,
-                   self.fixture.left_since(self._before), self, notes)
+                   self.fixture.left_since(self.before), self, notes)

@@ -4,12 +4,14 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shlex
 import stat
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
@@ -23,6 +25,7 @@ FLAGS = ["-std=c17", "-O2", "-g", "-pthread", "-Wall", "-Wextra"]
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
 SOURCE_LIMIT = 1 << 20  # bytes in one source file
 COMPILE_SECONDS = 20  # the largest program with sanitizers takes one second
+MAX_ENTRIES = 100  # of a directory, that are looked at for a file with another name
 MAX_WAITS = 4  # of COMPILE_SECONDS each, if other processes keep the processors busy
 
 #: What took too long to compile, with the message. Not kept in a file: the machine may have been busy.
@@ -70,6 +73,33 @@ def read_source(path: Path) -> bytes:
     return content
 
 
+def misnamed(directory: Path, program: str, lab: Lab) -> str:
+    """Returns a phrase about a file that is probably the missing source of a program under another name; else an empty one."""
+    wanted = f"{program}.c"
+    found: List[str] = []
+    for where in [directory, *islice(sorted(path for path in directory.glob("*/") if not path.is_symlink()), MAX_ENTRIES)]:
+        try:
+            with os.scandir(where) as entries:
+                found += [str(Path(entry.path).relative_to(directory)) for entry in islice(entries, MAX_ENTRIES)
+                          if entry.is_file(follow_symlinks=False)]
+        except OSError:
+            continue
+
+    def bare(name: str) -> str:
+        stem = re.sub(r"\s*\(\d+\)$", "", name.rsplit("/", 1)[-1].split(".")[0].lower())
+        return re.sub(r"[^a-z0-9]", "", stem)
+
+    others = {f"{other}.c" for other in lab.programs}
+    same = [name for name in found if bare(name) == bare(program) and name not in others]
+    # If this lab has only one program, any other C source is probably it.
+    sources = [name for name in found if name.endswith((".c", ".C", ".cpp", ".cc")) and name not in others]
+    likely = sorted(same, key=lambda name: (name.count("/"), name)) or (sources if len(lab.programs) == len(sources) == 1 else [])
+    if not likely:
+        return ""
+    move = "/" in likely[0] and likely[0].endswith(f"/{wanted}")
+    return f"{likely[0]} is there: {f'move it to {directory.name}/' if move else f'call it {wanted}'}"
+
+
 def read_sources(lab: Lab, submission: Path) -> Dict[str, bytes]:
     """Returns the content of each C source and header of one lab in a submission, by name.
 
@@ -86,7 +116,11 @@ def read_sources(lab: Lab, submission: Path) -> Dict[str, bytes]:
     for name in sorted(names):
         try:
             sources[name] = read_source(directory / name)
-        except BuildProblem:
+        except BuildProblem as problem:
+            instead = misnamed(directory, name[:-2], lab) if name[:-2] in lab.programs and not (
+                directory / name).is_symlink() and not (directory / name).exists() else ""
+            if instead:
+                raise BuildProblem(f"{directory / name} is not there, but {instead}") from problem
             if name[:-2] in lab.programs or name.endswith(".h"):
                 raise  # the lab needs no other .c file, so one that cannot be read does not matter
     return sources

@@ -13,7 +13,7 @@ import xml.etree.ElementTree as xml
 import running
 import pytest
 
-from shmlab import labs
+from shmlab import gallery, labs
 
 LAB = labs.find("05")
 SOURCE = labs.SOLUTIONS / LAB.name / "sysv_create.c"
@@ -116,6 +116,26 @@ def test_something_odd_in_place_of_the_program(mine, put, says):
     assert says in checked.output and "Traceback" not in checked.output
     assert {check["status"] for check in checked.checks} == {"failed"}
     assert checked.output.count(says) == 1, "printed once for all checks"
+
+
+@pytest.mark.parametrize("name, says", [
+    ("main.c", "main.c is there: call it sysv_create.c"), ("Sysv_Create.c", "Sysv_Create.c is there: call it sysv_create.c"),
+    ("sysv_create.cpp", "sysv_create.cpp is there: call it sysv_create.c"), ("sysv-create.c", "sysv-create.c is there: call"),
+    ("sysv_create.c.txt", "sysv_create.c.txt is there: call it"), ("sysv_create (1).c", "sysv_create (1).c is there: call it"),
+    ("src/sysv_create.c", "src/sysv_create.c is there: move it to 05_sysv_create/"), ("notes.txt", "put your program under"),
+])
+def test_a_file_with_another_name_is_mentioned(mine, name, says):
+    (mine / name).parent.mkdir(exist_ok=True)
+    (mine / SOURCE.name).rename(mine / name)
+    checked = running.check("05", mine)
+    assert checked.score == 0 and checked.output.count(says) == 1, checked.output
+
+
+def test_a_file_with_another_name_beside_no_lab_is_mentioned(mine):
+    (mine / SOURCE.name).rename(mine.parent / "main.c")
+    mine.rmdir()
+    done = pytest_in(labs.ROOT, "harness", "--lab", "05", "--submission", mine.parent)
+    assert done.returncode == 4 and "but main.c is there: call it sysv_create.c" in done.stderr, done.stderr
 
 
 @pytest.mark.parametrize("change", [
@@ -263,6 +283,70 @@ def test_make_hint_climbs_the_ladder(tmp_path):
     assert told[-1] == told[-2] and "last hint" in told[-1]
 
 
+def hint(directory, *words):
+    return subprocess.run([sys.executable, "-m", "shmlab", "hint", "--lab", "2", *words], cwd=labs.ROOT / "harness",
+                          capture_output=True, text=True, env={**os.environ, "SHMLAB_BUILD": str(directory)}).stdout
+
+
+def test_make_hint_goes_back(tmp_path):
+    titles = [hint(tmp_path, *words).split(":")[0] for words in ([], [], [], ["--back"], ["--back"], ["--back"], [])]
+    assert titles == [f"Lab 02, hint {number}" for number in (1, 2, 3, 2, 1, 1, 2)]
+
+
+def test_make_hint_begins_at_the_rung_that_fits_the_failed_check(tmp_path):
+    """Each mistake of lab 02 fails one check; the hint that fits it is next. Later hints follow in their order."""
+    for name, first in (("signed_status", "hint 4: how the child ended"), ("private_for_shared", "hint 2: the mappings"),
+                        ("no_path_search", "hint 3: becoming another program")):
+        mistake = next(m for m in gallery.mistakes() if str(m) == f"02_fork_copies/{name}")
+        submission = mistake.apply(tmp_path / name)
+        done = pytest_in(labs.ROOT, "harness", "--lab", "02", "--submission", submission, "--student",
+                         env={**os.environ, "SHMLAB_BUILD": str(tmp_path)})
+        assert done.returncode == 1
+        assert hint(tmp_path).startswith(f"Lab 02, {first}\n(it fits what failed: "), name
+    assert hint(tmp_path).startswith("Lab 02, hint 4:")
+    assert hint(tmp_path, "--back").startswith("Lab 02, hint 3:")
+
+
+def test_the_next_lab_is_named_after_full_points(tmp_path):
+    environment = {**os.environ, "SHMLAB_BUILD": str(tmp_path)}
+    words = ["harness", "--submission", "solutions", "--student", "--lab"]
+    assert "next: lab 02, " in pytest_in(labs.ROOT, *words, "01", env=environment).stdout
+    assert "next: lab 03, " in pytest_in(labs.ROOT, *words, "02", env=environment).stdout
+    assert "next: lab 03, " in pytest_in(labs.ROOT, *words, "01", env=environment).stdout, "lab 02 is finished already"
+    done = pytest_in(labs.ROOT, *words, "05", "-k", "test_key", env=environment)
+    assert "next:" not in done.stdout or "05" in done.stdout
+
+
+def test_several_labs_are_shown_in_brief_with_the_first_unfinished_one(tmp_path):
+    """Lab 01 is finished, 02 is wrong, 03 is as it was handed out."""
+    mistake = next(m for m in gallery.mistakes() if str(m) == "02_fork_copies/private_for_shared")
+    submission = mistake.apply(tmp_path)
+    shutil.copytree(labs.SOLUTIONS / "01_page_size", submission / "01_page_size")
+    shutil.copytree(labs.LABS / "03_anonymous_fork", submission / "03_anonymous_fork")
+    done = pytest_in(labs.ROOT, "harness", "--submission", submission, "--student", "--lab", "01 02 03",
+                     env={**os.environ, "SHMLAB_BUILD": str(tmp_path / "build")})
+    lines = done.stdout.splitlines()
+    for number, state in ("01", "finished"), ("02", "begun"), ("03", "not begun"):
+        assert [line for line in lines if line.startswith(f"  {number}  ") and line.endswith(f" {state}")], done.stdout
+    assert [line for line in lines if line.startswith("Lab ")] == ["Lab 02  What fork copies and what it shares"], done.stdout
+    assert done.stdout.count("expected") >= 1 and "TODO" not in done.stdout
+    assert lines[-2].startswith("  1 of 3 labs, ") and lines[-1].startswith("  next: lab 02, "), done.stdout
+
+
+@pytest.mark.parametrize("words", ["check 05", "check 5", "check lab=05", "check LAB=5"])
+def test_a_lab_can_be_named_in_several_ways(words):
+    said = make("-n", *words.split()).stdout
+    assert re.search(r'--lab "0?5"', said) and "build/labs" not in said, said
+
+
+@pytest.mark.parametrize("words, says", [("check 77", "there is no lab '77': write `make check LAB=05`"),
+                                         ("hint sysv_create", "there is no lab 'sysv_create'"), ("check in=x", "write IN=x")])
+def test_what_make_does_not_know_is_refused_in_one_line(words, says):
+    done = make(*words.split())
+    assert done.returncode == 2 and says in done.stderr and len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert done.stdout == ""
+
+
 def test_make_help_lists_every_command():
     text = make("help").stdout
     for command in "demo", "test", "check", "watch", "hint", "doctor", "clean-ipc", "help":
@@ -293,6 +377,38 @@ def test_watch_checks_again_at_every_save(mine):
     finally:
         run.terminate()
         assert run.wait(10) == 0
+
+
+def test_watch_drops_the_run_if_a_file_is_saved_meanwhile(mine):
+    right = SOURCE.read_text()
+    (mine / SOURCE.name).write_text(right.replace("    if (argc != 3)", "    sleep(60);\n    if (argc != 3)")
+                                    .replace("#include <errno.h>", "#include <errno.h>\n#include <unistd.h>"))
+    command = [sys.executable, "-u", "-m", "shmlab", "watch", "--lab", "05", "--in", str(mine)]
+    run = subprocess.Popen(command, cwd=labs.ROOT / "harness", stdout=subprocess.PIPE, text=True)
+    seen = []
+    try:
+        for line in run.stdout:
+            seen.append(line)
+            if line.startswith("Lab 05") and len(seen) < 5:  # the first check of nine has ended
+                (mine / SOURCE.name).write_text(right)
+            if "points" in line:
+                break
+        assert "saved: checking again\n" in seen and "10 of 10 points" in seen[-1], "".join(seen)
+    finally:
+        run.terminate()
+        assert run.wait(10) == 0
+
+
+@pytest.mark.parametrize("name", ["03_anonymous_fork/private_mapping", "05_sysv_create/no_zero_byte", "09_posix_attach",
+                                  "18_ring"])
+def test_the_first_failure_fits_a_terminal_of_24_lines(name, tmp_path):
+    mistake = next(m for m in gallery.mistakes() if str(m).startswith(name))
+    done = pytest_in(labs.ROOT, "harness", "--lab", mistake.lab.number, "--submission", mistake.apply(tmp_path), "--short",
+                     env={**os.environ, "COLUMNS": "80", "LINES": "24"})
+    lines = done.stdout.splitlines()
+    assert done.returncode == 1 and len(lines) <= 22 and max(map(len, lines)) <= 80, done.stdout  # two are for `make watch`
+    places = [done.stdout.index(word) for word in ("FAIL", "Fix this first: ", "expected", "but  ", "next ")]
+    assert places == sorted(places), done.stdout
 
 
 def test_ended_by_kill_the_host_tier_leaves_nothing(tmp_path):
