@@ -104,7 +104,11 @@ static void note_before(const volatile void *at, size_t size)
 /** Looks at one place in vain: whoever does so again and again lets others go on. */
 static void look(const volatile void *at, const void *where, bool update)
 {
-    static struct { const volatile void *at; const void *where; uint32_t changes, count; } last[4];
+    static struct {
+        const volatile void *at;
+        const void *where;
+        uint32_t changes, count;
+    } last[4];
     static unsigned next;
     /* An update that has changed nothing counts as a change of this process, and is none. */
     const uint32_t changes = control->changes - (update ? control->process[self].own_changes : 0);
@@ -142,16 +146,46 @@ static void access_memory(enum call call, const volatile void *at, size_t size, 
 
 #define WHERE __builtin_return_address(0)
 #define PLAIN(n)                                                                                             \
-    void __tsan_read##n(void *at) { access_memory(STEP_load, at, n, WHERE); }                                \
-    void __tsan_write##n(void *at) { access_memory(STEP_store, at, n, WHERE); }                              \
-    void __tsan_unaligned_read##n(void *at) { access_memory(STEP_load, at, n, WHERE); }                      \
-    void __tsan_unaligned_write##n(void *at) { access_memory(STEP_store, at, n, WHERE); }                    \
-    void __tsan_volatile_read##n(void *at) { access_memory(STEP_load, at, n, WHERE); }                       \
-    void __tsan_volatile_write##n(void *at) { access_memory(STEP_store, at, n, WHERE); }                     \
-    void __tsan_unaligned_volatile_read##n(void *at) { access_memory(STEP_load, at, n, WHERE); }             \
-    void __tsan_unaligned_volatile_write##n(void *at) { access_memory(STEP_store, at, n, WHERE); }           \
-    void __tsan_read_write##n(void *at) { access_memory(STEP_store, at, n, WHERE); }                         \
-    void __tsan_unaligned_read_write##n(void *at) { access_memory(STEP_store, at, n, WHERE); }
+    void __tsan_read##n(void *at)                                                                            \
+    {                                                                                                        \
+        access_memory(STEP_load, at, n, WHERE);                                                              \
+    }                                                                                                        \
+    void __tsan_write##n(void *at)                                                                           \
+    {                                                                                                        \
+        access_memory(STEP_store, at, n, WHERE);                                                             \
+    }                                                                                                        \
+    void __tsan_unaligned_read##n(void *at)                                                                  \
+    {                                                                                                        \
+        access_memory(STEP_load, at, n, WHERE);                                                              \
+    }                                                                                                        \
+    void __tsan_unaligned_write##n(void *at)                                                                 \
+    {                                                                                                        \
+        access_memory(STEP_store, at, n, WHERE);                                                             \
+    }                                                                                                        \
+    void __tsan_volatile_read##n(void *at)                                                                   \
+    {                                                                                                        \
+        access_memory(STEP_load, at, n, WHERE);                                                              \
+    }                                                                                                        \
+    void __tsan_volatile_write##n(void *at)                                                                  \
+    {                                                                                                        \
+        access_memory(STEP_store, at, n, WHERE);                                                             \
+    }                                                                                                        \
+    void __tsan_unaligned_volatile_read##n(void *at)                                                         \
+    {                                                                                                        \
+        access_memory(STEP_load, at, n, WHERE);                                                              \
+    }                                                                                                        \
+    void __tsan_unaligned_volatile_write##n(void *at)                                                        \
+    {                                                                                                        \
+        access_memory(STEP_store, at, n, WHERE);                                                             \
+    }                                                                                                        \
+    void __tsan_read_write##n(void *at)                                                                      \
+    {                                                                                                        \
+        access_memory(STEP_store, at, n, WHERE);                                                             \
+    }                                                                                                        \
+    void __tsan_unaligned_read_write##n(void *at)                                                            \
+    {                                                                                                        \
+        access_memory(STEP_store, at, n, WHERE);                                                             \
+    }
 PLAIN(1)
 PLAIN(2)
 PLAIN(4)
@@ -166,18 +200,47 @@ static void access_range(enum call call, char *at, size_t size, const void *wher
     }
 }
 
-void load_range(const void *at, size_t size, const void *where) { access_range(STEP_load, (char *)(uintptr_t)at, size, where); }
-void store_range(void *at, size_t size, const void *where) { access_range(STEP_store, at, size, where); }
+void load_range(const void *at, size_t size, const void *where)
+{
+    access_range(STEP_load, (char *)(uintptr_t)at, size, where);
+}
+void store_range(void *at, size_t size, const void *where)
+{
+    access_range(STEP_store, at, size, where);
+}
 
-void __tsan_read_range(void *at, unsigned long size) { access_range(STEP_load, at, size, WHERE); }
-void __tsan_write_range(void *at, unsigned long size) { access_range(STEP_store, at, size, WHERE); }
-void __tsan_vptr_update(void **at, void *value) { (void)at, (void)value; }
-void __tsan_vptr_read(void **at) { (void)at; }
-void __tsan_init(void) {}
-void __tsan_func_entry(void *caller) { (void)caller; }
-void __tsan_func_exit(void) {}
-void __tsan_ignore_thread_begin(void) {}
-void __tsan_ignore_thread_end(void) {}
+void __tsan_read_range(void *at, unsigned long size)
+{
+    access_range(STEP_load, at, size, WHERE);
+}
+void __tsan_write_range(void *at, unsigned long size)
+{
+    access_range(STEP_store, at, size, WHERE);
+}
+void __tsan_vptr_update(void **at, void *value)
+{
+    (void)at, (void)value;
+}
+void __tsan_vptr_read(void **at)
+{
+    (void)at;
+}
+void __tsan_init(void)
+{
+}
+void __tsan_func_entry(void *caller)
+{
+    (void)caller;
+}
+void __tsan_func_exit(void)
+{
+}
+void __tsan_ignore_thread_begin(void)
+{
+}
+void __tsan_ignore_thread_end(void)
+{
+}
 
 /* ---- memcpy and its like: word by word, as a processor might ------------------------------------------ */
 
@@ -202,10 +265,22 @@ static void *copy(char *to, const char *from, size_t size, const void *where)
     return to;
 }
 
-void *__wrap_memcpy(void *restrict to, const void *restrict from, size_t size) { return copy(to, from, size, WHERE); }
-void *__wrap_memmove(void *to, const void *from, size_t size) { return copy(to, from, size, WHERE); }
-void *__tsan_memcpy(void *to, const void *from, size_t size) { return copy(to, from, size, WHERE); }
-void *__tsan_memmove(void *to, const void *from, size_t size) { return copy(to, from, size, WHERE); }
+void *__wrap_memcpy(void *restrict to, const void *restrict from, size_t size)
+{
+    return copy(to, from, size, WHERE);
+}
+void *__wrap_memmove(void *to, const void *from, size_t size)
+{
+    return copy(to, from, size, WHERE);
+}
+void *__tsan_memcpy(void *to, const void *from, size_t size)
+{
+    return copy(to, from, size, WHERE);
+}
+void *__tsan_memmove(void *to, const void *from, size_t size)
+{
+    return copy(to, from, size, WHERE);
+}
 
 static void *fill(char *to, int byte, size_t size, const void *where)
 {
@@ -214,8 +289,14 @@ static void *fill(char *to, int byte, size_t size, const void *where)
     return __real_memset(to, byte, size);
 }
 
-void *__wrap_memset(void *to, int byte, size_t size) { return fill(to, byte, size, WHERE); }
-void *__tsan_memset(void *to, int byte, size_t size) { return fill(to, byte, size, WHERE); }
+void *__wrap_memset(void *to, int byte, size_t size)
+{
+    return fill(to, byte, size, WHERE);
+}
+void *__tsan_memset(void *to, int byte, size_t size)
+{
+    return fill(to, byte, size, WHERE);
+}
 
 int __wrap_memcmp(const void *a, const void *b, size_t size)
 {
@@ -290,15 +371,17 @@ static void atomic_done(const volatile void *at, size_t size, enum call call, in
         return before;                                                                                       \
     }
 #define EXCHANGE(bits, type, name)                                                                           \
-    int __tsan_atomic##bits##_compare_exchange_##name(volatile type *at, type *expected, type value, int order, int fail) \
+    int __tsan_atomic##bits##_compare_exchange_##name(volatile type *at, type *expected, type value,         \
+                                                      int order, int fail)                                   \
     {                                                                                                        \
         (void)fail;                                                                                          \
         type *object = atomic_point(STEP_update, at, sizeof *at, order, WHERE);                              \
-        const int done = __atomic_compare_exchange_n(object ? object : (type *)(uintptr_t)at, expected, value, 0, SEQ, SEQ); \
+        const int done = __atomic_compare_exchange_n(object ? object : (type *)(uintptr_t)at, expected,      \
+                                                     value, 0, SEQ, SEQ);                                    \
         if (object)                                                                                          \
             atomic_done(at, sizeof *at, STEP_update, order);                                                 \
         if (object && !done)                                                                                 \
-            look(at, WHERE, true);                                                                                 \
+            look(at, WHERE, true);                                                                           \
         return done;                                                                                         \
     }
 #define ATOMIC(bits, type)                                                                                   \
@@ -308,9 +391,10 @@ static void atomic_done(const volatile void *at, size_t size, enum call call, in
         if (!object)                                                                                         \
             return __atomic_load_n((const type *)(uintptr_t)at, SEQ);                                        \
         uint64_t own;                                                                                        \
-        const type value = control->weak && weak_delayed(object, &own) ? (type)own : __atomic_load_n(object, SEQ); \
+        const type value =                                                                                   \
+            control->weak && weak_delayed(object, &own) ? (type)own : __atomic_load_n(object, SEQ);          \
         atomic_done(at, sizeof *at, STEP_load, order);                                                       \
-        look(at, WHERE, false);                                                                                  \
+        look(at, WHERE, false);                                                                              \
         return value;                                                                                        \
     }                                                                                                        \
     void __tsan_atomic##bits##_store(volatile type *at, type value, int order)                               \
@@ -334,7 +418,8 @@ static void atomic_done(const volatile void *at, size_t size, enum call call, in
     UPDATE(bits, type, fetch_nand, __atomic_fetch_nand)                                                      \
     EXCHANGE(bits, type, strong)                                                                             \
     EXCHANGE(bits, type, weak)                                                                               \
-    type __tsan_atomic##bits##_compare_exchange_val(volatile type *at, type expected, type value, int order, int fail) \
+    type __tsan_atomic##bits##_compare_exchange_val(volatile type *at, type expected, type value, int order, \
+                                                    int fail)                                                \
     {                                                                                                        \
         __tsan_atomic##bits##_compare_exchange_strong(at, &expected, value, order, fail);                    \
         return expected;                                                                                     \
@@ -362,4 +447,7 @@ void __tsan_atomic_thread_fence(int order)
         weak_acquire();
 }
 
-void __tsan_atomic_signal_fence(int order) { (void)order; }
+void __tsan_atomic_signal_fence(int order)
+{
+    (void)order;
+}

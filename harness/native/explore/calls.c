@@ -27,13 +27,31 @@
 /* The C library waits for these with a futex. One that is not for several processes is a private futex: the kernel
  * looks for waiters in one process only. */
 #ifdef __GLIBC__
-static bool is_private_semaphore(const sem_t *semaphore) { return ((const int *)semaphore)[sizeof(long) == 8 ? 2 : 3] == 0; }
-static bool is_private_mutex(const pthread_mutex_t *mutex) { return (mutex->__data.__kind & 128) == 0; }
-static bool is_private_condition(const pthread_cond_t *condition) { return (condition->__data.__wrefs & 1) == 0; }
+static bool is_private_semaphore(const sem_t *semaphore)
+{
+    return ((const int *)semaphore)[sizeof(long) == 8 ? 2 : 3] == 0;
+}
+static bool is_private_mutex(const pthread_mutex_t *mutex)
+{
+    return (mutex->__data.__kind & 128) == 0;
+}
+static bool is_private_condition(const pthread_cond_t *condition)
+{
+    return (condition->__data.__wrefs & 1) == 0;
+}
 #else /* musl */
-static bool is_private_semaphore(const sem_t *semaphore) { return ((const int *)semaphore)[2] != 0; }
-static bool is_private_mutex(const pthread_mutex_t *mutex) { return (*(const int *)mutex & 128) == 0; }
-static bool is_private_condition(const pthread_cond_t *condition) { return *(void *const *)condition == NULL; }
+static bool is_private_semaphore(const sem_t *semaphore)
+{
+    return ((const int *)semaphore)[2] != 0;
+}
+static bool is_private_mutex(const pthread_mutex_t *mutex)
+{
+    return (*(const int *)mutex & 128) == 0;
+}
+static bool is_private_condition(const pthread_cond_t *condition)
+{
+    return *(void *const *)condition == NULL;
+}
 #endif
 
 /** For struct waiting: whether it is private, and whether that is so only because it is all zero bytes. */
@@ -115,8 +133,11 @@ static int semaphore_wait(enum call call, sem_t *semaphore, const struct timespe
             set_changes(0, result == 0);
             return leave(result);
         }
-        const struct waiting waiting = {.thing = thing, .timed = until != NULL, .deadline_ns = deadline(until),
-                                        .private = privacy(is_private_semaphore(object_of(semaphore)), object_of(semaphore), sizeof *semaphore)};
+        const struct waiting waiting = {.thing = thing,
+                                        .timed = until != NULL,
+                                        .deadline_ns = deadline(until),
+                                        .private = privacy(is_private_semaphore(object_of(semaphore)),
+                                                           object_of(semaphore), sizeof *semaphore)};
         if (!wait_for(waiting)) {
             errno = ETIMEDOUT;
             return leave(-1);
@@ -156,7 +177,8 @@ int __wrap_sem_trywait(sem_t *semaphore)
 int __real_sem_timedwait(sem_t *, const struct timespec *);
 int __wrap_sem_timedwait(sem_t *semaphore, const struct timespec *until)
 {
-    return self < 0 ? __real_sem_timedwait(semaphore, until) : semaphore_wait(STEP_sem_timedwait, semaphore, until, WHERE);
+    return self < 0 ? __real_sem_timedwait(semaphore, until)
+                    : semaphore_wait(STEP_sem_timedwait, semaphore, until, WHERE);
 }
 
 int __real_sem_post(sem_t *);
@@ -197,7 +219,9 @@ static int lock(enum call call, pthread_mutex_t *mutex, const struct timespec *u
             set_changes(1, code != EBUSY);
             return leave_code(code);
         }
-        const struct waiting waiting = {.thing = thing, .timed = until != NULL, .deadline_ns = deadline(until),
+        const struct waiting waiting = {.thing = thing,
+                                        .timed = until != NULL,
+                                        .deadline_ns = deadline(until),
                                         .private = is_private_mutex(object_of(mutex))};
         if (!wait_for(waiting))
             return leave_code(ETIMEDOUT);
@@ -219,7 +243,8 @@ int __wrap_pthread_mutex_trylock(pthread_mutex_t *mutex)
 int __real_pthread_mutex_timedlock(pthread_mutex_t *, const struct timespec *);
 int __wrap_pthread_mutex_timedlock(pthread_mutex_t *mutex, const struct timespec *until)
 {
-    return self < 0 ? __real_pthread_mutex_timedlock(mutex, until) : lock(STEP_pthread_mutex_timedlock, mutex, until, WHERE);
+    return self < 0 ? __real_pthread_mutex_timedlock(mutex, until)
+                    : lock(STEP_pthread_mutex_timedlock, mutex, until, WHERE);
 }
 
 #define ON_MUTEX(name, parameters, arguments)                                                                \
@@ -251,13 +276,14 @@ ON_MUTEX(pthread_mutex_destroy, (pthread_mutex_t * mutex), (mutex))
         condition = object_of(condition);                                                                    \
         return leave_code(__real_##name arguments);                                                          \
     }
-ON_CONDITION(pthread_cond_init, (pthread_cond_t * condition, const pthread_condattr_t *kind), (condition, kind))
+ON_CONDITION(pthread_cond_init, (pthread_cond_t * condition, const pthread_condattr_t *kind),
+             (condition, kind))
 ON_CONDITION(pthread_cond_destroy, (pthread_cond_t * condition), (condition))
 
 int __real_pthread_mutex_unlock(pthread_mutex_t *);
 
-static int condition_wait(enum call call, pthread_cond_t *condition, pthread_mutex_t *mutex, const struct timespec *until,
-                          const void *where)
+static int condition_wait(enum call call, pthread_cond_t *condition, pthread_mutex_t *mutex,
+                          const struct timespec *until, const void *where)
 {
     struct step *step = begin_step(call, where);
     const uint64_t mutex_thing = touch_object(step, mutex, MUTEX, true);
@@ -267,7 +293,10 @@ static int condition_wait(enum call call, pthread_cond_t *condition, pthread_mut
     if (code != 0)
         return leave_code(code);
     leave_step(0, 0); /* to unlock and to fall asleep is one step */
-    const struct waiting sleep = {.thing = thing, .timed = until != NULL, .deadline_ns = deadline(until), .asleep = true,
+    const struct waiting sleep = {.thing = thing,
+                                  .timed = until != NULL,
+                                  .deadline_ns = deadline(until),
+                                  .asleep = true,
                                   .private = is_private_condition(object_of(condition))};
     const int late = wait_for(sleep) ? 0 : ETIMEDOUT;
     while ((code = __real_pthread_mutex_trylock(object_of(mutex))) == EBUSY)
@@ -284,7 +313,8 @@ int __wrap_pthread_cond_wait(pthread_cond_t *condition, pthread_mutex_t *mutex)
 }
 
 int __real_pthread_cond_timedwait(pthread_cond_t *, pthread_mutex_t *, const struct timespec *);
-int __wrap_pthread_cond_timedwait(pthread_cond_t *condition, pthread_mutex_t *mutex, const struct timespec *until)
+int __wrap_pthread_cond_timedwait(pthread_cond_t *condition, pthread_mutex_t *mutex,
+                                  const struct timespec *until)
 {
     return self < 0 ? __real_pthread_cond_timedwait(condition, mutex, until)
                     : condition_wait(STEP_pthread_cond_timedwait, condition, mutex, until, WHERE);
@@ -355,7 +385,8 @@ int __wrap_pthread_barrier_init(pthread_barrier_t *barrier, const pthread_barrie
             pthread_barrierattr_getpshared(kind, &shared);
         if (control->barriers == MAX_BARRIERS)
             unsupported("more than 4 barriers");
-        control->barrier[control->barriers++] = (struct barrier){thing, count, 0, shared == PTHREAD_PROCESS_PRIVATE};
+        control->barrier[control->barriers++] =
+            (struct barrier){thing, count, 0, shared == PTHREAD_PROCESS_PRIVATE};
     }
     return leave_code(code);
 }
@@ -485,7 +516,8 @@ static pid_t real_pid(pid_t pid, const void *where)
 
 /* ---- futexes, by syscall(2) ---------------------------------------------------------------------------- */
 
-static long futex(uint32_t *word, int operation, uint32_t value, const struct timespec *time, const void *where)
+static long futex(uint32_t *word, int operation, uint32_t value, const struct timespec *time,
+                  const void *where)
 {
     const int command = operation & FUTEX_CMD_MASK;
     struct step *step = begin_step(STEP_syscall, where);
@@ -503,8 +535,11 @@ static long futex(uint32_t *word, int operation, uint32_t value, const struct ti
         return leave(-1);
     }
     leave_step(0, 0); /* to look and to fall asleep is one step */
-    const struct waiting sleep = {.thing = thing, .timed = time != NULL, .asleep = true,
-                                  .deadline_ns = command == FUTEX_WAIT ? control->clock_ns + nanoseconds(time) : deadline(time),
+    const struct waiting sleep = {.thing = thing,
+                                  .timed = time != NULL,
+                                  .asleep = true,
+                                  .deadline_ns = command == FUTEX_WAIT ? control->clock_ns + nanoseconds(time)
+                                                                       : deadline(time),
                                   .private = (operation & FUTEX_PRIVATE_FLAG) != 0};
     const bool woken = wait_for(sleep);
     errno = ETIMEDOUT;
@@ -521,7 +556,8 @@ long __wrap_syscall(long number, ...)
     va_end(list);
     if (self >= 0 && number == SYS_futex) {
         const int command = (int)a[1] & FUTEX_CMD_MASK;
-        if (command != FUTEX_WAIT && command != FUTEX_WAKE && command != FUTEX_WAIT_BITSET && command != FUTEX_WAKE_BITSET)
+        if (command != FUTEX_WAIT && command != FUTEX_WAKE && command != FUTEX_WAIT_BITSET &&
+            command != FUTEX_WAKE_BITSET)
             unsupported("a futex operation other than wait and wake");
         return futex((uint32_t *)a[0], (int)a[1], (uint32_t)a[2], (const struct timespec *)a[3], WHERE);
     }
@@ -535,7 +571,8 @@ long __wrap_syscall(long number, ...)
 }
 
 int __real_pthread_create(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
-int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *kind, void *(*start)(void *), void *argument)
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *kind, void *(*start)(void *),
+                          void *argument)
 {
     if (self >= 0)
         unsupported("a second thread");
@@ -634,7 +671,8 @@ static pid_t wait_child(enum call call, pid_t pid, int *status, int options, con
     enter_step();
     for (;;) {
         int found = 0;
-        const pid_t result = __real_waitpid(child >= 0 ? control->process[child].pid : pid, &found, options | WNOHANG);
+        const pid_t result =
+            __real_waitpid(child >= 0 ? control->process[child].pid : pid, &found, options | WNOHANG);
         if (result == 0 && !(options & WNOHANG)) {
             wait_for((struct waiting){.thing = thing});
             continue;
@@ -657,7 +695,8 @@ static pid_t wait_child(enum call call, pid_t pid, int *status, int options, con
 
 pid_t __wrap_waitpid(pid_t pid, int *status, int options)
 {
-    return self < 0 ? __real_waitpid(pid, status, options) : wait_child(STEP_waitpid, pid, status, options, WHERE);
+    return self < 0 ? __real_waitpid(pid, status, options)
+                    : wait_child(STEP_waitpid, pid, status, options, WHERE);
 }
 
 pid_t __real_wait(int *);

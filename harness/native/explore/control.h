@@ -31,18 +31,18 @@
 enum {
     MAX_PROCESSES = 8,
     MAX_STEPS = 8192,
-    MAX_CHOICES = 48,       /**< deviations from the default in one schedule */
-    MAX_DECISIONS = 8192,   /**< decisions of one schedule that have alternatives */
-    MAX_WORDS = 512,        /**< of memory that one step can touch */
+    MAX_CHOICES = 48,     /**< deviations from the default in one schedule */
+    MAX_DECISIONS = 8192, /**< decisions of one schedule that have alternatives */
+    MAX_WORDS = 512,      /**< of memory that one step can touch */
     MAX_TOUCHED = MAX_WORDS + 4,
     MAX_BARRIERS = 4,
-    MAX_FILES = 64,         /**< files and objects met in one schedule */
-    THINGS = 1 << 14,       /**< size of the table of things; a power of two */
-    SEEN = 1 << 17,         /**< size of the table of states; a power of two */
+    MAX_FILES = 64,   /**< files and objects met in one schedule */
+    THINGS = 1 << 14, /**< size of the table of things; a power of two */
+    SEEN = 1 << 17,   /**< size of the table of states; a power of two */
     TEXT = 64,
-    VAIN_LOOKS = 16,        /**< looks at one place in which nothing has changed, before others get the turn */
-    VAIN_ROUNDS = 200,      /**< rounds in which all processes only look or time out, before the run is given up */
-    CONTROL_FD = 250,       /**< a program finds the control page here when it starts */
+    VAIN_LOOKS = 16,   /**< looks at one place in which nothing has changed, before others get the turn */
+    VAIN_ROUNDS = 200, /**< rounds in which all processes only look or time out, before the run is given up */
+    CONTROL_FD = 250,  /**< a program finds the control page here when it starts */
 };
 
 /** What a process is doing, seen by the others. */
@@ -82,10 +82,10 @@ struct choice {
 /** Something that steps of different processes can touch: a name, a file's size, eight bytes of an object. */
 struct thing {
     uint64_t id;
-    uint32_t epoch;  /**< the schedule in which the values below were last reset */
-    uint32_t writes; /**< how often it was changed in this schedule */
-    uint64_t write;  /**< hash of the last step that changed it */
-    uint64_t reads;  /**< sum of the hashes of the steps that looked at it since */
+    uint32_t epoch;            /**< the schedule in which the values below were last reset */
+    uint32_t writes;           /**< how often it was changed in this schedule */
+    uint64_t write;            /**< hash of the last step that changed it */
+    uint64_t reads;            /**< sum of the hashes of the steps that looked at it since */
     uint32_t readers, writers; /**< sets of processes, in any schedule: bit n for process n */
 };
 
@@ -98,30 +98,30 @@ struct touch {
 struct step {
     uint8_t process, call, waits, atomic; /**< waits: it was tried in vain. atomic: 1 + memory order */
     int32_t error;
-    uint64_t where;  /**< return address, from the start of the program's image */
+    uint64_t where; /**< return address, from the start of the program's image */
     int64_t result;
     uint64_t offset; /**< in the object, of an access or a semaphore … */
     uint32_t size;
-    int32_t file;    /**< index in control::file, or -1 */
+    int32_t file;           /**< index in control::file, or -1 */
     uint64_t before, after; /**< the first 8 bytes accessed, before and after a store */
     char text[TEXT];
 };
 
 struct process {
-    uint32_t go;        /**< futex: 1 when the turn is this process's */
-    uint32_t fork;      /**< futex of the template: 1 when it shall fork */
+    uint32_t go;   /**< futex: 1 when the turn is this process's */
+    uint32_t fork; /**< futex of the template: 1 when it shall fork */
     uint32_t state;
     uint32_t timed;     /**< the wait has a limit, so it may time out */
     uint32_t timed_out; /**< told to a process that is granted the turn because of that */
     uint32_t woken;
     int32_t pid, status;
-    uint32_t parent;    /**< 1 + index of the process that forked it; 0: a template has */
-    uint32_t watched;   /**< futex: 1 when the template watches for the end of this forked process */
-    int32_t template;   /**< pid of the template of this process and of all that it forks */
+    uint32_t parent;  /**< 1 + index of the process that forked it; 0: a template has */
+    uint32_t watched; /**< futex: 1 when the template watches for the end of this forked process */
+    int32_t template; /**< pid of the template of this process and of all that it forks */
     uint32_t steps;
-    int64_t deadline_ns; /**< of a timed wait, on the virtual clock; 0: unknown */
-    uint64_t hash;      /**< of all its steps and of all that they depend on */
-    uint64_t waits_for; /**< the thing */
+    int64_t deadline_ns;   /**< of a timed wait, on the virtual clock; 0: unknown */
+    uint64_t hash;         /**< of all its steps and of all that they depend on */
+    uint64_t waits_for;    /**< the thing */
     uint32_t waits_writes; /**< thing::writes when it was tried */
     uint32_t own_changes;  /**< how many of control::changes it has made */
     uint32_t idle_changes; /**< those of others when it became idle */
@@ -152,7 +152,7 @@ struct barrier {
 
 struct control {
     uint32_t processes, epoch; /**< processes: with those that were forked */
-    uint32_t done;      /**< futex of the explorer */
+    uint32_t done;             /**< futex of the explorer */
     uint32_t verdict;
     uint32_t turn;
     uint32_t steps, decisions, logged, changes, rounds, files;

@@ -64,7 +64,8 @@ static int32_t find_file(const struct stat *status, const char *name)
 int32_t file_of(int fd, const char *name)
 {
     struct stat status;
-    if (__real_fstat(fd, &status) < 0 || (!S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode) && !S_ISFIFO(status.st_mode)))
+    if (__real_fstat(fd, &status) < 0 ||
+        (!S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode) && !S_ISFIFO(status.st_mode)))
         return -1;
     return find_file(&status, name);
 }
@@ -301,7 +302,10 @@ int __wrap_ftruncate(int fd, off_t size)
     set_changes(0, size_of(fd) != size);
     return leave(__real_ftruncate(fd, size));
 }
-int __wrap_ftruncate64(int fd, off_t size) { return __wrap_ftruncate(fd, size); }
+int __wrap_ftruncate64(int fd, off_t size)
+{
+    return __wrap_ftruncate(fd, size);
+}
 
 int __real_posix_fallocate(int, off_t, off_t);
 int __wrap_posix_fallocate(int fd, off_t start, off_t size)
@@ -315,7 +319,10 @@ int __wrap_posix_fallocate(int fd, off_t start, off_t size)
     leave_step(result, result);
     return result;
 }
-int __wrap_posix_fallocate64(int fd, off_t start, off_t size) { return __wrap_posix_fallocate(fd, start, size); }
+int __wrap_posix_fallocate64(int fd, off_t start, off_t size)
+{
+    return __wrap_posix_fallocate(fd, start, size);
+}
 
 int __real_close(int);
 int __wrap_close(int fd)
@@ -338,7 +345,8 @@ int __wrap_close(int fd)
 int __real_fcntl(int, int, ...);
 static int control_file(int fd, int command, void *argument, const void *where)
 {
-    const bool sets = command == F_SETLK || command == F_SETLKW || command == F_OFD_SETLK || command == F_OFD_SETLKW;
+    const bool sets =
+        command == F_SETLK || command == F_SETLKW || command == F_OFD_SETLK || command == F_OFD_SETLKW;
     if (self < 0 || (!sets && command != F_GETLK))
         return __real_fcntl(fd, command, argument);
     struct step *step = begin_file(STEP_fcntl, fd, KIND_LOCK, sets, where);
@@ -440,7 +448,8 @@ static bool enter_transfer(enum call call, int fd, size_t size, off_t at, bool w
     step->size = (uint32_t)size;
     touch_file(file, KIND_SIZE, writes);
     const uint64_t id = control->file[file].id;
-    for (uint64_t word = (uint64_t)at / 8; word * 8 < (uint64_t)at + size && word < (uint64_t)at / 8 + MAX_WORDS; word++)
+    for (uint64_t word = (uint64_t)at / 8;
+         word * 8 < (uint64_t)at + size && word < (uint64_t)at / 8 + MAX_WORDS; word++)
         touch(mix(mix(KIND_MEMORY, id), word), writes);
     enter_step();
     return true;
@@ -456,14 +465,16 @@ static ssize_t leave_transfer(ssize_t result)
 
 ssize_t __wrap_pwrite(int fd, const void *from, size_t size, off_t at)
 {
-    return enter_transfer(STEP_pwrite, fd, size, at, true, WHERE) ? leave_transfer(__real_pwrite(fd, from, size, at))
-                                                                  : __real_pwrite(fd, from, size, at);
+    return enter_transfer(STEP_pwrite, fd, size, at, true, WHERE)
+               ? leave_transfer(__real_pwrite(fd, from, size, at))
+               : __real_pwrite(fd, from, size, at);
 }
 
 ssize_t __wrap_pread(int fd, void *to, size_t size, off_t at)
 {
-    return enter_transfer(STEP_pread, fd, size, at, false, WHERE) ? leave_transfer(__real_pread(fd, to, size, at))
-                                                                  : __real_pread(fd, to, size, at);
+    return enter_transfer(STEP_pread, fd, size, at, false, WHERE)
+               ? leave_transfer(__real_pread(fd, to, size, at))
+               : __real_pread(fd, to, size, at);
 }
 
 /* What is read into shared memory is a store there, and what is written from it is a load. */

@@ -64,8 +64,8 @@ void point(void);
 struct waiting {
     uint64_t thing;
     bool timed;
-    bool asleep;  /**< until it is woken: no change of the thing is enough */
-    int private;  /**< nobody in another process can wake it; 2: as it is all zero bytes, it was never set up */
+    bool asleep; /**< until it is woken: no change of the thing is enough */
+    int private; /**< nobody in another process can wake it; 2: as it is all zero bytes, it was never set up */
     int64_t deadline_ns; /**< of a timed wait, on the virtual clock */
 };
 
@@ -97,8 +97,8 @@ struct mapping {
     size_t size;
     char *object, *last; /**< weak.c: the object itself, and what the copy was when it was last compared */
     int fd;              /**< weak.c: of the object, -1: an anonymous one */
-    uint64_t id;     /**< of the file */
-    uint64_t offset; /**< of the mapping in it */
+    uint64_t id;         /**< of the file */
+    uint64_t offset;     /**< of the mapping in it */
     int32_t file;
 };
 
@@ -156,8 +156,14 @@ void weak_mirror(const volatile void *at, uint64_t value, size_t size);
 /** A plain load: after many of them, what others have stored gets here after all. */
 void weak_plain_load(const void *where);
 
-static inline bool is_release(int order) { return order >= __ATOMIC_RELEASE; } /* also acq_rel and seq_cst */
-static inline bool is_acquire(int order) { return order != __ATOMIC_RELAXED && order != __ATOMIC_RELEASE; }
+static inline bool is_release(int order)
+{
+    return order >= __ATOMIC_RELEASE;
+} /* also acq_rel and seq_cst */
+static inline bool is_acquire(int order)
+{
+    return order != __ATOMIC_RELAXED && order != __ATOMIC_RELEASE;
+}
 
 /* ---- template.c ---- */
 
@@ -166,7 +172,16 @@ void start_process(int index);
 
 /* ---- files.c ---- */
 
-enum { KIND_NAME = 1, KIND_SIZE, KIND_LOCK, KIND_MEMORY, KIND_PRIVATE, KIND_CHILD, KIND_CHILDREN, KIND_OBJECT };
+enum {
+    KIND_NAME = 1,
+    KIND_SIZE,
+    KIND_LOCK,
+    KIND_MEMORY,
+    KIND_PRIVATE,
+    KIND_CHILD,
+    KIND_CHILDREN,
+    KIND_OBJECT
+};
 
 /** Index in control::file of what a descriptor refers to; -1: nothing that others can see. */
 int32_t file_of(int fd, const char *name);

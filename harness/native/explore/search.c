@@ -66,8 +66,8 @@ static struct {
 static char **command[MAX_PROCESSES]; /**< null-terminated */
 static uint32_t commands;
 static pid_t template[MAX_PROCESSES];
-static int input[MAX_PROCESSES];      /**< the file .input-INDEX, or /dev/null */
-static int output[MAX_PROCESSES][2];  /**< files that stdout and stderr go to */
+static int input[MAX_PROCESSES];     /**< the file .input-INDEX, or /dev/null */
+static int output[MAX_PROCESSES][2]; /**< files that stdout and stderr go to */
 
 static _Noreturn void die(const char *what)
 {
@@ -118,7 +118,8 @@ static struct object read_object(const char *name, size_t limit)
         return object;
     object.mode = status.st_mode;
     object.size = (size_t)status.st_size;
-    const int fd = S_ISREG(status.st_mode) ? openat(shm, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK) : -1;
+    const int fd =
+        S_ISREG(status.st_mode) ? openat(shm, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK) : -1;
     if (fd < 0)
         return object;
     const size_t most = object.size < limit ? object.size : limit;
@@ -152,8 +153,8 @@ static void restore_objects(void)
         const int fd = openat(shm, object->name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
         struct stat status;
         if (fd < 0 || ftruncate(fd, (off_t)object->size) < 0 ||
-            pwrite(fd, object->content, object->length, 0) != (ssize_t)object->length || fchmod(fd, object->mode & 07777) < 0 ||
-            fstat(fd, &status) < 0)
+            pwrite(fd, object->content, object->length, 0) != (ssize_t)object->length ||
+            fchmod(fd, object->mode & 07777) < 0 || fstat(fd, &status) < 0)
             die(object->name);
         close(fd);
         struct file *file = &control->file[control->files++];
@@ -191,7 +192,8 @@ static void start_template(int index)
     personality(ADDR_NO_RANDOMIZE);
     fcntl(CONTROL_FD, F_SETFD, 0);
     char path[300];
-    snprintf(path, sizeof path, "./.explored-%s", command[index][0]); /* beside the plain program of that name */
+    snprintf(path, sizeof path, "./.explored-%s",
+             command[index][0]); /* beside the plain program of that name */
     execv(path, command[index]);
     _exit(127);
 }
@@ -245,8 +247,10 @@ static bool sleeps(uint32_t index)
 static void run_schedule(const struct choice *choices, uint32_t count)
 {
     control->epoch++;
-    control->done = control->verdict = control->steps = control->decisions = control->logged = control->changes = 0;
-    control->rounds = control->files = control->barriers = control->overslept = control->followed = control->grown = 0;
+    control->done = control->verdict = control->steps = control->decisions = control->logged =
+        control->changes = 0;
+    control->rounds = control->files = control->barriers = control->overslept = control->followed =
+        control->grown = 0;
     control->processes = commands;
     control->turn = MAX_PROCESSES;
     control->clock_ns = 0;
@@ -345,7 +349,8 @@ static uint64_t look_at_end(void)
     }
     for (int i = 0; i < found_count; i++) {
         hash = hash_bytes(mix(hash, found[i].mode), found[i].name, strlen(found[i].name));
-        hash = hash_content(mix(hash, found[i].size), found[i].content ? found[i].content : "", found[i].length);
+        hash =
+            hash_content(mix(hash, found[i].size), found[i].content ? found[i].content : "", found[i].length);
     }
     return hash;
 }
@@ -489,7 +494,8 @@ static bool try_schedule(const struct choice *choices, uint32_t count, int cost)
         cut++;
         return true;
     }
-    const bool hopeless = control->verdict == DIVERGED || control->verdict == HUNG || control->verdict == UNSUPPORTED;
+    const bool hopeless =
+        control->verdict == DIVERGED || control->verdict == HUNG || control->verdict == UNSUPPORTED;
     if (is_new(look_at_end()) || hopeless)
         tell_end(choices, count, cost, run);
     return !hopeless;
@@ -607,7 +613,8 @@ static double processor_seconds(void)
     for (int i = 0; i < 2; i++) {
         struct rusage used;
         getrusage(who[i], &used);
-        sum += (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) + (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
+        sum += (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
+               (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
     }
     return sum;
 }

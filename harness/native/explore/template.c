@@ -126,8 +126,8 @@ static void watch_family(int index, pid_t child)
     while (count > 0) {
         for (uint32_t i = 0; i < control->processes && i < MAX_PROCESSES; i++) {
             struct process *process = &control->process[i];
-            if (process->parent && process->template == (int32_t)raw_syscall(SYS_getpid) && process->state != ENDED &&
-                !process->watched && process->pid > 1 && count < MAX_PROCESSES) {
+            if (process->parent && process->template == (int32_t)raw_syscall(SYS_getpid) &&
+                process->state != ENDED && !process->watched && process->pid > 1 && count < MAX_PROCESSES) {
                 fds[count] = (struct pollfd){(int)raw_syscall(SYS_pidfd_open, process->pid, 0), POLLIN, 0};
                 indexes[count++] = (int)i;
                 __atomic_store_n(&process->watched, 1, __ATOMIC_SEQ_CST);
@@ -196,7 +196,8 @@ static void begin(int argc, char *argv[], char *environment[])
     const int index = atoi(*entry + 15);
     for (; *entry; entry++)
         entry[0] = entry[1];
-    void *memory = (void *)raw_syscall(SYS_mmap, NULL, sizeof *control, PROT_READ | PROT_WRITE, MAP_SHARED, CONTROL_FD, 0L);
+    void *memory = (void *)raw_syscall(SYS_mmap, NULL, sizeof *control, PROT_READ | PROT_WRITE, MAP_SHARED,
+                                       CONTROL_FD, 0L);
     if (memory == MAP_FAILED || index < 0 || index >= MAX_PROCESSES)
         return;
     raw_syscall(SYS_close, CONTROL_FD);
@@ -213,4 +214,5 @@ static void begin_late(int argc, char *argv[], char *environment[])
 
 /* glibc runs the first, and before all else; musl only the second, without arguments. */
 __attribute__((section(".preinit_array"), used)) static void (*first)(int, char *[], char *[]) = begin;
-__attribute__((section(".init_array.00000"), used)) static void (*second)(int, char *[], char *[]) = begin_late;
+__attribute__((section(".init_array.00000"), used)) static void (*second)(int, char *[],
+                                                                          char *[]) = begin_late;

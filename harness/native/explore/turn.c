@@ -6,11 +6,24 @@
 
 #ifndef EXPLORE_RUNTIME
 /* The explorer uses this file, too, and has no memory of its own to share. */
-void weak_begin(bool release, bool acquire) { (void)release, (void)acquire; }
-void weak_release(void) {}
-void weak_acquire(void) {}
-void weak_drain(const void *where) { (void)where; }
-void weak_split(const void *where) { (void)where; }
+void weak_begin(bool release, bool acquire)
+{
+    (void)release, (void)acquire;
+}
+void weak_release(void)
+{
+}
+void weak_acquire(void)
+{
+}
+void weak_drain(const void *where)
+{
+    (void)where;
+}
+void weak_split(const void *where)
+{
+    (void)where;
+}
 #endif
 
 #include <errno.h>
@@ -291,8 +304,10 @@ void decide(int current, enum cause cause)
             return;
         }
         /* Something else could happen now, and it would make a difference. */
-        const bool matters = cause != AT_POINT || control->process[current].contended || control->deaths || !control->explore;
-        const uint32_t options = (uint32_t)__builtin_popcount(found.ready) + (uint32_t)__builtin_popcount(found.timeouts) +
+        const bool matters =
+            cause != AT_POINT || control->process[current].contended || control->deaths || !control->explore;
+        const uint32_t options = (uint32_t)__builtin_popcount(found.ready) +
+                                 (uint32_t)__builtin_popcount(found.timeouts) +
                                  (uint32_t)__builtin_popcount(found.killable);
         if (matters && options > 1) {
             if (control->explore && control->followed == control->choices && !followed &&
@@ -335,7 +350,8 @@ void decide(int current, enum cause cause)
 
 /* ---- steps ------------------------------------------------------------------------------------------- */
 
-static const volatile void *stored_at; /**< what the last step was about to store in, to see what it has stored */
+static const volatile void
+    *stored_at; /**< what the last step was about to store in, to see what it has stored */
 static struct step *stored, *current_step;
 
 uint64_t peek(const volatile void *at, size_t size)
@@ -500,7 +516,8 @@ bool wait_for(struct waiting waiting)
     me->timed_out = me->woken = 0;
     if (waiting.asleep || waiting.private) {
         me->hash = mix(me->hash, mix(waiting.thing, find_thing(waiting.thing)->write));
-        find_thing(waiting.thing)->write = me->hash; /* whoever wakes comes before it or after it: that differs */
+        find_thing(waiting.thing)->write =
+            me->hash; /* whoever wakes comes before it or after it: that differs */
     }
     me->state = waiting.asleep || waiting.private ? ASLEEP : BLOCKED;
     decide(self, AT_WAIT);
@@ -519,7 +536,8 @@ void pause_step(void)
     struct process *me = &control->process[self];
     static uint32_t last = UINT32_MAX;
     const uint32_t others = changes_of_others(me);
-    me->idle_changes = others == last ? others : others - 1; /* the first look after a change may go on at once */
+    me->idle_changes =
+        others == last ? others : others - 1; /* the first look after a change may go on at once */
     last = others;
     weak_begin(true, true); /* some day all that is stored gets out, and in */
     me->contended = 0;

@@ -10,5 +10,6 @@
 /** Pages have as many bytes as SHMLAB_PAGE says; any other question fails. */
 long sysconf(int name)
 {
-    return name == _SC_PAGESIZE ? atol(getenv("SHMLAB_PAGE")) : -1;
+    const char *size = getenv("SHMLAB_PAGE");
+    return name == _SC_PAGESIZE && size ? atol(size) : -1;
 }

@@ -70,7 +70,7 @@ static bool has_read_data(int id, int command, bool injected, int result)
 }
 
 /* The owner and group, and the mode with a bit above it that tells that they are known. */
-#define SET_IDS(data) ((uint64_t)(data)->shm_perm.gid << 32 | (data)->shm_perm.uid)
+#define SET_IDS(data)  ((uint64_t)(data)->shm_perm.gid << 32 | (data)->shm_perm.uid)
 #define SET_MODE(data) (1 << 30 | (int)(data)->shm_perm.mode)
 WRAP(int, shmctl, -1, (int id, int command, struct shmid_ds *data), (id, command, data), NULL, id, command,
      PTR(data), has_read_data(id, command, injected, result) ? SET_IDS(data) : 0,

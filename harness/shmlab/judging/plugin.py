@@ -290,6 +290,7 @@ def _fork_met_a_limit(fixture: LabFixture) -> bool:
     return 0 <= resource.getrlimit(resource.RLIMIT_NPROC)[1] < MAX_PROCESSES and any(
         call.name == "fork" and call.error == errno.EAGAIN and not call.injected for call in fixture.read_calls())
 
+
 #: What to do about an error of the machine, which a check met.
 REMEDIES = {
     errno.ENOSPC: "free some space in /tmp, /dev/shm and the project's directory, then check again",
@@ -335,12 +336,15 @@ def _outcome_of(item: pytest.Item, error: Optional[BaseException], seconds: floa
         outcome.expected, outcome.saw = error.expected, error.saw
         if fixture:
             # If one program is unfinished, that may be why another one fails, so it is reported instead.
-            for program in [*filter(None, [fixture.subject]), *fixture.history[::-1]]:
+            said = [(program.name, bytes(program.started.output[2]).decode("utf-8", "replace"))
+                    for program in [*filter(None, [fixture.subject]), *fixture.history[::-1]]]
+            said += [(run.command.split()[0], run.stderr) for run in (fixture.end.runs if fixture.end else [])]
+            for name, stderr in said:
                 # The code that cleans up may be unfinished, too. The last TODO in the output is where the program stopped.
-                todos = re.findall(r"TODO \d+[^/\n]*", bytes(program.started.output[2]).decode("utf-8", "replace"))
+                todos = re.findall(r"TODO \d+[^/\n]*", stderr)
                 if todos:
                     outcome.expected = FINISHED
-                    outcome.saw = [f"{program.name}.c stopped at its {todos[-1].rstrip(' :')}"]
+                    outcome.saw = [f"{name}.c stopped at its {todos[-1].rstrip(' :')}"]
                     outcome.read = f"labs/{outcome.lab}/README.md, Steps"
                     return outcome
             # The command line does not show what the check or another process did, so the message says it.
