@@ -167,7 +167,7 @@ def test_the_watching_matchers_know_when_a_check_begins_and_ends():
     first = running.check("01", labs.LABS).output.splitlines()[0]
     assert re.search(background["beginsPattern"], first), first
     text = (running.HARNESS / "shmlab" / "student.py").read_text()
-    assert re.search(r'print\(f"\\nwatching ', text) and background["endsPattern"] == "^watching "
+    assert 'print(f"  watching ' in text and background["endsPattern"] == "^ *watching "
 
 
 def substituted(words, source):

@@ -573,20 +573,19 @@ class StudentReporter(TerminalReporter):  # type: ignore[misc]  # pytest has no 
             self._show_failures(this, outcomes)
 
     def _is_begun(self, this: Lab, outcomes: List[Outcome]) -> bool:
-        """Returns whether a lab differs from its skeleton: some program does more than stop at its first TODO."""
-        for outcome in outcomes:
-            found = re.match(r"(\w+)\.c stopped at its TODO (\d+)", outcome.saw[0] if outcome.saw else "")
-            if outcome.expected != FINISHED or not found or int(found.group(2)) != self._first_todo(this, found.group(1)):
+        """Returns whether a lab differs from its skeleton: a check does more than stop at a TODO, or a TODO's line is gone."""
+        if any(outcome.expected != FINISHED for outcome in outcomes):
+            return True
+        directory = labs.submitted_directory(self.settings.submission, this) or this.directory
+        for program in this.programs:
+            try:
+                text = (directory / f"{program}.c").read_text(encoding="utf-8", errors="replace")
+            except OSError:
+                return True
+            stops = set(re.findall(r'"TODO (\d+):', text))
+            if set(re.findall(r"TODO (\d+):", re.sub(r'"[^"\n]*"', "", text))) != stops:
                 return True
         return False
-
-    def _first_todo(self, this: Lab, program: str) -> int:
-        directory = labs.submitted_directory(self.settings.submission, this)
-        try:
-            text = ((directory or this.directory) / f"{program}.c").read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return 0
-        return min((int(number) for number in re.findall(r"TODO (\d+)", text)), default=0)
 
     def _show_overview(self) -> None:
         """Shows the first lab that is begun and not finished in full, then how far the student is in all labs."""
