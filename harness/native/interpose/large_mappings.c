@@ -17,5 +17,7 @@ void *mmap(void *at, size_t size, int protection, int flags, int fd, off_t offse
         flags |= MAP_NORESERVE;
     return (void *)syscall(SYS_mmap, at, size, (long)protection, (long)flags, (long)fd, offset);
 }
+#ifdef __GLIBC__ /* musl has one name for both */
 void *mmap64(void *at, size_t size, int protection, int flags, int fd, off_t offset)
     __attribute__((alias("mmap")));
+#endif

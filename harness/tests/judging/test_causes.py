@@ -6,6 +6,7 @@ import running
 import pytest
 
 from shmlab import labs
+from shmlab.judging.require import CheckFailed
 from shmlab.judging import causes, plugin
 from shmlab.judging.fixture import LabFixture
 from shmlab.results import ERROR, FAILED, Outcome
@@ -108,10 +109,10 @@ def test_an_error_of_the_check_alone_is_no_failure(fixture, error):
 def test_a_program_that_has_ended_is_told_so(fixture):
     program = fixture.start("sysv_create", fixture.file(), "hello")
     program.wait().require_success()
-    with pytest.raises(FileNotFoundError) as met:
+    with pytest.raises(CheckFailed) as met:
         program.maps()
-    expected, saw = plugin._seen_of(met.value, fixture)
-    assert "is still there" in expected and saw[0] == "sysv_create: exit status 0"
+    assert "is there while this check looks at it" in met.value.expected
+    assert met.value.saw[0].endswith("has ended") and "sysv_create: exit status 0" in met.value.saw
 
 
 def test_what_the_box_cannot_execute_is_an_error(fixture, tmp_path):
