@@ -1,15 +1,29 @@
 """Fixtures and options that several tests share."""
 import os
+import tempfile
+from pathlib import Path
 
-import running
 import pytest
+import running
 
 from shmlab.sandbox import tiers
 
 TIERS = ["namespaces", "host"]
 
-# The width of the user's terminal must not change what the tests compare.
-os.environ.pop("COLUMNS", None)
+
+@pytest.fixture(scope="session", autouse=True)
+def no_terminal_width():
+    """The width of the user's terminal must not change what the tests compare."""
+    os.environ.pop("COLUMNS", None)
+
+
+@pytest.fixture
+def open_directory():
+    """A directory that other users can enter. They cannot always enter tmp_path: each pytest that starts closes it to them."""
+    with tempfile.TemporaryDirectory(prefix="shmlab-tests-") as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        yield directory
 
 
 @pytest.fixture(params=TIERS)

@@ -60,8 +60,8 @@ class Machine:
 
 
 @pytest.fixture
-def machine(tmp_path):
-    return Machine(tmp_path)
+def machine(open_directory):
+    return Machine(open_directory)
 
 
 def refused(machine, outcome, *words):

@@ -3,6 +3,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import tempfile
 
 import machines
 import pytest
@@ -17,12 +18,13 @@ NOBODY = pwd.getpwnam("nobody")
 
 
 @pytest.fixture(scope="module")
-def container(tmp_path_factory):
+def container():
     """The program that imitates a container."""
-    program = tmp_path_factory.mktemp("container") / "container"
-    program.parent.chmod(0o755)
-    subprocess.run(["gcc", "-std=gnu17", "-O2", "-static", machines.HERE / "container.c", "-o", program], check=True)
-    return str(program)
+    with tempfile.TemporaryDirectory(prefix="shmlab-tests-") as directory:
+        os.chmod(directory, 0o755)
+        program = os.path.join(directory, "container")
+        subprocess.run(["gcc", "-std=gnu17", "-O2", "-static", machines.HERE / "container.c", "-o", program], check=True)
+        yield program
 
 
 def as_nobody(*words):
@@ -38,13 +40,10 @@ PLACES = {
 
 
 @pytest.fixture
-def project(tmp_path):
+def project(open_directory):
     """A copy of the project that an ordinary user can write to."""
-    target = tmp_path / "lab"
+    target = open_directory / "lab"
     shutil.copytree(labs.ROOT, target, ignore=shutil.ignore_patterns("build", ".git", ".venv", "__pycache__"))
-    for path in [tmp_path, *tmp_path.parents]:
-        if path.stat().st_uid == 0 and str(path).startswith("/tmp/"):
-            path.chmod(0o755)
     return target
 
 
