@@ -123,7 +123,7 @@ static int command_kill(pid_t pid, int signal)
     return -1;
 }
 
-static int command_remove(const char *kind, int id)
+static int remove_ipc(const char *kind, int id)
 {
     if (strcmp(kind, "segment") == 0)
         return shmctl(id, IPC_RMID, NULL);
@@ -133,6 +133,21 @@ static int command_remove(const char *kind, int id)
         return msgctl(id, IPC_RMID, NULL);
     errno = EINVAL;
     return -1;
+}
+
+/** Root in a container has no CAP_SYS_ADMIN, so it must be the programs' user to remove what they have made. */
+static int command_remove(const char *kind, int id)
+{
+    const uid_t user = geteuid();
+    int result = remove_ipc(kind, id);
+    if (result < 0 && errno == EPERM && user == 0 && program_uid != 0 && seteuid(program_uid) == 0) {
+        result = remove_ipc(kind, id);
+        const int error = errno;
+        if (seteuid(user) < 0)
+            _exit(EXIT_SETUP);
+        errno = error;
+    }
+    return result;
 }
 
 static void handle_command(struct message *message)

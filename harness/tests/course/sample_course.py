@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from shmlab import gallery, labs  # noqa: E402
 from shmlab.labs import LABS, SOLUTIONS, all_labs  # noqa: E402
 
-STUDENTS = 72
+STUDENTS = 96
 
 #: The right outcome of a student's lab: the checks that must fail and those that may; or the points, if only these are known.
 Expected = Dict[str, Dict[str, Union[Tuple[Set[str], Set[str]], int]]]
