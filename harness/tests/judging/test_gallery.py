@@ -14,7 +14,7 @@ def caught_by_its_checks(mistake, caught):
     return set(mistake.caught_by) <= set(caught) <= {*mistake.caught_by, *mistake.sometimes_by}
 
 
-@pytest.mark.parametrize("mistake", running.sample(MISTAKES, 2), ids=str)
+@pytest.mark.parametrize("mistake", running.sample(MISTAKES, 3), ids=str)
 def test_mistake_is_caught_by_its_checks(mistake, tmp_path):
     checked = running.check(mistake.lab.number, mistake.apply(tmp_path))
     caught = checked.not_passed()
