@@ -288,7 +288,8 @@ def _failing(program: Program, command: str, name: str, nth: int, number: int) -
         system_call, where = _SYSTEM_CALLS_ON_A_FILE[name], f"-P {shlex.quote(paths.pop())} "
     else:
         return None
-    return f"strace -f {where}-e trace={system_call} -e inject={system_call}:error={errno.errorcode[number]}:when={nth} {command}"
+    error = "EOPNOTSUPP" if number == errno.EOPNOTSUPP else errno.errorcode[number]  # Python's other name for it strace has not
+    return f"strace -f {where}-e trace={system_call} -e inject={system_call}:error={error}:when={nth} {command}"
 
 
 def _stopped(command: str, name: str, nth: int, look: str) -> str:
