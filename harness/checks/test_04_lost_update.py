@@ -7,7 +7,7 @@ import struct
 import time
 
 from shmlab import LabFixture, points, require
-from shmlab.judging.children import (AFTER_A_WAIT, require_parent_waits, said_by_children, sleeps_for_a_time, tells_cause,
+from shmlab.judging.children import (AFTER_A_WAIT, require_parent_waits, said_by_children, tells_cause,
                                      wait_for_children, waits_before_fork)
 from shmlab.sandbox.box import PROCESSORS
 
@@ -244,7 +244,7 @@ def test_gate(lab):
     lab.poll(lambda: len(waiting()) == 3 or any(program.state(pid).phase == "ended" for pid in early), 4)
     calls = waiting()
     require(len(calls) == 3, "while the fourth child is missing, the three that are there wait in the kernel", program.describe_state())
-    require(not any(map(sleeps_for_a_time, calls)), "the children wait until they are woken, and do not sleep for a time",
+    require(not any(call.pauses for call in calls), "the children wait until they are woken, and do not sleep for a time",
             "a system call that time alone ends, such as nanosleep(), in /proc/PID/syscall of a child")
     before = [program.state(pid).sleeps for pid in early]
     again = lab.poll(lambda: any(program.state(pid).sleeps > slept + 1 for pid, slept in zip(early, before)), 0.05)
@@ -279,7 +279,7 @@ def test_side_by_side(lab):
         require(goes_on, f"while the other children are stopped, child {child} goes on counting",
                 f"{late} the atomic counter went from {before} to {counters.atomic}", where)
         call = program.blocked(child)
-        require(not call or not sleeps_for_a_time(call), "a child that counts does not sleep",
+        require(not call or not call.pauses, "a child that counts does not sleep",
                 f"process {child} is in a system call that time alone ends, such as nanosleep(), says /proc/{child}/syscall")
         require(not call or call.number < 0, "a child that counts takes no rest: it makes no system call",
                 f"process {child} was stopped in the system call {call and call.number}, says /proc/{child}/syscall")
@@ -334,7 +334,7 @@ def test_children_are_waited_for(lab):
     and no mapping."""
     program = lab.start(PROGRAM, 3, 1000, stop_at=("end", 1, "c"))
     children = wait_for_children(program, 3)
-    require(not sleeps_for_a_time(program.wait_blocked()), "the parent waits until it is woken, and does not sleep for a time",
+    require(not program.wait_blocked().pauses, "the parent waits until it is woken, and does not sleep for a time",
             "a system call that time alone ends, such as nanosleep(), in /proc/PID/syscall of the parent")
     first, middle, last = sorted(children)
     program.kill(first)

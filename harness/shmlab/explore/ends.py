@@ -1,12 +1,11 @@
 """What the explorer (native/explore/search.c) writes: a block for each end that is new, and one with the figures."""
 from __future__ import annotations
 
-import os
-import signal
 import struct
 from dataclasses import dataclass, field
 from typing import Dict, List, Optional, Tuple, Union
 
+from ..sandbox import kernel
 from . import steps
 from .steps import Step
 
@@ -32,14 +31,11 @@ class ProcessEnd:
 
     @property
     def exit_status(self) -> Optional[int]:
-        return os.WEXITSTATUS(self.status) if os.WIFEXITED(self.status) else None
+        return kernel.exit_status_of(self.status)
 
     @property
     def signal(self) -> Optional[str]:
-        if not os.WIFSIGNALED(self.status):
-            return None
-        number = os.WTERMSIG(self.status)
-        return signal.Signals(number).name if number in list(signal.Signals) else f"signal {number}"
+        return kernel.signal_of(self.status)
 
 
 @dataclass(frozen=True)

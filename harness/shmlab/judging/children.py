@@ -6,7 +6,6 @@ import os
 from typing import TYPE_CHECKING, Callable, List, Optional, Tuple
 
 from ..sandbox.calls import Call
-from ..sandbox.kernel import Blocked
 from .limits import STOP_SECONDS, WALL_SECONDS
 from .require import CheckFailed, require
 
@@ -16,10 +15,6 @@ if TYPE_CHECKING:
 
 FORKS = ("fork", "vfork")
 WAITS = ("wait", "waitpid", "waitid")
-# Numbers of nanosleep(2) and clock_nanosleep(2).
-SLEEPS = {"x86_64": (35, 230), "aarch64": (101, 115), "riscv64": (101, 115)}.get(os.uname().machine, ())
-# Numbers of poll(2), ppoll(2), select(2) and pselect6(2), with the argument that says how many descriptors there are.
-_POLLS = {"x86_64": {7: 1, 271: 1, 23: 0, 270: 0}, "aarch64": {73: 1, 72: 0}, "riscv64": {73: 1, 72: 0}}.get(os.uname().machine, {})
 WNOHANG = 1
 
 MOST_SHOWN = 6  # calls up to the one that names the cause
@@ -116,11 +111,6 @@ def waits_before_fork(program: "Program", count: int) -> str:
     return ""
 
 
-def sleeps_for_a_time(call: Blocked) -> bool:
-    """Whether time alone ends a system call: a nanosleep(2), or a poll(2) of no descriptor."""
-    return call.number in SLEEPS or (call.number in _POLLS and call.arguments[_POLLS[call.number]] == 0)
-
-
 def _found_none(call: Call) -> bool:
     """Whether a wait may have told of no child, as none had ended."""
     return bool(call.arguments[3] & WNOHANG) if call.name == "waitid" else call.result == 0
@@ -151,9 +141,9 @@ def require_parent_waits(program: "Program", children: str = "its child is") -> 
         asked = [call for call in program.recorded() if call.sequence > before and call.pid == program.pid and call.name in WAITS]
         if len(asked) > 1:
             return True
-        if call and sleeps_for_a_time(call):
+        if call and call.pauses:
             slept[:] = ["the parent slept for a time before it waited for a child, says its /proc/PID/syscall"]
-        if not call or call.number < 0 or sleeps_for_a_time(call) or state.phase != "waits":
+        if not call or call.number < 0 or call.pauses or state.phase != "waits":
             seen.clear()
             return False
         seen.append((call.number, state.sleeps))

@@ -3,10 +3,10 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, List, Optional, Sequence
 
+from ..sandbox import kernel
 from ..sandbox.box import Contents
 from ..sandbox.kernel import Object, Segment, show
 from .require import require, require_object
@@ -66,15 +66,12 @@ class Run:
     @property
     def exit_status(self) -> Optional[int]:
         """The exit status; None if a signal ended the program."""
-        return os.WEXITSTATUS(self.status) if os.WIFEXITED(self.status) else None
+        return kernel.exit_status_of(self.status)
 
     @property
     def signal(self) -> Optional[str]:
         """The name of the signal that ended the program, such as "SIGSEGV"; None if it exited."""
-        if not os.WIFSIGNALED(self.status):
-            return None
-        number = os.WTERMSIG(self.status)
-        return signal.Signals(number).name if number in list(signal.Signals) else f"signal {number}"
+        return kernel.signal_of(self.status)
 
     def says(self, words: Sequence[str]) -> bool:
         """Returns whether stderr contains one of the words, in upper or lower case; the program's own name does not count."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import stat
 from dataclasses import dataclass
 from typing import Dict, List, Optional, Tuple
@@ -15,6 +16,22 @@ def show(raw: bytes, limit: int = 60) -> str:
     """Returns bytes as a quoted string on one line, with escapes for what is not printable, cut after `limit` bytes."""
     text = repr(raw[:limit])[2:-1].replace('\\\'', "'")
     return f'"{text}"' + ("…" if len(raw) > limit else "")
+
+
+# ---- wait statuses ----------------------------------------------------------------------------------------
+
+
+def exit_status_of(status: int) -> Optional[int]:
+    """The exit status in a wait status, see wait(2); None if a signal ended the process."""
+    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
+
+
+def signal_of(status: int) -> Optional[str]:
+    """The name of the signal in a wait status, such as "SIGSEGV"; None if the process exited."""
+    if not os.WIFSIGNALED(status):
+        return None
+    number = os.WTERMSIG(status)
+    return signal.Signals(number).name if number in list(signal.Signals) else f"signal {number}"
 
 
 # ---- /proc/PID/maps ---------------------------------------------------------------------------------------
