@@ -12,9 +12,10 @@ TIERS = ["namespaces", "host"]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def no_terminal_width():
-    """The width of the user's terminal must not change what the tests compare."""
-    os.environ.pop("COLUMNS", None)
+def independent_of_the_caller():
+    """The width of the user's terminal and the make that runs the tests must not change what the tests compare."""
+    for name in "COLUMNS", "MAKEFLAGS", "MAKELEVEL", "MFLAGS":
+        os.environ.pop(name, None)
 
 
 @pytest.fixture

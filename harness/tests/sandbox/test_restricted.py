@@ -153,7 +153,7 @@ def test_a_limit_that_is_too_low_is_told_in_one_line(monkeypatch):
 ATTEMPTS = {
     "files": ["cat {hidden}/solution.c", "ls {hidden}", "touch {other}/new", "echo x > {other}/file", "rm {other}/file",
               "mkdir {other}/directory", "ln {other}/file {other}/second", "mv {other}/file {other}/moved",
-              "truncate -s 0 {other}/file", "touch /tmp/shmlab-test-{pid}", "cat /proc/{victim}/environ",
+              "truncate -s 0 {other}/file", "touch {public}/new", "cat /proc/{victim}/environ",
               "cd /proc/self/root{hidden} && cat solution.c", "cp /bin/true {other}/program"],
     "network": ["python3 -S -c 'import socket; socket.create_connection((\"127.0.0.1\", {port}))'",
                 "python3 -S -c 'import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM)'",
@@ -185,11 +185,11 @@ def test_promises_of_the_host_tier(promise, attempt, own_user, public):
     promised = subprocess.run([*box, "--promises"], **as_user).stdout.split()
     if promise not in promised:
         pytest.skip(f"this kernel does not let the host tier promise: {promise}")
-    trace = Path(f"/tmp/shmlab-test-{os.getpid()}")
+    trace = public / "new"
     with socket.create_server(("127.0.0.1", 0)) as server, \
             subprocess.Popen(["sleep", "1000"], preexec_fn=ordinary_user(), cwd="/") as victim:
         try:
-            script = attempt.format(hidden=public / "hidden", other=public / "other", victim=victim.pid, pid=os.getpid(),
+            script = attempt.format(hidden=public / "hidden", other=public / "other", victim=victim.pid, public=public,
                                     port=server.getsockname()[1])
             prepare()
             if own_user:
