@@ -110,6 +110,14 @@ def test_no_place_on_a_page_has_the_name_of_another(student):
         assert {place for place in twice if page.places.count(place) > 2} == set(), name
 
 
+@pytest.mark.parametrize("name", EDITIONS)
+def test_no_markup_is_left_on_a_page(built, name):
+    for path in built(name).directory.glob("*.html"):
+        text = re.sub(r"<(script|style|pre|code)\b.*?</\1>|<div class=\"(fragment|line)\".*?</div>", "", path.read_text(), flags=re.S)
+        left = re.search(r"@(ref|include|snippet|htmlonly)\b|\|-{3,}|```|\{#", html.unescape(re.sub(r"<[^>]+>", "", text)))
+        assert not left, f"{path.name}: {left[0]}"
+
+
 def test_every_source_says_what_it_is():
     for path in [*labs.LABS.glob("*/*.[ch]"), *labs.SOLUTIONS.glob("*/*.[ch]"), *docs.DOCS.glob("api/*.h"),
                  *docs.DOCS.glob("examples/*.c")]:
