@@ -172,8 +172,9 @@ def ready_made(lab: Lab, program: str, cc: str) -> Built:
     """Returns a finished program of the students' edition, which has one for each machine and C library, linked statically."""
     path = PEERS / platform.machine() / ("musl" if "musl" in cc else "glibc") / lab.name / program
     if not path.exists():
+        made = sorted(f"{path.parent.name} with {path.name}" for path in PEERS.glob("*/*"))
         raise UserError(f"there is no finished {program} for this machine ({platform.machine()}, {path.parts[-3]}) in "
-                        f"harness/peers/: this edition was made for {', '.join(sorted(p.name for p in PEERS.glob('*')))}")
+                        f"harness/peers/: this edition was made for {', '.join(made)}")
     return Built(program, path, "")
 
 

@@ -127,7 +127,7 @@ def build_root(suite: str, roots: Path) -> Path:
     if not (root / "ready").exists():
         shutil.rmtree(root, ignore_errors=True)
         print(f"building {suite}", flush=True)
-        options = [word for option in APT_OPTIONS for word in ("--aptopt", option)]
+        options = [word for option in APT_OPTIONS for word in ("--aptopt", option)] + ["--dpkgopt", "force-unsafe-io"]
         subprocess.run(["mmdebstrap", "--quiet", "--variant=apt", f"--include={PACKAGES}", *options, suite, str(root)],
                        check=True, timeout=SECONDS)
         (root / "ready").touch()
