@@ -8,7 +8,7 @@
 #   grade      also what the progress bar and the reports need
 #   dist       also musl-gcc and a compiler for the other processor, with which the peers are compiled again
 #   lint       also flake8, mypy, shellcheck, clang-format and clang-tidy
-#   machines   also mmdebstrap, which builds the roots of other machines
+#   machines   also mmdebstrap, which builds the roots of other machines, and QEMU, which gives some a kernel of their own
 #   docs       also Doxygen
 #   docs-test  also Chromium and Selenium
 #   test       everything that the project's own tests need, except a browser
@@ -156,7 +156,11 @@ if [ "$purpose" = grade ] || [ "$purpose" = test ]; then
     modules=pytest,rich,jinja2
     need patch patch
 fi
-[ "$purpose" = machines ] && need mmdebstrap mmdebstrap
+if [ "$purpose" = machines ]; then
+    need mmdebstrap mmdebstrap
+    need qemu-system-x86_64 qemu-system-x86
+    need mkfs.ext4 e2fsprogs
+fi
 case $purpose in
 lint | test)
     need flake8 flake8

@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Dict, List, Mapping, Optional
 
+import guest
+
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parents[2]
 PACKAGES = "ca-certificates,git,make,gcc,libc6-dev,python3"
@@ -58,16 +60,23 @@ cp -r solutions/. /autograder/submission
 bash /autograder/source/run_autograder
 python3 -c 'import json; print("score", json.load(open("/autograder/results/results.json"))["score"])'"""
 
+#: As with sudo; afterwards an ordinary user has the full box.
+BOX = f"""set -e
+SUDO_UID=1000 SUDO_GID=1000 make box
+setpriv --reuid=1000 --regid=1000 --clear-groups env HOME=/home/{STUDENT} make doctor | tee /dev/stderr | grep -q 'box: each program'
+make unbox"""
+
 COMMANDS = [
     Command("make", "make", True, ""),
     Command("make demo", "make demo", True, "180 of 180 points"),
     Command("skeletons", "make check", False, "0 of 180 points"),
-    Command("one lab", "make 05 && make check LAB=05 IN=solutions", True, "10 of 10 points"),
+    Command("two labs", 'make 05 && make check LAB="05 11" IN=solutions', True, "20 of 20 points"),
     Command("doctor", "make doctor", True, "tier"),
     Command("hint", "make hint LAB=01", True, ""),
     Command("clean-ipc", "make clean-ipc", True, ""),
     Command("make docs", "make docs", True, ""),
     Command("compilers", COMPILERS, True, "30 of 30 points"),
+    Command("make box", BOX, True, ""),
     Command("gradescope", GRADESCOPE, True, r"^score 180(\.0)?$"),
 ]
 
@@ -85,7 +94,8 @@ class Machine:
     """A row.
 
     suite: a suite of Debian or Ubuntu, user: root or STUDENT, wrapper: a command in front of the shell, in the root,
-    lacks: columns that are not tried there, with the reason.
+    lacks: columns that are not tried there, with the reason, kernel: the package of a kernel of its own, in an emulated
+    machine, else this machine's kernel is used.
     """
 
     name: str
@@ -93,13 +103,16 @@ class Machine:
     user: str = "root"
     wrapper: str = ""
     lacks: Mapping[str, str] = field(default_factory=dict)
+    kernel: str = ""
 
 
 SUITES = (("Debian 11", "bullseye"), ("Debian 12", "bookworm"), ("Debian 13", "trixie"), ("Debian sid", "sid"),
           ("Ubuntu 22.04", "jammy"), ("Ubuntu 24.04", "noble"))
 UBUNTU = ("jammy", "noble")
-ELSEWHERE = {"gradescope": "in the Ubuntu container"}
+ELSEWHERE = {"gradescope": "in the Ubuntu container", "make box": "with Ubuntu's kernel"}
 NOT_AGAIN = {"make docs": "in the row of root", "compilers": "in the row of root", **ELSEWHERE}
+
+SLOW = {name: "an emulated processor is too slow" for name in ("make", "make demo", "skeletons", "hint", "clean-ipc")}
 
 #: `container` is built from container.c: Docker's default capabilities and system-call filter.
 MACHINES = [Machine(f"{name}, {user}", suite, user, lacks=ELSEWHERE if user == "root" else NOT_AGAIN)
@@ -108,6 +121,9 @@ MACHINES += [
     Machine("container, root", "bookworm", wrapper="/container", lacks=NOT_AGAIN),
     Machine(f"container, {STUDENT}", "bookworm", STUDENT, "/container", NOT_AGAIN),
     Machine("Ubuntu container, root", "jammy", wrapper="/container", lacks={**NOT_AGAIN, "gradescope": ""}),
+    Machine("Debian 12's kernel", "bookworm", STUDENT, lacks={**NOT_AGAIN, **SLOW}, kernel="linux-image-cloud-amd64"),
+    Machine("Ubuntu 24.04's kernel", "noble", STUDENT, lacks={**NOT_AGAIN, **SLOW, "make box": ""},
+            kernel="linux-image-virtual apparmor"),
     Machine("one mapped id", "bookworm", STUDENT, "unshare -Ur", NOT_AGAIN),
     Machine("hard limits", "bookworm", STUDENT, "prlimit --nproc=200 --nofile=256 --as=8589934592 --", NOT_AGAIN),
 ]
@@ -206,7 +222,7 @@ def install_compilers(root: Path) -> None:
 
 
 def attempt(root: Path, machine: Machine, directory: str, command: Command) -> str:
-    """Runs one command. Returns "ok" or why not, and the seconds."""
+    """Runs one command. Returns "ok" and the seconds, or why not."""
     if machine.lacks.get(command.name):
         return f"- {machine.lacks[command.name]}"
     if command.name == "compilers":
@@ -222,11 +238,33 @@ def attempt(root: Path, machine: Machine, directory: str, command: Command) -> s
         done = enter(root, words, SECONDS)
     except subprocess.TimeoutExpired:
         return f"NO: did not end within {SECONDS} s"
-    took = f"{time.monotonic() - began:.0f} s"
-    if (done.returncode == 0) == command.succeeds and re.search(command.output, done.stdout, re.M):
-        return f"ok {took}"
-    last = [line.strip() for line in done.stdout.splitlines() if line.strip()][-1:] or ["no output"]
-    return f"NO: exit status {done.returncode}: {last[0][:150]}"
+    return judge(command, done.returncode, done.stdout, time.monotonic() - began)
+
+
+def judge(command: Command, status: int, output: str, seconds: float) -> str:
+    """Returns "ok" and the seconds, or why a command did not do what it should."""
+    if (status == 0) == command.succeeds and re.search(command.output, output, re.M):
+        return f"ok {seconds:.0f} s"
+    print(output[-4000:], flush=True)
+    last = [line.strip() for line in output.splitlines() if line.strip()][-1:] or ["no output"]
+    return f"NO: exit status {status}: {last[0][:150]}"
+
+
+def attempt_in_guest(root: Path, machine: Machine, directory: str, commands: List[Command]) -> Dict[str, str]:
+    """Runs commands on an emulated machine with a kernel of its own. Returns the cells by the commands' names."""
+    install(root, f"{machine.kernel} {guest.PACKAGES} python3-pytest binutils")
+    tried = [(command.name, "root" if command.name == "make box" else machine.user, command.shell)
+             for command in commands if not machine.lacks.get(command.name)]
+    done = guest.run(root, directory, tried, SECONDS * 2, lambda line: print(f"{machine.name}: {line}", flush=True))
+    cells = {}
+    for command in commands:
+        if machine.lacks.get(command.name):
+            cells[command.name] = f"- {machine.lacks[command.name]}"
+        elif command.name in done:
+            cells[command.name] = judge(command, *done[command.name])
+        else:
+            cells[command.name] = "NO: the machine did not start, or not in time" if not done else "NO: not in time"
+    return cells
 
 
 def table(outcomes: Dict[str, Dict[str, str]]) -> str:
@@ -280,6 +318,10 @@ def main(arguments: Optional[List[str]] = None) -> int:
         if machine.user != "root" or machine.wrapper:
             install(root, "python3-pytest binutils")
         directory = checkout(root, machine)
+        if machine.kernel:
+            row.update(attempt_in_guest(root, machine, directory, todo))
+            kept.write_text(json.dumps(row, indent=1))
+            continue
         for command in todo:
             row[command.name] = attempt(root, machine, directory, command)
             print(f"{machine.name}: {command.name}: {row[command.name]}", flush=True)
