@@ -5,7 +5,7 @@ import os
 import shutil
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict, Set
+from typing import TYPE_CHECKING, Dict, List, Set
 
 from ..labs import Lab
 
@@ -31,10 +31,10 @@ def slowness() -> float:
     The measure is the processor time that an empty program takes, the least of three. Other processes do not change it.
     """
     program = shutil.which("true") or "/bin/true"
-    used = []
+    used: List[float] = []
     for _ in range(3):
         try:
-            usage = os.wait4(os.posix_spawn(program, ["true"], {}), 0)[2]
+            usage = os.wait4(os.posix_spawn(program, ["true"], os.environ), 0)[2]
         except OSError:
             return 1.0
         used.append(usage.ru_utime + usage.ru_stime)

@@ -291,6 +291,26 @@ def _fork_met_a_limit(fixture: LabFixture) -> bool:
         call.name == "fork" and call.error == errno.EAGAIN and not call.injected for call in fixture.read_calls())
 
 
+SHM_BYTES = 64 << 20  # of /dev/shm, in a box of its own
+
+
+def _shared_memory_was_full(fixture: LabFixture) -> Optional[OSError]:
+    """Returns the error if a program met the end of the machine's own /dev/shm, with less than a box has; else None.
+
+    Either a reservation failed, or a store had no page (SIGBUS).
+    """
+    space = os.fstatvfs(fixture.box.shm_fd)
+    free = space.f_bavail * space.f_frsize
+    if fixture.private_ipc or not space.f_blocks or free >= SHM_BYTES:
+        return None
+    refused = any(call.name == "posix_fallocate" and call.error == errno.ENOSPC and not call.injected and
+                  call.arguments[2] <= SHM_BYTES for call in fixture.read_calls())
+    no_page = free < SHM_BYTES >> 10 and any(
+        program.finished and program.finished.signal == "SIGBUS" for program in fixture.history)
+    return OSError(errno.ENOSPC, f"only {free >> 10} KiB are free, and a check needs up to {SHM_BYTES >> 20} MiB; as root: "
+                   f"mount -o remount,size={SHM_BYTES >> 20}m /dev/shm", "/dev/shm") if refused or no_page else None
+
+
 #: What to do about an error of the machine, which a check met.
 REMEDIES = {
     errno.ENOSPC: "free some space in /tmp, /dev/shm and the project's directory, then check again",
@@ -329,9 +349,9 @@ def _outcome_of(item: pytest.Item, error: Optional[BaseException], seconds: floa
         return outcome
     if isinstance(error, CheckFailed) and fixture and _fork_met_a_limit(fixture):
         error = OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-    not_executed = _not_executed(fixture) if fixture and isinstance(error, CheckFailed) else None
-    if not_executed:
-        return _error(outcome, not_executed)
+    ours = (_not_executed(fixture) or _shared_memory_was_full(fixture)) if fixture and isinstance(error, CheckFailed) else None
+    if ours:
+        return _error(outcome, ours)
     if isinstance(error, CheckFailed):
         outcome.expected, outcome.saw = error.expected, error.saw
         if fixture:
