@@ -212,13 +212,18 @@ def install(root: Path, names: str) -> None:
 
 
 def install_compilers(root: Path) -> None:
-    """Installs the oldest and the newest gcc and clang that the suite has, of those that the project supports, and musl."""
-    def ends(name: str, oldest: int) -> str:
-        numbers = (f"apt-cache pkgnames {name}- | sed -n 's/^{name}-\\([0-9]*\\)$/\\1/p' | sort -n | "
-                   f"while read n; do [ $n -lt {oldest} ] || echo {name}-$n; done")
-        return f"$({numbers} | sed -n '1p;$p')"
+    """Installs the oldest and the newest gcc and clang that the suite has, of those that the project supports, and musl.
 
-    install(root, f"musl-tools {ends('gcc', 10)} {ends('clang', 11)}")
+    A package that is listed and cannot be downloaded is passed over for the next one.
+    """
+    install(root, "musl-tools")
+    for name, oldest in ("gcc", 10), ("clang", 11):
+        listed = (f"apt-cache pkgnames {name}- | sed -n 's/^{name}-\\([0-9]*\\)$/\\1/p' | "
+                  f"while read n; do [ $n -lt {oldest} ] || echo $n; done")
+        for order in "sort -n", "sort -rn":
+            words = (f"for n in $({listed} | {order}); do DEBIAN_FRONTEND=noninteractive apt-get install -y "
+                     f"--no-install-recommends {name}-$n && break; done; apt-get clean")
+            enter(root, ["bash", "-c", words], SECONDS)
 
 
 def attempt(root: Path, machine: Machine, directory: str, command: Command) -> str:
