@@ -9,6 +9,7 @@ import os
 import re
 import resource
 import signal
+import stat
 import sys
 import time
 import traceback
@@ -294,21 +295,25 @@ def _fork_met_a_limit(fixture: LabFixture) -> bool:
 SHM_BYTES = 64 << 20  # of /dev/shm, in a box of its own
 
 
-def _shared_memory_was_full(fixture: LabFixture) -> Optional[OSError]:
-    """Returns the error if a program met the end of the machine's own /dev/shm, with less than a box has; else None.
+def _shared_memory_refused(fixture: LabFixture) -> Optional[OSError]:
+    """Returns the error if the machine's own /dev/shm refused what a program needed, and a box's own would not; else None.
 
-    Either a reservation failed, or a store had no page (SIGBUS).
+    It may be read-only for programs, or smaller than that of a box: then a reservation fails, or a store has no page.
     """
-    space = os.fstatvfs(fixture.box.shm_fd)
-    free = space.f_bavail * space.f_frsize
-    if fixture.private_ipc or not space.f_blocks or free >= SHM_BYTES:
+    if fixture.private_ipc:
         return None
-    refused = any(call.name == "posix_fallocate" and call.error == errno.ENOSPC and not call.injected and
-                  call.arguments[2] <= SHM_BYTES for call in fixture.read_calls())
+    space, failed = os.fstatvfs(fixture.box.shm_fd), [call for call in fixture.read_calls() if call.error and not call.injected]
+    denied = space.f_flag & os.ST_RDONLY or not os.fstat(fixture.box.shm_fd).st_mode & stat.S_IWOTH
+    if denied and any(call.name in ("shm_open", "sem_open") and call.error in (errno.EACCES, errno.EROFS) for call in failed):
+        return OSError(errno.EACCES, "programs may not make objects there; as root: mount -o remount,rw,mode=1777 /dev/shm", "/dev/shm")
+    free = space.f_bavail * space.f_frsize
+    refused = any(call.name == "posix_fallocate" and call.error == errno.ENOSPC and call.arguments[2] <= SHM_BYTES for call in failed)
     no_page = free < SHM_BYTES >> 10 and any(
         program.finished and program.finished.signal == "SIGBUS" for program in fixture.history)
+    if free >= SHM_BYTES or not space.f_blocks or not (refused or no_page):
+        return None
     return OSError(errno.ENOSPC, f"only {free >> 10} KiB are free, and a check needs up to {SHM_BYTES >> 20} MiB; as root: "
-                   f"mount -o remount,size={SHM_BYTES >> 20}m /dev/shm", "/dev/shm") if refused or no_page else None
+                   f"mount -o remount,size={SHM_BYTES >> 20}m /dev/shm", "/dev/shm")
 
 
 #: What to do about an error of the machine, which a check met.
@@ -349,7 +354,7 @@ def _outcome_of(item: pytest.Item, error: Optional[BaseException], seconds: floa
         return outcome
     if isinstance(error, CheckFailed) and fixture and _fork_met_a_limit(fixture):
         error = OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-    ours = (_not_executed(fixture) or _shared_memory_was_full(fixture)) if fixture and isinstance(error, CheckFailed) else None
+    ours = (_not_executed(fixture) or _shared_memory_refused(fixture)) if fixture and isinstance(error, CheckFailed) else None
     if ours:
         return _error(outcome, ours)
     if isinstance(error, CheckFailed):
