@@ -95,7 +95,7 @@ class Machine:
 
     suite: a suite of Debian or Ubuntu, user: root or STUDENT, wrapper: a command in front of the shell, in the root,
     lacks: columns that are not tried there, with the reason, kernel: the package of a kernel of its own, in an emulated
-    machine, else this machine's kernel is used.
+    machine, else this machine's kernel is used, packages: what is installed there from the beginning.
     """
 
     name: str
@@ -104,6 +104,7 @@ class Machine:
     wrapper: str = ""
     lacks: Mapping[str, str] = field(default_factory=dict)
     kernel: str = ""
+    packages: str = ""
 
 
 SUITES = (("Debian 11", "bullseye"), ("Debian 12", "bookworm"), ("Debian 13", "trixie"), ("Debian sid", "sid"),
@@ -114,6 +115,9 @@ NOT_AGAIN = {"make docs": "in the row of root", "compilers": "in the row of root
 
 SLOW = {name: "an emulated processor is too slow" for name in ("make", "make demo", "skeletons", "hint", "clean-ipc")}
 
+#: What .devcontainer/Dockerfile installs.
+IMAGE = " ".join(re.findall(r"^    ([a-z0-9+.-]+) \\$", (PROJECT / ".devcontainer" / "Dockerfile").read_text(encoding="utf-8"), re.M))
+
 #: `container` is built from container.c: Docker's default capabilities and system-call filter.
 MACHINES = [Machine(f"{name}, {user}", suite, user, lacks=ELSEWHERE if user == "root" else NOT_AGAIN)
             for name, suite in SUITES for user in ("root", STUDENT)]
@@ -121,6 +125,7 @@ MACHINES += [
     Machine("container, root", "bookworm", wrapper="/container", lacks=NOT_AGAIN),
     Machine(f"container, {STUDENT}", "bookworm", STUDENT, "/container", NOT_AGAIN),
     Machine("Ubuntu container, root", "jammy", wrapper="/container", lacks={**NOT_AGAIN, "gradescope": ""}),
+    Machine("dev container, root", "trixie", wrapper="/container", lacks={**NOT_AGAIN, "make docs": ""}, packages=IMAGE),
     Machine("Debian 12's kernel", "bookworm", STUDENT, lacks={**NOT_AGAIN, **SLOW}, kernel="linux-image-cloud-amd64"),
     Machine("Ubuntu 24.04's kernel", "noble", STUDENT, lacks={**NOT_AGAIN, **SLOW, "make box": ""},
             kernel="linux-image-virtual apparmor"),
@@ -321,7 +326,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
             row.update({command.name: f"- no root of {machine.suite}" for command in COMMANDS})
             continue
         if machine.user != "root" or machine.wrapper:
-            install(root, "python3-pytest binutils")
+            install(root, machine.packages or "python3-pytest binutils")
         directory = checkout(root, machine)
         if machine.kernel:
             row.update(attempt_in_guest(root, machine, directory, todo))
