@@ -25,7 +25,7 @@ import guest
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parents[2]
 PACKAGES = "ca-certificates,git,make,gcc,libc6-dev,python3"
-SECONDS = 900  # for one command; the first one installs packages
+SECONDS = 1800  # for one command; the first one installs packages
 STUDENT = "student"
 
 #: The roots are thrown away and hold nothing of value, so old snapshots and suites of other distributions will do.
