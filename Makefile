@@ -91,7 +91,7 @@ demo: ## installs what is missing, checks all solutions, shows the scores
 test: ## installs what is missing, runs the project's own tests; FULL=1: all cases
 	$(quiet)python=$$($(SETUP) test) && "$$python" -m pytest harness/tests -n 4 --dist loadgroup $(if $(V),-v,-q) $(PYTEST)
 
-test-machines: ## tries the project on other machines, as root; ROOTS=directory (4 GB, half an hour)
+test-machines: ## tries the project on other machines, as root; ROOTS=directory (12 GB, two hours)
 	$(quiet)python=$$($(SETUP) machines) && "$$python" harness/tests/machines/machines.py $(if $(ROOTS),--roots "$(ROOTS)")
 
 lint: ## looks for what is wrong in the project's own code without running it; part of make test

@@ -6,9 +6,9 @@
 #   build      nothing: only looks whether there is a compiler ($2) and build/ can be written to; for `make` alone
 #   check      a C compiler and pytest, for students
 #   grade      also what the progress bar and the reports need
-#   dist       also musl-gcc, with which the peers are compiled a second time
+#   dist       also musl-gcc and a compiler for the other processor, with which the peers are compiled again
 #   lint       also flake8, mypy, shellcheck, clang-format and clang-tidy
-#   machines   also mmdebstrap, which builds the roots of other machines
+#   machines   also mmdebstrap, which builds the roots of other machines, and QEMU, which gives some a kernel of their own
 #   docs       also Doxygen
 #   docs-test  also Chromium and Selenium
 #   test       everything that the project's own tests need, except a browser
@@ -53,6 +53,22 @@ check_build_directory() {
     fi
     rm -f "$probe"
 }
+
+# ---- Linux, 64 bits ---------------------------------------------------------------------------------------
+
+# A number and an address have 64 bits in the handouts, in the layouts of lab 17 and 18, and in the spy's record.
+system=$(uname -s 2>/dev/null)
+if [ -n "$system" ] && [ "$system" != Linux ]; then
+    say "needed: Linux; docs/machine.md says how to get it on a machine with $system"
+    exit 1
+fi
+processor=$(uname -m 2>/dev/null)
+case $processor-$(getconf LONG_BIT 2>/dev/null) in
+i?86-* | armv*-* | *-32)
+    say "needed: a 64-bit system, x86-64 or aarch64; this one is $processor with $(getconf LONG_BIT 2>/dev/null || echo 32)-bit programs"
+    exit 1
+    ;;
+esac
 
 # ---- Python ------------------------------------------------------------------------------------------------
 
@@ -140,7 +156,11 @@ if [ "$purpose" = grade ] || [ "$purpose" = test ]; then
     modules=pytest,rich,jinja2
     need patch patch
 fi
-[ "$purpose" = machines ] && need mmdebstrap mmdebstrap
+if [ "$purpose" = machines ]; then
+    need mmdebstrap mmdebstrap
+    need qemu-system-x86_64 qemu-system-x86
+    need mkfs.ext4 e2fsprogs
+fi
 case $purpose in
 lint | test)
     need flake8 flake8
@@ -180,7 +200,17 @@ if ! find_python "$modules" && [ "$apt_helps" = yes ]; then
     [ "$purpose" = test ] && missing="$missing python3-pytest-xdist"
     [ "$purpose" = docs-test ] && missing="$missing python3-selenium"
 fi
-case $missing in *doxygen*) wanted=doxygen-awesome-css ;; esac # optional: the pages also work without this theme
+
+# Optional: without this theme the pages have Doxygen's own, without this compiler the students' edition has peers for one
+# processor.
+wanted=
+case $missing in *doxygen*) wanted=doxygen-awesome-css ;; esac
+if [ "$purpose" = dist ] || [ "$purpose" = test ]; then
+    case $processor in
+    x86_64) command -v aarch64-linux-gnu-gcc >/dev/null 2>&1 || wanted="$wanted gcc-aarch64-linux-gnu libc6-dev-arm64-cross" ;;
+    aarch64) command -v x86_64-linux-gnu-gcc >/dev/null 2>&1 || wanted="$wanted gcc-x86-64-linux-gnu libc6-dev-amd64-cross" ;;
+    esac
+fi
 
 # ---- installing --------------------------------------------------------------------------------------------
 
@@ -202,26 +232,23 @@ if command -v apt-get >/dev/null 2>&1; then
     fi
 fi
 
-if [ -n "$missing" ] && [ -n "$can_install" ]; then
-    say "installing$missing"
+install() { $root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"; }
+
+if [ -n "$missing$wanted" ] && [ -n "$can_install" ]; then
+    say "installing$missing${wanted:+ $wanted}"
     log="build-setup.log"
     { : >"$log"; } 2>/dev/null || log=$(mktemp) || log=/dev/null
-    {
-        $root apt-get update
-        # shellcheck disable=SC2086
-        $root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing &&
-            { [ "${late_clang_rt:-}" != yes ] ||
-                $root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-                    "libclang-rt-$(clang -dumpversion | cut -d. -f1)-dev"; }
-    } >"$log" 2>&1 </dev/null || {
+    $root apt-get update >"$log" 2>&1 </dev/null
+    # shellcheck disable=SC2086
+    [ -z "$missing" ] || {
+        install $missing && { [ "${late_clang_rt:-}" != yes ] || install "libclang-rt-$(clang -dumpversion | cut -d. -f1)-dev"; }
+    } >>"$log" 2>&1 </dev/null || {
         why=$(grep '^E:' "$log" | head -n 1)
         say "apt-get could not install$missing: ${why:-the reason is unknown}. $log has the rest; if the network is down, try again later"
         exit 1
     }
-    if [ -n "${wanted:-}" ]; then
-        $root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$wanted" \
-            >>"$log" 2>&1 </dev/null || say "the package $wanted is not available: the pages will have Doxygen's own theme"
-    fi
+    # shellcheck disable=SC2086
+    [ -z "$wanted" ] || install $wanted >>"$log" 2>&1 </dev/null || say "not available, so done without: $wanted"
     [ "$log" = /dev/null ] || rm -f "$log"
     [ -n "$python" ] || find_python "$modules"
 elif [ -n "$missing" ]; then

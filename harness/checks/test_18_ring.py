@@ -543,7 +543,8 @@ def test_waits_asleep(lab):
 
 
 def fails(program, why: str, printed: bytes = b"") -> None:
-    """The program has to end with an error."""
+    """The program has to end with an error. Its start does not count, which may take long on an emulated machine."""
+    program.fixture.settle(program)
     run = program.wait(NOTICED_SECONDS)
     require("TODO" not in run.stderr, "the program is finished", run.ending)
     require(run.exit_status == 1 and run.stderr, f"{program.name} fails when {why}", run.ending)

@@ -40,7 +40,7 @@ def _pack(arguments: argparse.Namespace) -> int:
     else:
         labs = [find(word).number for word in arguments.lab.replace(",", " ").split()]
         path = dist.make_gradescope(out, Path(arguments.course) if arguments.course else None, labs)
-    print(f"{os.path.relpath(path)}: {path.stat().st_size / 1024:.0f} KiB")
+    print(f"{os.path.relpath(path)}: {path.stat().st_size / 1024:.0f} KiB, with peers for {'; '.join(dist.peers())}")
     return 0
 
 

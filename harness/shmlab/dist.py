@@ -27,6 +27,7 @@ _FILES = ["LICENSE", "compile_flags.txt", ".clang-format", ".editorconfig", ".gi
           "docs/schedules.md", ".devcontainer/devcontainer.json", ".devcontainer/Dockerfile"]
 _DIRECTORIES = ["labs", "harness/checks", "harness/native/box", "harness/native/spy", "harness/native/interpose",
                 "harness/native/explore", "docs/figures", ".vscode"]
+PROCESSORS = ("aarch64", "x86_64")  # for which peers are compiled, if there is a compiler
 _STUDENT_MODULES = [Path(__file__).with_name(f"{name}.py") for name in ("__main__", "student")]
 _AUTOGRADER_MODULES = [Path(__file__).parent / "course" / f"{name}.py"
                        for name in ("__init__", "course_file", "intake", "cohort", "exports", "autograde")]
@@ -48,14 +49,17 @@ def needs_peers(lab: Lab) -> bool:
     return "reference(" in (CHECKS / f"test_{lab.name}.py").read_text(encoding="utf-8")
 
 
-def _libraries() -> Dict[str, str]:
-    """Returns a compiler for each C library that students may use.
+def _compilers() -> Dict[str, Dict[str, str]]:
+    """Returns a compiler for each processor, and for each C library that students may use there, as far as there is one.
 
     A peer needs the same C library as the student's program, because semaphores and mutexes differ in memory.
     """
-    found = {"glibc": native.host_compiler()}
+    found = {platform.machine(): {"glibc": native.host_compiler()}}
     if shutil.which("musl-gcc"):
-        found["musl"] = "musl-gcc"
+        found[platform.machine()]["musl"] = "musl-gcc"
+    for machine in PROCESSORS:
+        if machine not in found and shutil.which(f"{machine}-linux-gnu-gcc"):
+            found[machine] = {"glibc": f"{machine}-linux-gnu-gcc"}
     return found
 
 
@@ -69,13 +73,20 @@ def _compile(cc: str, standard: str, source: Path, target: Path) -> None:
 
 
 def compile_peers(target: Path) -> None:
-    """Compiles the peers that checks run to `target`/MACHINE/LIBRARY/."""
-    directory = target / platform.machine()
-    _compile(native.host_compiler(), "gnu17", native.NATIVE / "peer.c", directory / "glibc" / "peer")
-    for library, cc in _libraries().items():
-        for lab in all_labs():
-            for program in lab.programs if needs_peers(lab) else ():
-                _compile(cc, "c17", SOLUTIONS / lab.name / f"{program}.c", directory / library / lab.name / program)
+    """Compiles the peers that checks run to `target`/MACHINE/LIBRARY/, and writes there which these are."""
+    for machine, libraries in _compilers().items():
+        _compile(libraries["glibc"], "gnu17", native.NATIVE / "peer.c", target / machine / "glibc" / "peer")
+        for library, cc in libraries.items():
+            for lab in all_labs():
+                for program in lab.programs if needs_peers(lab) else ():
+                    _compile(cc, "c17", SOLUTIONS / lab.name / f"{program}.c", target / machine / library / lab.name / program)
+    text = "The finished programs that the checks run beside yours, compiled for these processors and C libraries:\n\n"
+    (target / "README").write_text(text + "\n".join(peers()) + "\n", encoding="ascii")
+
+
+def peers() -> List[str]:
+    """Returns a line for each processor for which this machine can compile peers: with which C libraries."""
+    return [f"{machine}: {', '.join(libraries)}" for machine, libraries in sorted(_compilers().items())]
 
 
 def students_edition(target: Path, more_modules: Optional[List[Path]] = None) -> None:

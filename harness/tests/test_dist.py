@@ -67,6 +67,18 @@ def test_the_same_tree_gives_the_same_archive(archive, tmp_path):
     assert dist.make_dist(tmp_path).read_bytes() == archive.read_bytes()
 
 
+def test_peers_for_both_processors(edition):
+    """The archive tells for which processors and C libraries it has peers, and has just these: statically linked."""
+    told = (edition / "harness" / "peers" / "README").read_text().splitlines()[2:]
+    made = {f"{path.parent.name}: {path.name}" for path in (edition / "harness" / "peers").glob("*/*")}
+    assert made == {f"{line.split(': ')[0]}: {library}" for line in told for library in line.split(": ")[1].split(", ")}
+    assert {line.split(":")[0] for line in told} == {"aarch64", "x86_64"}, "setup.sh installs a compiler for the other one"
+    for machine, number in ("aarch64", 183), ("x86_64", 62):  # EM_AARCH64, EM_X86_64
+        for peer in (edition / "harness" / "peers" / machine / "glibc").rglob("*"):
+            head = peer.read_bytes()[:20] if peer.is_file() else b""
+            assert not head or head[:4] == b"\x7fELF" and int.from_bytes(head[18:20], "little") == number, peer
+
+
 def make(directory, *words):
     done = subprocess.run(["make", "--no-print-directory", *words], cwd=directory, stdin=subprocess.DEVNULL,
                           capture_output=True, text=True, timeout=120,

@@ -92,6 +92,21 @@ def test_no_compiler_and_no_package_manager(machine):
     refused(machine, machine.setup(), "Ask an administrator to run: apt-get install gcc")
 
 
+@pytest.mark.parametrize("processor, bits", [("i686", 32), ("armv7l", 32), ("x86_64", 32)])
+def test_a_system_of_32_bits(processor, bits, machine):
+    machine.add_compiler()
+    machine.add_python("3.11")
+    machine.add("uname", f'[ "$1" = -m ] && echo {processor} || echo Linux')
+    machine.add("getconf", f"echo {bits}")
+    refused(machine, machine.setup(), "64-bit", processor)
+    refused(machine, machine.run("make", "05"), "64-bit", processor)
+
+
+def test_no_linux(machine):
+    machine.add("uname", "echo Darwin")
+    refused(machine, machine.setup(), "needed: Linux", "docs/machine.md")
+
+
 def test_no_network_for_packages(machine):
     machine.add_python("3.11")
     machine.add("id", "echo 0")

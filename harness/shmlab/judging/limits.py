@@ -1,8 +1,11 @@
 """How long a check waits for a student's program."""
 from __future__ import annotations
 
+import os
+import shutil
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict, Set
+from typing import TYPE_CHECKING, Dict, List, Set
 
 from ..labs import Lab
 
@@ -14,8 +17,28 @@ STOP_SECONDS = 4.0  # until a program stops where a check wants it to
 FEED_SECONDS = 4.0  # until a program has read its input
 SHORT_SECONDS = 1.0  # instead of these, after a program has exceeded a limit once
 EXTENSION_SECONDS = 60.0  # for all the checks of a lab together; grading gives them four minutes
-SPIN_SECONDS = 0.3  # of processor time since its start, after which a program counts as busy and not about to wait
+SPIN_SECONDS = 0.3  # of processor time since its first recorded call, after which a program is busy and not about to wait
 KNOWN_SPIN_SECONDS = 0.05  # instead, for a program that was found to spin before
+SILENT_SECONDS = 2.0  # of processor time since its start, for a program that has made no call yet: it may start slowly
+START_SECONDS = 0.01  # of processor time for the start of an empty program, on the slowest machine that is not emulated
+MOST_SLOWNESS = 10.0
+
+
+@lru_cache(maxsize=None)
+def slowness() -> float:
+    """How many times slower than an ordinary machine this one is, at least 1. All limits here are multiplied by it.
+
+    The measure is the processor time that an empty program takes, the least of three. Other processes do not change it.
+    """
+    program = shutil.which("true") or "/bin/true"
+    used: List[float] = []
+    for _ in range(3):
+        try:
+            usage = os.wait4(os.posix_spawn(program, ["true"], os.environ), 0)[2]
+        except OSError:
+            return 1.0
+        used.append(usage.ru_utime + usage.ru_stime)
+    return min(max(min(used) / START_SECONDS, 1.0), MOST_SLOWNESS)
 
 
 class WaitLimits:
@@ -35,12 +58,12 @@ class WaitLimits:
     def limit(cls, seconds: float, *programs: "Program") -> float:
         """Returns how many seconds to wait for these programs: `seconds`, or less if one of them hung before."""
         missed = any(cls.misses.get(program.built.path, 0) for program in programs)
-        return min(seconds, SHORT_SECONDS) if missed else seconds
+        return (min(seconds, SHORT_SECONDS) if missed else seconds) * slowness()
 
     @classmethod
     def spin_seconds(cls, program: "Program") -> float:
-        """How much of the processor a program may use before it is taken to spin: little if it was found to before."""
-        return KNOWN_SPIN_SECONDS if program.built.path in cls.spinning else SPIN_SECONDS
+        """How much of the processor a program may use after its first call before it is taken to spin."""
+        return (KNOWN_SPIN_SECONDS if program.built.path in cls.spinning else SPIN_SECONDS) * slowness()
 
     @classmethod
     def extend(cls, lab: Lab, seconds: float) -> bool:

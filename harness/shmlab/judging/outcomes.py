@@ -5,6 +5,7 @@ import errno
 import os
 import re
 import resource
+import stat
 from typing import Any, List, Optional, Tuple
 
 import pytest
@@ -48,6 +49,30 @@ def _fork_met_a_limit(fixture: LabFixture) -> bool:
         call.name == "fork" and call.error == errno.EAGAIN and not call.injected for call in fixture.read_calls())
 
 
+SHM_BYTES = 64 << 20  # of /dev/shm, in a box of its own
+
+
+def shared_memory_refused(fixture: LabFixture) -> Optional[OSError]:
+    """Returns the error if the machine's own /dev/shm refused what a program needed, and a box's own would not; else None.
+
+    It may be read-only for programs, or smaller than that of a box: then a reservation fails, or a store has no page.
+    """
+    if fixture.private_ipc:
+        return None
+    space, failed = os.fstatvfs(fixture.box.shm_fd), [call for call in fixture.read_calls() if call.error and not call.injected]
+    denied = space.f_flag & os.ST_RDONLY or not os.fstat(fixture.box.shm_fd).st_mode & stat.S_IWOTH
+    if denied and any(call.name in ("shm_open", "sem_open") and call.error in (errno.EACCES, errno.EROFS) for call in failed):
+        return OSError(errno.EACCES, "programs may not make objects there; as root: mount -o remount,rw,mode=1777 /dev/shm", "/dev/shm")
+    free = space.f_bavail * space.f_frsize
+    refused = any(call.name == "posix_fallocate" and call.error == errno.ENOSPC and call.arguments[2] <= SHM_BYTES for call in failed)
+    no_page = free < SHM_BYTES >> 10 and any(
+        program.finished and program.finished.signal == "SIGBUS" for program in fixture.history)
+    if free >= SHM_BYTES or not space.f_blocks or not (refused or no_page):
+        return None
+    return OSError(errno.ENOSPC, f"only {free >> 10} KiB are free, and a check needs up to {SHM_BYTES >> 20} MiB; as root: "
+                   f"mount -o remount,size={SHM_BYTES >> 20}m /dev/shm", "/dev/shm")
+
+
 #: What to do about an error of the machine, which a check met.
 REMEDIES = {
     errno.ENOSPC: "free some space in /tmp, /dev/shm and the project's directory, then check again",
@@ -85,9 +110,9 @@ def outcome_of(item: pytest.Item, this: Lab, error: Optional[BaseException], sec
         return outcome
     if isinstance(error, CheckFailed) and fixture and _fork_met_a_limit(fixture):
         error = OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-    unexecuted = not_executed(fixture) if fixture and isinstance(error, CheckFailed) else None
-    if unexecuted:
-        return error_of(outcome, unexecuted)
+    ours = (not_executed(fixture) or shared_memory_refused(fixture)) if fixture and isinstance(error, CheckFailed) else None
+    if ours:
+        return error_of(outcome, ours)
     if isinstance(error, CheckFailed):
         outcome.expected, outcome.saw = error.expected, error.saw
         if fixture:

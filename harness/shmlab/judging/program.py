@@ -12,7 +12,7 @@ from ..sandbox.build import Built
 from ..sandbox.calls import Call
 from ..sandbox.channel import BoxedProcess
 from ..sandbox.kernel import Mapping, show
-from .limits import FEED_SECONDS, STOP_SECONDS, WALL_SECONDS, WaitLimits
+from .limits import FEED_SECONDS, SILENT_SECONDS, STOP_SECONDS, WALL_SECONDS, WaitLimits, slowness
 from .pauses import Pauses
 from .require import CheckFailed, require
 from .run import Run
@@ -49,6 +49,7 @@ class Program:
         self.prepared = len(fixture.shell)  # how much the check had done when it started
         self.beside = set(os.listdir(fixture.box.work_fd))  # the names in its directory when it started
         self.repeatable = True  # False after the check did something to it that has no shell command
+        self._cpu_at_call: Optional[float] = None  # its processor time when its first recorded call was seen
         self._first_event = len(fixture.box.events)  # of those in the box, the first that may be about this program
 
     @property
@@ -264,10 +265,20 @@ class Program:
         except OSError:
             return self.started.cpu
 
+    def busy_seconds(self) -> float:
+        """Returns the processor time that it has used since its first recorded call. Its start may take long: it is not counted.
+
+        Before the first call, what is beyond SILENT_SECONDS counts.
+        """
+        used = self.cpu_seconds()
+        if self._cpu_at_call is None and any(call.pid == self.pid and call.name != "start" for call in self.fixture.read_calls()):
+            self._cpu_at_call = used
+        return used - (SILENT_SECONDS * slowness() if self._cpu_at_call is None else self._cpu_at_call)
+
     @property
     def spins(self) -> bool:
-        """Whether it runs, and has used so much of the processor since its start that it is not about to wait."""
-        if self.state().phase != "runs" or self.cpu_seconds() <= WaitLimits.spin_seconds(self):
+        """Whether it runs, and has used so much of the processor since its first call that it is not about to wait."""
+        if self.busy_seconds() <= WaitLimits.spin_seconds(self) or self.state().phase != "runs":
             return False
         WaitLimits.spinning.add(self.built.path)
         return True
@@ -284,11 +295,11 @@ class Program:
             call = self.blocked()
             if call and ready(call):
                 found.append(call)
-            spins = call is None and self.cpu_seconds() > before + 1
+            spins = call is None and self.busy_seconds() > before + slowness()
             polls = not found and call is not None and call.pauses and self.pauses.note(call)
             return bool(found) or self.started.status is not None or spins or polls
 
-        before = self.cpu_seconds()
+        before = max(self.busy_seconds(), 0.0)
         self.pauses.begin()
         # No event reports this state, so it is polled. The verdict is from the kernel's state and not from the time.
         if self.fixture.poll(look, timeout):

@@ -57,7 +57,7 @@ class StudentReporter(TerminalReporter):  # type: ignore[misc]  # pytest has no 
             self.problems.append(str(report.longrepr))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        self.in_brief = self.student and len({item.path for item in session.items}) > 1
+        self.in_brief = self.student and len({item.nodeid.partition("::")[0] for item in session.items}) > 1
         if self.config.getoption("collectonly"):
             super().pytest_collection_finish(session)
 

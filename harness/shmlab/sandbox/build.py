@@ -1,6 +1,7 @@
 """Compiles a student's programs in a box and caches the results in build/programs/, by a hash of the sources and options."""
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
@@ -48,7 +49,8 @@ class Built:
 def read_source(path: Path) -> bytes:
     """Returns the content of one source file.
 
-    Raises BuildProblem if it is missing, not a regular file (links are not followed), too large or binary.
+    Raises BuildProblem if it is missing, not a regular file (links are not followed), too large or binary; OSError if the
+    machine refuses to read it.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -57,7 +59,9 @@ def read_source(path: Path) -> bytes:
     except OSError as error:
         if path.is_symlink():
             raise BuildProblem(f"{path} is a symbolic link: put the file itself in its place") from None
-        raise BuildProblem(f"{path} cannot be read: {error.strerror}") from None
+        if error.errno in (errno.ENXIO, errno.ENOTDIR):
+            raise BuildProblem(f"{path} is not a file: put your program under this name") from None
+        raise
     status = os.fstat(fd)
     if stat.S_ISDIR(status.st_mode):
         os.close(fd)
@@ -116,6 +120,9 @@ def read_sources(lab: Lab, submission: Path) -> Dict[str, bytes]:
     for name in sorted(names):
         try:
             sources[name] = read_source(directory / name)
+        except OSError:
+            if name[:-2] in lab.programs or name.endswith(".h"):
+                raise
         except BuildProblem as problem:
             instead = misnamed(directory, name[:-2], lab) if name[:-2] in lab.programs and not (
                 directory / name).is_symlink() and not (directory / name).exists() else ""
@@ -172,8 +179,9 @@ def ready_made(lab: Lab, program: str, cc: str) -> Built:
     """Returns a finished program of the students' edition, which has one for each machine and C library, linked statically."""
     path = PEERS / platform.machine() / ("musl" if "musl" in cc else "glibc") / lab.name / program
     if not path.exists():
+        made = sorted(f"{path.parent.name} with {path.name}" for path in PEERS.glob("*/*"))
         raise UserError(f"there is no finished {program} for this machine ({platform.machine()}, {path.parts[-3]}) in "
-                        f"harness/peers/: this edition was made for {', '.join(sorted(p.name for p in PEERS.glob('*')))}")
+                        f"harness/peers/: this edition was made for {', '.join(made)}")
     return Built(program, path, "")
 
 

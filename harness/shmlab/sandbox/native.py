@@ -1,6 +1,7 @@
 """Builds the harness's own C programs into build/native/, and again only if their sources or the compiler change."""
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import platform
@@ -69,7 +70,9 @@ def compiled(name: str, cc: str, flags: Sequence[str], sources: Sequence[str], i
             break
     if done.returncode != 0:
         Path(scratch).unlink(missing_ok=True)  # some compilers remove it
-        raise UserError(f"cannot build {name} with {cc}: {_reason(done.stderr)}")
+        reason = _reason(done.stderr)
+        remedy = "; make space, or set SHMLAB_BUILD to a directory that has some" if os.strerror(errno.ENOSPC) in reason else ""
+        raise UserError(f"cannot build {name} with {cc}: {reason}{remedy}")
     os.chmod(scratch, 0o755)
     os.replace(scratch, target)
     return _can_run(target)

@@ -318,7 +318,9 @@ def card_header(path: Path, markup: Markup, uses: Mapping[str, Sequence[str]]) -
     def card(match: Match[str]) -> str:
         _, name = declared(match["line"])
         text = "\n".join(line[3:] for line in match["comment"].splitlines())
-        lines = markup.without(name).convert(text, path, path.stem).splitlines()
+        group = re.match(r"@defgroup .*\n", text)  # Doxygen 1.17 refuses links in a group's title
+        title = group[0] if group else ""
+        lines = (title + markup.without(name).convert(text[len(title):], path, path.stem)).splitlines()
         if uses.get(name):
             lines += ["", "@par Labs", ", ".join(f'@ref lab_{number} "{number}"' for number in uses[name])]
         return as_comment(lines) + "\n" + match["line"]

@@ -76,6 +76,6 @@ def test_a_bare_debian():
 
 
 def test_the_table_names_what_did_not_work():
-    outcomes = {"one": {"make": "ok 1 s", "make demo": "NO: exit status 2: why"}, "two": {"make": "- needs root"}}
+    outcomes = {"one": {"make": "ok 1 s", "make demo": "NO: exit status 2: why"}, "two": {"make": "ok 2 s", "make demo": "- needs root"}}
     text = machines.table(outcomes)
-    assert "one, make demo: exit status 2: why" in text and "two" in text
+    assert "one, make demo: exit status 2: why" in text and "- make demo: needs root: two" in text

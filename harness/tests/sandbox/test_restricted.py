@@ -104,6 +104,18 @@ def test_limits_that_the_kernel_does_not_let_the_box_set(tmp_path):
         assert inside.can_set_limits == (subprocess.run([native.box_program(), "--", "true"]).returncode == 0)
 
 
+@pytest.mark.xdist_group("host")
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can mount")
+def test_a_tiny_shared_memory_is_the_machines_fault_host_tier(tmp_path):
+    """Some containers have a /dev/shm of 64 KiB: what does not fit is ERROR with a remedy, and the rest is judged."""
+    tiny = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o size=64k,mode=1777 tiny /dev/shm && exec "$@"', "sh"]
+    checked = check(tmp_path, "--submission", str(labs.SOLUTIONS), "--tier", "host", *numbers("08"), before=tiny)
+    not_passed = checked.not_passed()
+    assert not_passed and all(outcome["status"] == "error" for outcome in not_passed.values()), checked.output
+    assert "ENOSPC: /dev/shm: only" in checked.output and "mount -o remount,size=64m /dev/shm" in checked.output
+    assert checked.score == 8, "an object of 1000003 bytes does not fit, others do"
+
+
 # ---- limits -----------------------------------------------------------------------------------------------
 
 

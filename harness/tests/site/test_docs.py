@@ -86,6 +86,14 @@ def test_doxygen_has_nothing_to_complain_of(built, name):
     assert (done.returncode, done.stdout) == (0, "")
 
 
+def test_a_groups_title_has_no_link(tmp_path):
+    """Doxygen 1.17 refuses one; older versions, which the test above may have run, do not."""
+    docs._write_sources(tmp_path, False)
+    titles = [line for path in (tmp_path / "api").glob("*.h") for line in path.read_text().splitlines() if "@defgroup" in line]
+    assert len(titles) > 5 and not [title for title in titles if "@ref" in title]
+    assert any("futex" in title for title in titles), "a title with a name that is a link elsewhere"
+
+
 @pytest.mark.parametrize("name", EDITIONS)
 def test_every_link_and_picture_leads_somewhere(built, name):
     edition = built(name)
