@@ -33,7 +33,9 @@ def child_is_forked(lab: LabFixture):
 def goes_to_its_end(program, child) -> None:
     """Lets both go on from the fork, until the child stops at its end."""
     program.resume(program.pid, child)
-    wait_for_children(program, 1)
+    while child not in wait_for_children(program, 1):
+        pass  # another child, where there should be none
+    program.fixture.settle(program)
 
 
 def places(content: bytes, value: int):

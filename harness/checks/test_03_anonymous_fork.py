@@ -2,7 +2,7 @@
 import errno
 
 from shmlab import LabFixture, points, require, require_bytes
-from shmlab.judging.children import require_parent_waits, tells_cause, wait_for_children
+from shmlab.judging.children import come_to_their_ends, require_parent_waits, tells_cause, wait_for_children
 
 CHILDREN = 4
 LAST = 1003  # the parts are not all of one length
@@ -47,8 +47,9 @@ def test_total(lab):
     few = [(2, 1000), (3, 1000), (7, 100), (5, 3), (4, 0), (2, 1000000)]
     many = [(64, 150000001), (1, 150000001)]  # a double has no room for these
     for pairs in [(1, 1)], few, [(64, 65)], many:  # those of a list side by side
-        for (_, last), program in [(pair, lab.start("anonymous_fork", *pair)) for pair in pairs]:
-            require_total(program.wait(), last)
+        started = [(lab.start("anonymous_fork", *pair, stop_at=("end", 1, "c"), interpose=NO_TIME), pair[0]) for pair in pairs]
+        for (_, last), run in zip(pairs, come_to_their_ends(*started)):
+            require_total(run, last)
 
 
 @tells_cause

@@ -12,6 +12,7 @@ from .require import CheckFailed, require
 if TYPE_CHECKING:
     from .fixture import LabFixture
     from .program import Program
+    from .run import Run
 
 FORKS = ("fork", "vfork")
 WAITS = ("wait", "waitpid", "waitid")
@@ -155,6 +156,34 @@ def require_parent_waits(program: "Program", children: str = "its child is") -> 
     require(came, f"{program.name} waits for its children, in waitpid() for example, while {children} stopped",
             program.describe_state())
     return slept
+
+
+def come_to_their_ends(*started: Tuple["Program", int]) -> List["Run"]:
+    """Runs programs to their ends, each given with the number of its children, which its rules stop at their ends.
+
+    None of them ends before all have done their work, unless a parent waits for one before it forks the next. So a parent
+    that looks too early finds all that there will be: whether it waits for them is another check's matter.
+    """
+    fixture = started[0][0].fixture
+    box = fixture.box
+
+    def stopped() -> List[int]:
+        return [int(event[1]) for event in box.events if event[0] == "stopped"]
+
+    def have_worked() -> bool:
+        running = [(program, count) for program, count in started if program.started.status is None]
+        return len(stopped()) >= sum(count for program, count in running if not program.spins)
+
+    def have_ended() -> bool:
+        found = stopped()
+        box.events[:] = [event for event in box.events if event[0] != "stopped"]
+        if found:
+            started[0][0].resume(*found)
+        return all(program.started.status is not None for program, _ in started)
+
+    fixture.pump(have_worked, STOP_SECONDS, tick=0.05)  # at most until all sleep
+    fixture.pump(have_ended, WALL_SECONDS, tick=0.05)
+    return [program.wait() for program, _ in started]
 
 
 AFTER_A_WAIT = [(name, 1) for name in WAITS]  # where said_by_children() has a program stopped

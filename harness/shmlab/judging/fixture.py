@@ -9,6 +9,7 @@ A check reports what it finds wrong with require(): what was expected, and what 
 """
 from __future__ import annotations
 
+import math
 import os
 import shlex
 import time
@@ -96,7 +97,7 @@ class LabFixture(Environment):
             WaitLimits.note(False, *running)
         return found
 
-    def pump(self, until: Callable[[], bool], timeout: float, tick: float = 60.0) -> bool:
+    def pump(self, until: Callable[[], bool], timeout: float, tick: float = 60.0, busy: float = math.inf) -> bool:
         """Waits until a condition holds, see Box.expect(). Returns False if it does not within `timeout` seconds.
 
         Also returns False as soon as a program has stopped at a TODO, because it does nothing more.
@@ -108,7 +109,7 @@ class LabFixture(Environment):
             holds = holds or until()
             return holds or self.unfinished
 
-        self.box.expect(holds_or_unfinished, timeout, tick)
+        self.box.expect(holds_or_unfinished, timeout, tick, busy=busy)
         return holds
 
     @property
@@ -128,6 +129,8 @@ class LabFixture(Environment):
 
     def in_time(self, seconds: float) -> str:
         """Returns a phrase for a message: how long the last wait, of at most that many seconds, was."""
+        if self.box.spun:
+            return f"after {self.box.spun:.1f} s of processor time"
         return "when all slept and nobody was left to wake them," if self.box.stuck else f"within {seconds:g} s"
 
     def settle(self, *programs: Program) -> str:
@@ -247,7 +250,10 @@ class LabFixture(Environment):
         libraries = [native.interposer(name, self.cc) for name in interpose
                      if name != "kept_blocks" or not self.san]  # the sanitizers have a free() of their own
         if libraries:
-            environment["LD_PRELOAD"] = ":".join(box.put(library.name, library.read_bytes(), 0o755) for library in libraries)
+            for library in libraries:
+                if not _exists(library.name, box.work_fd):  # a program that runs has it mapped
+                    box.put(library.name, library.read_bytes(), 0o755)
+            environment["LD_PRELOAD"] = ":".join(f"{box.work}/{library.name}" for library in libraries)
             environment["ASAN_OPTIONS"] += ":verify_asan_link_order=0"
             more["LD_PRELOAD"] = ":".join(map(str, libraries))
         if spied:

@@ -79,7 +79,8 @@ class Program:
             return [int(event[1]) for event in box.events[self._first_event:] if event[0] == "stopped"]
 
         timeout = WaitLimits.limit(timeout, self, *self.fixture.history)
-        in_time = self.fixture.pump(lambda: len(stopped()) >= count or self.started.status is not None, timeout)
+        in_time = self.fixture.pump(lambda: len(stopped()) >= count or self.started.status is not None, timeout,
+                                    busy=WaitLimits.busy(self, *self.fixture.history))
         WaitLimits.note(in_time, self)
         found = stopped()
         if len(found) < count:
@@ -267,7 +268,11 @@ class Program:
     @property
     def spins(self) -> bool:
         """Whether it runs, and has used so much of the processor since its start that it is not about to wait."""
-        if self.state().phase != "runs" or self.cpu_seconds() <= WaitLimits.spin_seconds(self):
+        return self.is_spinning()
+
+    def is_spinning(self, pid: Optional[int] = None) -> bool:
+        """The same for one of its children."""
+        if self.state(pid).phase != "runs" or self.cpu_seconds(pid) <= WaitLimits.spin_seconds(self):
             return False
         WaitLimits.spinning.add(self.built.path)
         return True
@@ -284,7 +289,7 @@ class Program:
             call = self.blocked()
             if call and ready(call):
                 found.append(call)
-            spins = call is None and self.cpu_seconds() > before + 1
+            spins = call is None and self.cpu_seconds() > before + WaitLimits.spin_seconds(self) and self.spins
             polls = not found and call is not None and call.pauses and self.pauses.note(call)
             return bool(found) or self.started.status is not None or spins or polls
 
@@ -391,7 +396,7 @@ class Program:
         """Writes to the program's standard input. Fails the check if the program does not read all of it."""
         self.sent += content
         timeout = WaitLimits.limit(FEED_SECONDS, self, *self.fixture.history)
-        if not self.fixture.box.feed(self.started, content, timeout):
+        if not self.fixture.box.feed(self.started, content, timeout, WaitLimits.busy(self, *self.fixture.history)):
             late = f"{self.fixture.in_time(timeout)} it did not read all of {len(content)} bytes"
             raise CheckFailed(f"{self.name} reads its input", [late, *self.describe_state()])
 
@@ -420,7 +425,8 @@ class Program:
         """Waits until the program has written `length` bytes to stdout, and returns its output so far."""
         self.make_subject()
         in_time = self.fixture.pump(lambda: len(self.output) >= length or self.started.status is not None,
-                                    WaitLimits.limit(timeout, self, *self.fixture.history))
+                                    WaitLimits.limit(timeout, self, *self.fixture.history),
+                                    busy=WaitLimits.busy(self, *self.fixture.history))
         WaitLimits.note(in_time, self)
         if len(self.output) < length:
             state = self.wait().ending if in_time else self.describe_state()
@@ -434,7 +440,8 @@ class Program:
             return self.finished
         box, started = self.fixture.box, self.started
         timeout = WaitLimits.limit(timeout, self, *self.fixture.history)
-        ended = self.fixture.pump(lambda: started.status is not None, timeout) and box.wait(started, 0)
+        busy = WaitLimits.busy(self, *self.fixture.history)
+        ended = self.fixture.pump(lambda: started.status is not None, timeout, busy=busy) and box.wait(started, 0)
         WaitLimits.note(ended, self)
         if not ended:
             late, states = self.fixture.in_time(timeout), self.describe_state()
