@@ -313,12 +313,13 @@ class LabFixture(Environment):
         started.close_input()
         return started.wait(timeout)
 
-    def reference(self, program: str, *words: object, stdin: Optional[bytes] = None) -> Program:
-        """Starts the finished program as an unrelated peer."""
+    def reference(self, program: str, *words: object, stdin: Optional[bytes] = None, interpose: Sequence[str] = ()) -> Program:
+        """Starts the finished program as an unrelated peer. Options as for start()."""
         built = self._built(program, reference=True)
         self.repeatable = False
         self.preparations.append(f"started ./{program} {' '.join(str(word)[:60] for word in words)} beside it")
-        return self._start(built, [str(word) for word in words], f"the reference {program}", stdin, 0o022, [], False)
+        return self._start(built, [str(word) for word in words], f"the reference {program}", stdin, 0o022, [], False,
+                           interpose=interpose)
 
     def every_schedule(self, *commands: Sequence[object], preemptions: int = 2, deaths: int = 0,
                        stdin: Sequence[bytes] = (), weak: bool = False) -> Iterator[End]:
