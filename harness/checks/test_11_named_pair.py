@@ -175,7 +175,7 @@ def test_writer_to_reference_reader(lab):
         require(not destroyed, "the writer leaves the semaphores to the reader, who still needs them", destroyed)
     name = lab.name()
     writer = lab.start("writer", name)
-    require(lab.box.wait(writer.started, 4), "a writer whose input is empty posts the end, and ends before a reader has come",
+    require(not settle(writer, may_poll=True), "a writer whose input is empty posts the end, and ends before a reader has come",
             writer.describe_state())
     writer.wait().require_success()
     fields = slot(lab, name)
@@ -294,7 +294,7 @@ def test_joining(lab):
                 "and when the other has given it its size, " + now.line if now else f"there is no object {name} any more")
         second = lab.start(program, name)
         taken = f"a second {program} ends with exit status 1 and a message, as the place is taken"
-        require(lab.box.wait(second.started, 4), taken, second.describe_state())
+        require(not settle(second, may_poll=True), taken, second.describe_state())
         run = second.wait()
         require(run.exit_status == 1 and run.stderr, taken, run.ending)
         now = lab.object(name)

@@ -6,7 +6,6 @@ import mmap
 import os
 import random
 import select
-import signal
 import struct
 import sys
 import threading
@@ -27,7 +26,7 @@ NOTICED_SECONDS = 2.0  # for what has to be noticed within a second; a program t
 SHORT = 2048  # bytes in a ring that is shorter than most messages
 SLOWEST = SHORT / 0.1  # bytes a second if nobody is woken: one ring in each slice
 SLEEPS = 11  # of 100 ms: more than a second
-SHORT_SLICES = ("short_slices",)  # for runs in which nothing is looked at that a shorter sleep could change
+SHORT_SLICES = ("short_slices",)  # for runs that look neither at how long a program sleeps nor at what it makes of a peer's end
 WAITS = 0, 9  # FUTEX_WAIT, FUTEX_WAIT_BITSET
 WAKES = 1, 10
 
@@ -321,19 +320,6 @@ def waits_long(program) -> None:
     program.fixture.poll(lambda: program.state().sleeps > slept + SLEEPS or program.started.status is not None or program.spins, 4)
 
 
-def end_input(sender, receiver) -> None:
-    """The sender's input ends, and it looks for the last time at its receiver while that is still there.
-
-    What becomes of a sender whose receiver is gone by then is a matter of last_look().
-    """
-    lab = sender.fixture
-    lab.box.kill(receiver.pid, signal.SIGSTOP)
-    lab.poll(lambda: receiver.started.status is not None or receiver.state().phase == "stopped", 4)
-    sender.close_input()
-    lab.settle(sender)
-    receiver.resume()
-
-
 def somebody(lab: LabFixture):
     """A process that is there, and that belongs to the same user."""
     return join(lab, "ring_recv", lab.name(), 64, False)
@@ -352,7 +338,7 @@ def test_usage(lab):
     name = lab.name()
     sender = join(lab, "ring_send", name, 64, True, stdin=b"hello\n", interpose=SHORT_SLICES)
     receiver = join(lab, "ring_recv", name, 64, True, interpose=SHORT_SLICES)
-    end_input(sender, receiver)
+    sender.close_input()
     runs = [program.wait() for program in (receiver, sender)]
     for run in runs:
         run.require_success()
@@ -392,9 +378,7 @@ def conversation(lab: LabFixture, program: str, first: str) -> None:
             sender.send(line)
             receiver.wait_output(len(b"".join(LINES[:number])))
         sender.send(LINES[-1])
-    whole = len(b"".join(LINES[:-1]))  # the last one has no end before the input has
-    lab.poll(lambda: len(receiver.output) >= whole or any(one.started.status is not None for one in (sender, receiver)), 4)
-    end_input(sender, receiver)
+    sender.close_input()
     runs = [ended.wait().require_success() for ended in (sender, receiver)]
     require_arrived(runs[1].stdout, b"".join(LINES), 64, f"all arrives when {first} is first")
     left = lab.objects()
@@ -431,7 +415,7 @@ def test_every_offset(lab):
     for sender in senders:
         sender.close_input()
     for begin, name, what, sender in zip(begins, names, where, senders):
-        require(lab.poll(lambda: sender.started.status is not None, 3),
+        require(lab.settle(sender) == "ended",
                 what + "the sender has room for all, and ends without waiting for a receiver", sender.describe_state())
         sender.wait().require_success()
         found = content_of(lab.object_bytes(name))
@@ -464,12 +448,6 @@ def kept_waiting(*programs) -> float:
     return sum(int(line.split()[1]) for line in raw) / 1e9
 
 
-def reads_on(sender) -> bool:
-    """Whether the sender waits for more input."""
-    call = sender.blocked()
-    return call is not None and call.reads_input
-
-
 def carry(sender, receiver, content: bytes, seconds: float) -> None:
     """Feeds the sender, and compares what the receiver prints as it comes. On a busy machine that may take longer."""
     into, fed, arrived, end = sender.started.stdin, 0, 0, time.monotonic() + seconds
@@ -495,8 +473,8 @@ def carry(sender, receiver, content: bytes, seconds: float) -> None:
                 fed += os.write(into, view[fed:fed + (1 << 20)])
             except BrokenPipeError:
                 break
-        if fed == len(content) and sender.started.stdin >= 0 and (arrived == fed or not ready[0] and reads_on(sender)):
-            end_input(sender, receiver)
+            if fed == len(content):
+                sender.close_input()
         if ready[0]:
             piece = os.read(out, 1 << 20)
             if not piece:
@@ -506,8 +484,6 @@ def carry(sender, receiver, content: bytes, seconds: float) -> None:
                 at = next(i for i, pair in enumerate(zip(piece, wanted)) if pair[0] != pair[1])
                 require_bytes(piece[at:at + 60], wanted[at:at + 60], f"what arrives from byte {arrived + at} on")
             arrived += len(piece)
-    if sender.started.stdin >= 0:
-        end_input(sender, receiver)
     if arrived < len(content):
         ended = [line for one in (sender, receiver) if one.started.status is not None for line in one.wait().ending]
         require(False, f"{len(content)} bytes arrive", f"{arrived} bytes did, within {time.monotonic() - end + seconds:.1f} s", ended,
@@ -597,11 +573,9 @@ def test_waits_asleep(lab):
 
     name = lab.name()
     sender = join(lab, "ring_send", name, 1, True, stdin=b"a ring of 1 byte\n", interpose=SHORT_SLICES)
-    receiver = join(lab, "ring_recv", name, 1, True, interpose=SHORT_SLICES, stop_at="end")  # it is there when the sender looks for the last time
+    receiver = join(lab, "ring_recv", name, 1, True, interpose=SHORT_SLICES)
     sender.close_input()
     sender.wait().require_success()
-    lab.poll(lambda: receiver.started.status is not None or receiver.state().phase == "stopped", 4)
-    receiver.resume()
     require_bytes(receiver.wait().stdout, b"a ring of 1 byte\n", "what passes a ring of 1 byte")
 
 

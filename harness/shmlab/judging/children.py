@@ -162,7 +162,8 @@ def come_to_their_ends(*started: Tuple["Program", int]) -> List["Run"]:
     """Runs programs to their ends, each given with the number of its children, which its rules stop at their ends.
 
     None of them ends before all have done their work, unless a parent waits for one before it forks the next. So a parent
-    that looks too early finds all that there will be: whether it waits for them is another check's matter.
+    that looks too early finds all that there will be: whether it waits for them is another check's matter. With held_sleep
+    that holds for one that sleeps first, too.
     """
     fixture = started[0][0].fixture
     box = fixture.box
@@ -175,14 +176,12 @@ def come_to_their_ends(*started: Tuple["Program", int]) -> List["Run"]:
         return len(stopped()) >= sum(count for program, count in running if not program.spins)
 
     def have_ended() -> bool:
-        found = stopped()
-        box.events[:] = [event for event in box.events if event[0] != "stopped"]
-        if found:
-            started[0][0].resume(*found)
+        started[0][0].resume(*(process.pid for process in box.processes() if process.state == "T"))
         return all(program.started.status is not None for program, _ in started)
 
     fixture.pump(have_worked, STOP_SECONDS, tick=0.05)  # at most until all sleep
-    fixture.pump(have_ended, WALL_SECONDS, tick=0.05)
+    fixture.pump(have_ended, WALL_SECONDS, tick=0.002)
+    box.events[:] = [event for event in box.events if event[0] != "stopped"]
     return [program.wait() for program, _ in started]
 
 

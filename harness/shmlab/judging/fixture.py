@@ -9,7 +9,6 @@ A check reports what it finds wrong with require(): what was expected, and what 
 """
 from __future__ import annotations
 
-import math
 import os
 import shlex
 import time
@@ -26,6 +25,7 @@ from ..sandbox.channel import BoxRefused
 from . import faults
 from .environment import Environment
 from .faults import Fail, StopAt
+from .hangs import Hang
 from .limits import SHORT_SECONDS, STOP_SECONDS, WALL_SECONDS, WaitLimits
 from .program import Program
 from .require import CheckFailed, require
@@ -97,10 +97,10 @@ class LabFixture(Environment):
             WaitLimits.note(False, *running)
         return found
 
-    def pump(self, until: Callable[[], bool], timeout: float, tick: float = 60.0, busy: float = math.inf) -> bool:
+    def pump(self, until: Callable[[], bool], timeout: float, tick: float = 60.0, *programs: Program) -> bool:
         """Waits until a condition holds, see Box.expect(). Returns False if it does not within `timeout` seconds.
 
-        Also returns False as soon as a program has stopped at a TODO, because it does nothing more.
+        With programs, for whose next step it waits, it ends as soon as they are seen to hang. Also returns False as soon as a program has stopped at a TODO, because it does nothing more.
         """
         holds = False
 
@@ -109,7 +109,8 @@ class LabFixture(Environment):
             holds = holds or until()
             return holds or self.unfinished
 
-        self.box.expect(holds_or_unfinished, timeout, tick, busy=busy)
+        hang = Hang(self, *programs).seen if programs else lambda processes: ""
+        self.box.expect(holds_or_unfinished, timeout, tick, hang=hang)
         return holds
 
     @property
@@ -129,8 +130,8 @@ class LabFixture(Environment):
 
     def in_time(self, seconds: float) -> str:
         """Returns a phrase for a message: how long the last wait, of at most that many seconds, was."""
-        if self.box.spun:
-            return f"after {self.box.spun:.1f} s of processor time"
+        if self.box.hang:
+            return self.box.hang
         return "when all slept and nobody was left to wake them," if self.box.stuck else f"within {seconds:g} s"
 
     def settle(self, *programs: Program) -> str:

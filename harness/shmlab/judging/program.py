@@ -12,6 +12,7 @@ from ..sandbox.build import Built
 from ..sandbox.calls import Call
 from ..sandbox.channel import BoxedProcess
 from ..sandbox.kernel import Mapping, show
+from .hangs import Hang
 from .limits import FEED_SECONDS, STOP_SECONDS, WALL_SECONDS, WaitLimits
 from .pauses import Pauses
 from .require import CheckFailed, require
@@ -80,7 +81,7 @@ class Program:
 
         timeout = WaitLimits.limit(timeout, self, *self.fixture.history)
         in_time = self.fixture.pump(lambda: len(stopped()) >= count or self.started.status is not None, timeout,
-                                    busy=WaitLimits.busy(self, *self.fixture.history))
+                                    60.0, self, *self.fixture.history)
         WaitLimits.note(in_time, self)
         found = stopped()
         if len(found) < count:
@@ -396,7 +397,7 @@ class Program:
         """Writes to the program's standard input. Fails the check if the program does not read all of it."""
         self.sent += content
         timeout = WaitLimits.limit(FEED_SECONDS, self, *self.fixture.history)
-        if not self.fixture.box.feed(self.started, content, timeout, WaitLimits.busy(self, *self.fixture.history)):
+        if not self.fixture.box.feed(self.started, content, timeout, Hang(self.fixture, self, *self.fixture.history).seen):
             late = f"{self.fixture.in_time(timeout)} it did not read all of {len(content)} bytes"
             raise CheckFailed(f"{self.name} reads its input", [late, *self.describe_state()])
 
@@ -425,8 +426,7 @@ class Program:
         """Waits until the program has written `length` bytes to stdout, and returns its output so far."""
         self.make_subject()
         in_time = self.fixture.pump(lambda: len(self.output) >= length or self.started.status is not None,
-                                    WaitLimits.limit(timeout, self, *self.fixture.history),
-                                    busy=WaitLimits.busy(self, *self.fixture.history))
+                                    WaitLimits.limit(timeout, self, *self.fixture.history), 60.0, self, *self.fixture.history)
         WaitLimits.note(in_time, self)
         if len(self.output) < length:
             state = self.wait().ending if in_time else self.describe_state()
@@ -440,8 +440,8 @@ class Program:
             return self.finished
         box, started = self.fixture.box, self.started
         timeout = WaitLimits.limit(timeout, self, *self.fixture.history)
-        busy = WaitLimits.busy(self, *self.fixture.history)
-        ended = self.fixture.pump(lambda: started.status is not None, timeout, busy=busy) and box.wait(started, 0)
+        ended = self.fixture.pump(lambda: started.status is not None, timeout, 60.0, self, *self.fixture.history) and box.wait(
+            started, 0)
         WaitLimits.note(ended, self)
         if not ended:
             late, states = self.fixture.in_time(timeout), self.describe_state()

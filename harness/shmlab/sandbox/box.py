@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import math
 import os
 import re
 import select
@@ -107,7 +106,7 @@ class Box(Channel):
         self.tier = tier
         super().__init__()
         self.stuck = False  # whether the last wait ended because every process slept and none could wake another
-        self.spun = 0.0  # or because a process had used so many seconds of the processor meanwhile; 0: it did not
+        self.hang = ""  # or what made the caller give it up
         self._resettable = True  # False after a change that clean() cannot undo
         self._scratch: Optional[str] = None
         self._locked = False
@@ -330,7 +329,8 @@ class Box(Channel):
 
     # ---- waiting
 
-    def feed(self, program: BoxedProcess, content: bytes, timeout: float, busy: float = math.inf) -> bool:
+    def feed(self, program: BoxedProcess, content: bytes, timeout: float,
+             hang: Callable[[List[kernel.Process]], str] = lambda processes: "") -> bool:
         """Writes to a program's input. Returns False if it has not read all of it within `timeout` seconds.
 
         If the program has ended, True: its exit status says more. But a child of it may still run and hold the input
@@ -350,31 +350,28 @@ class Box(Channel):
                 pass
             return True
 
-        return self.expect(taken, timeout, to_write=[program.stdin], busy=busy)
+        return self.expect(taken, timeout, to_write=[program.stdin], hang=hang)
 
     def expect(self, until: Callable[[], bool], timeout: float, tick: float = 60.0, to_write: Sequence[int] = (),
-               busy: float = math.inf) -> bool:
+               hang: Callable[[List[kernel.Process]], str] = lambda processes: "") -> bool:
         """Waits until a condition holds. Returns False if it does not within `timeout` seconds, see pump().
 
         A program must not fail because other processes keep the processors busy (a fork bomb in another box, for
         example). So while a process is ready to run and has used less than TURN_SECONDS, the wait is extended; but not if
         the box's own processes used the processors for half of the time. If all processes sleep and none is left that
-        could wake another, the wait ends at once and `stuck` is True. It also ends when one process has used `busy` seconds of
-        the processor meanwhile and still runs: it spins, however long that took.
+        could wake another, the wait ends at once and `stuck` is True. It also ends if `hang`, which is called with the
+        processes from time to time, returns why the condition will not come.
         """
-        self.stuck, self.spun, asleep, used = False, 0.0, None, None
-        at_first: Dict[int, float] = {}
+        self.stuck, self.hang, asleep, used = False, "", None, None
         end, pause = time.monotonic() + timeout, FIRST_LOOK_SECONDS
         while not self.pump(until, min(end - time.monotonic(), pause), tick, to_write):
             if timeout <= 0:
                 return False
             pause = min(2 * pause, LOOK_SECONDS)
             processes = self.processes()  # pid 1 sends its pending events before the answer
-            for process in processes if busy < math.inf else []:
-                spent = process.cpu - at_first.setdefault(process.pid, process.cpu)
-                if process.state == "R" and spent >= busy and not until():
-                    self.spun = spent
-                    return False
+            self.hang = hang(processes)
+            if self.hang:
+                return until()
             before, asleep = asleep, self._asleep(processes)
             if asleep and asleep == before:
                 self.stuck = not until()
