@@ -356,7 +356,7 @@ def require_arrived(printed: bytes, sent: bytes, capacity: int, what: str) -> No
     except CheckFailed as failure:
         at = next((n for n, pair in enumerate(zip(printed, sent)) if pair[0] != pair[1]), min(len(printed), len(sent)))
         number = at + 4 * (1 + sent[:at].count(b"\n"))  # each line so far with its length before it
-        failure.saw.append(f"in a ring of {capacity} bytes it is the {number + 1}th that is sent, and belongs in bytes[{number % capacity}]; "
+        failure.saw.append(f"it is byte number {number} in the count `sent`, and belongs in bytes[{number % capacity}]; "
                            f"the one before it in bytes[{(number - 1) % capacity}]")
         raise
 
