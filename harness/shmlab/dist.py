@@ -24,7 +24,7 @@ from .labs import CHECKS, PEERS, ROOT, SOLUTIONS, Lab, UserError, all_labs, judg
 NAME = "shared-memory-lab"
 _FILES = ["LICENSE", "compile_flags.txt", ".clang-format", ".editorconfig", ".gitignore", "harness/pytest.ini",
           "harness/conftest.py", "harness/setup.sh", "harness/other_make.mk", "docs/compare.md", "docs/machine.md",
-          ".devcontainer/devcontainer.json", ".devcontainer/Dockerfile"]
+          "docs/schedules.md", ".devcontainer/devcontainer.json", ".devcontainer/Dockerfile"]
 _DIRECTORIES = ["labs", "harness/checks", "harness/native/box", "harness/native/spy", "harness/native/interpose",
                 "harness/native/explore", "docs/figures", ".vscode"]
 _STUDENT_MODULES = [Path(__file__).with_name(f"{name}.py") for name in ("__main__", "student")]

@@ -24,7 +24,7 @@ THEME_PACKAGE = Path("/usr/share/doxygen-awesome-css")
 
 # The side bar, from top to bottom. A word is docs/WORD.md unless it is a key of GENERATED, below.
 WELCOME, README = "welcome", "readme"
-READING_ORDER = (WELCOME, "start", "machine", "handouts", "compare", "sysv_posix", "synchronise", "failures", "see",
+READING_ORDER = (WELCOME, "start", "machine", "handouts", "compare", "sysv_posix", "synchronise", "schedules", "failures", "see",
                  "mistakes", "api", "glossary", "instructors",
                  "grading", "maintainers")
 LABELS = {README: "All commands", "compare": "Anonymous or named?"}  # not the page's title
@@ -88,17 +88,18 @@ def _in_project(path: Path) -> str:
 # "Seen as"; the last pattern matches everything.
 SYMPTOMS = (
     ("I get SIGBUS", r"SIGBUS"),
-    ("I get SIGSEGV, or another signal kills the program", r"SIGSEGV|SIGFPE|killed without a word|and die,"),
+    ("I get SIGSEGV, or another signal kills the program", r"SIGSEGV|SIGFPE|SIGXFSZ|killed without a word|and die,"),
     ("It hangs",
      r"for ever|never (ends|comes back|woken)|waits? (for|beside)|sleeps on|stand still|not woken"
-     r"|does not end|Hangs|keeps everybody|No sleeper|not recoverable|Owner died|can (ever )?lock|nothing at all|nobody posts"),
+     r"|does not end|Hangs|keeps everybody|No sleeper|not recoverable|Owner died|can (ever )?lock|nothing at all|nobody posts"
+     r"|waits at|gets in|never opens|dead owner"),
     ("It is slow, or uses a whole processor",
-     r"processor|tenth of a second|(hundred|thousand|ten) times|millisecond|waits 100 ms"),
+     r"processor|takes up to a second|again and again|tenth of a second|(hundred|thousand|ten) times|millisecond|waits 100 ms"),
     ("The name or the key is taken",
-     r"File exists|taken:|(name|key) (stays )?taken|in use|already is a|stumbles|name taken"),
+     r"File exists|taken:|(name|key) (stays )?taken|in use|already is a|stumbles|name taken|another name|has another"),
     ("Something is left behind",
      r"\bleft\b|\bstays?\b|still (listed|in maps|among|there|in use)|defunct|one more|at its end"
-     r"|given back|grows by|an? new file|attached|descriptors\.|One more|the memory open|other children"),
+     r"|given back|still be there|grows by|an? new file|attached|descriptors\.|One more|the memory open|other children"),
     ("It is gone, or nobody finds it",
      r"shows nothing after|finds? (no segment|nothing)|(is|long) gone|alone with|key 0x0"
      r"|hand(ed|s) over|get together"),
@@ -123,10 +124,12 @@ SYMPTOMS = (
      r"total|lose|\blost\b|number|money|said to|every answer|ticket|paid|takes back|swapped|count"
      r"|wrong balance"),
     ("The size is wrong",
-     r"\bsize|4096|longer than|shorter than|too small|100 bytes|cost 60|maps 60"),
+     r"\bsize|4096|longer than|shorter than|too small|100 bytes|cost 60|maps 60|page too|[Gg]iB|whole page"),
     ("Bytes are missing, wrong or in the wrong order",
      r"bytes?\b|letter|cut|missing|arrives|torn|order|halves?|hello|nonsense|first word|twice"
      r"|od -c|printed|reading without|disk"),
+    ("It goes wrong now and then, or on another machine",
+     r"now and then|this very moment|just there|at work|faster|meanwhile|more than|on Linux|GNU C library|may not open"),
     ("The message is no help, or not true", r"[Mm]essage|: Success|\bsays?\b"),
     ("It looks right, and is not", r""),
 )

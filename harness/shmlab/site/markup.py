@@ -127,7 +127,7 @@ TOKEN = re.compile(r"""
   | (?P<comment>  <!--.*?--> )
   | (?P<hint>     <details>\s*<summary>(?P<title>.*?)</summary> )
   | (?P<end>      </details> )
-  | (?P<dashes>   (?<=\S)-{2,}(?=\S) )
+  | (?P<verbatim> (?<=\S)-{2,}(?=\S) | %+ )
   | (?P<tag>      </?[a-z]+[^>\n]*> )
   | (?P<word>     (?<![\w/.-])[A-Za-z_]\w{2,}\b(?:\(\))? )
 """, re.M | re.S | re.X)
@@ -280,7 +280,7 @@ class _Conversion:
     def _end(self, token: Match[str]) -> str:
         return raw(token[0])
 
-    def _dashes(self, token: Match[str]) -> str:
+    def _verbatim(self, token: Match[str]) -> str:
         return escape(token[0])
 
     def _word(self, token: Match[str]) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from shmlab import labs
 from shmlab.judging.require import CheckFailed
-from shmlab.judging import causes, plugin
+from shmlab.judging import causes, outcomes
 from shmlab.judging.fixture import LabFixture
 from shmlab.results import ERROR, FAILED, Outcome
 from shmlab.sandbox.build import Built
@@ -100,8 +100,8 @@ def fixture():
 ], ids=lambda error: errno.errorcode[error.errno])
 def test_an_error_of_the_check_alone_is_no_failure(fixture, error):
     fixture.run("sysv_create", fixture.file(), "hello").require_success()
-    assert plugin._seen_of(error, fixture) is None
-    outcome = plugin._error(failure(""), error)
+    assert outcomes.seen_of(error, fixture) is None
+    outcome = outcomes.error_of(failure(""), error)
     assert outcome.status == ERROR and "not your fault" in outcome.expected
     assert errno.errorcode[error.errno] in outcome.saw[0] and outcome.saw[-1].startswith("what to do: ")
 
@@ -120,11 +120,11 @@ def test_what_the_box_cannot_execute_is_an_error(fixture, tmp_path):
     broken = tmp_path / built.program
     broken.write_bytes(re.sub(rb"/lib(64)?/ld-", lambda found: b"\x01" * len(found.group()), built.path.read_bytes()))
     program = fixture._start(Built(built.program, broken, ""), [], "sysv_create", None, 0o022, [], True)
-    assert program.wait().exit_status == plugin.EXIT_EXEC
-    error = plugin._not_executed(fixture)
+    assert program.wait().exit_status == outcomes.EXIT_EXEC
+    error = outcomes.not_executed(fixture)
     assert error is not None and error.errno == errno.ENOENT and "could not execute sysv_create" in str(error)
 
 
 def test_an_exit_status_of_127_by_the_program_itself_is_its_own(fixture):
     run = fixture.run("sysv_create", fixture.file(), "hello", fail=("end", 1, 127))
-    assert run.exit_status == 127 and plugin._not_executed(fixture) is None
+    assert run.exit_status == 127 and outcomes.not_executed(fixture) is None

@@ -15,7 +15,7 @@ import pytest
 import running
 
 from shmlab import LabFixture, gallery, labs
-from shmlab.judging import plugin
+from shmlab.judging import outcomes
 from shmlab.sandbox import apparmor, native, tiers
 from shmlab.sandbox.box import Box
 
@@ -93,6 +93,7 @@ def test_limits_that_the_kernel_does_not_let_the_box_set(tmp_path):
                       "sys.exit(pytest.main(sys.argv[4:]))\n")
     checked = check(tmp_path, "--submission", str(labs.SOLUTIONS), *numbers("05", "07"), before=[sys.executable, str(script)])
     assert "in its own user" in checked.output and not checked.not_passed() and checked.score == 20, checked.output
+    LabFixture.close_spare()  # an earlier test's
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(native, "box_program", lambda: box)
         fixture = LabFixture(labs.find("05"), labs.SOLUTIONS, "namespaces", "cc", False)
@@ -141,10 +142,10 @@ def test_hard_limits_are_kept_to(tier, public):
 
 def test_a_limit_that_is_too_low_is_told_in_one_line(monkeypatch):
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (64, 64) if kind == resource.RLIMIT_NOFILE else (-1, -1))
-    told = plugin._limit_behind(OSError(errno.EMFILE, "Too many open files"))
+    told = outcomes.limit_behind(OSError(errno.EMFILE, "Too many open files"))
     assert "the limit here is 64 open files (ulimit -H -n)" in told and "\n" not in told
-    assert not plugin._limit_behind(OSError(errno.EFBIG, "")) and not plugin._limit_behind(OSError(errno.EIO, ""))
-    assert not plugin._limit_behind(AssertionError())
+    assert not outcomes.limit_behind(OSError(errno.EFBIG, "")) and not outcomes.limit_behind(OSError(errno.EIO, ""))
+    assert not outcomes.limit_behind(AssertionError())
 
 
 # ---- promises ---------------------------------------------------------------------------------------------

@@ -1,0 +1,162 @@
+"""Decides what the exception of a check means: FAILED, with what was seen, or ERROR if the machine or the harness failed."""
+from __future__ import annotations
+
+import errno
+import os
+import re
+import resource
+from typing import Any, List, Optional, Tuple
+
+import pytest
+
+from ..labs import Lab
+from ..results import ERROR, FAILED, Outcome
+from ..sandbox.build import BuildProblem
+from ..sandbox.channel import BoxRefused
+from . import feedback
+from .causes import COMPILES, FINISHED
+from .fixture import LabFixture
+from .require import CheckFailed
+
+#: Errors that a program cannot have caused in the harness.
+HARNESS_ERRORS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EFBIG, errno.EAGAIN)
+
+#: The limits of this process that make a call fail so: what they limit, and the shell's option.
+_LIMITS = {errno.EMFILE: (resource.RLIMIT_NOFILE, "open files", "-n"),
+           errno.ENOMEM: (resource.RLIMIT_AS, "bytes of memory", "-v"),
+           errno.EFBIG: (resource.RLIMIT_FSIZE, "bytes in a file", "-f"),
+           errno.EAGAIN: (resource.RLIMIT_NPROC, "processes", "-u")}
+
+
+def limit_behind(error: BaseException) -> str:
+    """One line about the limit of this process that an error comes from; empty if it has no such limit."""
+    if not isinstance(error, OSError) or error.errno not in _LIMITS:
+        return ""
+    kind, what, option = _LIMITS[error.errno]
+    most = resource.getrlimit(kind)[1]
+    return "" if most == resource.RLIM_INFINITY else (
+        f"{os.strerror(error.errno)}: the limit here is {most} {what} (ulimit -H {option}), and this check needs more: "
+        "use a machine with a higher limit")
+
+
+MAX_PROCESSES = 128  # of one program, as native/box/confine.c has it
+
+
+def _fork_met_a_limit(fixture: LabFixture) -> bool:
+    """Whether fork() failed in a program because of a limit of this machine's that is lower than the box's own."""
+    return 0 <= resource.getrlimit(resource.RLIMIT_NPROC)[1] < MAX_PROCESSES and any(
+        call.name == "fork" and call.error == errno.EAGAIN and not call.injected for call in fixture.read_calls())
+
+
+#: What to do about an error of the machine, which a check met.
+REMEDIES = {
+    errno.ENOSPC: "free some space in /tmp, /dev/shm and the project's directory, then check again",
+    errno.EDQUOT: "free some of your disk quota, then check again",
+    errno.ENOMEM: "end other programs on this machine, then check again",
+    errno.EMFILE: "raise the limit of open files (ulimit -n), then check again",
+    errno.ENFILE: "end other programs on this machine, then check again",
+    errno.EACCES: "run `make doctor`, and check who owns the project's directory and what its mode is",
+    errno.EPERM: "run `make doctor`: it reports what this machine allows",
+    errno.EROFS: "unpack the project in a directory that you can write to",
+}
+EXIT_EXEC = 127  # of a child of pid 1 that could not execute its program: see native/box/box.h
+CHECK_AGAIN = "check again; if the error comes back, report it to the person who runs the lab"
+
+
+def sentence_of(item: Any) -> str:
+    """Returns the requirement that a check states: the first paragraph of its docstring."""
+    return " ".join((item.function.__doc__ or item.name).strip().split("\n\n")[0].split())
+
+
+def outcome_of(item: pytest.Item, this: Lab, error: Optional[BaseException], seconds: float) -> Outcome:
+    """Returns the outcome of a check that ended with this exception, or with None."""
+    marker = item.get_closest_marker("points")
+    outcome = Outcome(this.name, item.name, sentence_of(item), marker.args[0] if marker else 0,
+                      read=marker.kwargs.get("read", "") if marker else "", seconds=round(seconds, 4))
+    if error is None:
+        return outcome
+    outcome.status = FAILED
+    fixture: Optional[LabFixture] = getattr(item, "funcargs", {}).get("lab")
+    if fixture:
+        fixture.stop()
+    if isinstance(error, BuildProblem):
+        first, _, rest = str(error).partition("\n")
+        outcome.expected, outcome.saw = COMPILES, [first, *rest.splitlines()[:10]]
+        return outcome
+    if isinstance(error, CheckFailed) and fixture and _fork_met_a_limit(fixture):
+        error = OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    unexecuted = not_executed(fixture) if fixture and isinstance(error, CheckFailed) else None
+    if unexecuted:
+        return error_of(outcome, unexecuted)
+    if isinstance(error, CheckFailed):
+        outcome.expected, outcome.saw = error.expected, error.saw
+        if fixture:
+            # If one program is unfinished, that may be why another one fails, so it is reported instead.
+            said = [(program.name, bytes(program.started.output[2]).decode("utf-8", "replace"))
+                    for program in [*filter(None, [fixture.subject]), *fixture.history[::-1]]]
+            said += [(run.command.split()[0], run.stderr) for run in (fixture.end.runs if fixture.end else [])]
+            for name, stderr in said:
+                # The code that cleans up may be unfinished, too. The last TODO in the output is where the program stopped.
+                todos = re.findall(r"TODO \d+[^/\n]*", stderr)
+                if todos:
+                    outcome.expected = FINISHED
+                    outcome.saw = [f"{name}.c stopped at its {todos[-1].rstrip(' :')}"]
+                    outcome.read = f"labs/{outcome.lab}/README.md, Steps"
+                    return outcome
+            # The command line does not show what the check or another process did, so the message says it.
+            if fixture.preparations:
+                outcome.saw = [*outcome.saw, "(this check had " + ", and ".join(fixture.preparations[-3:]) + ")"]
+            if fixture.end:
+                outcome.calls, outcome.by_hand = fixture.end.shortened(), feedback.replay(fixture)
+            else:
+                outcome.calls, outcome.by_hand = feedback.recent_calls(fixture), feedback.reproduce(fixture, error.saw)
+        return outcome
+    seen = seen_of(error, fixture) if fixture and isinstance(error, OSError) and error.errno not in HARNESS_ERRORS else None
+    if seen:
+        outcome.expected, outcome.saw = seen
+        outcome.calls = feedback.recent_calls(fixture) if fixture else []
+        return outcome
+    return error_of(outcome, error)
+
+
+def seen_of(error: OSError, fixture: LabFixture) -> Optional[Tuple[str, List[str]]]:
+    """Returns what was expected and seen if a program caused an error in the check, which must be seen; else None."""
+    changes = fixture.changes(error.filename)
+    if changes:
+        return "the program leaves alone what the check has made", [*changes, f"so the check failed: {error.strerror}"]
+    pid = fixture.ended_early(error.filename)
+    ended = next((program for program in fixture.history if program.pid == pid), None) if pid else None
+    if ended:
+        return f"{ended.name} is still there when the check looks at it", ended.wait().ending
+    return None
+
+
+def error_of(outcome: Outcome, error: BaseException) -> Outcome:
+    """Makes this the outcome of a check that could not be finished for a reason of the machine or the harness."""
+    outcome.status = ERROR
+    outcome.expected = "the check itself works: this is not your fault"
+    if isinstance(error, BoxRefused):
+        outcome.saw = [f"the box stopped working: {error}"]
+    elif isinstance(error, OSError) and limit_behind(error):
+        outcome.saw = [limit_behind(error)]
+        return outcome
+    elif isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        outcome.saw = [f"{errno.errorcode.get(error.errno or 0, 'OSError')}: {where}{error.strerror or error}"]
+    else:
+        outcome.saw = [f"{type(error).__name__}: {error}"]
+    number = error.errno if isinstance(error, OSError) else None
+    outcome.saw.append("what to do: " + REMEDIES.get(number or 0, CHECK_AGAIN))
+    return outcome
+
+
+def not_executed(fixture: LabFixture) -> Optional[OSError]:
+    """Returns the error if the box could not execute the program that a failure is about; None if it ran, or was replaced."""
+    program = fixture.subject
+    if not program or not program.finished or program.finished.exit_status != EXIT_EXEC or program.recorded():
+        return None
+    said = re.fullmatch(r"box: ([^:\n]+): (.+)\n?", program.finished.stderr)
+    if not said or not fixture.has_executable(program.built):
+        return None
+    number = next((number for number in errno.errorcode if os.strerror(number) == said.group(2)), 0)
+    return OSError(number, f"the box could not execute {program.name}, at {said.group(1)}: {said.group(2)}")
