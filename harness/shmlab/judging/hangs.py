@@ -3,13 +3,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Dict, List, Optional, Tuple
 
-from ..sandbox.kernel import Process, ProcessState, parse_blocked, parse_status
+from ..sandbox.kernel import Blocked, Process, ProcessState, parse_blocked, parse_status
 from .limits import WaitLimits
 
 if TYPE_CHECKING:
     from .fixture import LabFixture
     from .program import Program
 
+WAKE_UPS_FROM_SLEEP = 200  # the same for one that sleeps for a time, as a right program may between two steps
 WAKE_UPS = 12  # of a process, in which nothing changes: at 100 ms each, more than the second in which a peer's end is noticed
 
 
@@ -28,7 +29,7 @@ class Hang:
             spent = process.cpu - self._cpu.setdefault(process.pid, process.cpu)
             if process.state == "R" and spent >= self.busy:
                 return f"after {spent:.1f} s of processor time"
-        return f"when each had woken up {WAKE_UPS} times and nothing had changed," if self._nothing_changes(processes) else ""
+        return "when each had woken up again and again and nothing had changed," if self._nothing_changes(processes) else ""
 
     def _nothing_changes(self, processes: List[Process]) -> bool:
         states = {process.pid: self._state(process.pid) for process in processes}
@@ -40,10 +41,12 @@ class Hang:
         for pid, state in states.items():
             if state is None or state.phase == "runs":
                 return False
-            if state.phase == "waits" and state.sleeps < self._sleeps[pid] + WAKE_UPS:
-                if not self._waits_for_others(pid):
+            if state.phase == "waits":
+                times, call = state.sleeps - self._sleeps[pid], self._blocked(pid)
+                enough = call is not None and times >= (WAKE_UPS_FROM_SLEEP if call.pauses else WAKE_UPS)
+                if not enough and not (call and call.has_no_end):
                     return False
-            woken = woken or state.phase == "waits" and state.sleeps >= self._sleeps[pid] + WAKE_UPS
+                woken = woken or enough
         return woken
 
     def _state(self, pid: int) -> Optional[ProcessState]:
@@ -55,10 +58,9 @@ class Hang:
         except OSError:
             return None
 
-    def _waits_for_others(self, pid: int) -> bool:
-        """Whether a process waits, without a time limit, until another one does something."""
+    def _blocked(self, pid: int) -> Optional[Blocked]:
+        """The system call in which a process waits."""
         try:
-            call = parse_blocked(self.fixture.box.read(f"/proc/{pid}/syscall"))
+            return parse_blocked(self.fixture.box.read(f"/proc/{pid}/syscall"))
         except OSError:
-            return False
-        return call is not None and call.has_no_end
+            return None
