@@ -272,7 +272,8 @@ def test_joining(lab):
     lab.reset()
     for program in PEER:
         name = lab.name()
-        mine = lab.start(program, name, stdin=b"hello" if program == "writer" else None, umask=0, fail=FIRST_SLICE, interpose=NO_TIME)
+        mine = lab.start(program, name, stdin=b"hello" if program == "writer" else None, umask=0, fail=FIRST_SLICE, interpose=NO_TIME,
+                         stop_at=AFTER_A_POST if program == "writer" else None)
         settle(mine)
         made = lab.object(name)
         require(made and made.mode == 0o600, f"the {program} makes {name} with mode 0600, also under umask 000",
@@ -288,6 +289,7 @@ def test_joining(lab):
                 f"the {program} stores its own pid, {mine.pid}, in the field of its role, and leaves the other alone", slot(lab, name))
         peer = lab.reference(PEER[program], name, stdin=b"hello" if program == "reader" else None)
         writer, reader = (mine, peer) if program == "writer" else (peer, mine)
+        in_turns(mine, peer)
         reader.wait_output(5)
         now = lab.object(name)
         require(now and now.size == made.size, f"the {program} makes the object sizeof(struct pair) bytes large", made,

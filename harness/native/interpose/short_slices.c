@@ -16,7 +16,14 @@
 #include <sys/types.h>
 #include <time.h>
 
-enum { WAIT = 0, WAIT_BITSET = 9, OPERATION = 0x7F, REALTIME = 0x100, SLICE_NS = 100000, SECOND_NS = 1000000000 };
+enum {
+    WAIT = 0,
+    WAIT_BITSET = 9,
+    OPERATION = 0x7F,
+    REALTIME = 0x100,
+    SLICE_NS = 100000,
+    SECOND_NS = 1000000000
+};
 
 /** Whether this is a wait with a time limit; if so, replaces the limit. */
 static const struct timespec *limited(long operation, const struct timespec *limit, struct timespec *slice)

@@ -100,7 +100,8 @@ class LabFixture(Environment):
     def pump(self, until: Callable[[], bool], timeout: float, tick: float = 60.0, *programs: Program) -> bool:
         """Waits until a condition holds, see Box.expect(). Returns False if it does not within `timeout` seconds.
 
-        With programs, for whose next step it waits, it ends as soon as they are seen to hang. Also returns False as soon as a program has stopped at a TODO, because it does nothing more.
+        With programs, for whose next step it waits, it ends as soon as they are seen to hang. Also returns False as soon
+        as a program has stopped at a TODO, because it does nothing more.
         """
         holds = False
 
