@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import functools
 import os
+import time
 from typing import TYPE_CHECKING, Callable, List, Optional, Tuple
 
 from ..sandbox.calls import Call
@@ -168,20 +169,27 @@ def come_to_their_ends(*started: Tuple["Program", int]) -> List["Run"]:
     fixture = started[0][0].fixture
     box = fixture.box
 
-    def stopped() -> List[int]:
-        return [int(event[1]) for event in box.events if event[0] == "stopped"]
+    programs, held, looked = [program for program, _ in started], 0, 0.0
+
+    def take_stopped() -> int:
+        found = len(box.events)
+        box.events[:] = [event for event in box.events if event[0] != "stopped"]
+        return found - len(box.events)
 
     def have_worked() -> bool:
-        running = [(program, count) for program, count in started if program.started.status is None]
-        return len(stopped()) >= sum(count for program, count in running if not program.spins)
+        nonlocal held
+        held += take_stopped()
+        return held >= sum(count for program, count in started if program.started.status is None)
 
     def have_ended() -> bool:
-        started[0][0].resume(*(process.pid for process in box.processes() if process.state == "T"))
-        return all(program.started.status is not None for program, _ in started)
+        nonlocal looked
+        if take_stopped() or time.monotonic() > looked + 0.02:  # there may be some that came late, or that sleep
+            programs[0].resume(*(process.pid for process in box.processes() if process.state == "T"))
+            looked = time.monotonic()
+        return all(program.started.status is not None for program in programs)
 
-    fixture.pump(have_worked, STOP_SECONDS, tick=0.05)  # at most until all sleep
-    fixture.pump(have_ended, WALL_SECONDS, tick=0.002)
-    box.events[:] = [event for event in box.events if event[0] != "stopped"]
+    fixture.pump(have_worked, STOP_SECONDS, 0.05, *programs)  # at most until all sleep
+    fixture.pump(have_ended, WALL_SECONDS, 0.02, *programs)
     return [program.wait() for program, _ in started]
 
 
