@@ -44,13 +44,15 @@ def at_the_gate(lab: LabFixture, children: int, times: int, *stop_at, **options)
         if untold > 5:  # pid 1 would have told of a stop of the spy's: it sleeps, see held_sleep
             program.resume()
         call = program.blocked()
-        return stopped in box.events or program.started.status is not None or program.spins or bool(
-            call and call.waits_for_child)
+        waits = call is not None and call.waits_for_child and any(program.is_spinning(pid) for pid in mine())  # for a child that counts
+        return stopped in box.events or program.started.status is not None or program.spins or waits
+
+    def mine():
+        return [process.pid for process in box.processes() if process.parent == program.pid]
 
     def wait() -> bool:
-        mine = [process.pid for process in box.processes() if process.parent == program.pid]
         return program.built.path in WaitLimits.spinning or all(
-            program.state(pid).phase in ("stopped", "ended") or program.blocked(pid) or program.is_spinning(pid) for pid in mine)
+            program.state(pid).phase in ("stopped", "ended") or program.blocked(pid) or program.is_spinning(pid) for pid in mine())
 
     lab.poll(at_its_last_fork, 4)
     if stopped in box.events:
