@@ -130,7 +130,7 @@
 /**
  * @brief Identifier removed.
  *
- * The segment of this shmid was removed while you were using the shmid.
+ * The segment was removed while a call was at work on it. A later call with its shmid fails with `EINVAL`.
  *
  * @see errno(3), errno.h(0p)
  */

@@ -75,9 +75,9 @@ int shmget(key_t key, size_t size, int flags);
  * @return         the address; `(void *)-1` on failure
  *
  * @par Errors
- * - `EINVAL`: no segment has this shmid, or the address is not aligned.
+ * - `EINVAL`: no segment has this shmid, for example because it was removed; or the address is not aligned.
  * - `EACCES`: the mode of the segment does not allow it.
- * - `EIDRM`: the segment was removed between two steps of yours.
+ * - `EIDRM`: the segment was removed while the call was at work.
  * - `ENOMEM`: there is no room in the address space.
  *
  * @par Pitfalls
@@ -117,8 +117,8 @@ int shmdt(const void *address);
  * @return         0; -1 on failure
  *
  * @par Errors
- * - `EINVAL`: no segment has this shmid, or there is no such command.
- * - `EIDRM`: the segment of this shmid is gone.
+ * - `EINVAL`: no segment has this shmid, for example because it was removed; or there is no such command.
+ * - `EIDRM`: the segment was removed while the call was at work.
  * - `EACCES`: `IPC_STAT` needs the right to read.
  * - `EPERM`: `IPC_SET` and `IPC_RMID` are for the owner, the creator and root.
  *

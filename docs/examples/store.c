@@ -2,9 +2,9 @@
  * @file
  * @brief Stores one byte into a new object, with more and more care taken before. See "How it fails".
  *
- *     store /NAME nothing     into an object of 0 bytes
- *     store /NAME size        after ftruncate()
- *     store /NAME reserve     after ftruncate() and posix_fallocate()
+ * - `store /NAME nothing`: into an object of 0 bytes
+ * - `store /NAME size`: after ftruncate()
+ * - `store /NAME reserve`: after ftruncate() and posix_fallocate()
  *
  * Man pages: shm_open(3), ftruncate(2), posix_fallocate(3).
  */

@@ -112,10 +112,10 @@ def manual_page(topic: str, section: str) -> str:
 # ---- Markdown ---------------------------------------------------------------------------------------------
 
 FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)\n(?P<body>.*?)^(?P=indent)```\n?", re.M | re.S)
-TABLE = re.compile(r"^\|.*\n\|[-| :]+\|\n(?:\|.*(?:\n|\Z))*", re.M)
+TABLE = re.compile(r"^(?P<indent> *)\|.*\n *\|[-| :]+\|\n(?: *\|.*(?:\n|\Z))*", re.M)
 TOKEN = re.compile(r"""
     (?P<output>   ^@include\ (?P<file>\w+\.out)$ )
-  | (?P<command>  ^\ *[@\\](?:snippet|include|ref|image|page|if|endif|else|cond|endcond)\w*\b[^\n]*$ )
+  | (?P<command>  ^\ *[@\\](?:snippet|include|ref|image|page|defgroup|if|endif|else|cond|endcond)\w*\b[^\n]*$ )
   | (?P<heading>  ^(?P<level>\#+)\ (?P<words>.*?)(?:\ \{\#(?P<label>\w+)\})?$ )
   | (?P<code>     (?<!`)(?P<ticks>`+)(?!`)(?P<body>(?:(?!\n\s*\n).)+?)(?<!`)(?P=ticks)(?!`) )
   | \*\*(?P<strong> (?=\S)(?:(?!\n\s*\n|\*\*).)+? )\*\*
@@ -189,8 +189,9 @@ class _Conversion:
             if number != 1:
                 row = "".join(f"<{kind}>{self._inline(cell)}</{kind}>" for cell in cells)
                 rows.append(f"<tr>{row}</tr>")
-        named = " named" if re.match(r"\| *\|", table[0]) else ""
-        return f'<table class="markdownTable{named}">\n' + "\n".join(rows) + "\n</table>\n"
+        named = " named" if re.match(r" *\| *\|", table[0]) else ""
+        lines = [f'<table class="markdownTable{named}">', *rows, "</table>"]
+        return "".join(f"{table['indent']}{line}\n" for line in lines)
 
     def _inline(self, text: str) -> str:
         return TOKEN.sub(lambda token: str(getattr(self, f"_{token.lastgroup}")(token)), text)

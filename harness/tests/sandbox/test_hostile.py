@@ -6,9 +6,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import running
 import pytest
-from test_grade import grade_elsewhere, machine, results
+import running
+from grading import grade_elsewhere, machine, results
 
 from shmlab import gallery, labs
 
