@@ -174,7 +174,7 @@ def test_writer_to_reference_reader(lab):
         destroyed = [call for call in mine.calls if call.name == "sem_destroy"]
         require(not destroyed, "the writer leaves the semaphores to the reader, who still needs them", destroyed)
     name = lab.name()
-    writer = lab.start("writer", name)
+    writer = lab.start("writer", name, interpose=NO_TIME)
     require(not settle(writer, may_poll=True), "a writer whose input is empty posts the end, and ends before a reader has come",
             writer.describe_state())
     writer.wait().require_success()
@@ -196,7 +196,7 @@ def test_reader_from_reference_writer(lab):
         if any(call.name in WAITS for call in steps):
             require(steps[-1].name != "sem_post", "after the piece of length 0 the reader posts nothing any more", steps[-1:])
     name = lab.name()
-    mine = lab.start("reader", name, **BEFORE_ITS_LOOK)
+    mine = lab.start("reader", name, interpose=NO_TIME, **BEFORE_ITS_LOOK)
     settle(mine)
     lab.reference("writer", name).wait().require_success()
     run = ended(lab, mine, name)
@@ -294,7 +294,7 @@ def test_joining(lab):
         now = lab.object(name)
         require(now and now.size == made.size, f"the {program} makes the object sizeof(struct pair) bytes large", made,
                 "and when the other has given it its size, " + now.line if now else f"there is no object {name} any more")
-        second = lab.start(program, name)
+        second = lab.start(program, name, interpose=NO_TIME)
         taken = f"a second {program} ends with exit status 1 and a message, as the place is taken"
         require(not settle(second, may_poll=True), taken, second.describe_state())
         run = second.wait()
@@ -430,7 +430,7 @@ def test_failing_calls(lab):
         run = lab.run(program, name).require_failure("shm_open", name, because="the object may not be opened by anybody")
         require(lab.object(name), "nothing is unlinked before shm_open() has succeeded", made, f"{name} is gone", run.ending)
         lab.reset()
-    run = lab.run("writer", lab.name(), stdin=lab.box.work_fd)
+    run = lab.run("writer", lab.name(), stdin=lab.box.work_fd, interpose=NO_TIME)
     run.require_failure("read", "input", "stdin", "/shmlab", because="stdin is a directory: read() fails with EISDIR")
     run.left_behind.require_nothing()
     run = talk("reader", stdout="/dev/full")
