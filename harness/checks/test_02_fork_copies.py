@@ -3,13 +3,15 @@ import struct
 from dataclasses import replace
 
 from shmlab import LabFixture, points, require, require_bytes
-from shmlab.judging.children import AFTER_A_WAIT, require_parent_waits, said_by_children, tells_cause, wait_for_children
+from shmlab.judging.children import (AFTER_A_WAIT, come_to_their_ends, require_parent_waits, said_by_children, tells_cause,
+                                     wait_for_children)
 
 OLD, NEW = 0x1122334455667788, 0x99AABBCCDDEEFF01
 KINDS = ["global", "heap", "private", "shared"]
 PROGRAM = "fork_copies"
 WORD = 8
 NO_TIME = ("short_sleep",)  # for runs in which nothing is looked at that a shorter sleep could change
+HELD = ("held_sleep",)  # for come_to_their_ends()
 KEPT = ("kept_blocks", "kept_mappings")  # a child may free and unmap its words: here they stay, to be looked at when it is about to end
 
 
@@ -33,7 +35,9 @@ def child_is_forked(lab: LabFixture):
 def goes_to_its_end(program, child) -> None:
     """Lets both go on from the fork, until the child stops at its end."""
     program.resume(program.pid, child)
-    wait_for_children(program, 1)
+    while child not in wait_for_children(program, 1):
+        pass  # another child, where there should be none
+    program.fixture.settle(program)
 
 
 def places(content: bytes, value: int):
@@ -92,9 +96,9 @@ def test_usage(lab):
 def test_answers(lab):
     """The parent sees OLD in the global, the heap and the private word, and NEW in the shared one."""
     for pairs in [(1, 2)], [(0, (1 << 64) - 1), (OLD, NEW), (NEW, OLD), (5, 5)]:  # those of a list side by side
-        for (old, new), program in [(pair, lab.start(PROGRAM, *pair)) for pair in pairs]:
-            run = program.wait().require_success()
-            require_bytes(run.stdout, answer(old, old, old, new), f"stdout of fork_copies {old} {new}")
+        started = [(lab.start(PROGRAM, *pair, stop_at=("end", 1, "c"), interpose=HELD), 1) for pair in pairs]
+        for (old, new), run in zip(pairs, come_to_their_ends(*started)):
+            require_bytes(run.require_success().stdout, answer(old, old, old, new), f"stdout of fork_copies {old} {new}")
 
 
 @tells_cause

@@ -7,8 +7,9 @@ import struct
 import time
 
 from shmlab import LabFixture, points, require
-from shmlab.judging.children import (AFTER_A_WAIT, require_parent_waits, said_by_children, tells_cause,
+from shmlab.judging.children import (AFTER_A_WAIT, come_to_their_ends, require_parent_waits, said_by_children, tells_cause,
                                      wait_for_children, waits_before_fork)
+from shmlab.judging.limits import WaitLimits
 from shmlab.sandbox.box import PROCESSORS
 
 PROGRAM = "lost_update"
@@ -24,7 +25,41 @@ LOCKS = [(name, 20, "c") for name in ("sem_wait", "pthread_mutex_lock", "flock",
 MANY = 1000000  # additions to one counter, by when a child has been at the other one, too
 LONG = 0.5  # seconds of the processor, in which a child counts further than that
 NO_TIME = ("short_sleep",)  # for runs in which nothing is looked at that a shorter sleep could change
+HELD = ("held_sleep",)  # for come_to_their_ends()
 KEPT = ("kept_mappings",)  # a child may unmap the memory before it ends: here it stays, to be looked at
+
+
+def at_the_gate(lab: LabFixture, children: int, times: int, *stop_at, **options):
+    """Starts the program. Its parent goes on from its last fork when all children wait, so each of them is at the gate.
+
+    What becomes of a child that comes when the gate has been opened is test_gate's matter alone.
+    """
+    program, box = lab.start(PROGRAM, children, times, stop_at=[*stop_at, ("fork", children)], **options), lab.box
+
+    stopped, untold = ("stopped", str(program.pid)), 0
+
+    def at_its_last_fork() -> bool:
+        nonlocal untold
+        untold = untold + 1 if program.state().phase == "stopped" and box.processes() and stopped not in box.events else 0
+        if untold > 5:  # pid 1 would have told of a stop of the spy's: it sleeps, see held_sleep
+            program.resume()
+        call = program.blocked()
+        waits = call is not None and call.waits_for_child and any(program.is_spinning(pid) for pid in mine())  # for a child that counts
+        return stopped in box.events or program.started.status is not None or program.spins or waits
+
+    def mine():
+        return [process.pid for process in box.processes() if process.parent == program.pid]
+
+    def wait() -> bool:
+        return program.built.path in WaitLimits.spinning or all(
+            program.state(pid).phase in ("stopped", "ended") or program.blocked(pid) or program.is_spinning(pid) for pid in mine())
+
+    lab.poll(at_its_last_fork, 4)
+    if stopped in box.events:
+        lab.poll(wait, 4)
+        box.events[:] = [event for event in box.events if event != stopped]
+        program.resume()
+    return program
 
 
 def totals(run):
@@ -94,7 +129,7 @@ class Counters:
 
 def counting(lab: LabFixture, children: int, stop_at=()):
     """The program with children that are in the midst of counting; they go on until the box is closed."""
-    program = lab.start(PROGRAM, children, ENDLESS, stop_at=[*stop_at, ("end", 1, "c")])  # who ends too early is still there
+    program = at_the_gate(lab, children, ENDLESS, *stop_at, ("end", 1, "c"))  # who ends too early is still there
     pids = children_of(program, children)
     counters = Counters(program, [program.pid, *pids])
 
@@ -129,7 +164,7 @@ def freeze(program, *pids: int) -> None:
 @points(1, read="handout, Steps")
 def test_usage(lab):
     """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0."""
-    lab.run(PROGRAM, 2, 10, interpose=NO_TIME).require_success()
+    at_the_gate(lab, 2, 10, interpose=NO_TIME).wait().require_success()
     for words in ([], [2], [2, 10, 1], [0, 10], [17, 10], [2, 0], [2, MOST + 1], ["x", 10], [2, "10x"], ["2x", 10],
                   [2, "1e3"], [-2, 10], [2, -10], ["+2", 10], ["", 10], [2, ""], [2, 1 << 64], [(1 << 64) + 2, 10]):
         lab.run(PROGRAM, *words).require_usage()
@@ -140,14 +175,15 @@ def test_usage(lab):
 def test_totals(lab):
     """The program prints both totals and what is missing from N·M in each, and with one child nothing is missing."""
     for pairs in [(1, 1)], [(1, 100000), (2, 1), (16, 100), (3, 20000), ("01", "010")]:  # those of a list side by side
-        for (children, times), program in [(pair, lab.start(PROGRAM, *pair)) for pair in pairs]:
-            run = program.wait().require_success()
+        programs = [at_the_gate(lab, children, times, ("end", 1, "c"), interpose=HELD) for children, times in pairs]
+        for (children, times), run in zip(pairs, come_to_their_ends(*zip(programs, (int(children) for children, _ in pairs)))):
+            run.require_success()
             plain, plain_lost, atomic, atomic_lost = totals(run)
             if times == "010":
                 require(atomic == 10, "M is ten for 010: its digits are decimal", "stdout:", run.stdout)
                 continue
             require(plain + plain_lost == atomic + atomic_lost == children * times and min(plain, atomic) > 0,
-                    f"TOTAL and LOST add up to {children * times} in both lines of {program.command}", "stdout:", run.stdout)
+                    f"TOTAL and LOST add up to {children * times} in both lines of {run.command}", "stdout:", run.stdout)
             require(children > 1 or plain_lost == atomic_lost == 0, "a child that counts alone loses nothing",
                     "stdout:", run.stdout)
 
@@ -161,13 +197,31 @@ def explore_counts(lab: LabFixture):
                 "steps: atomic 4 lost 0", run.stdout)
 
 
+def explore_one_child(lab: LabFixture):
+    """What a child that counts to 3 does to the plain counter, and to the atomic one: "load", "store" and "update", as its
+    compiler made them. Both are empty where the explorer cannot run, or where nobody uses these places."""
+    found = [], []
+    for end in lab.every_schedule((PROGRAM, 1, 3), preemptions=0):
+        for step in end.raw.steps:
+            if step.is_access and step.process and step.size == 8 and step.offset in (0, 8):
+                found[step.offset // 8].append(step.kind)
+        break
+    lab.reset()
+    return found
+
+
 @tells_cause
 @points(2, read="C17 7.17.7.5, atomic_fetch_add; handout, Background")
 def test_atomic_loses_nothing(lab):
     """The atomic counter loses nothing: not in large runs, and not what this check stores in between."""
-    for program in [lab.start(PROGRAM, 4, 50000) for _ in range(4)]:
-        run = program.wait().require_success()
+    programs = [at_the_gate(lab, 4, 50000, ("end", 1, "c"), interpose=HELD) for _ in range(4)]
+    for run in come_to_their_ends(*((program, 4) for program in programs)):
+        run.require_success()
         require(totals(run)[2:] == [200000, 0], "the atomic counter comes to 200000 with lost_update 4 50000", "stdout:", run.stdout)
+    _, atomic = explore_one_child(lab)
+    require("store" not in atomic, "the child adds to the atomic counter, the second in the mapping, in one operation",
+            f"a child that counts to 3 makes these accesses to it, in this order: {' '.join(atomic)}",
+            "another process can come between a load and a store")
     explore_counts(lab)
     # From time to time this check stores a large number in the atomic counter while the children count. Whoever
     # loads, adds and stores puts an older number back; that happens at once where they truly run at the same time.
@@ -191,7 +245,7 @@ def test_atomic_loses_nothing(lab):
 @points(1, read="mmap(2), MAP_SHARED and MAP_ANONYMOUS; handout, Steps")
 def test_counters_are_shared(lab):
     """Parent and children have the counters in one shared anonymous mapping, and what is there in the end is printed."""
-    program = lab.start(PROGRAM, 3, 1000, stop_at=("end", 1, "c"), interpose=KEPT)
+    program = at_the_gate(lab, 3, 1000, ("end", 1, "c"), interpose=KEPT)
     children = wait_for_children(program, 3)
     counters = Counters(program, [program.pid, *children])
     plain, atomic = counters.both
@@ -213,7 +267,7 @@ def test_counters_are_shared(lab):
 def require_prints_what_is_there_at_the_end(lab: LabFixture, nth: int) -> None:
     """While one child is at its end, and all others have ended, other numbers are put in the counters: these are printed."""
     lab.reset()
-    program = lab.start(PROGRAM, 3, 1000, stop_at=("end", 1, "c"), interpose=KEPT)
+    program = at_the_gate(lab, 3, 1000, ("end", 1, "c"), interpose=KEPT)
     children = sorted(wait_for_children(program, 3))
     others = children[:nth] + children[nth + 1:]
     counters = Counters(program, [program.pid, *children])
@@ -241,7 +295,7 @@ def test_gate(lab):
     def waiting():
         return [call for call in map(program.blocked, early) if call and call.number >= 0]
 
-    lab.poll(lambda: len(waiting()) == 3 or any(program.state(pid).phase == "ended" for pid in early), 4)
+    lab.poll(lambda: len(waiting()) == 3 or any(program.state(pid).phase == "ended" or program.is_spinning(pid) for pid in early), 4)
     calls = waiting()
     require(len(calls) == 3, "while the fourth child is missing, the three that are there wait in the kernel", program.describe_state())
     require(not any(call.pauses for call in calls), "the children wait until they are woken, and do not sleep for a time",
@@ -290,6 +344,13 @@ def test_side_by_side(lab):
 @points(1, read="handout, Background and Steps")
 def test_one_by_one(lab):
     """A child adds to both counters in turn, in the shared memory, and one at a time."""
+    plain, _ = explore_one_child(lab)
+    if plain:
+        saw = f"a child that counts to 3 makes these accesses to the plain counter, in this order: {' '.join(plain)}"
+        require("update" not in plain, "the child adds to the plain counter with a load, an addition and a store, and another "
+                "process can come between them", saw, "an update is one atomic operation")
+        require(plain.count("load") >= 3, "each round begins with a load of the plain counter from the shared memory", saw)
+        require(plain.count("store") >= 3, "each round stores the plain counter in the shared memory", saw)
     program, (child,), counters = counting(lab, 1)
     before = 0
     for _ in range(3):
@@ -301,19 +362,26 @@ def test_one_by_one(lab):
         require(atomic > before, "the counters go up", f"the atomic counter was {before} and is {atomic}")
         before = atomic
         program.resume(child)
+    if not plain:
+        require_load_and_store(counters)
+    counters.close()
+
+
+def require_load_and_store(counters) -> None:
+    """The same where the explorer cannot run."""
     # What this check stores in the plain counter is lost if it comes between a load and a store, and is kept if it does
     # not: both happen within some stores where this check and the child truly run at the same time. So it stays awake.
     stores, kept, lost, end = 0, 0, 0, time.monotonic() + (4 if len(PROCESSORS) > 1 else 0)
     while not (kept and lost) and kept + lost < ENOUGH and time.monotonic() < end:
         stores += 1
-        stored = stores << 32
+        stored, began = stores << 32, time.perf_counter()
         counters.set(stored)
-        found, at_once = counters.both[0], True
+        # Where this check and the child share a processor, what the child does meanwhile takes it a turn of some milliseconds.
+        found, at_once = counters.both[0], time.perf_counter() - began < 1e-4
         while found == stored and time.monotonic() < end:
             found, at_once = counters.both[0], False
         kept += at_once and found >> 32 == stores
         lost += at_once and found >> 32 != stores
-    counters.close()
     require(lost or kept < ENOUGH, "the child adds to the plain counter with a load, an addition and a store, and another "
             "process can come between them",
             f"none of {kept} numbers that this check stored meanwhile was lost: the addition is atomic")
@@ -332,7 +400,7 @@ def require_no_child(program):
 def test_children_are_waited_for(lab):
     """The parent waits for its children without spinning; one that is killed makes it fail; when it ends, no child is left
     and no mapping."""
-    program = lab.start(PROGRAM, 3, 1000, stop_at=("end", 1, "c"))
+    program = at_the_gate(lab, 3, 1000, ("end", 1, "c"))
     children = wait_for_children(program, 3)
     require(not program.wait_blocked().pauses, "the parent waits until it is woken, and does not sleep for a time",
             "a system call that time alone ends, such as nanosleep(), in /proc/PID/syscall of the parent")
@@ -348,7 +416,7 @@ def test_children_are_waited_for(lab):
     require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when a child was killed", run.ending)
     require(run.stdout == b"", "nothing on stdout when a child was killed", run.stdout)
     run.left_behind.require_nothing()
-    program = lab.start(PROGRAM, 3, 1000, stop_at="end")
+    program = at_the_gate(lab, 3, 1000, "end")
     program.wait_stopped()
     require_no_child(program)
     mapped = [mapping for mapping in program.maps() if mapping.anonymous]
@@ -365,10 +433,10 @@ def test_children_are_waited_for(lab):
 @points(1, read="handout, Steps; err(3)")
 def test_failing_calls(lab):
     """Whichever call fails, the program says so, exits with status 1 and leaves nothing behind."""
-    lab.each_call_fails(lambda **fault: lab.run(PROGRAM, 2, 100, interpose=NO_TIME, **fault), "child", "process", "wait")
+    lab.each_call_fails(lambda **fault: at_the_gate(lab, 2, 100, interpose=NO_TIME, **fault).wait(), "child", "process", "wait")
     for fault in ("fork", 3, errno.EAGAIN), ("sem_wait", 1, errno.EINVAL, "c"):
         lab.reset()
-        program = lab.start(PROGRAM, 3, 100, fail=fault, stop_at="end", interpose=NO_TIME)
+        program = at_the_gate(lab, 3, 100, "end", fail=fault, interpose=NO_TIME)
         program.wait_stopped()
         require_no_child(program)
         program.resume()
@@ -377,10 +445,10 @@ def test_failing_calls(lab):
             require(run.exit_status == 1 and run.stderr, f"exit status 1 and a message when {fault[0]}() fails", run.ending)
             run.left_behind.require_nothing()
     lab.reset()
-    program = lab.start(PROGRAM, 3, 100, stop_at=AFTER_A_WAIT, fail=("sem_wait", 1, errno.EINVAL, "c"), interpose=NO_TIME)
+    program = at_the_gate(lab, 3, 100, *AFTER_A_WAIT, fail=("sem_wait", 1, errno.EINVAL, "c"), interpose=NO_TIME)
     said = said_by_children(program)
     require(said or not any(call.injected for call in lab.read_calls()), "a child whose call fails says so on stderr",
             "sem_wait() failed with EINVAL in each child (this check made it fail); all have ended, and nothing is on stderr")
     lab.reset()
-    run = lab.run(PROGRAM, 2, 10, stdout="/dev/full", interpose=NO_TIME)
+    run = at_the_gate(lab, 2, 10, stdout="/dev/full", interpose=NO_TIME).wait()
     require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when stdout is full", run.ending)

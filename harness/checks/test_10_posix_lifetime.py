@@ -33,6 +33,12 @@ def require_no_vfork(program):
             "parent has lost, too", made)
 
 
+def asked(program):
+    """How often a parent has asked for its child and been told that it has not ended."""
+    times = sum(call.name == "waitpid" and call.result == 0 and call.arguments[2] & os.WNOHANG for call in program.recorded())
+    return f"waitpid() with WNOHANG has returned 0 at least {times:,} times: it does not wait" if times else []
+
+
 def next_held(program) -> int:
     """The child that is stopped now: there is only one at a time, and its parent waits for it."""
     try:
@@ -144,7 +150,7 @@ def test_each_child_ends_as_its_line_says(lab):
     for label, end in ENDS.items():
         child = next_held(program)
         require(program.built.path not in polling, "a parent that waits for its child does not use the processor",
-                f"it has used {program.cpu_seconds():.2f} s of the processor and goes on")
+                f"it has used {program.cpu_seconds():.2f} s of the processor while the child was stopped, and goes on", asked(program))
         others = [process for process in lab.box.processes() if process.pid not in (program.pid, child)]
         require(not others, "the child before has been waited for, before the next one is forked", others)
         status = real_end(lab, program, child)

@@ -13,6 +13,11 @@ PEER = {"writer": "reader", "reader": "writer"}
 BEFORE_ITS_LOOK = {"fail": [("sem_timedwait", 1, errno.ETIMEDOUT), ("sem_wait", 1, errno.EINTR)],
                    "stop_at": [("sem_timedwait", 1), ("sem_wait", 1)]}
 
+# The first wait takes as long as it may: whoever waits alone then does so for the first slice.
+FIRST_SLICE = ("sem_timedwait", 1, errno.ETIMEDOUT)
+
+NO_TIME = ("short_sleep",)  # for runs in which nothing is looked at that a shorter sleep could change
+
 WAITS = ("sem_wait", "sem_timedwait", "sem_trywait")
 
 # The calls by which a program may join.
@@ -22,7 +27,7 @@ JOINING = ("shm_open", "open", "fcntl", "flock", "fstat", "ftruncate", "posix_fa
 NOBODY_COMES = [("sem_timedwait", nth, errno.ETIMEDOUT) for nth in range(1, 12)]
 
 # kill() of a process of another user fails with EPERM: it is there.
-ANOTHER_USERS = {"fail": ("kill", 0, errno.EPERM)}
+ANOTHER_USERS = ("kill", 0, errno.EPERM)
 
 
 def at_rest(program) -> bool:
@@ -46,7 +51,7 @@ def settle(program, may_poll=False):
     return program.started.status is None
 
 
-def conversation(lab: LabFixture, program: str, first: str, **options):
+def conversation(lab: LabFixture, program: str, first: str, fail=(), **options):
     """Runs a student's program with the reference peer, one of the two first. Gives both, and the name.
 
     If the reader is first the student's program is stopped right after its first sem_post(); its peer goes on.
@@ -56,7 +61,8 @@ def conversation(lab: LabFixture, program: str, first: str, **options):
         options["stop_at"] = ("sem_post", 1)
     for turn in [first, PEER[first]]:
         if turn == program:
-            mine = lab.start(program, name, stdin=b"" if turn == "writer" else None, **options)
+            alone = [FIRST_SLICE] if turn == first else []
+            mine = lab.start(program, name, stdin=b"" if turn == "writer" else None, fail=[*fail, *alone], interpose=NO_TIME, **options)
             settle(mine)
         else:
             peer = lab.reference(turn, name, stdin=b"" if turn == "writer" else None)
@@ -82,6 +88,21 @@ def conversation(lab: LabFixture, program: str, first: str, **options):
     return mine, peer, name
 
 
+# Where in_turns() has a program stopped.
+AFTER_A_POST = ("sem_post", 0)
+
+
+def in_turns(mine, peer) -> None:
+    """Whenever a program is stopped after its sem_post(), its peer goes on first, until it waits or has ended."""
+    while True:
+        settle(mine, may_poll=True)
+        if mine.started.status is not None or mine.state().phase != "stopped":
+            return
+        settle(peer, may_poll=True)
+        mine.resume()
+        mine.fixture.poll(lambda: mine.state().phase != "stopped", 4)
+
+
 def slot(lab: LabFixture, name: str):
     """What the object says, for people: why a pair may hang."""
     raw = lab.bytes_if_there(name)
@@ -104,7 +125,10 @@ def slot(lab: LabFixture, name: str):
 def ended(lab: LabFixture, program, name: str, seconds: float = 4):
     """Waits for the end of a program, stopped or not. If it hangs, the object tells more than its state."""
     lab.poll(lambda: at_rest(program), seconds)
-    program.resume()
+    while program.state().phase == "stopped":
+        program.resume()
+        lab.poll(lambda: program.state().phase != "stopped", seconds)
+        lab.poll(lambda: at_rest(program), seconds)
     try:
         return program.wait(seconds)
     except CheckFailed as failure:
@@ -127,10 +151,11 @@ def finish(lab: LabFixture, mine, peer, name: str):
 def test_usage(lab):
     """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0."""
     name = lab.name()
-    reader = lab.start("reader", name)
+    reader = lab.start("reader", name, fail=FIRST_SLICE, interpose=NO_TIME)
     settle(reader, may_poll=True)
-    writer = lab.start("writer", name, stdin=b"hello")
+    writer = lab.start("writer", name, stdin=b"hello", interpose=NO_TIME, stop_at=AFTER_A_POST)
     writer.close_input()
+    in_turns(writer, reader)
     ended(lab, writer, name).require_success()
     run = ended(lab, reader, name).require_success()
     require_bytes(run.stdout, b"hello", "your reader prints what your writer sends")
@@ -149,8 +174,8 @@ def test_writer_to_reference_reader(lab):
         destroyed = [call for call in mine.calls if call.name == "sem_destroy"]
         require(not destroyed, "the writer leaves the semaphores to the reader, who still needs them", destroyed)
     name = lab.name()
-    writer = lab.start("writer", name)
-    require(lab.box.wait(writer.started, 4), "a writer whose input is empty posts the end, and ends before a reader has come",
+    writer = lab.start("writer", name, interpose=NO_TIME)
+    require(not settle(writer, may_poll=True), "a writer whose input is empty posts the end, and ends before a reader has come",
             writer.describe_state())
     writer.wait().require_success()
     fields = slot(lab, name)
@@ -162,7 +187,7 @@ def test_writer_to_reference_reader(lab):
 def test_reader_from_reference_writer(lab):
     """What an unrelated writer sends, the reader prints unchanged, whichever of the two starts first; then the name is gone."""
     for first in PEER:
-        mine, peer, name = conversation(lab, "reader", first, fail=("write", 0, -400))
+        mine, peer, name = conversation(lab, "reader", first, fail=[("write", 0, -400)])
         printed = finish(lab, mine, peer, name)
         held = ", though the slot is filled again right after the first sem_post()" if first == "reader" else ""
         require_bytes(printed, b"".join(PIECES),
@@ -171,7 +196,7 @@ def test_reader_from_reference_writer(lab):
         if any(call.name in WAITS for call in steps):
             require(steps[-1].name != "sem_post", "after the piece of length 0 the reader posts nothing any more", steps[-1:])
     name = lab.name()
-    mine = lab.start("reader", name, **BEFORE_ITS_LOOK)
+    mine = lab.start("reader", name, interpose=NO_TIME, **BEFORE_ITS_LOOK)
     settle(mine)
     lab.reference("writer", name).wait().require_success()
     run = ended(lab, mine, name)
@@ -199,7 +224,7 @@ def join_at_once(lab: LabFixture, slow: str, point):
     Gives whether that one, when it has joined, waits as it should. How it waits is another check's matter.
     """
     name, quick = lab.name(), PEER[slow]
-    both = {slow: lab.start(slow, name, stdin=b"hello" if slow == "writer" else None, stop_at=point)}
+    both = {slow: lab.start(slow, name, stdin=b"hello" if slow == "writer" else None, stop_at=point, interpose=NO_TIME)}
     both[slow].wait_stopped()
     where = "before its first store in the object" if point[0] == "store" else f"after {point[0]}()"
     made = lab.object(name)
@@ -208,7 +233,7 @@ def join_at_once(lab: LabFixture, slow: str, point):
         lines = slot(lab, name)
         require("ready 0," in lines[0], "`ready` is set last, when both semaphores are set up: if the process is killed "
                 "before, the next one sets up both", lines, story)
-    both[quick] = lab.start(quick, name, stdin=b"hello" if quick == "writer" else None)
+    both[quick] = lab.start(quick, name, stdin=b"hello" if quick == "writer" else None, fail=FIRST_SLICE, interpose=NO_TIME)
     try:
         if not settle(both[quick]):
             require(False, f"the {quick} joins, and waits for its peer", both[quick].wait().ending)
@@ -247,7 +272,8 @@ def test_joining(lab):
     lab.reset()
     for program in PEER:
         name = lab.name()
-        mine = lab.start(program, name, stdin=b"hello" if program == "writer" else None, umask=0)
+        mine = lab.start(program, name, stdin=b"hello" if program == "writer" else None, umask=0, fail=FIRST_SLICE, interpose=NO_TIME,
+                         stop_at=AFTER_A_POST if program == "writer" else None)
         settle(mine)
         made = lab.object(name)
         require(made and made.mode == 0o600, f"the {program} makes {name} with mode 0600, also under umask 000",
@@ -255,18 +281,22 @@ def test_joining(lab):
         if program == "reader":  # a writer may have taken its turn already
             lines = slot(lab, name)
             require("room 1," in lines[0], "in a new object room is 1", lines)
+        inits = [call for call in mine.recorded() if call.name == "sem_init" and not call.failed]
+        require(len(inits) != 2 or sorted(call.arguments[2] for call in inits) == [0, 1], "in a new object room is 1 and items 0",
+                inits)
         role = struct.unpack_from("=2i", lab.object_bytes(name), 4)
         require(role == ((mine.pid, 0) if program == "writer" else (0, mine.pid)),
                 f"the {program} stores its own pid, {mine.pid}, in the field of its role, and leaves the other alone", slot(lab, name))
         peer = lab.reference(PEER[program], name, stdin=b"hello" if program == "reader" else None)
         writer, reader = (mine, peer) if program == "writer" else (peer, mine)
+        in_turns(mine, peer)
         reader.wait_output(5)
         now = lab.object(name)
         require(now and now.size == made.size, f"the {program} makes the object sizeof(struct pair) bytes large", made,
                 "and when the other has given it its size, " + now.line if now else f"there is no object {name} any more")
-        second = lab.start(program, name)
+        second = lab.start(program, name, interpose=NO_TIME)
         taken = f"a second {program} ends with exit status 1 and a message, as the place is taken"
-        require(lab.box.wait(second.started, 4), taken, second.describe_state())
+        require(not settle(second, may_poll=True), taken, second.describe_state())
         run = second.wait()
         require(run.exit_status == 1 and run.stderr, taken, run.ending)
         now = lab.object(name)
@@ -307,17 +337,25 @@ def test_peer_dies(lab):
     started, waiting = [], []
     for program in PEER:
         name = lab.name()
-        mine = lab.start(program, name, stdin=b"x" * 2000 if program == "writer" else None, **ANOTHER_USERS)
-        if settle(mine):
-            require(lab.object(name), f"the object {name} is there while the {program} waits", mine.describe_state())
-            lab.set_object(name, struct.pack("=i", 1), at=8 if program == "writer" else 4)
+        mine = lab.start(program, name, stdin=b"x" * 2000 if program == "writer" else None, stop_at=BEFORE_ITS_LOOK["stop_at"],
+                         fail=[ANOTHER_USERS, *(BEFORE_ITS_LOOK["fail"] if program == "reader" else ())])
+        while settle(mine):
+            if struct.unpack_from("=i", lab.bytes_if_there(name) or bytes(12), 8 if program == "writer" else 4)[0] == 0:
+                require(lab.object(name), f"the object {name} is there while the {program} waits", mine.describe_state())
+                lab.set_object(name, struct.pack("=i", 1), at=8 if program == "writer" else 4)
+            if mine.state().phase != "stopped":
+                break
+            mine.resume()
+            lab.poll(lambda: mine.state().phase != "stopped", 4)
+        if mine.started.status is None:
             waiting.append((mine, mine.state().sleeps))
     for program, unlinked in [(program, unlinked) for program in PEER for unlinked in (True, False)]:
         name = lab.name()
         if program == "writer":
-            mine = lab.start("writer", name, stdin=b"hello")
+            mine = lab.start("writer", name, stdin=b"hello", stop_at=AFTER_A_POST)
             settle(mine)
             peer = lab.reference("reader", name)
+            in_turns(mine, peer)
             peer.wait_output(5)
         else:
             mine = lab.start("reader", name, **BEFORE_ITS_LOOK)
@@ -352,14 +390,16 @@ def test_interrupted_wait(lab):
     """A wait that a signal interrupts goes on."""
     for program in PEER:
         name = lab.name()
-        mine = lab.start(program, name, stdin=b"hello" if program == "writer" else None,
-                         fail=[("sem_timedwait", 1, errno.EINTR), ("sem_wait", 1, errno.EINTR)])
+        mine = lab.start(program, name, stdin=b"hello" if program == "writer" else None, interpose=NO_TIME, stop_at=AFTER_A_POST,
+                         fail=[("sem_timedwait", 1, errno.EINTR), ("sem_wait", 1, errno.EINTR), ("sem_timedwait", 2, errno.ETIMEDOUT)])
         settle(mine)
         peer = lab.reference(PEER[program], name, stdin=b"hello" if program == "reader" else None)
+        in_turns(mine, peer)
         if program == "writer":
             peer.wait_output(5)  # the end of the input comes when the piece is through
         for end in mine, peer:
             end.close_input()
+        in_turns(mine, peer)
         ended(lab, mine, name).require_success()
         reader = mine if program == "reader" else peer
         require_bytes(reader.wait_output(5), b"hello", f"the {program} does its work after EINTR")
@@ -371,7 +411,9 @@ def test_failing_calls(lab):
 
     def talk(program, **fault):
         name = lab.name()
-        mine = lab.start(program, name, stdin=b"hello" if program == "writer" else None, **fault)
+        if program == "reader":
+            fault.setdefault("fail", FIRST_SLICE)
+        mine = lab.start(program, name, stdin=b"hello" if program == "writer" else None, interpose=NO_TIME, **fault)
         mine.close_input()
         settle(mine)
         return lab.run_with_peer(mine, name, lambda: lab.reference(
@@ -388,7 +430,7 @@ def test_failing_calls(lab):
         run = lab.run(program, name).require_failure("shm_open", name, because="the object may not be opened by anybody")
         require(lab.object(name), "nothing is unlinked before shm_open() has succeeded", made, f"{name} is gone", run.ending)
         lab.reset()
-    run = lab.run("writer", lab.name(), stdin=lab.box.work_fd)
+    run = lab.run("writer", lab.name(), stdin=lab.box.work_fd, interpose=NO_TIME)
     run.require_failure("read", "input", "stdin", "/shmlab", because="stdin is a directory: read() fails with EISDIR")
     run.left_behind.require_nothing()
     run = talk("reader", stdout="/dev/full")

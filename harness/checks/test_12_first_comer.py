@@ -214,7 +214,9 @@ def test_one_at_a_desk(lab):
     leaving = come(lab, name, 40, stop_at="sem_post")
     leaving.wait_stopped()
     now = require_office(lab, name, [10])
-    require(sum(now["visits"]) == now["tickets"], "a visit is counted before the next one may come", office(lab, name)[0])
+    require(sum(now["visits"]) == now["tickets"], "a comer counts its visit before its sem_post() lets the next one come to the desk",
+            f"a comer was stopped right after its sem_post(): {now['tickets']} tickets are taken, and {sum(now['visits'])} visits "
+            "are counted", office(lab, name)[0])
     runs += finish([leaving], "when it has left its desk")
     require_served(lab, name, runs, [10])
 

@@ -10,9 +10,10 @@ SLOTS = 8
 LAYOUT = struct.Struct(f"<III{2 * SLOTS}I")  # ready, first, count, slot[] of producer and number
 LOCKS = ["pthread_mutex_lock", "pthread_mutex_trylock", "pthread_mutex_timedlock"]
 PEER = {"producer": "consumer", "consumer": "producer"}
-MANY = {"producer": [7, 20], "consumer": [20]}  # more than there are slots
+COUNT = SLOTS + 3  # items: more than there are slots
+MANY = {"producer": [7, COUNT], "consumer": [COUNT]}
 ONE = {"producer": [7, 1], "consumer": [1]}  # the words that let a program put in, or take out, one item
-MORE = {"producer": [7, 20 + SLOTS + 1], "consumer": [21]}  # so many that it has to wait when a MANY has gone
+MORE = {"producer": [7, COUNT + SLOTS + 1], "consumer": [COUNT + 1]}  # so many that it has to wait when a MANY has gone
 REST = {"producer": [8, 1], "consumer": [SLOTS + 1]}  # what it waits for then
 
 
@@ -69,6 +70,29 @@ def stop(*programs):
     programs[0].fixture.settle(*programs)
 
 
+IDLE_TURNS = 5  # of a program that looks again and again
+AFTER_UNLOCK = ("pthread_mutex_unlock", 0)  # where in_turns() has a program stopped
+
+
+def in_turns(mine, *others) -> bool:
+    """Whenever a program is stopped after it has unlocked the mutex, the others go on first, until they wait or have ended.
+
+    So one item after the other is passed on. What may happen when they do not take turns is test_several's matter. Gives
+    whether the program waits or has ended: one that unlocks and locks again while nothing changes is left where it stopped.
+    """
+    lab, before, idle = mine.fixture, None, 0
+    while True:
+        lab.settle(*others, mine)
+        if mine.state().phase != "stopped":
+            return True
+        before, now = lab.traces(), before
+        idle = idle + 1 if now == before else 0
+        if idle >= IDLE_TURNS:
+            return False
+        mine.resume()
+        lab.poll(lambda: mine.state().phase != "stopped", 4)
+
+
 def finish(name, story, *programs, seconds=4):
     """All end, with success. Gives what they have printed. One that sleeps and looks, and does not wait, takes too long."""
     lab = programs[0].fixture
@@ -78,6 +102,8 @@ def finish(name, story, *programs, seconds=4):
     def over():
         left = [program for program in programs if program.started.status is None]
         for program in left:
+            if program in lab.history and program.state().phase == "stopped":
+                program.resume()  # see in_turns()
             call = program.blocked() if program in lab.history else None
             if call and call.pauses and program.pauses.note(call) and program.pauses.longest >= 0.1:
                 return True
@@ -192,12 +218,16 @@ def pass_on(lab: LabFixture, mine):
     for first in PEER:
         name, both = new_buffer(lab), {}
         for program in first, PEER[first]:
-            start = lab.start if program == mine else lab.reference
-            both[program] = start(program, name, *MANY[program])
-            lab.settle(both[program])
+            if program == mine:
+                both[program] = lab.start(program, name, *MANY[program], stop_at=AFTER_UNLOCK)
+                in_turns(both[program], *(both[other] for other in both if other != mine))
+            else:
+                both[program] = lab.reference(program, name, *MANY[program])
+                lab.settle(both[program])
+        in_turns(both[mine], both[PEER[mine]])
         nothing, printed = finish(name, f"when the {first} is first", both["producer"], both["consumer"])
         require(nothing == b"", "a producer prints nothing", nothing)
-        require_bytes(printed, lines(*numbers(7, 1, 20)), f"all comes out in order when the {first} is first")
+        require_bytes(printed, lines(*numbers(7, 1, COUNT)), f"all comes out in order when the {first} is first")
         require_items(lab, name, [], "when all have been taken out")
 
 
@@ -217,14 +247,17 @@ def test_consumer_from_reference(lab):
 def test_bound(lab):
     """A producer that finds all 8 slots taken waits until one is free."""
     name = new_buffer(lab)
-    producer = lab.start("producer", name, 7, 20)
-    lab.settle(producer)
+    producer = lab.start("producer", name, 7, COUNT, stop_at=AFTER_UNLOCK)
+    in_turns(producer)
     require_items(lab, name, numbers(7, 1, SLOTS), "when nobody takes any out")
     require(producer.state().phase != "ended", "the producer waits when all slots are taken", producer.describe_state())
     first = finish(name, "when one item is taken out", lab.reference("consumer", name, 1))[0]
+    in_turns(producer)
     require_items(lab, name, numbers(7, 2, SLOTS + 1), "when one has been taken out")
-    rest = finish(name, "when all are taken out", lab.reference("consumer", name, 19), producer)[0]
-    require_bytes(first + rest, lines(*numbers(7, 1, 20)), "all comes out in order")
+    consumer = lab.reference("consumer", name, COUNT - 1)
+    in_turns(producer, consumer)
+    rest = finish(name, "when all are taken out", consumer, producer)[0]
+    require_bytes(first + rest, lines(*numbers(7, 1, COUNT)), "all comes out in order")
     require_items(lab, name, [], "at the end")
 
 
@@ -243,10 +276,15 @@ def test_woken_by_the_peer(lab):
         finish(name, "when one had to wait for the mutex", mine, peer)
 
         name = lab.name()
-        mine = lab.start(program, name, *MANY[program])
+        mine = lab.start(program, name, *MANY[program], stop_at=AFTER_UNLOCK)
+        require(in_turns(mine), f"your {program} waits until another process wakes it, and does not look again and again",
+                f"it has unlocked the mutex and locked it again {IDLE_TURNS} times while nothing changed", items(lab, name)[1])
         mine.wait_for_others("it waits for a condition variable that other processes can use "
                              f"(set up by your {program})")
+        stop(mine)  # until its peer has to wait, too
         peer = lab.reference(PEER[program], name, *MORE[PEER[program]])
+        lab.settle(peer)
+        in_turns(mine, peer)
         finish(name, f"when the {program} had to wait for the other", mine)
         peer.wait_for_others("it waits for the other condition variable, which other processes can use as well "
                              f"(set up by your {program})")
@@ -428,10 +466,13 @@ def test_failing_calls(lab):
     given = ("shm_open", "fcntl", "ftruncate", "posix_fallocate", "mmap")
 
     def after(name, program):
-        """The buffer still works for others: one puts an item in, and one takes this and all others out."""
-        count = 1 + len(items(lab, name)[0] or [])
-        finish(name, f"when your {program} has failed before: it must not keep the mutex", lab.reference("producer", name, 8, 1),
-               lab.reference("consumer", name, count))
+        """The buffer still works for others: one puts an item in, and one takes this and all others out, and nobody has to wait."""
+        count, story = len(items(lab, name)[0] or []), f"when your {program} has failed before: it must not keep the mutex"
+        if count >= SLOTS:
+            finish(name, story, lab.reference("consumer", name, count - SLOTS + 1))
+            count = SLOTS - 1
+        finish(name, story, lab.reference("producer", name, 8, 1))
+        finish(name, story, lab.reference("consumer", name, count + 1))
 
     def scenario(program, **fault):
         name = lab.name()

@@ -194,10 +194,14 @@ def refused(lab: LabFixture, what: str, descriptors, data: bytes = b"\0", **opti
 @points(1, read="handout, Steps")
 def test_usage(lab):
     """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0."""
-    sender = lab.start("sender", SOCKET, "hello", stop_at="listen")
+    sender = lab.start("sender", SOCKET, "hello", stop_at=["listen", "sendmsg"])
     sender.wait_stopped()
     sender.resume()
-    run = lab.run("receiver", SOCKET).require_success()
+    receiver = lab.start("receiver", SOCKET)
+    lab.poll(lambda: sender.started.status is not None or sender.state().phase == "stopped", WAIT_SECONDS)
+    lab.settle(receiver)  # with what is there when it has been sent
+    sender.resume()
+    run = receiver.wait().require_success()
     sender.wait().require_success()
     require_bytes(run.stdout, b"hello\n", "your receiver prints what your sender sends")
     for program, *words in ["sender"], ["sender", SOCKET], ["sender", SOCKET, "a", "b"], ["receiver"], ["receiver", SOCKET, "x"]:

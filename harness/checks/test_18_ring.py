@@ -12,6 +12,7 @@ import threading
 import time
 
 from shmlab import LabFixture, points, require, require_bytes
+from shmlab.judging.require import CheckFailed
 from shmlab.sandbox.kernel import FUTEX_CALLS, parse_blocked
 
 PEER = {"ring_send": "ring_recv", "ring_recv": "ring_send"}
@@ -25,6 +26,7 @@ NOTICED_SECONDS = 2.0  # for what has to be noticed within a second; a program t
 SHORT = 2048  # bytes in a ring that is shorter than most messages
 SLOWEST = SHORT / 0.1  # bytes a second if nobody is woken: one ring in each slice
 SLEEPS = 11  # of 100 ms: more than a second
+SHORT_SLICES = ("short_slices",)  # for runs that look neither at how long a program sleeps nor at what it makes of a peer's end
 WAITS = 0, 9  # FUTEX_WAIT, FUTEX_WAIT_BITSET
 WAKES = 1, 10
 
@@ -112,8 +114,11 @@ class Shared:
         def is_asleep() -> bool:
             if len(outcome) != 1:
                 return False
-            with open(f"/proc/self/task/{outcome[0]}/syscall", "rb") as file:
-                call = parse_blocked(file.read())
+            try:
+                with open(f"/proc/self/task/{outcome[0]}/syscall", "rb") as file:
+                    call = parse_blocked(file.read())
+            except OSError:  # it has just been woken, and has ended
+                return False
             address = ctypes.addressof(self._mapped) + 4 * place
             return call is not None and call.in_futex and call.arguments[0] == address
 
@@ -243,12 +248,12 @@ def longest_sleep(lab: LabFixture, program) -> float:
 def fills_and_empties(lab: LabFixture) -> None:
     """A sender that sleeps has filled the ring, and a receiver that sleeps has emptied it, however much was in it."""
     capacity, line = 8, b"longer than this ring\n"
-    waiting = []
+    waiting, peer = [], somebody(lab)
     for used in range(capacity + 1):
         for program in PEER:
             begin, name, sends = COUNTS - 5 + used, lab.name(), program == "ring_send"
             content = b"x" * used if sends else message(line)[:used]
-            lab.make_object(name, ring(capacity, begin, content, **{"receiver" if sends else "sender": 1}))  # which is always there
+            lab.make_object(name, ring(capacity, begin, content, **{"receiver" if sends else "sender": peer.pid}))
             waiting.append((start(lab, program, name, capacity, True, stdin=line if sends else None), name, used))
     for program, name, used in waiting:
         wanted = capacity if program.name == "ring_send" else 0
@@ -264,7 +269,7 @@ def fills_and_empties(lab: LabFixture) -> None:
         lab.poll(at_rest, 4)
         if program.started.status is not None:
             require(False, f"{program.name} waits when the ring is {'full' if wanted else 'empty'}",
-                    f"of {capacity} bytes {used} were in the ring when it came, and its peer (pid 1) was there",
+                    f"of {capacity} bytes {used} were in the ring when it came, and its peer was there",
                     program.wait().ending)
         require(count() == wanted, f"{program.name} sleeps only when the ring is {'full to its last byte' if wanted else 'empty'}",
                 f"of {capacity} bytes {used} were in the ring when it came, and {count()} are now", program.describe_state())
@@ -309,6 +314,17 @@ def join(lab: LabFixture, program: str, name: str, capacity: int, mine: bool, **
     return started
 
 
+def waits_long(program) -> None:
+    """Waits until a program, one with SHORT_SLICES, has slept so often that a second would be over, or does not sleep."""
+    slept = program.state().sleeps
+    program.fixture.poll(lambda: program.state().sleeps > slept + SLEEPS or program.started.status is not None or program.spins, 4)
+
+
+def somebody(lab: LabFixture):
+    """A process that is there, and that belongs to the same user."""
+    return join(lab, "ring_recv", lab.name(), 64, False)
+
+
 def gone(lab: LabFixture) -> int:
     """The pid of a process that was here and is not any more."""
     run = lab.reference("ring_send")
@@ -320,8 +336,8 @@ def gone(lab: LabFixture) -> int:
 def test_usage(lab):
     """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0."""
     name = lab.name()
-    sender = join(lab, "ring_send", name, 64, True, stdin=b"hello\n")
-    receiver = join(lab, "ring_recv", name, 64, True)
+    sender = join(lab, "ring_send", name, 64, True, stdin=b"hello\n", interpose=SHORT_SLICES)
+    receiver = join(lab, "ring_recv", name, 64, True, interpose=SHORT_SLICES)
     sender.close_input()
     runs = [program.wait() for program in (receiver, sender)]
     for run in runs:
@@ -333,15 +349,29 @@ def test_usage(lab):
         lab.run("ring_send", *words).require_usage()
 
 
+def require_arrived(printed: bytes, sent: bytes, capacity: int, what: str) -> None:
+    """What a receiver has printed is what was sent. If not, the failure tells where in the ring the first wrong byte lay."""
+    try:
+        require_bytes(printed, sent, what)
+    except CheckFailed as failure:
+        at = next((n for n, pair in enumerate(zip(printed, sent)) if pair[0] != pair[1]), min(len(printed), len(sent)))
+        number = at + 4 * (1 + sent[:at].count(b"\n"))  # each line so far with its length before it
+        failure.saw.append(f"it is byte number {number} in the count `sent`, and belongs in bytes[{number % capacity}]; "
+                           f"the one before it in bytes[{(number - 1) % capacity}]")
+        raise
+
+
 def conversation(lab: LabFixture, program: str, first: str) -> None:
     """A student's program with the reference peer, one of the two first; all lines have to arrive."""
     name, pair = lab.name(), {}
     for turn in first, PEER[first]:
-        pair[turn] = join(lab, turn, name, 64, turn == program)
+        pair[turn] = join(lab, turn, name, 64, turn == program, interpose=SHORT_SLICES)
         if turn == first == "ring_send":
             pair[turn].send(b"".join(LINES))
             # It has to wait for room, as nobody is there to take anything.
             pair[turn].wait_blocked(lambda call: call.in_futex)
+        if turn == first == program:
+            waits_long(pair[turn])
     sender, receiver = pair["ring_send"], pair["ring_recv"]
     if first == "ring_recv":
         for number, line in enumerate(LINES[:-1], 1):
@@ -350,7 +380,7 @@ def conversation(lab: LabFixture, program: str, first: str) -> None:
         sender.send(LINES[-1])
     sender.close_input()
     runs = [ended.wait().require_success() for ended in (sender, receiver)]
-    require_bytes(runs[1].stdout, b"".join(LINES), f"all arrives when {first} is first")
+    require_arrived(runs[1].stdout, b"".join(LINES), 64, f"all arrives when {first} is first")
     left = lab.objects()
     require(not left, "the name is gone when the conversation is over", left)
 
@@ -384,11 +414,18 @@ def test_every_offset(lab):
     senders = [start(lab, "ring_send", name, capacity, True, stdin=line) for name in names]
     for sender in senders:
         sender.close_input()
-    for name, what, sender in zip(names, where, senders):
-        require(lab.poll(lambda: sender.started.status is not None, 3),
+    for begin, name, what, sender in zip(begins, names, where, senders):
+        require(lab.settle(sender) == "ended",
                 what + "the sender has room for all, and ends without waiting for a receiver", sender.describe_state())
         sender.wait().require_success()
-        require_bytes(content_of(lab.object_bytes(name)), wanted, what + "the sender has put there")
+        found = content_of(lab.object_bytes(name))
+        wrong = [n for n, pair in enumerate(zip(found, wanted)) if pair[0] != pair[1]][:1]
+        try:
+            require_bytes(found, wanted, what + "the sender has put there")
+        except CheckFailed as failure:
+            failure.saw += [f"byte {n} belongs in bytes[{(begin + n) % capacity}]; the one before it in bytes[{(begin + n - 1) % capacity}]"
+                            for n in wrong if n > 0]
+            raise
     for begin, name in zip(begins, names):
         lab.make_object(name + "r", ring(capacity, begin, wanted, sender=pid))
     receivers = [start(lab, "ring_recv", name + "r", capacity, True) for name in names]
@@ -466,8 +503,7 @@ def test_megabytes(lab):
     """Many megabytes in lines of all lengths arrive whole and in order through a ring shorter than most of them."""
     for end in explore_ring(lab):
         end.require_all_ended("sender and receiver end, whatever the order of their steps")
-        for run in end.runs:
-            run.require_success()
+        end.runs[1].require_success()  # what the sender makes of a receiver that is gone, last_look() asks
         require_bytes(end.runs[1].stdout, b"ab\n", "what arrives is what was sent, whatever the order of their steps")
     some = random.Random(18)
     lines = [some.randbytes(some.randrange(1 << some.randrange(1, 17))).replace(b"\n", b"\r") for _ in range(300)]
@@ -476,8 +512,9 @@ def test_megabytes(lab):
     content = b"".join(b"%d\n" % number + block for number in range((4 << 20) // len(block)))
     for program in PEER:
         name, pair = lab.name(), {}
+        lab.make_object(name, ring(SHORT, 1000))  # even if each fills it before the other empties it, that goes across its end
         for turn in PEER:
-            pair[turn] = join(lab, turn, name, SHORT, turn == program)
+            pair[turn] = join(lab, turn, name, SHORT, turn == program, interpose=SHORT_SLICES)
         carry(pair["ring_send"], pair["ring_recv"], content, 10 if lab.san else 2.5)
         for ended in pair.values():
             require_bytes(ended.wait().require_success().stdout, b"", "nothing is printed after the last line")
@@ -535,8 +572,8 @@ def test_waits_asleep(lab):
     lab.reset()
 
     name = lab.name()
-    sender = join(lab, "ring_send", name, 1, True, stdin=b"a ring of 1 byte\n")
-    receiver = join(lab, "ring_recv", name, 1, True)
+    sender = join(lab, "ring_send", name, 1, True, stdin=b"a ring of 1 byte\n", interpose=SHORT_SLICES)
+    receiver = join(lab, "ring_recv", name, 1, True, interpose=SHORT_SLICES)
     sender.close_input()
     sender.wait().require_success()
     require_bytes(receiver.wait().stdout, b"a ring of 1 byte\n", "what passes a ring of 1 byte")
@@ -600,15 +637,16 @@ def test_peer_dies(lab):
 @points(1, read="handout, The protocol: Messages, Waiting")
 def test_last_words(lab):
     """Messages that are in the ring when their sender dies are printed, but only those that are whole."""
-    pid, half, last = gone(lab), lab.name(), lab.name()
+    pid, half, last, peer = gone(lab), lab.name(), lab.name(), somebody(lab)
     lab.make_object(half, ring(64, 0, message(b"whole\n") + message(b"half of a line\n")[:-3], sender=pid))
     content = message(b"last words\n") + message(b"")
-    shared = Shared(lab, last, ring(64, 0, content, sent=0))
+    shared = Shared(lab, last, ring(64, 0, content, sent=0, sender=peer.pid))
     receiver = start(lab, "ring_recv", last, 64, True)
     lab.settle(receiver)
     # A sender that dies before it wakes anybody.
     shared.words[SENT] = len(content)
-    shared.words[SENDER] = pid
+    peer.kill()
+    peer.wait()
     fails(start(lab, "ring_recv", half, 64, True), "the sender has died in the middle of a message", b"whole\n")
     run = receiver.wait(NOTICED_SECONDS)
     require_bytes(run.stdout, b"last words\n", "what is printed that the sender has sent just before it died")
@@ -644,9 +682,10 @@ def test_believes_no_number(lab):
         mine.close_input()
         fails(mine, why, printed)
     # The same from a peer that is there, and changes its count while the program sleeps.
+    peer = somebody(lab)
     for program, raw, place, value, why in (
-            ("ring_recv", ring(64, 7, sender=1), SENT, 7 + 65, "a ring of 64 is said to hold 65 bytes, after it was empty"),
-            ("ring_send", ring(64, 7, b"x" * 64, receiver=1), TAKEN, 7 + 65, "a byte is said to be taken that was never sent")):
+            ("ring_recv", ring(64, 7, sender=peer.pid), SENT, 7 + 65, "a ring of 64 is said to hold 65 bytes, after it was empty"),
+            ("ring_send", ring(64, 7, b"x" * 64, receiver=peer.pid), TAKEN, 7 + 65, "a byte is said to be taken that was never sent")):
         name = lab.name()
         shared = Shared(lab, name, raw)
         mine = start(lab, program, name, 64, True, stdin=b"x\n" if program == "ring_send" else None)
@@ -665,11 +704,14 @@ def test_failing_calls(lab):
 
     def talk(program, line=b"hello\n", **options):
         name = lab.name()
-        mine = start(lab, program, name, 1 << 14, True, stdin=b"hello\n" if program == "ring_send" else None, **options)
+        mine = start(lab, program, name, 1 << 14, True, stdin=b"hello\n" if program == "ring_send" else None,
+                     interpose=SHORT_SLICES, **options)
         mine.close_input()
+        if program == "ring_recv":
+            waits_long(mine)
         # A sender has room for all of it and needs no receiver. A receiver goes to sleep, unless it ends before.
         return lab.run_with_peer(mine, name, lambda: start(
-            lab, PEER[program], name, 1 << 14, False, stdin=line if program == "ring_recv" else None))
+            lab, PEER[program], name, 1 << 14, False, stdin=line if program == "ring_recv" else None, interpose=SHORT_SLICES))
 
     for program in PEER:
         lab.each_call_fails(lambda **fault: talk(program, **fault), "/shmlab")

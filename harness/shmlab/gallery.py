@@ -23,7 +23,6 @@ class Patch:
     title: str
     seen_as: str
     caught_by: Tuple[str, ...]
-    sometimes_by: Tuple[str, ...] = ()  # checks that may fail or not, depending on scheduling
     needs_private_ipc: bool = False  # whether the mistake shows only with a full /dev/shm or another limit of its own
 
     def __str__(self) -> str:
@@ -46,8 +45,8 @@ def _read(lab: Lab, path: Path) -> Patch:
     head = path.read_text(encoding="utf-8").split("\n--- ", 1)[0]
     field: Dict[str, str] = dict(re.findall(r"^([A-Z][a-z ]+): (.+)$", head, re.M))
     title = field.get("Mistake") or field.get("Variant") or ""
-    caught, sometimes = (tuple(re.findall(r"\w+", field.get(name, ""))) for name in ("Caught by", "Sometimes by"))
-    return Patch(lab, path.stem, path, title, field.get("Seen as", ""), caught, sometimes, "Needs" in field)
+    caught = tuple(re.findall(r"\w+", field.get("Caught by", "")))
+    return Patch(lab, path.stem, path, title, field.get("Seen as", ""), caught, "Needs" in field)
 
 
 def _all(directory: Path) -> List[Patch]:

@@ -13,15 +13,18 @@ from ..results import ERROR, PASSED, Outcome
 COMPILES, FINISHED = "the program compiles", "the program is finished"  # what a check expects of an unfinished program
 SANITIZERS = "the sanitizers have nothing to report"  # see program.py
 
+#: How a message begins that tells of a hang: see LabFixture.in_time().
+_LATE = r"(?:within [\d.]+ s|after [\d.]+ s of processor time|when (?:all slept|each had woken up) [^,\n]*,)"
+
 #: What differs from one run to the next, and what stands in its place when two messages are compared.
 _MASKS = [
     (r"/shmlab-[0-9a-f]{8}\b", "NAME"), (r"\b0x[0-9a-f]+\b", "HEX"), (r"\b[0-9a-f]{8,16}-[0-9a-f]{8,16}\b", "ADDRESSES"),
     (r"\bprocess(es)? \d+", "process"), (r"\[\d+\]", "[PID]"), (r"\b(pid|shmid|inode|cpid|lpid) \d+", r"\1"),
-    (r"==\d+==", "==PID=="), (r"\bwithin \d+(\.\d+)? s\b|\bwhen all slept and nobody was left to wake them,", "LATE"),
+    (r"==\d+==", "==PID=="), (rf"\b{_LATE}", "LATE"),
     (r"\b\d+(\.\d+)? m?s\b", "TIME"),
 ]
 _SIGNAL = re.compile(r"(\w+) was killed by (SIG\w+)")
-_HANG = re.compile(r"^(within [\d.]+ s|when all slept .*,) (it had not ended|it did not)$", re.M)
+_HANG = re.compile(rf"^{_LATE} (it had not ended|it did not)$", re.M)
 _PREPARATION = "(this check had "  # begins the line that tells what the check did
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import functools
 import os
+import time
 from typing import TYPE_CHECKING, Callable, List, Optional, Tuple
 
 from ..sandbox.calls import Call
@@ -12,6 +13,7 @@ from .require import CheckFailed, require
 if TYPE_CHECKING:
     from .fixture import LabFixture
     from .program import Program
+    from .run import Run
 
 FORKS = ("fork", "vfork")
 WAITS = ("wait", "waitpid", "waitid")
@@ -155,6 +157,40 @@ def require_parent_waits(program: "Program", children: str = "its child is") -> 
     require(came, f"{program.name} waits for its children, in waitpid() for example, while {children} stopped",
             program.describe_state())
     return slept
+
+
+def come_to_their_ends(*started: Tuple["Program", int]) -> List["Run"]:
+    """Runs programs to their ends, each given with the number of its children, which its rules stop at their ends.
+
+    None of them ends before all have done their work, unless a parent waits for one before it forks the next. So a parent
+    that looks too early finds all that there will be: whether it waits for them is another check's matter. With held_sleep
+    that holds for one that sleeps first, too.
+    """
+    fixture = started[0][0].fixture
+    box = fixture.box
+
+    programs, held, looked = [program for program, _ in started], 0, 0.0
+
+    def take_stopped() -> int:
+        found = len(box.events)
+        box.events[:] = [event for event in box.events if event[0] != "stopped"]
+        return found - len(box.events)
+
+    def have_worked() -> bool:
+        nonlocal held
+        held += take_stopped()
+        return held >= sum(count for program, count in started if program.started.status is None)
+
+    def have_ended() -> bool:
+        nonlocal looked
+        if take_stopped() or time.monotonic() > looked + 0.02:  # there may be some that came late, or that sleep
+            programs[0].resume(*(process.pid for process in box.processes() if process.state == "T"))
+            looked = time.monotonic()
+        return all(program.started.status is not None for program in programs)
+
+    fixture.pump(have_worked, STOP_SECONDS, 0.05, *programs)  # at most until all sleep
+    fixture.pump(have_ended, WALL_SECONDS, 0.02, *programs)
+    return [program.wait() for program, _ in started]
 
 
 AFTER_A_WAIT = [(name, 1) for name in WAITS]  # where said_by_children() has a program stopped

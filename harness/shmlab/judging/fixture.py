@@ -25,6 +25,7 @@ from ..sandbox.channel import BoxRefused
 from . import faults
 from .environment import Environment
 from .faults import Fail, StopAt
+from .hangs import Hang
 from .limits import SHORT_SECONDS, STOP_SECONDS, WALL_SECONDS, WaitLimits
 from .program import Program
 from .require import CheckFailed, require
@@ -96,10 +97,11 @@ class LabFixture(Environment):
             WaitLimits.note(False, *running)
         return found
 
-    def pump(self, until: Callable[[], bool], timeout: float, tick: float = 60.0) -> bool:
+    def pump(self, until: Callable[[], bool], timeout: float, tick: float = 60.0, *programs: Program) -> bool:
         """Waits until a condition holds, see Box.expect(). Returns False if it does not within `timeout` seconds.
 
-        Also returns False as soon as a program has stopped at a TODO, because it does nothing more.
+        With programs, for whose next step it waits, it ends as soon as they are seen to hang. Also returns False as soon
+        as a program has stopped at a TODO, because it does nothing more.
         """
         holds = False
 
@@ -108,7 +110,8 @@ class LabFixture(Environment):
             holds = holds or until()
             return holds or self.unfinished
 
-        self.box.expect(holds_or_unfinished, timeout, tick)
+        hang = Hang(self, *programs).seen if programs else lambda processes: ""
+        self.box.expect(holds_or_unfinished, timeout, tick, hang=hang)
         return holds
 
     @property
@@ -128,6 +131,8 @@ class LabFixture(Environment):
 
     def in_time(self, seconds: float) -> str:
         """Returns a phrase for a message: how long the last wait, of at most that many seconds, was."""
+        if self.box.hang:
+            return self.box.hang
         return "when all slept and nobody was left to wake them," if self.box.stuck else f"within {seconds:g} s"
 
     def settle(self, *programs: Program) -> str:
@@ -247,9 +252,13 @@ class LabFixture(Environment):
         libraries = [native.interposer(name, self.cc) for name in interpose
                      if name != "kept_blocks" or not self.san]  # the sanitizers have a free() of their own
         if libraries:
-            environment["LD_PRELOAD"] = ":".join(box.put(library.name, library.read_bytes(), 0o755) for library in libraries)
+            for library in libraries:
+                if not _exists(library.name, box.work_fd):  # a program that runs has it mapped
+                    box.put(library.name, library.read_bytes(), 0o755)
+            environment["LD_PRELOAD"] = ":".join(f"{box.work}/{library.name}" for library in libraries)
             environment["ASAN_OPTIONS"] += ":verify_asan_link_order=0"
-            more["LD_PRELOAD"] = ":".join(map(str, libraries))
+            by_hand_too = [str(library) for library in libraries if library.stem != "held_sleep"]  # nobody would resume it
+            more.update({"LD_PRELOAD": ":".join(by_hand_too)} if by_hand_too else {})
         if spied:
             environment.update(SHMLAB_RING=f"{box.run}/ring", SHMLAB_STOPS=f"{box.run}/stops",
                                SHMLAB_RULES=";".join(rules).ljust(RULES_LENGTH, ";"))
@@ -307,12 +316,13 @@ class LabFixture(Environment):
         started.close_input()
         return started.wait(timeout)
 
-    def reference(self, program: str, *words: object, stdin: Optional[bytes] = None) -> Program:
-        """Starts the finished program as an unrelated peer."""
+    def reference(self, program: str, *words: object, stdin: Optional[bytes] = None, interpose: Sequence[str] = ()) -> Program:
+        """Starts the finished program as an unrelated peer. Options as for start()."""
         built = self._built(program, reference=True)
         self.repeatable = False
         self.preparations.append(f"started ./{program} {' '.join(str(word)[:60] for word in words)} beside it")
-        return self._start(built, [str(word) for word in words], f"the reference {program}", stdin, 0o022, [], False)
+        return self._start(built, [str(word) for word in words], f"the reference {program}", stdin, 0o022, [], False,
+                           interpose=interpose)
 
     def every_schedule(self, *commands: Sequence[object], preemptions: int = 2, deaths: int = 0,
                        stdin: Sequence[bytes] = (), weak: bool = False) -> Iterator[End]:

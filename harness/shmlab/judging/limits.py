@@ -16,6 +16,8 @@ WALL_SECONDS = 4.0  # until a program ends that should end by itself; the labs' 
 STOP_SECONDS = 4.0  # until a program stops where a check wants it to
 FEED_SECONDS = 4.0  # until a program has read its input
 SHORT_SECONDS = 1.0  # instead of these, after a program has exceeded a limit once
+BUSY_SECONDS = 1.5  # of processor time that one process uses while a check waits for such an event: then it spins
+SHORT_BUSY_SECONDS = 0.3  # instead, after a program has exceeded a limit once
 EXTENSION_SECONDS = 60.0  # for all the checks of a lab together; grading gives them four minutes
 SPIN_SECONDS = 0.3  # of processor time since its first recorded call, after which a program is busy and not about to wait
 KNOWN_SPIN_SECONDS = 0.05  # instead, for a program that was found to spin before
@@ -59,6 +61,13 @@ class WaitLimits:
         """Returns how many seconds to wait for these programs: `seconds`, or less if one of them hung before."""
         missed = any(cls.misses.get(program.built.path, 0) for program in programs)
         return (min(seconds, SHORT_SECONDS) if missed else seconds) * slowness()
+
+    @classmethod
+    def busy(cls, *programs: "Program") -> float:
+        """Returns how much of the processor one process may use during a wait for these programs."""
+        missed = any(cls.misses.get(program.built.path, 0) for program in programs)
+        slower = 3 if any(program.fixture.san for program in programs) else 1
+        return slower * (SHORT_BUSY_SECONDS if missed else BUSY_SECONDS) * slowness()
 
     @classmethod
     def spin_seconds(cls, program: "Program") -> float:

@@ -12,6 +12,7 @@ from ..sandbox.build import Built
 from ..sandbox.calls import Call
 from ..sandbox.channel import BoxedProcess
 from ..sandbox.kernel import Mapping, show
+from .hangs import Hang
 from .limits import FEED_SECONDS, SILENT_SECONDS, STOP_SECONDS, WALL_SECONDS, WaitLimits, slowness
 from .pauses import Pauses
 from .require import CheckFailed, require
@@ -80,7 +81,8 @@ class Program:
             return [int(event[1]) for event in box.events[self._first_event:] if event[0] == "stopped"]
 
         timeout = WaitLimits.limit(timeout, self, *self.fixture.history)
-        in_time = self.fixture.pump(lambda: len(stopped()) >= count or self.started.status is not None, timeout)
+        in_time = self.fixture.pump(lambda: len(stopped()) >= count or self.started.status is not None, timeout,
+                                    60.0, self, *self.fixture.history)
         WaitLimits.note(in_time, self)
         found = stopped()
         if len(found) < count:
@@ -278,7 +280,12 @@ class Program:
     @property
     def spins(self) -> bool:
         """Whether it runs, and has used so much of the processor since its first call that it is not about to wait."""
-        if self.busy_seconds() <= WaitLimits.spin_seconds(self) or self.state().phase != "runs":
+        return self.is_spinning()
+
+    def is_spinning(self, pid: Optional[int] = None) -> bool:
+        """The same for one of its children, whose processor time counts from its start."""
+        used = self.busy_seconds() if pid in (None, self.pid) else self.cpu_seconds(pid)
+        if used <= WaitLimits.spin_seconds(self) or self.state(pid).phase != "runs":
             return False
         WaitLimits.spinning.add(self.built.path)
         return True
@@ -295,7 +302,7 @@ class Program:
             call = self.blocked()
             if call and ready(call):
                 found.append(call)
-            spins = call is None and self.busy_seconds() > before + slowness()
+            spins = call is None and self.busy_seconds() > before + WaitLimits.spin_seconds(self) and self.spins
             polls = not found and call is not None and call.pauses and self.pauses.note(call)
             return bool(found) or self.started.status is not None or spins or polls
 
@@ -402,7 +409,7 @@ class Program:
         """Writes to the program's standard input. Fails the check if the program does not read all of it."""
         self.sent += content
         timeout = WaitLimits.limit(FEED_SECONDS, self, *self.fixture.history)
-        if not self.fixture.box.feed(self.started, content, timeout):
+        if not self.fixture.box.feed(self.started, content, timeout, Hang(self.fixture, self, *self.fixture.history).seen):
             late = f"{self.fixture.in_time(timeout)} it did not read all of {len(content)} bytes"
             raise CheckFailed(f"{self.name} reads its input", [late, *self.describe_state()])
 
@@ -431,7 +438,7 @@ class Program:
         """Waits until the program has written `length` bytes to stdout, and returns its output so far."""
         self.make_subject()
         in_time = self.fixture.pump(lambda: len(self.output) >= length or self.started.status is not None,
-                                    WaitLimits.limit(timeout, self, *self.fixture.history))
+                                    WaitLimits.limit(timeout, self, *self.fixture.history), 60.0, self, *self.fixture.history)
         WaitLimits.note(in_time, self)
         if len(self.output) < length:
             state = self.wait().ending if in_time else self.describe_state()
@@ -445,7 +452,8 @@ class Program:
             return self.finished
         box, started = self.fixture.box, self.started
         timeout = WaitLimits.limit(timeout, self, *self.fixture.history)
-        ended = self.fixture.pump(lambda: started.status is not None, timeout) and box.wait(started, 0)
+        ended = self.fixture.pump(lambda: started.status is not None, timeout, 60.0, self, *self.fixture.history) and box.wait(
+            started, 0)
         WaitLimits.note(ended, self)
         if not ended:
             late, states = self.fixture.in_time(timeout), self.describe_state()

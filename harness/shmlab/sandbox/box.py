@@ -25,7 +25,7 @@ from ..labs import ROOT
 from . import kernel, native
 from .channel import BoxedProcess, BoxRefused, Channel
 
-LOOK_SECONDS = 0.25  # between two looks at whether anything can still happen
+FIRST_LOOK_SECONDS, LOOK_SECONDS = 0.02, 0.25  # between two looks at whether anything can still happen: the first two, and later
 MAX_SLEEPERS = 80  # processes; with more, looking at each of them takes too long
 TURN_SECONDS = 1.0  # processor time after which a process is not starved any more; the labs' programs need milliseconds
 
@@ -106,6 +106,7 @@ class Box(Channel):
         self.tier = tier
         super().__init__()
         self.stuck = False  # whether the last wait ended because every process slept and none could wake another
+        self.hang = ""  # or what made the caller give it up
         self._resettable = True  # False after a change that clean() cannot undo
         self._scratch: Optional[str] = None
         self._locked = False
@@ -328,7 +329,8 @@ class Box(Channel):
 
     # ---- waiting
 
-    def feed(self, program: BoxedProcess, content: bytes, timeout: float) -> bool:
+    def feed(self, program: BoxedProcess, content: bytes, timeout: float,
+             hang: Callable[[List[kernel.Process]], str] = lambda processes: "") -> bool:
         """Writes to a program's input. Returns False if it has not read all of it within `timeout` seconds.
 
         If the program has ended, True: its exit status says more. But a child of it may still run and hold the input
@@ -348,22 +350,28 @@ class Box(Channel):
                 pass
             return True
 
-        return self.expect(taken, timeout, to_write=[program.stdin])
+        return self.expect(taken, timeout, to_write=[program.stdin], hang=hang)
 
-    def expect(self, until: Callable[[], bool], timeout: float, tick: float = 60.0, to_write: Sequence[int] = ()) -> bool:
+    def expect(self, until: Callable[[], bool], timeout: float, tick: float = 60.0, to_write: Sequence[int] = (),
+               hang: Callable[[List[kernel.Process]], str] = lambda processes: "") -> bool:
         """Waits until a condition holds. Returns False if it does not within `timeout` seconds, see pump().
 
         A program must not fail because other processes keep the processors busy (a fork bomb in another box, for
         example). So while a process is ready to run and has used less than TURN_SECONDS, the wait is extended; but not if
         the box's own processes used the processors for half of the time. If all processes sleep and none is left that
-        could wake another, the wait ends at once and `stuck` is True.
+        could wake another, the wait ends at once and `stuck` is True. It also ends if `hang`, which is called with the
+        processes from time to time, returns why the condition will not come.
         """
-        self.stuck, asleep, used = False, None, None
-        end = time.monotonic() + timeout
-        while not self.pump(until, min(end - time.monotonic(), LOOK_SECONDS), tick, to_write):
+        self.stuck, self.hang, asleep, used = False, "", None, None
+        end, pause = time.monotonic() + timeout, FIRST_LOOK_SECONDS
+        while not self.pump(until, min(end - time.monotonic(), pause), tick, to_write):
             if timeout <= 0:
                 return False
+            pause = min(2 * pause, LOOK_SECONDS)
             processes = self.processes()  # pid 1 sends its pending events before the answer
+            self.hang = hang(processes)
+            if self.hang:
+                return until()
             before, asleep = asleep, self._asleep(processes)
             if asleep and asleep == before:
                 self.stuck = not until()

@@ -23,8 +23,8 @@ from shmlab.labs import LABS, SOLUTIONS, all_labs  # noqa: E402
 
 STUDENTS = 96
 
-#: The right outcome of a student's lab: the checks that must fail and those that may; or the points, if only these are known.
-Expected = Dict[str, Dict[str, Union[Tuple[Set[str], Set[str]], int]]]
+#: The right outcome of a student's lab: the checks that must fail; or the points, if only these are known.
+Expected = Dict[str, Dict[str, Union[Set[str], int]]]
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -65,13 +65,13 @@ def build(directory: Path, share: int = 1) -> Tuple[Expected, List[gallery.Patch
         where = student(name)
         for lab in all_labs():
             _copy(source / lab.name, where / "labs" / lab.name)
-            expected[name][lab.name] = (set() if source == SOLUTIONS else every[lab.name], set())
+            expected[name][lab.name] = set() if source == SOLUTIONS else every[lab.name]
     for number in range(4):
         name, half = f"half-{number}", list(all_labs())[number * 4:number * 4 + 4]
         where = student(name)
         for lab in half:
             _copy((SOLUTIONS if lab in half[:2] else LABS) / lab.name, where / "labs" / lab.name)
-            expected[name][lab.name] = (set() if lab in half[:2] else every[lab.name], set())
+            expected[name][lab.name] = set() if lab in half[:2] else every[lab.name]
     # A third of them; test_hostile.py runs all and compares their messages.
     hostile = _spread(gallery.hostile()[::3], [f"hostile-{number:02}" for number in range(8)])
     for name, attacks in hostile.items():
@@ -89,7 +89,7 @@ def build(directory: Path, share: int = 1) -> Tuple[Expected, List[gallery.Patch
         where = student(name)
         for patch in patches:
             _patched(patch, where / "labs" / patch.lab.name)
-            expected[name][patch.lab.name] = (set(patch.caught_by), set(patch.sometimes_by))
+            expected[name][patch.lab.name] = set(patch.caught_by)
     for number, name in enumerate(sorted(expected)):
         if number % share:
             del expected[name]
@@ -116,14 +116,14 @@ def _shapes(directory: Path, expected: Expected) -> Dict[str, str]:
             path.parent.mkdir(parents=True)
             path.write_bytes(change(content))
     for student in "zipped", "tarred", "windows", "misnamed":
-        expected[student] = {name: (set(), set()) for name in source}
+        expected[student] = {name: set() for name in source}
     (directory / "nothing").mkdir()
     (directory / "nothing" / "essay.txt").write_text("What I think of shared memory\n")
     expected["nothing"] = {}
     binary = directory / "binary" / "05_sysv_create" / "sysv_create.c"
     binary.parent.mkdir(parents=True)
     binary.write_bytes(b"\x7fELF\0\0")
-    expected["binary"] = {"05_sysv_create": ({check.name for check in labs.find("05").checks()}, set())}
+    expected["binary"] = {"05_sysv_create": {check.name for check in labs.find("05").checks()}}
     return {"zipped": "zipped.zip", "tarred": "tarred.tar.gz"}
 
 
