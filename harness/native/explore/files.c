@@ -573,6 +573,19 @@ void *__wrap_mmap64(void *at, size_t size, int protection, int flags, int fd, of
     return __wrap_mmap(at, size, protection, flags, fd, offset);
 }
 
+int __real_msync(void *, size_t, int);
+int __wrap_msync(void *at, size_t size, int flags)
+{
+    const struct mapping *mapping = self < 0 ? NULL : find_mapping(at);
+    if (!mapping)
+        return __real_msync(at, size, flags);
+    struct step *step = begin_step(STEP_msync, WHERE);
+    step->file = mapping->file;
+    step->size = (uint32_t)size;
+    enter_step();
+    return leave(__real_msync(object_of(at), size, flags));
+}
+
 int __real_munmap(void *, size_t);
 int __wrap_munmap(void *at, size_t size)
 {

@@ -33,7 +33,7 @@ struct thing *find_thing(uint64_t id);
 /** Decides who is next, and hands over the turn. Returns when this process has the turn again; others return at once. */
 void decide(int current, enum cause cause);
 
-/** Chooses one of a set of processes, as a signal does that wakes one of several. */
+/** Chooses one of a set: of processes, as a signal does that wakes one of several, or of words that get out first. */
 int choose_one(uint32_t set);
 
 /** Ends the schedule. Processes then wait here until they are killed. */
@@ -147,7 +147,7 @@ bool weak_delayed(const volatile void *at, uint64_t *value);
 /** If stores are delayed: the step in which others come to see them. */
 void weak_drain(const void *where);
 
-/** Stores get out in any order: before a release, the first of several, in a step of its own. */
+/** Stores get out in any order: before a release, the first or the last of several, in a step of its own. */
 void weak_split(const void *where);
 
 /** Lets the own copy have a value that an atomic operation has found or stored. */

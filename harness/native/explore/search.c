@@ -316,10 +316,13 @@ static uint64_t hash_bytes(uint64_t hash, const char *bytes, size_t length)
 /** The same for a content. The owner of a mutex is a pid, and that is another one in each schedule. */
 static uint64_t hash_content(uint64_t hash, const char *bytes, size_t length)
 {
+    bool owned = control->verdict != ALL_ENDED;
+    for (uint32_t k = 0; k < control->processes; k++)
+        owned |= control->process[k].killed != 0;
     for (size_t i = 0; i < length; i += 4) {
         uint32_t word = 0;
         memcpy(&word, bytes + i, length - i < 4 ? length - i : 4);
-        for (uint32_t k = 0; k < control->processes && word && control->verdict != ALL_ENDED; k++)
+        for (uint32_t k = 0; k < control->processes && word && owned; k++)
             if (word == (uint32_t)control->process[k].pid)
                 word = 0x70696430 + k;
         hash = mix(hash, word);
@@ -454,7 +457,7 @@ static void plan_others(const struct choice *choices, uint32_t count, int cost)
         const struct decision *d = &control->decision[i];
         if (d->number < first)
             continue;
-        for (uint32_t q = 0; q < control->processes; q++) {
+        for (uint32_t q = 0; q < MAX_PROCESSES; q++) {
             const uint32_t bit = 1u << q;
             if (d->ready & bit && d->chosen != q)
                 plan(choices, count, (struct choice){d->number, q}, cost + (d->cause == AT_POINT));

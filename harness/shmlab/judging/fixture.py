@@ -341,6 +341,15 @@ class LabFixture(Environment):
         """Whether the last every_schedule() has run all that it was to run."""
         return bool(self.searches) and self.searches[-1].complete
 
+    @property
+    def schedules_run(self) -> Dict[str, int]:
+        """How many schedules the check has run, by the bound of the search."""
+        run: Dict[str, int] = {}
+        for search in self.searches:
+            for bound, count in search.explored(self.end if search is self.searches[-1] else None).items():
+                run[bound] = run.get(bound, 0) + count
+        return run
+
     def left_since(self, before: Contents) -> LeftBehind:
         """Returns what the box contains now and did not contain before, except processes of programs that still run."""
         now = self.box.contents()

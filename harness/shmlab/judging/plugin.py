@@ -317,10 +317,11 @@ def _outcome_of(item: pytest.Item, error: Optional[BaseException], seconds: floa
     this = _lab_of(item)
     outcome = Outcome(this.name if this else "?", item.name, sentence_of(item), marker.args[0] if marker else 0,
                       read=marker.kwargs.get("read", "") if marker else "", seconds=round(seconds, 4))
+    fixture: Optional[LabFixture] = getattr(item, "funcargs", {}).get("lab")
+    outcome.explored = fixture.schedules_run if fixture else {}
     if error is None:
         return outcome
     outcome.status = FAILED
-    fixture: Optional[LabFixture] = getattr(item, "funcargs", {}).get("lab")
     if fixture:
         fixture.stop()
     if isinstance(error, BuildProblem):
