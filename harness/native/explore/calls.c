@@ -621,6 +621,10 @@ pid_t __wrap_fork(void)
 {
     if (self < 0)
         return __real_fork();
+    if (control->shares_memory) { /* the template has to watch over them meanwhile, and cannot */
+        control->shares_memory = 0;
+        finish(AGAIN);
+    }
     begin_step(STEP_fork, WHERE);
     enter_step();
     if (control->processes >= MAX_PROCESSES)

@@ -11,7 +11,8 @@
  * | file       | contents                                                                              |
  * |------------|---------------------------------------------------------------------------------------|
  * | turn.c     | who may run, who waits for what, handing over the turn (in programs and explorer)      |
- * | template.c | the program's first process, stopped before main(): forks a process for each schedule  |
+ * | template.c | the program's first process, stopped before main(): makes a process for each schedule  |
+ * | memory.c   | puts that process's memory back                                                       |
  * | access.c   | what the compiler calls for each load and store, with -fsanitize=thread               |
  * | weak.c     | memory as weak as C11 allows                                                          |
  * | calls.c    | calls that other processes can notice, and calls that wait                             |
@@ -61,6 +62,7 @@ enum cause { AT_POINT, AT_WAIT, AT_END, AT_PAUSE, AT_WAKE };
 /** How a schedule ended. */
 enum verdict {
     RUNNING,
+    AGAIN, /**< run it again: a program forks, so processes cannot share the memory of their template */
     ALL_ENDED,
     DEADLOCK,    /**< processes wait, and nobody is left who could wake them */
     LIVELOCK,    /**< processes only look, or time out, again and again, and nothing changes */
@@ -162,6 +164,7 @@ struct control {
     uint32_t weak;      /**< memory is as weak as C11 allows: see weak.c */
     uint32_t deaths;    /**< how many more processes may be killed */
     uint32_t explore;   /**< 0: only follow the schedule, do not cut */
+    uint32_t shares_memory; /**< processes share the memory of their template: see memory.c */
     uint32_t grown;     /**< a thing has become contended that was not */
     int64_t clock_ns;   /**< virtual time */
     char trouble[TEXT]; /**< what is not supported */

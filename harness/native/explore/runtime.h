@@ -165,6 +165,21 @@ static inline bool is_acquire(int order)
     return order != __ATOMIC_RELAXED && order != __ATOMIC_RELEASE;
 }
 
+/* ---- memory.c ---- */
+
+/**
+ * Finds out which memory is to be kept. Returns NULL if that cannot be done.
+ *
+ * @param except  an address in the mapping that is not
+ */
+struct kept *keep_memory(const char *except);
+
+/** Keeps what is there now. */
+void fill_kept(struct kept *kept);
+
+/** Makes the memory what it was. Returns false if the program has replaced a part of it. */
+bool restore_memory(struct kept *kept);
+
 /* ---- template.c ---- */
 
 /** A process forked by the template or by the program starts: it waits for its first turn. */

@@ -244,7 +244,7 @@ static bool sleeps(uint32_t index)
     return state && state[1] == ' ' && state[2] == 'S';
 }
 
-static void run_schedule(const struct choice *choices, uint32_t count)
+static void run_once(const struct choice *choices, uint32_t count)
 {
     control->epoch++;
     control->done = control->verdict = control->steps = control->decisions = control->logged =
@@ -285,6 +285,13 @@ static void run_schedule(const struct choice *choices, uint32_t count)
             finish(HUNG);
     }
     end_all();
+}
+
+static void run_schedule(const struct choice *choices, uint32_t count)
+{
+    do
+        run_once(choices, count);
+    while (control->verdict == AGAIN);
 }
 
 /* ---- telling an end ------------------------------------------------------------------------------------ */
@@ -534,7 +541,7 @@ again:
     memset(by_cost, 0, sizeof by_cost);
     if (!try_schedule(none, 0, 0))
         return GAVE_UP;
-    if (control->grown) {
+    if (control->grown && wanted.preemptions > 0) {
         restarts++;
         goto again;
     }
@@ -550,12 +557,12 @@ again:
             tell_progress(cost);
             struct plan *next = planned[cost].plan[--planned[cost].count];
             const bool more = try_schedule(next->choice, next->count, cost);
-            if (more && !control->grown)
+            if (more && (!control->grown || wanted.preemptions == 0))
                 plan_others(next->choice, next->count, cost);
             free(next);
             if (!more)
                 return GAVE_UP;
-            if (control->grown) {
+            if (control->grown && wanted.preemptions > 0) {
                 restarts++;
                 goto again;
             }
@@ -652,6 +659,7 @@ int main(int argc, char *argv[])
     for_each_object(prepare, NULL);
     control->processes = commands = (uint32_t)processes;
     control->weak = wanted.weak;
+    control->shares_memory = !getenv("EXPLORE_FORK");
     /* One process runs at a time, and to hand over the turn on one processor is faster. */
     cpu_set_t one;
     const int processor = sched_getcpu();

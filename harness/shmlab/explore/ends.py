@@ -9,7 +9,7 @@ from ..sandbox import kernel
 from . import steps
 from .steps import Step
 
-VERDICTS = ("running", "all ended", "deadlock", "livelock", "cut", "too long", "diverged", "hung", "unsupported")
+VERDICTS = ("running", "again", "all ended", "deadlock", "livelock", "cut", "too long", "diverged", "hung", "unsupported")
 OUTCOMES = ("complete", "out of time", "too many schedules", "too many ends", "gave up")
 _FILE = struct.Struct(f"=QQQ{steps.TEXT}s")
 TIMEOUT, KILL, PROCESS = 0x20, 0x40, 0x1F
