@@ -101,6 +101,22 @@ def test_outlives_its_creator(lab):
     require(segment.nattch == 0 and not segment.removed, "a segment that nobody uses and that is not removed", segment)
 
 
+def explore_creators(lab: LabFixture):
+    """Every order of the steps of two that create the segment of one file at once."""
+    lab.reset()
+    file = lab.file()
+    key, texts = lab.ftok(file, ID), ["first", "the second"]
+    for end in lab.every_schedule(*(("sysv_create", file, text) for text in texts)):
+        end.require_all_ended()
+        saw = [line for run in end.runs for line in run.ending] + [segment.line for segment in end.segments]
+        done = [text for run, text in zip(end.runs, texts) if run.exit_status == 0]
+        require(len(done) == 1 and {run.exit_status for run in end.runs} == {0, 1},
+                "of two that create the segment at the same time one succeeds, and the other fails with exit status 1", saw)
+        require([segment.key for segment in end.segments] == [key], "the segment of the one that succeeds is there, and no other", saw)
+        require_bytes(end.segments[0].content, done[0].encode() + b"\0", "the segment holds the text of the one that succeeds")
+    lab.reset()
+
+
 @points(1, read="shmget(2), IPC_EXCL and EEXIST; handout, Step 2")
 def test_taken_key(lab):
     """A segment that has the key already is left as it is, and the program fails."""
@@ -125,9 +141,10 @@ def test_taken_key(lab):
     create(lab).require_failure("shmget", "meeting_place", because="an earlier run was killed right after shmget() "
                                 "and had left its segment")
     require(len(lab.segments()) == 1, "the segment of the killed program is there, and no other", lab.segments())
-    lab.reset()
-    lab.reset()
     # And when another process creates it at the last moment, after any look whether there is one.
+    explore_creators(lab)
+    if lab.explored:
+        return
     run = create(lab, interpose=("taken_meanwhile",), environment={"SHMLAB_MEANWHILE": "meanwhile"})
     if lab.box.exists("meanwhile"):
         key = lab.ftok("meeting_place", ID)

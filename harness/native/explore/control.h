@@ -17,6 +17,7 @@
  * | weak.c     | memory as weak as C11 allows                                                          |
  * | calls.c    | calls that other processes can notice, and calls that wait                             |
  * | files.c    | names, files and descriptors                                                          |
+ * | sysv.c     | System V segments                                                                      |
  * | search.c   | the explorer: restores the objects, runs a schedule, looks at its end, plans others    |
  *
  * Programs can write to all of this. They can thereby hide a schedule, as they can by noticing that they are
@@ -141,6 +142,8 @@ struct decision {
     uint32_t ready, timeouts; /**< sets of processes */
     uint32_t killable;
 };
+
+enum { SEGMENTS = 1 << 30 }; /**< file::device of a System V segment; inode is its id */
 
 struct file {
     uint64_t device, inode, id;

@@ -159,6 +159,7 @@ static int open_file(const char *path, int flags, mode_t mode, const void *where
     if (self < 0)
         return __real_open(path, flags, mode);
     struct step *step = begin_name(STEP_open, path, where);
+    touch_segments(path);
     step->size = (uint32_t)flags;
     if (flags & O_TRUNC)
         touch_file(file_at(path), KIND_SIZE, true);

@@ -195,11 +195,20 @@ enum {
     KIND_PRIVATE,
     KIND_CHILD,
     KIND_CHILDREN,
-    KIND_OBJECT
+    KIND_OBJECT,
+    KIND_KEY
 };
 
 /** Index in control::file of what a descriptor refers to; -1: nothing that others can see. */
 int32_t file_of(int fd, const char *name);
 uint64_t name_thing(const char *path, char shown[TEXT]);
+
+/* ---- sysv.c ---- */
+
+/** The step changes how many are attached to the segments that this process has attached. */
+void touch_attached(void);
+
+/** The step looks at the list of all segments, if it uses this path. */
+void touch_segments(const char *path);
 
 #endif

@@ -54,6 +54,7 @@ static void before_end(enum call call, int64_t status, const void *where)
     touch(mix(KIND_CHILD, (uint64_t)self), true);
     if (me->parent)
         touch(mix(KIND_CHILDREN, me->parent - 1), true);
+    touch_attached();
     point();
 }
 

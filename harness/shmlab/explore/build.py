@@ -14,7 +14,7 @@ from ..sandbox import native
 from ..sandbox.build import BuildProblem, Built
 from .steps import WRAPPED
 
-RUNTIME = ("turn.c", "template.c", "access.c", "files.c", "calls.c", "weak.c", "memory.c")
+RUNTIME = ("turn.c", "template.c", "access.c", "files.c", "calls.c", "weak.c", "memory.c", "sysv.c")
 SHARED = ("control.h", "runtime.h", "steps.def")
 
 #: Calls that the compiler must leave calls, so that the linker can replace them.

@@ -10,7 +10,7 @@ from ..judging.require import require
 from ..sandbox import build as building
 from ..sandbox.build import BuildProblem, Built
 from . import build, ends
-from .ends import TIMEOUT, Figures, ObjectEnd, ProcessEnd, Progress, RawEnd
+from .ends import TIMEOUT, Figures, ObjectEnd, ProcessEnd, Progress, RawEnd, SegmentEnd
 from .listing import MOST_LINES, Listing, waits
 
 if TYPE_CHECKING:
@@ -77,6 +77,11 @@ class End:
     def objects(self) -> Dict[str, ObjectEnd]:
         """What is in /dev/shm, by name."""
         return self.raw.objects
+
+    @property
+    def segments(self) -> List[SegmentEnd]:
+        """The System V segments that are there."""
+        return self.raw.segments
 
     def object_bytes(self, name: str) -> Optional[bytes]:
         """The bytes of an object, read from outside; None where there is none."""
