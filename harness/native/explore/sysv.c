@@ -69,7 +69,8 @@ int __wrap_shmget(key_t key, size_t size, int flags)
         return __real_shmget(key, size, flags);
     struct step *step = begin_step(STEP_shmget, WHERE);
     step->size = (uint32_t)flags;
-    snprintf(step->text, sizeof step->text, "0x%08x, %zu", (unsigned)key, size);
+    step->before = size;
+    snprintf(step->text, sizeof step->text, "0x%08x", (unsigned)key);
     const bool creates = key == IPC_PRIVATE || flags & IPC_CREAT;
     touch(key_thing(key), creates);
     touch_list(creates);

@@ -93,7 +93,7 @@ def describe(step: Step, place: str) -> str:
     if kind in ("shm_open", "open"):
         words += "".join(f", {name}" for bit, name in ((CREAT, "O_CREAT"), (EXCL, "O_EXCL"), (TRUNC, "O_TRUNC")) if step.size & bit)
     elif kind == "shmget":
-        words += "".join(f", {name}" for bit, name in ((IPC_CREAT, "IPC_CREAT"), (IPC_EXCL, "IPC_EXCL")) if step.size & bit)
+        words += f", {step.before}" + "".join(f", {name}" for bit, name in ((IPC_CREAT, "IPC_CREAT"), (IPC_EXCL, "IPC_EXCL")) if step.size & bit)
     elif kind == "shmctl":
         words = f"{place}, {words}"
     elif kind in ("ftruncate", "posix_fallocate", "munmap"):
