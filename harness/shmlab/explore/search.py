@@ -225,7 +225,7 @@ class Search:
 
         @param failed  the end at which the check stopped to look
         """
-        if failed:
+        if failed and not self.figures:
             return {f"{self.bound} (the last one fails)": failed.raw.number}
         if not self.figures or not self.figures.schedules:
             return {}
