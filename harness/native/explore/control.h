@@ -163,14 +163,14 @@ struct control {
     uint32_t steps, decisions, logged, changes, rounds, files;
     uint32_t choices, followed;
     uint32_t barriers;
-    uint32_t overslept; /**< waits whose time was over, and nobody could have ended them before */
-    uint32_t weak;      /**< memory is as weak as C11 allows: see weak.c */
-    uint32_t deaths;    /**< how many more processes may be killed */
-    uint32_t explore;   /**< 0: only follow the schedule, do not cut */
+    uint32_t overslept;     /**< waits whose time was over, and nobody could have ended them before */
+    uint32_t weak;          /**< memory is as weak as C11 allows: see weak.c */
+    uint32_t deaths;        /**< how many more processes may be killed */
+    uint32_t explore;       /**< 0: only follow the schedule, do not cut */
     uint32_t shares_memory; /**< processes share the memory of their template: see memory.c */
-    uint32_t grown;     /**< a thing has become contended that was not */
-    int64_t clock_ns;   /**< virtual time */
-    char trouble[TEXT]; /**< what is not supported */
+    uint32_t grown;         /**< a thing has become contended that was not */
+    int64_t clock_ns;       /**< virtual time */
+    char trouble[TEXT];     /**< what is not supported */
     struct choice choice[MAX_CHOICES];
     struct process process[MAX_PROCESSES];
     struct file file[MAX_FILES];

@@ -189,7 +189,8 @@ static bool fork_process(int index)
 
 /* With the memory of the template: see memory.c. The template then works on a stack of its own. */
 #if defined(__GLIBC__) && (defined(__x86_64__) || defined(__aarch64__))
-enum { STACK = 64 << 10, FIRST_KERNEL = 516 }; /**< older ones end all that share memory if one of them crashes */
+static const size_t stack_size = 64 << 10;
+enum { FIRST_KERNEL = 516 }; /**< older ones end all that share memory if one of them crashes */
 
 static struct {
     struct kept *kept;
@@ -212,10 +213,10 @@ static bool prepare_sharing(void)
         raw_syscall(SYS_get_robust_list, 0, &shared.robust, &size) < 0 || !shared.robust)
         return false;
     /* Between two areas without access, so that the kernel joins it to no other: it is not kept. */
-    char *stack = __real_mmap(NULL, 4 * STACK, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (stack == MAP_FAILED || mprotect(stack + STACK, 2 * STACK, PROT_READ | PROT_WRITE) < 0)
+    char *stack = __real_mmap(NULL, 4 * stack_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (stack == MAP_FAILED || mprotect(stack + stack_size, 2 * stack_size, PROT_READ | PROT_WRITE) < 0)
         return false;
-    shared.stack = stack + STACK;
+    shared.stack = stack + stack_size;
     shared.kept = keep_memory(shared.stack);
     return shared.kept != NULL;
 }
@@ -243,8 +244,8 @@ static void share_memory(void)
             continue;
         }
         errno = 0;
-        const pid_t pid = clone(run_program, shared.stack + 2 * STACK, CLONE_VM | CLONE_CHILD_SETTID | SIGCHLD,
-                                NULL, NULL, NULL, shared.tid);
+        const pid_t pid = clone(run_program, shared.stack + 2 * stack_size,
+                                CLONE_VM | CLONE_CHILD_SETTID | SIGCHLD, NULL, NULL, NULL, shared.tid);
         int status = 0;
         while (pid > 0 && __real_waitpid(pid, &status, 0) < 0)
             ;
@@ -262,7 +263,7 @@ static bool serve_sharing(int index)
         return false;
     shared.index = index;
     shared.template.uc_stack.ss_sp = shared.stack;
-    shared.template.uc_stack.ss_size = STACK;
+    shared.template.uc_stack.ss_size = stack_size;
     makecontext(&shared.template, share_memory, 0);
     swapcontext(&shared.program, &shared.template);
     return true;
