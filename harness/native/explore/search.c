@@ -555,8 +555,8 @@ static void plan(const struct choice *choices, uint32_t count, struct choice las
     plan->choice[count] = last;
     if (planned[cost].count == planned[cost].room) {
         planned[cost].room = planned[cost].room ? 2 * planned[cost].room : 256;
-        planned[cost].plan = realloc(planned[cost].plan,
-                                     planned[cost].room * sizeof(plan)); // NOLINT(bugprone-sizeof-expression)
+        planned[cost].plan = realloc(
+            planned[cost].plan, planned[cost].room * sizeof(plan)); /* NOLINT(bugprone-sizeof-expression) */
         if (!planned[cost].plan)
             die("malloc");
     }
