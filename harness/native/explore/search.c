@@ -48,7 +48,8 @@ enum {
     OUTPUT_LIMIT = 64 << 10,
     MAX_BOUND = 16,
     MAX_ENDS = 1024,
-    HANG_MS = 2000, /**< without a step */
+    HANG_MS = 2000,  /**< of processor time of the process that has the turn, without a step */
+    LOST_MS = 60000, /**< the same in real time, for one that does not get the processor */
     LOOK_MS = 100,
 };
 
@@ -81,6 +82,39 @@ static double now(void)
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);
     return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+/** Processor time of a process; with @p family also of the children that it has waited for. 0 for one that is gone. */
+static double seconds_used_by(pid_t pid, bool family)
+{
+    char path[64], line[512] = "";
+    unsigned long ticks[4] = {0};
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    FILE *file = fopen(path, "re");
+    const char *rest = file && fgets(line, sizeof line, file) ? strrchr(line, ')') : NULL;
+    if (file)
+        fclose(file);
+    if (!rest || sscanf(rest, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %lu %lu", &ticks[0],
+                        &ticks[1], &ticks[2], &ticks[3]) != 4)
+        return 0;
+    return (double)(ticks[0] + ticks[1] + (family ? ticks[2] + ticks[3] : 0)) / (double)sysconf(_SC_CLK_TCK);
+}
+
+/** Of the explorer, the templates and all that they have forked. Unlike real time it does not depend on other processes. */
+static double processor_seconds(void)
+{
+    double sum = 0;
+    const int who[] = {RUSAGE_SELF, RUSAGE_CHILDREN};
+    for (int i = 0; i < 2; i++) {
+        struct rusage used;
+        getrusage(who[i], &used);
+        sum += (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
+               (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
+    }
+    for (int i = 0; i < MAX_PROCESSES; i++)
+        if (template[i] > 0)
+            sum += seconds_used_by(template[i], true);
+    return sum;
 }
 
 /* ---- the objects that each schedule starts from --------------------------------------------------------- */
@@ -310,10 +344,10 @@ static void end_all(void)
 }
 
 /** Whether the process that has the turn sleeps, in a call that is not a step. */
-static bool sleeps(uint32_t index)
+static bool sleeps(pid_t pid)
 {
     char path[64], line[256] = "";
-    snprintf(path, sizeof path, "/proc/%d/stat", index < MAX_PROCESSES ? control->process[index].pid : 0);
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
     FILE *file = fopen(path, "re");
     const char *state = file && fgets(line, sizeof line, file) ? strrchr(line, ')') : NULL;
     if (file)
@@ -355,11 +389,17 @@ static void run_once(const struct choice *choices, uint32_t count)
     }
     decide(-1, AT_END);
     uint32_t steps = UINT32_MAX, looks = 0;
+    double used = 0;
     while (!__atomic_load_n(&control->done, __ATOMIC_SEQ_CST)) {
         wait_done(LOOK_MS);
+        const pid_t pid = control->turn < MAX_PROCESSES ? control->process[control->turn].pid : 0;
         looks = control->steps == steps ? looks + 1 : 0;
+        if (looks == 0)
+            used = seconds_used_by(pid, false);
         steps = control->steps;
-        if (!control->done && (looks >= (sleeps(control->turn) ? 3 : HANG_MS / LOOK_MS)))
+        const bool hangs = looks >= LOST_MS / LOOK_MS || (looks >= 3 && sleeps(pid)) ||
+                           seconds_used_by(pid, false) - used >= HANG_MS / 1000.0;
+        if (!control->done && hangs)
             finish(HUNG);
     }
     end_all();
@@ -641,7 +681,8 @@ enum outcome { COMPLETE, OUT_OF_TIME, TOO_MANY_SCHEDULES, TOO_MANY_ENDS, GAVE_UP
 
 static enum outcome search(void)
 {
-    const double limit = now() + wanted.seconds;
+    const double limit = processor_seconds() + wanted.seconds;
+    double looked = now();
     static const struct choice none[1];
     control->explore = !wanted.plain;
 again:
@@ -656,8 +697,11 @@ again:
     plan_others(none, 0, 0);
     for (int cost = 0; cost <= wanted.preemptions; cost++)
         while (planned[cost].count) {
-            if (now() > limit)
-                return OUT_OF_TIME;
+            if (now() > looked + 0.1) {
+                looked = now();
+                if (processor_seconds() > limit)
+                    return OUT_OF_TIME;
+            }
             if (run >= wanted.schedules)
                 return TOO_MANY_SCHEDULES;
             if (told_count >= wanted.ends)
@@ -721,20 +765,6 @@ static int parse_options(char *argv[])
     if (wanted.preemptions > MAX_BOUND || wanted.ends > MAX_ENDS)
         wanted.preemptions = MAX_BOUND;
     return i;
-}
-
-/** Of the explorer, the templates and all that they have forked. */
-static double processor_seconds(void)
-{
-    double sum = 0;
-    const int who[] = {RUSAGE_SELF, RUSAGE_CHILDREN};
-    for (int i = 0; i < 2; i++) {
-        struct rusage used;
-        getrusage(who[i], &used);
-        sum += (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
-               (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
-    }
-    return sum;
 }
 
 int main(int argc, char *argv[])

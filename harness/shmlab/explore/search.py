@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 PREFIX = ".explored-"  # of the programs in the work directory; native/explore/search.c has the same
 MOST_SCHEDULES = 4000  # of one scenario in a check: a number and not a time, so that the verdict is the same on a busy machine
-MOST_SECONDS = 20.0
+MOST_SECONDS = 20.0  # of processor time, for the same reason
+MOST_WAITING = 10  # times as long, on a busy machine
 
 
 class ScheduleProblem(Exception):
@@ -174,10 +175,10 @@ class Search:
         words = ["explore", *self.options]
         for command in self.commands:
             words += ["--", *command]
-        running = box.start(words, image=build.explorer_program(), wall_ms=int(1000 * self.seconds) + 20000,
+        running = box.start(words, image=build.explorer_program(), wall_ms=int(1000 * MOST_WAITING * self.seconds) + 20000,
                             cpu_s=int(self.seconds) + 10)
         output, at = running.output[1], 0
-        limit = time.monotonic() + self.seconds + 15
+        limit = time.monotonic() + MOST_WAITING * self.seconds + 15
         try:
             while self.figures is None:
                 block, after = ends.parse(bytes(output), at)
