@@ -342,10 +342,8 @@ def explore_deaths(lab: LabFixture):
         mine, role, place = end.runs[1 - victim], ("writer", "reader")[1 - victim], 4 + 4 * victim
         come = any(step.process == victim and step.kind in ("store", "update") and step.offset <= place < step.offset + step.size
                    for step in end.raw.steps)
-        if not come:  # the other waits as long as it takes
-            require(mine.exit_status is None or mine.exit_status == 0,
-                    f"the {role} waits as long as it takes for a peer that was killed before it had stored its pid", mine.ending)
-            continue
+        if not come:
+            continue  # how long the other waits then is test_sleeps_until_woken's matter
         end.require_all_ended(f"the {role} ends when its peer has come and was killed, wherever that was")
         posted = sum(step.process == 0 and step.kind == "sem_post" and not step.error for step in end.raw.steps)
         story = [f"the writer had posted {posted} of 2 pieces, the last of length 0", *mine.ending]
