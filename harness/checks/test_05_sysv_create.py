@@ -101,6 +101,29 @@ def test_outlives_its_creator(lab):
     require(segment.nattch == 0 and not segment.removed, "a segment that nobody uses and that is not removed", segment)
 
 
+def explore_creators(lab: LabFixture):
+    """Every order of the steps of two that create the segment of one file at once."""
+    lab.reset()
+    file = lab.file()
+    for end in lab.every_schedule(*(("sysv_create", file, text) for text in ("first", "the second"))):
+        end.require_all_ended()
+        saw = [line for run in end.runs for line in run.ending]
+        users, removals = {}, []  # by segment: the programs that have created it, as they think
+        for step in end.raw.steps:
+            if step.kind == "shmget" and not step.error and step.size & IPC_CREAT:
+                users.setdefault(step.file, []).append(step.process)
+            if step.kind == "shmctl" and step.text == "IPC_RMID" and not step.error:
+                removals.append((step.file, step.process))
+        require(any(run.exit_status == 0 for run in end.runs), "one of two that create the segment at the same time succeeds", saw)
+        for segment, processes in users.items():
+            require(len([n for n in processes if end.runs[n].exit_status == 0]) < 2,
+                    "of two that create the segment at the same time one succeeds, and the other fails with exit status 1",
+                    "both take the same segment for their own", saw)
+            require(not any(removed == segment and process != processes[0] for removed, process in removals),
+                    "a program removes no segment that another has created", saw)
+    lab.reset()
+
+
 @points(1, read="shmget(2), IPC_EXCL and EEXIST; handout, Step 2")
 def test_taken_key(lab):
     """A segment that has the key already is left as it is, and the program fails."""
@@ -125,9 +148,10 @@ def test_taken_key(lab):
     create(lab).require_failure("shmget", "meeting_place", because="an earlier run was killed right after shmget() "
                                 "and had left its segment")
     require(len(lab.segments()) == 1, "the segment of the killed program is there, and no other", lab.segments())
-    lab.reset()
-    lab.reset()
     # And when another process creates it at the last moment, after any look whether there is one.
+    explore_creators(lab)
+    if lab.explored:
+        return
     run = create(lab, interpose=("taken_meanwhile",), environment={"SHMLAB_MEANWHILE": "meanwhile"})
     if lab.box.exists("meanwhile"):
         key = lab.ftok("meeting_place", ID)

@@ -114,6 +114,36 @@ def dead_owner(lab: LabFixture, bank: Bank, first=None) -> str:
 HALF_DONE = Bank((600, 200), under_way=1, before=(800, 200), repairs=3)
 
 
+def explore_deaths(lab: LabFixture, bank: Bank, *words: object):
+    """The owner of the mutex is killed at any step, also where what it has stored since its last settle() gets out in another
+    order. If a transfer is under way in the bank, an owner has died there already.
+
+    Gives what each such death leaves behind, and the next process, which knows nothing of the dead one, at its end.
+    """
+    for weak in False, True:
+        lab.reset()
+        name = dead_owner(lab, bank) if bank.under_way else lab.name()
+        if not bank.under_way:
+            work(lab, name, "show").require_success()
+            set_bank(lab, name, bank)
+        left = {end.object_bytes(name): end for end in lab.every_schedule(("robust_mutex", name, *words), preemptions=0, deaths=1,
+                                                                         weak=weak) if died_as_owner(end)}
+        lab.reset()
+        for raw, _ in zip(left, lab.once_more(left.values())):
+            name = lab.name()
+            lab.make_object(name, raw)
+            then = look(lab, name)
+            yield then, stranger(lab, name, "show"), look(lab, name)
+            lab.unlink_object(name)
+    lab.reset()
+
+
+def died_as_owner(end) -> bool:
+    """Whether the process was killed between its lock and its unlock."""
+    calls = [step for step in end.raw.steps if step.kind in (*LOCKS, "pthread_mutex_unlock") and not step.waits]
+    return end.runs[0].killed and bool(calls) and calls[-1].kind in LOCKS and calls[-1].result in (0, errno.EOWNERDEAD)
+
+
 @points(1, read="handout, Steps")
 def test_usage(lab):
     """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0."""
@@ -191,6 +221,13 @@ def test_steps_are_settled(lab):
 @points(1, read="handout, Background and Steps")
 def test_owner_is_killed(lab):
     """Wherever the owner is killed, whoever comes next finds its transfer done as a whole or not at all."""
+    for then, run, bank in explore_deaths(lab, Bank((900, 100)), "transfer", 100):
+        require(run.exit_status == 0, "the next process can go on", then, run.ending)
+        require(bank.account in ((900, 100), (800, 200)), "account 900 100 or 800 200", f"when the owner was killed: {then.line}",
+                f"the next process makes of it: {bank.line}")
+        require(bank.repairs == 1, "the mutex tells the next process that its owner has died", then, bank)
+    if lab.explored:
+        return
     for point in points_from_lock(lab, lab.name(), "transfer", 100):
         name = lab.name()
         then = kill_at(lab, name, point, "transfer", 100)
@@ -259,6 +296,11 @@ def test_others_die_too(lab):
     require_bytes(other.wait().require_success().stdout, Bank((750, 250), repairs=4).answer,
                   "the one that waited repairs the bank, and goes on")
 
+    for then, run, bank in explore_deaths(lab, HALF_DONE, "show"):
+        require(run.exit_status == 0, "the next process can go on", then, run.ending)
+        require(bank.account == (800, 200), "account 800 200, wherever the one that repaired was killed",
+                f"when it was killed: {then.line}", f"the next process makes of it: {bank.line}")
+    lab.reset()
     seen = []
     for point in points_from_lock(lab, dead_owner(lab, HALF_DONE, first), "show"):
         if point[0] == "pthread_mutex_unlock":

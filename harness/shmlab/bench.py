@@ -1,4 +1,4 @@
-"""`make bench`: measures the harness and the ring of lab 18, as ratios within one run.
+"""`make bench`: measures the harness, the explorer and the ring of lab 18, as ratios within one run.
 
 Each round measures every candidate in turn, so that load on the machine affects all of them. The tables show the median
 over the rounds, and the median and the range of each round's ratio to the first candidate.
@@ -15,9 +15,11 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 from . import labs
+from .explore.search import Search
+from .judging.fixture import LabFixture
 from .sandbox import box, calls, native, tiers
 
 ROUNDS = 15
@@ -161,6 +163,37 @@ def _chart(medians: Dict[Tuple[str, int], float], sizes: List[int]) -> str:
     return "\n".join(parts) + "\n</svg>\n"
 
 
+SCENARIOS: Dict[str, Tuple[str, Sequence[Sequence[object]], Dict[str, Any]]] = {
+    "two processes of lab 12": ("12", [("first_comer", "/shmlab-bench", 7), ("first_comer", "/shmlab-bench", 9)], {}),
+    "writer and reader of lab 11": ("11", [("writer", "/shmlab-bench"), ("reader", "/shmlab-bench")], {}),
+    "sender and receiver of lab 18, weak memory": ("18", [("ring_send", "/shmlab-bench", 4), ("ring_recv", "/shmlab-bench")],
+                                                   {"preemptions": 1, "weak": True})}
+
+
+def explorer() -> None:
+    """Measures how many schedules a second the explorer runs, on the one processor that it uses; see native/explore/search.c."""
+    tier = tiers.choose_tier(None)
+    print("\nEvery schedule, on one processor")
+    for title, (number, commands, options) in SCENARIOS.items():
+        fixture = LabFixture(labs.find(number), labs.SOLUTIONS, tier, "cc", False)
+        rates: List[float] = []
+        for _ in range(ROUNDS // 3):
+            fixture.reset()
+            search = Search(fixture, "bench.1", commands, options.get("preemptions", 2), 0, weak=bool(options.get("weak")))
+            search.inputs = {0: b"ab\n"}
+            list(search.ends())
+            if not search.figures:
+                print(f"  {title}: {search.summary}")
+                break
+            rates.append(search.figures.schedules / max(1e-6, search.figures.seconds))
+        fixture.close()
+        if rates and search.figures:
+            print(f"  {title:<44} {statistics.median(rates):7.0f} schedules/s ({min(rates):.0f} to {max(rates):.0f})   "
+                  f"{search.figures.schedules} in all, "
+                  f"{1e6 * search.figures.processor / search.figures.schedules:.0f} us of processor each")
+    LabFixture.close_spare()
+
+
 def lab_times() -> None:
     """Measures the wall time of `make check` for each lab: with compilation, and again with the program in the cache."""
     print("\nmake check, wall time")
@@ -181,6 +214,7 @@ def main() -> int:
     """Runs all measurements. Returns the exit status."""
     start_up()
     spy_cost()
+    explorer()
     ring()
     lab_times()
     return 0

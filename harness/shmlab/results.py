@@ -34,6 +34,7 @@ class Outcome:
 
     `status` is PASSED, FAILED or ERROR, which means that the harness failed and not the program. `expected` and `saw` are
     the message, `calls` the program's last calls, `read` where to read on, `by_hand` commands that reproduce the failure.
+    `explored` has the number of schedules that were run, by the bound of the search: see explored_text().
     """
 
     lab: str
@@ -47,6 +48,7 @@ class Outcome:
     read: str = ""
     by_hand: str = ""
     seconds: float = 0.0
+    explored: Dict[str, int] = field(default_factory=dict)
 
     def make_plain(self) -> None:
         """Makes the texts safe to print: they may contain text from the program, its files or the compiler."""
@@ -56,6 +58,11 @@ class Outcome:
     @property
     def score(self) -> int:
         return self.points if self.status == PASSED else 0
+
+
+def explored_text(explored: Dict[str, int]) -> str:
+    """Returns how much was explored, for people: "762 schedules with at most 2 preemptions"."""
+    return "; ".join(f"{count:,} schedule{'' if count == 1 else 's'} with {bound}" for bound, count in explored.items())
 
 
 def totals(outcomes: List[Outcome]) -> Dict[str, List[int]]:

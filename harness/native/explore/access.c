@@ -11,6 +11,8 @@
 
 enum { MAX_MAPPINGS = 16 };
 
+static const size_t most_of_a_step = (size_t)8 * (MAX_WORDS - 1); /**< bytes */
+
 static struct mapping mappings[MAX_MAPPINGS];
 static int mapped;
 static uintptr_t lowest = UINTPTR_MAX, highest;
@@ -194,8 +196,8 @@ PLAIN(16)
 
 static void access_range(enum call call, char *at, size_t size, const void *where)
 {
-    for (size_t done = 0; done < size; done += 8 * (MAX_WORDS - 1)) {
-        const size_t part = size - done < 8 * (MAX_WORDS - 1) ? size - done : 8 * (MAX_WORDS - 1);
+    for (size_t done = 0; done < size; done += most_of_a_step) {
+        const size_t part = size - done < most_of_a_step ? size - done : most_of_a_step;
         access_memory(call, at + done, part, where);
     }
 }
@@ -255,7 +257,7 @@ static void *copy(char *to, const char *from, size_t size, const void *where)
     if (self < 0 || size == 0 || control->weak || (!find_mapping(to) && !find_mapping(from)))
         return __real_memmove(to, from, size);
     const size_t part = size > 8 ? (size + 1) / 2 : size; /* in two parts: it is not atomic */
-    const size_t most = part < 8 * (MAX_WORDS - 1) ? part : 8 * (MAX_WORDS - 1);
+    const size_t most = part < most_of_a_step ? part : most_of_a_step;
     for (size_t done = 0; done < size; done += most) {
         const size_t now = size - done < most ? size - done : most;
         access_memory(STEP_load, from + done, now, where);
@@ -359,6 +361,7 @@ static void atomic_done(const volatile void *at, size_t size, enum call call, in
 }
 
 #define SEQ __ATOMIC_SEQ_CST
+/* NOLINTBEGIN(bugprone-macro-parentheses): a type in parentheses is a cast */
 #define UPDATE(bits, type, name, operation)                                                                  \
     type __tsan_atomic##bits##_##name(volatile type *at, type value, int order)                              \
     {                                                                                                        \
@@ -428,6 +431,7 @@ ATOMIC(8, uint8_t)
 ATOMIC(16, uint16_t)
 ATOMIC(32, uint32_t)
 ATOMIC(64, uint64_t)
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 void __tsan_atomic_thread_fence(int order)
 {

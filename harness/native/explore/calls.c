@@ -402,15 +402,17 @@ int __wrap_pthread_barrier_wait(pthread_barrier_t *barrier)
     for (uint32_t i = 0; i < control->barriers; i++)
         if (control->barrier[i].thing == thing)
             found = &control->barrier[i];
-    if (!found)
+    if (!found) {
         unsupported("a barrier that no call of the program has set up");
+        return EINVAL;
+    }
     if (++found->waiting == found->count) {
         found->waiting = 0;
         wake(thing, INT_MAX);
         return leave_code(PTHREAD_BARRIER_SERIAL_THREAD);
     }
     leave_step(0, 0);
-    wait_for((struct waiting){.thing = thing, .asleep = true, .private = found->is_private});
+    wait_for((struct waiting){.thing = thing, .asleep = true, .private = (int)found->is_private});
     return leave_code(0);
 }
 
@@ -621,6 +623,10 @@ pid_t __wrap_fork(void)
 {
     if (self < 0)
         return __real_fork();
+    if (control->shares_memory) { /* the template has to watch over them meanwhile, and cannot */
+        control->shares_memory = 0;
+        finish(AGAIN);
+    }
     begin_step(STEP_fork, WHERE);
     enter_step();
     if (control->processes >= MAX_PROCESSES)

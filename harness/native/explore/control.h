@@ -11,11 +11,13 @@
  * | file       | contents                                                                              |
  * |------------|---------------------------------------------------------------------------------------|
  * | turn.c     | who may run, who waits for what, handing over the turn (in programs and explorer)      |
- * | template.c | the program's first process, stopped before main(): forks a process for each schedule  |
+ * | template.c | the program's first process, stopped before main(): makes a process for each schedule  |
+ * | memory.c   | puts that process's memory back                                                       |
  * | access.c   | what the compiler calls for each load and store, with -fsanitize=thread               |
  * | weak.c     | memory as weak as C11 allows                                                          |
  * | calls.c    | calls that other processes can notice, and calls that wait                             |
  * | files.c    | names, files and descriptors                                                          |
+ * | sysv.c     | System V segments                                                                      |
  * | search.c   | the explorer: restores the objects, runs a schedule, looks at its end, plans others    |
  *
  * Programs can write to all of this. They can thereby hide a schedule, as they can by noticing that they are
@@ -61,6 +63,7 @@ enum cause { AT_POINT, AT_WAIT, AT_END, AT_PAUSE, AT_WAKE };
 /** How a schedule ended. */
 enum verdict {
     RUNNING,
+    AGAIN, /**< run it again: a program forks, so processes cannot share the memory of their template */
     ALL_ENDED,
     DEADLOCK,    /**< processes wait, and nobody is left who could wake them */
     LIVELOCK,    /**< processes only look, or time out, again and again, and nothing changes */
@@ -140,6 +143,8 @@ struct decision {
     uint32_t killable;
 };
 
+enum { SEGMENTS = 1 << 30 }; /**< file::device of a System V segment; inode is its id */
+
 struct file {
     uint64_t device, inode, id;
     char name[TEXT];
@@ -158,13 +163,14 @@ struct control {
     uint32_t steps, decisions, logged, changes, rounds, files;
     uint32_t choices, followed;
     uint32_t barriers;
-    uint32_t overslept; /**< waits whose time was over, and nobody could have ended them before */
-    uint32_t weak;      /**< memory is as weak as C11 allows: see weak.c */
-    uint32_t deaths;    /**< how many more processes may be killed */
-    uint32_t explore;   /**< 0: only follow the schedule, do not cut */
-    uint32_t grown;     /**< a thing has become contended that was not */
-    int64_t clock_ns;   /**< virtual time */
-    char trouble[TEXT]; /**< what is not supported */
+    uint32_t overslept;     /**< waits whose time was over, and nobody could have ended them before */
+    uint32_t weak;          /**< memory is as weak as C11 allows: see weak.c */
+    uint32_t deaths;        /**< how many more processes may be killed */
+    uint32_t explore;       /**< 0: only follow the schedule, do not cut */
+    uint32_t shares_memory; /**< processes share the memory of their template: see memory.c */
+    uint32_t grown;         /**< a thing has become contended that was not */
+    int64_t clock_ns;       /**< virtual time */
+    char trouble[TEXT];     /**< what is not supported */
     struct choice choice[MAX_CHOICES];
     struct process process[MAX_PROCESSES];
     struct file file[MAX_FILES];

@@ -159,6 +159,7 @@ static int open_file(const char *path, int flags, mode_t mode, const void *where
     if (self < 0)
         return __real_open(path, flags, mode);
     struct step *step = begin_name(STEP_open, path, where);
+    touch_segments(path);
     step->size = (uint32_t)flags;
     if (flags & O_TRUNC)
         touch_file(file_at(path), KIND_SIZE, true);
@@ -571,6 +572,19 @@ void *__wrap_mmap(void *at, size_t size, int protection, int flags, int fd, off_
 void *__wrap_mmap64(void *at, size_t size, int protection, int flags, int fd, off_t offset)
 {
     return __wrap_mmap(at, size, protection, flags, fd, offset);
+}
+
+int __real_msync(void *, size_t, int);
+int __wrap_msync(void *at, size_t size, int flags)
+{
+    const struct mapping *mapping = self < 0 ? NULL : find_mapping(at);
+    if (!mapping)
+        return __real_msync(at, size, flags);
+    struct step *step = begin_step(STEP_msync, WHERE);
+    step->file = mapping->file;
+    step->size = (uint32_t)size;
+    enter_step();
+    return leave(__real_msync(object_of(at), size, flags));
 }
 
 int __real_munmap(void *, size_t);

@@ -33,7 +33,7 @@ struct thing *find_thing(uint64_t id);
 /** Decides who is next, and hands over the turn. Returns when this process has the turn again; others return at once. */
 void decide(int current, enum cause cause);
 
-/** Chooses one of a set of processes, as a signal does that wakes one of several. */
+/** Chooses one of a set: of processes, as a signal does that wakes one of several, or of words that get out first. */
 int choose_one(uint32_t set);
 
 /** Ends the schedule. Processes then wait here until they are killed. */
@@ -147,7 +147,7 @@ bool weak_delayed(const volatile void *at, uint64_t *value);
 /** If stores are delayed: the step in which others come to see them. */
 void weak_drain(const void *where);
 
-/** Stores get out in any order: before a release, the first of several, in a step of its own. */
+/** Stores get out in any order: before a release, the first or the last of several, in a step of its own. */
 void weak_split(const void *where);
 
 /** Lets the own copy have a value that an atomic operation has found or stored. */
@@ -165,6 +165,21 @@ static inline bool is_acquire(int order)
     return order != __ATOMIC_RELAXED && order != __ATOMIC_RELEASE;
 }
 
+/* ---- memory.c ---- */
+
+/**
+ * Finds out which memory is to be kept. Returns NULL if that cannot be done.
+ *
+ * @param except  an address in the mapping that is not
+ */
+struct kept *keep_memory(const char *except);
+
+/** Keeps what is there now. */
+void fill_kept(struct kept *kept);
+
+/** Makes the memory what it was. Returns false if the program has replaced a part of it. */
+bool restore_memory(struct kept *kept);
+
 /* ---- template.c ---- */
 
 /** A process forked by the template or by the program starts: it waits for its first turn. */
@@ -180,11 +195,20 @@ enum {
     KIND_PRIVATE,
     KIND_CHILD,
     KIND_CHILDREN,
-    KIND_OBJECT
+    KIND_OBJECT,
+    KIND_KEY
 };
 
 /** Index in control::file of what a descriptor refers to; -1: nothing that others can see. */
 int32_t file_of(int fd, const char *name);
 uint64_t name_thing(const char *path, char shown[TEXT]);
+
+/* ---- sysv.c ---- */
+
+/** The step changes how many are attached to the segments that this process has attached. */
+void touch_attached(void);
+
+/** The step looks at the list of all segments, if it uses this path. */
+void touch_segments(const char *path);
 
 #endif

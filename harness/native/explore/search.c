@@ -35,6 +35,7 @@
 #include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/shm.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -166,6 +167,82 @@ static void restore_objects(void)
     }
 }
 
+/* ---- and the segments ---------------------------------------------------------------------------------- */
+
+struct segment {
+    int id;
+    key_t key;
+    mode_t mode;
+    size_t size, length; /**< length: of the content that is kept */
+    char *content;
+};
+
+enum { MAX_SEGMENTS = 16 };
+
+static struct segment prepared_segment[MAX_SEGMENTS], found_segment[MAX_SEGMENTS];
+static int prepared_segments, found_segments;
+
+/** Calls a function for each segment. */
+static void for_each_segment(void (*visit)(int id, const struct shmid_ds *status))
+{
+    struct shmid_ds status;
+    struct shm_info info;
+    const int highest = shmctl(0, SHM_INFO, (struct shmid_ds *)(void *)&info);
+    for (int i = 0; i <= highest && info.used_ids > 0; i++) {
+        const int id = shmctl(i, SHM_STAT, &status);
+        if (id >= 0)
+            visit(id, &status);
+    }
+}
+
+static struct segment read_segment(int id, const struct shmid_ds *status, size_t limit)
+{
+    struct segment segment = {id, status->shm_perm.__key, status->shm_perm.mode, status->shm_segsz, 0, NULL};
+    const char *memory = shmat(id, NULL, SHM_RDONLY);
+    if (memory == (const char *)-1) /* one that is about to go, or may not be read */
+        return segment;
+    segment.length = segment.size < limit ? segment.size : limit;
+    segment.content = malloc(segment.length + 1);
+    if (!segment.content)
+        die("malloc");
+    memcpy(segment.content, memory, segment.length);
+    shmdt(memory);
+    return segment;
+}
+
+static void prepare_segment(int id, const struct shmid_ds *status)
+{
+    if (prepared_segments < MAX_SEGMENTS)
+        prepared_segment[prepared_segments++] = read_segment(id, status, 1 << 20);
+}
+
+static void remove_segment(int id, const struct shmid_ds *status)
+{
+    (void)status;
+    for (int i = 0; i < prepared_segments; i++)
+        if (prepared_segment[i].id == id)
+            return;
+    shmctl(id, IPC_RMID, NULL);
+}
+
+/** Makes the segments what they were at the start. One that a schedule has removed gets another id. */
+static void restore_segments(void)
+{
+    for_each_segment(remove_segment);
+    for (int i = 0; i < prepared_segments; i++) {
+        struct segment *segment = &prepared_segment[i];
+        struct shmid_ds status;
+        if (shmctl(segment->id, IPC_STAT, &status) < 0 && errno != EACCES)
+            segment->id =
+                shmget(segment->key, segment->size, IPC_CREAT | IPC_EXCL | (int)(segment->mode & 0777));
+        char *memory = segment->content ? shmat(segment->id, NULL, 0) : (char *)-1;
+        if (memory == (char *)-1)
+            continue;
+        memcpy(memory, segment->content, segment->length);
+        shmdt(memory);
+    }
+}
+
 /* ---- running one schedule ------------------------------------------------------------------------------ */
 
 static void start_template(int index)
@@ -244,8 +321,9 @@ static bool sleeps(uint32_t index)
     return state && state[1] == ' ' && state[2] == 'S';
 }
 
-static void run_schedule(const struct choice *choices, uint32_t count)
+static void run_once(const struct choice *choices, uint32_t count)
 {
+    restore_segments();
     control->epoch++;
     control->done = control->verdict = control->steps = control->decisions = control->logged =
         control->changes = 0;
@@ -287,6 +365,13 @@ static void run_schedule(const struct choice *choices, uint32_t count)
     end_all();
 }
 
+static void run_schedule(const struct choice *choices, uint32_t count)
+{
+    do
+        run_once(choices, count);
+    while (control->verdict == AGAIN);
+}
+
 /* ---- telling an end ------------------------------------------------------------------------------------ */
 
 static struct object found[MAX_OBJECTS];
@@ -316,15 +401,30 @@ static uint64_t hash_bytes(uint64_t hash, const char *bytes, size_t length)
 /** The same for a content. The owner of a mutex is a pid, and that is another one in each schedule. */
 static uint64_t hash_content(uint64_t hash, const char *bytes, size_t length)
 {
+    bool owned = control->verdict != ALL_ENDED;
+    for (uint32_t k = 0; k < control->processes; k++)
+        owned |= control->process[k].killed != 0;
     for (size_t i = 0; i < length; i += 4) {
         uint32_t word = 0;
         memcpy(&word, bytes + i, length - i < 4 ? length - i : 4);
-        for (uint32_t k = 0; k < control->processes && word && control->verdict != ALL_ENDED; k++)
+        for (uint32_t k = 0; k < control->processes && word && owned; k++)
             if (word == (uint32_t)control->process[k].pid)
                 word = 0x70696430 + k;
         hash = mix(hash, word);
     }
     return hash;
+}
+
+static void find_segment(int id, const struct shmid_ds *status)
+{
+    if (found_segments < MAX_SEGMENTS)
+        found_segment[found_segments++] = read_segment(id, status, OBJECT_LIMIT);
+}
+
+static int by_key(const void *a, const void *b)
+{
+    const struct segment *one = a, *other = b;
+    return one->key != other->key ? (one->key < other->key ? -1 : 1) : one->id - other->id;
 }
 
 /** Reads what there is at the end. Returns a number that is the same for equal ends. */
@@ -335,6 +435,11 @@ static uint64_t look_at_end(void)
     found_count = 0;
     for_each_object(find_object, NULL);
     qsort(found, (size_t)found_count, sizeof *found, by_name);
+    for (int i = 0; i < found_segments; i++)
+        free(found_segment[i].content);
+    found_segments = 0;
+    for_each_segment(find_segment);
+    qsort(found_segment, (size_t)found_segments, sizeof *found_segment, by_key);
     uint64_t hash = mix(control->verdict, control->overslept);
     for (uint32_t i = 0; i < control->processes; i++) {
         const struct process *process = &control->process[i];
@@ -351,6 +456,11 @@ static uint64_t look_at_end(void)
         hash = hash_bytes(mix(hash, found[i].mode), found[i].name, strlen(found[i].name));
         hash =
             hash_content(mix(hash, found[i].size), found[i].content ? found[i].content : "", found[i].length);
+    }
+    for (int i = 0; i < found_segments; i++) {
+        const struct segment *segment = &found_segment[i];
+        hash = mix(mix(mix(hash, segment->mode), (uint32_t)segment->key), segment->size);
+        hash = hash_content(hash, segment->content ? segment->content : "", segment->length);
     }
     return hash;
 }
@@ -406,6 +516,13 @@ static void tell_end(const struct choice *choices, uint32_t count, int cost, uin
         put_number(found[i].size);
         put_block(found[i].content ? found[i].content : "", found[i].length);
     }
+    put_number((uint64_t)found_segments);
+    for (int i = 0; i < found_segments; i++) {
+        put_number((uint32_t)found_segment[i].key);
+        put_number(found_segment[i].mode);
+        put_number(found_segment[i].size);
+        put_block(found_segment[i].content ? found_segment[i].content : "", found_segment[i].length);
+    }
     fflush(stdout);
 }
 
@@ -438,7 +555,8 @@ static void plan(const struct choice *choices, uint32_t count, struct choice las
     plan->choice[count] = last;
     if (planned[cost].count == planned[cost].room) {
         planned[cost].room = planned[cost].room ? 2 * planned[cost].room : 256;
-        planned[cost].plan = realloc(planned[cost].plan, planned[cost].room * sizeof *planned[cost].plan);
+        planned[cost].plan = realloc(
+            planned[cost].plan, planned[cost].room * sizeof(plan)); /* NOLINT(bugprone-sizeof-expression) */
         if (!planned[cost].plan)
             die("malloc");
     }
@@ -454,7 +572,7 @@ static void plan_others(const struct choice *choices, uint32_t count, int cost)
         const struct decision *d = &control->decision[i];
         if (d->number < first)
             continue;
-        for (uint32_t q = 0; q < control->processes; q++) {
+        for (uint32_t q = 0; q < MAX_PROCESSES; q++) {
             const uint32_t bit = 1u << q;
             if (d->ready & bit && d->chosen != q)
                 plan(choices, count, (struct choice){d->number, q}, cost + (d->cause == AT_POINT));
@@ -531,7 +649,7 @@ again:
     memset(by_cost, 0, sizeof by_cost);
     if (!try_schedule(none, 0, 0))
         return GAVE_UP;
-    if (control->grown) {
+    if (control->grown && wanted.preemptions > 0) {
         restarts++;
         goto again;
     }
@@ -547,12 +665,12 @@ again:
             tell_progress(cost);
             struct plan *next = planned[cost].plan[--planned[cost].count];
             const bool more = try_schedule(next->choice, next->count, cost);
-            if (more && !control->grown)
+            if (more && (!control->grown || wanted.preemptions == 0))
                 plan_others(next->choice, next->count, cost);
             free(next);
             if (!more)
                 return GAVE_UP;
-            if (control->grown) {
+            if (control->grown && wanted.preemptions > 0) {
                 restarts++;
                 goto again;
             }
@@ -647,8 +765,10 @@ int main(int argc, char *argv[])
     if (control == MAP_FAILED || (shm = open("/dev/shm", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
         die("control page");
     for_each_object(prepare, NULL);
+    for_each_segment(prepare_segment);
     control->processes = commands = (uint32_t)processes;
     control->weak = wanted.weak;
+    control->shares_memory = !getenv("EXPLORE_FORK");
     /* One process runs at a time, and to hand over the turn on one processor is faster. */
     cpu_set_t one;
     const int processor = sched_getcpu();
@@ -668,6 +788,7 @@ int main(int argc, char *argv[])
     }
     const double seconds = now() - began;
     restore_objects();
+    restore_segments();
     for (int i = 0; i < processes; i++)
         kill(template[i], SIGKILL);
     while (wait(NULL) > 0)

@@ -1,28 +1,33 @@
 /**
  * @file
- * @brief The program's first process: it stops before main() and forks a process for each schedule.
+ * @brief The program's first process: it stops before main() and makes a process for each schedule.
  *
- * No code of the student has run in it, so all forked processes start the same; and to fork is ten times faster than
- * to execute. It waits for the process that it has forked: only when the kernel has ended that, with all its locks,
- * is the turn somebody else's.
+ * No code of the student has run in it, so all these processes start the same. It waits for the process that it has
+ * made: only when the kernel has ended that, with all its locks, is the turn somebody else's.
  */
 #include "runtime.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
-#include <signal.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 pid_t __real_fork(void);
 int __real_close(int);
 pid_t __real_waitpid(pid_t, int *, int);
+void *__real_mmap(void *, size_t, int, int, int, off_t);
 
 /** A process forked by the template or by the program starts: it waits for its first turn. */
 void start_process(int index)
@@ -49,6 +54,7 @@ static void before_end(enum call call, int64_t status, const void *where)
     touch(mix(KIND_CHILD, (uint64_t)self), true);
     if (me->parent)
         touch(mix(KIND_CHILDREN, me->parent - 1), true);
+    touch_attached();
     point();
 }
 
@@ -153,34 +159,135 @@ static void watch_family(int index, pid_t child)
         ; /* orphans */
 }
 
+/* ---- a process for each schedule ------------------------------------------------------------------------- */
+
+static struct sigaction usual; /**< of SIGURG */
+
+static void wait_for_order(struct process *process)
+{
+    while (__atomic_load_n(&process->fork, __ATOMIC_SEQ_CST) == 0)
+        futex_wait(&process->fork, 0);
+    __atomic_store_n(&process->fork, 0, __ATOMIC_SEQ_CST);
+    process->template = (int32_t)raw_syscall(SYS_getpid);
+}
+
+/** With a copy of the memory. Returns true in the new process, and false in the template when that has ended. */
+static bool fork_process(int index)
+{
+    const pid_t pid = __real_fork();
+    if (pid == 0)
+        return true;
+    int status = 0;
+    if (pid < 0)
+        unsupported("fork");
+    else if (__real_waitpid(pid, &status, 0) < 0)
+        watch_family(index, pid);
+    else
+        note_end(index, status);
+    return false;
+}
+
+/* With the memory of the template: see memory.c. The template then works on a stack of its own. */
+#if defined(__GLIBC__) && (defined(__x86_64__) || defined(__aarch64__))
+static const size_t stack_size = 64 << 10;
+enum { FIRST_KERNEL = 516 }; /**< older ones end all that share memory if one of them crashes */
+
+static struct {
+    struct kept *kept;
+    ucontext_t program, template;
+    char *stack; /**< two of them */
+    pid_t *tid;  /**< where the C library has the process's id */
+    struct robust_list_head *robust;
+    int index;
+} shared;
+
+static bool prepare_sharing(void)
+{
+    struct utsname system;
+    int major = 0, minor = 0;
+    if (uname(&system) < 0 || sscanf(system.release, "%d.%d", &major, &minor) != 2 ||
+        100 * major + minor < FIRST_KERNEL)
+        return false;
+    size_t size = 0;
+    if (prctl(PR_GET_TID_ADDRESS, &shared.tid, 0, 0, 0) < 0 || !shared.tid || *shared.tid != getpid() ||
+        raw_syscall(SYS_get_robust_list, 0, &shared.robust, &size) < 0 || !shared.robust)
+        return false;
+    /* Between two areas without access, so that the kernel joins it to no other: it is not kept. */
+    char *stack = __real_mmap(NULL, 4 * stack_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (stack == MAP_FAILED || mprotect(stack + stack_size, 2 * stack_size, PROT_READ | PROT_WRITE) < 0)
+        return false;
+    shared.stack = stack + stack_size;
+    shared.kept = keep_memory(shared.stack);
+    return shared.kept != NULL;
+}
+
+/** The new process: goes on where the template had stopped. */
+static int run_program(void *nothing)
+{
+    (void)nothing;
+    raw_syscall(SYS_set_robust_list, shared.robust, sizeof *shared.robust);
+    setcontext(&shared.program);
+    return 127;
+}
+
+/** The template. It uses nothing that the process could change while that is there. */
+static void share_memory(void)
+{
+    struct kept *const kept = shared.kept;
+    const int index = shared.index;
+    fill_kept(kept);
+    for (;;) {
+        wait_for_order(&control->process[index]);
+        if (!control->shares_memory) {
+            if (fork_process(index))
+                setcontext(&shared.program);
+            continue;
+        }
+        errno = 0;
+        const pid_t pid = clone(run_program, shared.stack + 2 * stack_size,
+                                CLONE_VM | CLONE_CHILD_SETTID | SIGCHLD, NULL, NULL, NULL, shared.tid);
+        int status = 0;
+        while (pid > 0 && __real_waitpid(pid, &status, 0) < 0)
+            ;
+        const bool restored = restore_memory(kept);
+        if (pid < 0 || !restored)
+            unsupported(pid < 0 ? "clone" : "a mapping in place of its own memory");
+        note_end(index, status);
+    }
+}
+
+/** Returns in each new process; false: it cannot be done like this. */
+static bool serve_sharing(int index)
+{
+    if (!prepare_sharing() || getcontext(&shared.template) < 0)
+        return false;
+    shared.index = index;
+    shared.template.uc_stack.ss_sp = shared.stack;
+    shared.template.uc_stack.ss_size = stack_size;
+    makecontext(&shared.template, share_memory, 0);
+    swapcontext(&shared.program, &shared.template);
+    return true;
+}
+#else
+static bool serve_sharing(int index)
+{
+    (void)index;
+    return false;
+}
+#endif
+
 static void serve(int index)
 {
-    struct process *process = &control->process[index];
     const struct sigaction action = {.sa_handler = on_fork};
-    struct sigaction usual;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     sigaction(SIGURG, &action, &usual);
-    for (;;) {
-        while (__atomic_load_n(&process->fork, __ATOMIC_SEQ_CST) == 0)
-            futex_wait(&process->fork, 0);
-        __atomic_store_n(&process->fork, 0, __ATOMIC_SEQ_CST);
-        process->template = (int32_t)raw_syscall(SYS_getpid);
-        const pid_t pid = __real_fork();
-        if (pid == 0) {
-            sigaction(SIGURG, &usual, NULL);
-            start_process(index);
-            return;
-        }
-        int status = 0;
-        if (pid < 0)
-            unsupported("fork");
-        else if (__real_waitpid(pid, &status, 0) < 0) {
-            watch_family(index, pid);
-            continue;
-        }
-        note_end(index, status);
-    }
+    if (!serve_sharing(index))
+        do
+            wait_for_order(&control->process[index]);
+        while (!fork_process(index));
+    sigaction(SIGURG, &usual, NULL);
+    start_process(index);
 }
 
 static void begin(int argc, char *argv[], char *environment[])

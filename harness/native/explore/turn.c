@@ -116,7 +116,7 @@ static bool can_go_on(const struct process *process)
 /** What all processes have done so far, as far as anybody can tell the order of the steps. */
 static uint64_t state_hash(int current, enum cause cause)
 {
-    uint64_t hash = mix((uint64_t)(current + 1), cause);
+    uint64_t hash = mix((uint64_t)current + 1, cause);
     for (uint32_t i = 0; i < control->processes; i++) {
         const struct process *p = &control->process[i];
         const uint32_t state = p->state == BLOCKED ? (uint32_t)READY : p->state;

@@ -190,30 +190,36 @@ void weak_drain(const void *where)
     }
 }
 
-static const struct mapping *first_mapping;
-static size_t first_word;
+/* The lowest and the highest word that has changed. */
+static struct {
+    const struct mapping *mapping;
+    size_t word;
+} edge[2];
 static uint32_t found_words;
 
-static void note_first(const struct mapping *mapping, size_t word)
+static void note_edges(const struct mapping *mapping, size_t word)
 {
-    if (found_words++ == 0)
-        first_mapping = mapping, first_word = word;
+    for (int i = found_words++ == 0 ? 0 : 1; i < 2; i++)
+        edge[i].mapping = mapping, edge[i].word = word;
 }
 
 void weak_split(const void *where)
 {
     found_words = 0;
-    for_each_change(note_first);
+    for_each_change(note_edges);
     if (found_words < 2)
         return;
+    const int chosen = choose_one(3);
+    const struct mapping *mapping = edge[chosen].mapping;
+    const size_t word = edge[chosen].word;
     struct step *step = begin_step(STEP_visible, where);
-    step->file = first_mapping->file;
-    step->offset = 8 * first_word + first_mapping->offset;
+    step->file = mapping->file;
+    step->offset = 8 * word + mapping->offset;
     step->size = 8;
-    step->after = peek(first_mapping->start + 8 * first_word, 8);
-    touch_change(first_mapping, first_word);
+    step->after = peek(mapping->start + 8 * word, 8);
+    touch_change(mapping, word);
     point();
-    put_change(first_mapping, first_word);
+    put_change(mapping, word);
 }
 
 void weak_mirror(const volatile void *at, uint64_t value, size_t size)

@@ -142,7 +142,7 @@ def not_judged(lab: Lab, name: str, why: str) -> Dict[str, Any]:
     check = next(one for one in lab.checks() if one.name == name)
     return {"lab": lab.name, "check": name, "sentence": check.sentence, "points": check.points, "status": ERROR,
             "expected": "the check ends with a verdict; it did not, so please look at this program", "saw": [why], "calls": [],
-            "read": "", "by_hand": "", "seconds": 0.0, "score": 0}
+            "read": "", "by_hand": "", "seconds": 0.0, "explored": {}, "score": 0}
 
 
 def grade_all(batches: List[Batch], grader: Grader, progress: Callable[[Batch, int], None]) -> None:

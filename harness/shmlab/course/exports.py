@@ -17,7 +17,7 @@ from xml.etree import ElementTree as xml
 from .cohort import Student
 from .course_file import Course
 from ..labs import Lab
-from ..results import ERROR, PASSED, write_whole
+from ..results import ERROR, PASSED, explored_text, write_whole
 
 Record = Dict[str, Any]
 Details = Dict[str, List[Dict[str, Any]]]  # a lab's name -> the outcomes of its checks
@@ -115,6 +115,7 @@ def explanation(check: Dict[str, Any]) -> str:
     lines = [f"expected: {check['expected']}"]
     lines += [f"{'but: ' if number == 0 else '     '}{line}" for number, line in enumerate(check["saw"])]
     lines += [f"{'calls: ' if number == 0 else '       '}{line}" for number, line in enumerate(check["calls"])]
+    lines += [f"explored: {explored_text(check['explored'])}"] if check.get("explored") else []
     lines += [f"read: {check['read']}"] if check["read"] else []
     lines += [f"by hand: {check['by_hand']}"] if check["by_hand"] else []
     return "\n".join(lines)

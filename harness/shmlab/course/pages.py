@@ -11,7 +11,7 @@ import markupsafe
 
 from .course_file import Course
 from ..labs import find
-from ..results import ERROR, FAILED, PASSED, write_whole
+from ..results import ERROR, FAILED, PASSED, explored_text, write_whole
 
 Record = Dict[str, Any]
 _MARKS = {PASSED: "✓", FAILED: "✗", ERROR: "!", "missing": "–"}
@@ -36,7 +36,7 @@ def _template(name: str) -> jinja2.Template:
     directory = Path(__file__).with_name("templates")
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(directory), autoescape=True, trim_blocks=True,
                                      lstrip_blocks=True, undefined=jinja2.StrictUndefined, finalize=_finalize)
-    environment.filters.update(number=_number, mark=lambda state: _MARKS[state], code=_code)
+    environment.filters.update(number=_number, mark=lambda state: _MARKS[state], code=_code, explored=explored_text)
     return environment.get_template(name)
 
 

@@ -14,7 +14,7 @@ from ..sandbox import native
 from ..sandbox.build import BuildProblem, Built
 from .steps import WRAPPED
 
-RUNTIME = ("turn.c", "template.c", "access.c", "files.c", "calls.c", "weak.c")
+RUNTIME = ("turn.c", "template.c", "access.c", "files.c", "calls.c", "weak.c", "memory.c", "sysv.c")
 SHARED = ("control.h", "runtime.h", "steps.def")
 
 #: Calls that the compiler must leave calls, so that the linker can replace them.
@@ -50,7 +50,7 @@ def compile_command(program: str, cc: str) -> List[str]:
     words = shlex.split(cc)
     first = [*words, *building.FLAGS, "-w", "-fsanitize=thread", *_own_flags(cc), *PLAIN_CALLS, "-c", f"{program}.c", "-o", f".{program}.o"]
     wraps = "-Wl," + ",".join(f"--wrap={name}" for name in WRAPPED)
-    second = [*words, "-pthread", f".{program}.o", ".runtime.o", wraps, "-o", program, "-lrt"]
+    second = [*words, "-pthread", f".{program}.o", ".runtime.o", wraps, "-Wl,-z,now", "-o", program, "-lrt"]
     return ["/bin/sh", "-c", f"{shlex.join(first)} && exec {shlex.join(second)}"]
 
 

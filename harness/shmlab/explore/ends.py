@@ -9,7 +9,7 @@ from ..sandbox import kernel
 from . import steps
 from .steps import Step
 
-VERDICTS = ("running", "all ended", "deadlock", "livelock", "cut", "too long", "diverged", "hung", "unsupported")
+VERDICTS = ("running", "again", "all ended", "deadlock", "livelock", "cut", "too long", "diverged", "hung", "unsupported")
 OUTCOMES = ("complete", "out of time", "too many schedules", "too many ends", "gave up")
 _FILE = struct.Struct(f"=QQQ{steps.TEXT}s")
 TIMEOUT, KILL, PROCESS = 0x20, 0x40, 0x1F
@@ -48,6 +48,20 @@ class ObjectEnd:
     content: bytes
 
 
+@dataclass(frozen=True)
+class SegmentEnd:
+    """A System V segment at the end."""
+
+    key: int  # unsigned
+    mode: int
+    size: int
+    content: bytes
+
+    @property
+    def line(self) -> str:
+        return f"segment with key 0x{self.key:08x}, mode {self.mode & 0o777:04o}, size {self.size}"
+
+
 @dataclass
 class RawEnd:
     """An end as the explorer has told it."""
@@ -62,6 +76,7 @@ class RawEnd:
     files: List[str]
     processes: List[ProcessEnd]
     objects: Dict[str, ObjectEnd] = field(default_factory=dict)
+    segments: List[SegmentEnd] = field(default_factory=list)
 
     def privacy(self, process: ProcessEnd) -> int:
         """ProcessEnd.waits_privately; 1 where the steps show that a semaphore of zero bytes was set up, for one process."""
@@ -145,6 +160,8 @@ def _end(reader: _Reader) -> RawEnd:
         name, mode, size, content = reader.block(), reader.number(), reader.number(), reader.block()
         shown = "/" + name.decode("utf-8", "replace")
         end.objects[shown] = ObjectEnd(shown, mode, size, content)
+    for _ in range(reader.number()):
+        end.segments.append(SegmentEnd(reader.number(), reader.number(), reader.number(), reader.block()))
     return end
 
 

@@ -7,6 +7,7 @@ from typing import Dict, List, Sequence, Set, Tuple
 from ..sandbox.box import Box
 from ..sandbox.build import Built
 from .ends import RawEnd
+from .fields import Fields, read_fields
 from .steps import Step, describe
 
 MOST_LINES = 36  # of a verdict
@@ -57,6 +58,7 @@ class Listing:
         self.end, self.commands = end, commands
         self._text = {name: content.decode("utf-8", "replace").splitlines() for name, content in sources.items()}
         self._place: Dict[Tuple[int, int], str] = {}
+        self._fields: Dict[int, Fields] = {}
         for built in {built.path: built for built in programs}.values():
             mine = [i for i, program in enumerate(programs) if program.path == built.path]
             wheres = sorted({step.where for step in end.steps if step.process in mine and step.kind not in ("start", "end")})
@@ -65,14 +67,24 @@ class Listing:
             except Exception:  # the listing is worth showing without places, too
                 found = {}
             self._place.update({(i, where): place for i in mine for where, place in found.items()})
+            try:
+                fields = read_fields(tier, built, ["\n".join(lines) for lines in self._text.values()])
+                self._fields.update({i: fields for i in mine})
+            except Exception:
+                pass
 
     def _object(self, step: Step) -> str:
         files = self.end.files
         name = files[step.file] if 0 <= step.file < len(files) else ""
-        if _is_inside(step):
-            return f"+{step.offset}" if len({other.file for other in self.end.steps if other.file >= 0}) < 2 or step.file < 0 \
-                else f"{name}+{step.offset}"
-        return name
+        if not _is_inside(step):
+            return name
+        process = self.end.processes[step.process].root if step.process < len(self.end.processes) else step.process
+        fields = self._fields.get(process)
+        found = fields.name(step.offset) if fields else ""
+        several = len({other.file for other in self.end.steps if other.file >= 0}) > 1 and step.file >= 0
+        if found:
+            return f"{name}: {found}" if several else found
+        return f"{name}+{step.offset}" if several else f"+{step.offset}"
 
     def _is_shared(self) -> List[bool]:
         """For each step whether it is on something that another process touches as well."""
@@ -100,7 +112,7 @@ class Listing:
         number = place.partition(":")[2]
         quoted = self._quote(place) if steps[0].is_access else ""
         said = ", ".join(describe(step, self._object(step)) for step in steps) if len(steps) < 3 else (
-            f"{steps[0].kind} " + ", ".join(f"+{step.offset}" for step in steps))
+            f"{steps[0].kind} " + ", ".join(self._object(step) for step in steps))
         return f"{number or '':>4} {said}" + (f"   {quoted}" if quoted else "")
 
     def _groups(self, most: int) -> List[List[Step]]:

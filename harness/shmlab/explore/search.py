@@ -10,7 +10,7 @@ from ..judging.require import require
 from ..sandbox import build as building
 from ..sandbox.build import BuildProblem, Built
 from . import build, ends
-from .ends import TIMEOUT, Figures, ObjectEnd, ProcessEnd, Progress, RawEnd
+from .ends import TIMEOUT, Figures, ObjectEnd, ProcessEnd, Progress, RawEnd, SegmentEnd
 from .listing import MOST_LINES, Listing, waits
 
 if TYPE_CHECKING:
@@ -78,6 +78,11 @@ class End:
         """What is in /dev/shm, by name."""
         return self.raw.objects
 
+    @property
+    def segments(self) -> List[SegmentEnd]:
+        """The System V segments that are there."""
+        return self.raw.segments
+
     def object_bytes(self, name: str) -> Optional[bytes]:
         """The bytes of an object, read from outside; None where there is none."""
         item = self.raw.objects.get(name)
@@ -129,6 +134,7 @@ class Search:
                  schedules: int = MOST_SCHEDULES, seconds: float = MOST_SECONDS, replay: Optional[str] = None, weak: bool = False) -> None:
         self.fixture, self.name = fixture, name
         self.commands = [[str(word) for word in command] for command in commands]
+        self.preemptions, self.deaths, self.weak = preemptions, deaths, weak
         self.options = ["--preemptions", str(preemptions), "--deaths", str(deaths), "--schedules", str(schedules),
                         "--seconds", f"{seconds:g}"]
         if weak:
@@ -206,6 +212,25 @@ class Search:
     @property
     def complete(self) -> bool:
         return self.figures is not None and self.figures.outcome == "complete" and "--schedule" not in self.options
+
+    @property
+    def bound(self) -> str:
+        """Up to where schedules are run, for people."""
+        most = f"at most {self.preemptions} preemption{'' if self.preemptions == 1 else 's'}" if self.preemptions else "no preemption"
+        death = {0: "", 1: " and one SIGKILL"}.get(self.deaths, f" and {self.deaths} SIGKILLs")
+        return most + death + (", weak memory" if self.weak else "")
+
+    def explored(self, failed: Optional[End] = None) -> Dict[str, int]:
+        """The number of schedules that were run, by the bound; empty if there was none.
+
+        @param failed  the end at which the check stopped to look
+        """
+        if failed and not self.figures:
+            return {f"{self.bound} (the last one fails)": failed.raw.number}
+        if not self.figures or not self.figures.schedules:
+            return {}
+        left = "" if self.figures.outcome == "complete" else f" ({self.figures.outcome})"
+        return {self.bound + left: sum(self.figures.by_preemptions)}
 
     @property
     def summary(self) -> str:

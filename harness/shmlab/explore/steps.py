@@ -24,6 +24,7 @@ SIZE = _STEP.size
 
 ORDERS = ("relaxed", "consume", "acquire", "release", "acq_rel", "seq_cst")
 CREAT, EXCL, TRUNC = os.O_CREAT, os.O_EXCL, os.O_TRUNC
+IPC_CREAT, IPC_EXCL = 0o1000, 0o2000
 LOCKS = {0: "F_RDLCK", 1: "F_WRLCK", 2: "F_UNLCK"}
 
 
@@ -91,6 +92,11 @@ def describe(step: Step, place: str) -> str:
     words = step.text
     if kind in ("shm_open", "open"):
         words += "".join(f", {name}" for bit, name in ((CREAT, "O_CREAT"), (EXCL, "O_EXCL"), (TRUNC, "O_TRUNC")) if step.size & bit)
+    elif kind == "shmget":
+        flags = [name for bit, name in ((IPC_CREAT, "IPC_CREAT"), (IPC_EXCL, "IPC_EXCL")) if step.size & bit]
+        words += ", ".join(["", str(step.before), *flags])
+    elif kind == "shmctl":
+        words = f"{place}, {words}"
     elif kind in ("ftruncate", "posix_fallocate", "munmap"):
         words = f"{place}, {step.size}" if place else str(step.size)
     elif kind == "fcntl":

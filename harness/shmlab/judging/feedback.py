@@ -13,7 +13,7 @@ import shlex
 import shutil
 import sys
 import textwrap
-from typing import List, Optional, Sequence, TextIO, Tuple
+from typing import Dict, List, Optional, Sequence, TextIO, Tuple
 
 from ..sandbox.box import Box
 from ..sandbox.build import compile_command
@@ -23,7 +23,7 @@ from . import causes
 from .environment import SHORT_TEXT, shell_bytes
 from .fixture import LabFixture
 from .program import Program
-from ..results import ERROR, FAILED, PASSED, Outcome, plain
+from ..results import ERROR, FAILED, PASSED, Outcome, explored_text, plain
 
 _STYLES = {"green": "32", "red": "31", "yellow": "33", "bold": "1", "faint": "2"}
 _SPY_EVENTS = ("start", "end")  # records that are not calls
@@ -120,7 +120,7 @@ def show_cause(page: Page, number: int, outcomes: List[Outcome], whole: bool = T
     def rows(texts: Sequence[str]) -> int:
         return sum(1 + (21 + len(text)) // page.width for text in texts)
 
-    room = MAX_ROWS - len(lines) - rows([outcome.expected, outcome.read]) - rows([outcome.by_hand]) - 2
+    room = MAX_ROWS - len(lines) - rows([outcome.expected, outcome.read]) - rows([outcome.by_hand]) - 2 - bool(outcome.explored)
     while len(saw) > 1 and rows(saw) > room:
         saw = saw[:-1]
     while len(calls) > 1 and rows(calls) > max(3, room - rows(saw)):
@@ -132,6 +132,8 @@ def show_cause(page: Page, number: int, outcomes: List[Outcome], whole: bool = T
     page.plain("but", saw + ([f"(and {left_out} more lines)"] if left_out else []))
     if calls:
         page.plain("steps" if outcome.by_hand.startswith("make replay") else "calls", calls)
+    if outcome.explored:
+        page.wrapped("explored", explored_text(outcome.explored))
     if outcome.read:
         page.wrapped("read", outcome.read)
     if outcome.by_hand and whole:
@@ -167,6 +169,14 @@ def show_score(page: Page, lab: Lab, outcomes: List[Outcome], first: int = 0, st
     score, maximum = sum(o.score for o in outcomes), sum(o.points for o in outcomes)
     style = "green" if score == maximum else "red" if score == 0 else "yellow"
     page.line("  " + page.style(f"{score} of {maximum} points", "bold", style) + (f"; fix [{first}] first" if first else ""))
+    explored: Dict[str, int] = {}
+    for outcome in outcomes:
+        for bound, count in outcome.explored.items():
+            if outcome.status == PASSED:
+                explored[bound] = explored.get(bound, 0) + count
+    if explored and score == maximum:
+        for line in textwrap.wrap("explored: " + explored_text(explored), page.width - 2):
+            page.line("  " + page.style(line, "faint"))
     if score == maximum and step:
         page.line("  " + step)
     if score < maximum and stuck and lab.hints():

@@ -13,7 +13,7 @@ import os
 import shlex
 import time
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
 from ..explore.search import End, Search
 from ..labs import SOLUTIONS, Lab
@@ -346,10 +346,26 @@ class LabFixture(Environment):
             yield end
         self.end = None
 
+    def once_more(self, ends: Iterable[End]) -> Iterator[End]:
+        """Gives ends of schedules again: what a check requires of one that does not hold is told with its schedule."""
+        for end in ends:
+            self.end = end
+            yield end
+        self.end = None
+
     @property
     def explored(self) -> bool:
         """Whether the last every_schedule() has run all that it was to run."""
         return bool(self.searches) and self.searches[-1].complete
+
+    @property
+    def schedules_run(self) -> Dict[str, int]:
+        """How many schedules the check has run, by the bound of the search."""
+        run: Dict[str, int] = {}
+        for search in self.searches:
+            for bound, count in search.explored(self.end if search is self.searches[-1] else None).items():
+                run[bound] = run.get(bound, 0) + count
+        return run
 
     def left_since(self, before: Contents) -> LeftBehind:
         """Returns what the box contains now and did not contain before, except processes of programs that still run."""

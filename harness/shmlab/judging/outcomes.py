@@ -98,10 +98,11 @@ def outcome_of(item: pytest.Item, this: Lab, error: Optional[BaseException], sec
     marker = item.get_closest_marker("points")
     outcome = Outcome(this.name, item.name, sentence_of(item), marker.args[0] if marker else 0,
                       read=marker.kwargs.get("read", "") if marker else "", seconds=round(seconds, 4))
+    fixture: Optional[LabFixture] = getattr(item, "funcargs", {}).get("lab")
+    outcome.explored = fixture.schedules_run if fixture else {}
     if error is None:
         return outcome
     outcome.status = FAILED
-    fixture: Optional[LabFixture] = getattr(item, "funcargs", {}).get("lab")
     if fixture:
         fixture.stop()
     if isinstance(error, BuildProblem):
