@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Callable, Dict, Sequence, Tuple
 
 BOOT_SECONDS = 600
-PACKAGES = "initramfs-tools kmod"  # with a kernel
+PACKAGES = "initramfs-tools kmod mount"  # with a kernel
 
 INIT = r"""#!/bin/bash
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin TERM=dumb LANG=C.UTF-8

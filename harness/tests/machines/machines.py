@@ -82,7 +82,8 @@ COMMANDS = [
 
 #: What a row was tried with, on one line.
 VERSIONS = r"""cd %s; python=python3; [ -x .venv/bin/python3 ] && python=.venv/bin/python3
-$python -c 'import sys, importlib.metadata as m; print("Python %%d.%%d.%%d" %% sys.version_info[:3], "pytest", m.version("pytest"))'
+$python -c 'import sys; print("Python %%d.%%d.%%d" %% sys.version_info[:3])'
+$python -m pytest --version 2>&1 | sed -n 's/^pytest /pytest /p'
 getconf GNU_LIBC_VERSION; uname -r; doxygen --version 2>/dev/null | sed 's/^/Doxygen /'
 for cc in $(cd /usr/bin && ls | grep -xE '(gcc|clang)(-[0-9]+)?|musl-gcc'); do
     echo "$cc $($cc -dumpfullversion 2>/dev/null || $cc -dumpversion)"
