@@ -14,7 +14,7 @@ TIERS = ["namespaces", "host"]
 @pytest.fixture(scope="session", autouse=True)
 def independent_of_the_caller():
     """The width of the user's terminal and the make that runs the tests must not change what the tests compare."""
-    for name in "COLUMNS", "MAKEFLAGS", "MAKELEVEL", "MFLAGS":
+    for name in "COLUMNS", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "V":
         os.environ.pop(name, None)
 
 
