@@ -372,6 +372,7 @@ def test_who_does_not_come_to_its_turn_gets_more_time(inside, monkeypatch):
         return pump(box, until, timeout, *rest, **more)
 
     monkeypatch.setattr(Box, "pump", counted)
+    monkeypatch.setattr(boxes, "FIRST_LOOK_SECONDS", 60.0)  # no look before the time is over
 
     def waits(state, *cpu):
         """Returns how many time limits passed: one program sleeps, the other is in `state` with these processor times."""
