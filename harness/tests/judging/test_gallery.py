@@ -10,6 +10,12 @@ MISTAKES = gallery.mistakes()
 VARIANTS = gallery.variants()
 
 
+def explores(lab):
+    """The checks of a lab that run schedules."""
+    text = (labs.CHECKS / f"test_{lab.name}.py").read_text()
+    return {name for name, body in re.findall(r"^def (test_\w+)(.*?)(?=^\S|\Z)", text, re.M | re.S) if "explore_" in body}
+
+
 @pytest.mark.parametrize("mistake", running.sample(MISTAKES, 3), ids=str)
 def test_mistake_is_caught_by_its_checks(mistake, tmp_path):
     checked = running.check(mistake.lab.number, mistake.apply(tmp_path))
@@ -25,7 +31,9 @@ def test_mistake_is_caught_by_its_checks(mistake, tmp_path):
 @pytest.mark.parametrize("mistake", running.sample([m for m in MISTAKES if not m.needs_private_ipc], 12), ids=str)
 def test_the_verdict_is_the_same_without_namespaces(mistake, tmp_path):
     checked = running.check(mistake.lab.number, mistake.apply(tmp_path), tier="host")
-    assert set(checked.not_passed()) == set(mistake.caught_by), checked.output
+    # There are no schedules without namespaces: a check that runs some may pass.
+    caught, named = set(checked.not_passed()), set(mistake.caught_by)
+    assert named - explores(mistake.lab) <= caught <= named, checked.output
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
