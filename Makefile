@@ -159,7 +159,7 @@ build/shmls: $(wildcard harness/shmlab/observe/*.py)
 	$(quiet)python=$$($(SETUP) check) && rm -rf build/one-file && mkdir -p build/one-file/observe && \
 	    cp $^ build/one-file/observe && \
 	    "$$python" -m compileall -q -b --invalidation-mode unchecked-hash build/one-file/observe && \
-	    "$$python" -m zipapp build/one-file -c -o $@ -p '/usr/bin/env python3' -m observe.command:run && rm -rf build/one-file
+	    "$$python" -m zipapp build/one-file -c -o $@ -p '/usr/bin/env python3' -m observe.command:run && chmod 755 $@ && rm -rf build/one-file
 
 clean-ipc: ## removes the segments and objects that the labs' programs left
 	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab clean-ipc

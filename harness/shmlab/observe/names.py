@@ -60,20 +60,31 @@ def _add_segments(scan: Scan, namespace: str, text: str, users_are_ours: bool) -
     known = set()
     for row in rows(text):
         identity = ("sysv", namespace, row["shmid"])
-        item = scan.objects.get(identity) or Object(identity, "sysv", "")
-        key = row["key"] & 0xFFFFFFFF
-        item.dest = bool(row["perms"] & SHM_DEST)
-        if item.text and not item.dest and item.text[5:13] != f"{key:08x}":
-            continue  # the process brought its segment from another namespace, where this shmid is another segment
+        item = scan.objects.get(identity)
+        key, dest = row["key"] & 0xFFFFFFFF, bool(row["perms"] & SHM_DEST)
+        if item and not dest and item.text[5:13] != f"{key:08x}":  # brought from a namespace where this shmid is another segment
+            _leave(scan, item)
+            item = None
+        if item is None:
+            item = Object(identity, "sysv", "")
         scan.objects[identity] = item
         known.add(row["shmid"])
+        item.dest = dest
         item.key, item.size, item.resident = key, row["size"], row.get("rss")
         item.name = f"0x{int(item.text[5:13], 16) if item.dest and item.text else key:08x}"
         item.attached, item.creator, item.since = row["nattch"], row["cpid"], row["ctime"]
         item.mode, item.uid = row["perms"] & 0o777, row["uid"] if users_are_ours else None
-    for identity, item in scan.objects.items():
+    for identity, item in list(scan.objects.items()):
         if identity[:2] == ("sysv", namespace) and identity[2] not in known:
-            item.notes.append("attached in one IPC namespace, created in another")
+            _leave(scan, item)
+
+
+def _leave(scan: Scan, item: Object) -> None:
+    """Takes a segment out of the namespace of the processes that have it: they attached it before they entered that."""
+    item.notes.append(f"attached before its processes entered IPC namespace {item.identity[1]}; its own is not known")
+    del scan.objects[item.identity]
+    item.identity = ("sysv", f"before {item.identity[1]}", item.identity[2])
+    scan.objects[item.identity] = item
 
 
 def _in_namespace(pids: "List[int]") -> str:

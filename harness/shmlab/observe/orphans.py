@@ -62,6 +62,8 @@ def _decide_segment(item: Object, scan: Scan) -> None:
         item.state = UNSEEN
     if item.attached > seen:
         item.notes.append(f"{seen} of {item.attached} attachments seen")
+    elif item.attached < seen:
+        item.notes.append(f"{seen} attachments seen, {item.attached} counted by the kernel: one may be of another IPC namespace")
 
 
 def creator_lives(item: Object) -> bool:
