@@ -18,26 +18,26 @@ if TYPE_CHECKING:
 
 USAGE = """usage: shmls [options]
 
-Lists all shared memory of this machine: System V segments, POSIX objects, named
-semaphores, memfds, anonymous shared mappings and shared mappings of files.
-First come orphans, which no process has, then what was removed and is still held.
+Lists all shared memory of this machine: System V segments, POSIX objects,
+named semaphores, memfds, anonymous shared mappings, shared mappings of files.
+Orphans, which no process has, come first; then what was removed and is held.
 
  -p, --pid PID         only what this process has
  -o, --object NAME     only objects of this name, path, key or shmid, in full
  -a, --all             also files that are only read, devices, the kernel's own
-     --pss             also how much of it is in memory, each page divided by its
-                       users (PSS); slow
+     --pss             also the memory of each, every page divided by its users
+                       (PSS); slow
  -b, --bytes           sizes in bytes
  -n, --noheadings      no headings, and no remarks
  -u, --notruncate      names in full, however wide
  -J, --json            as JSON
-     --dot, --svg      as a graph of processes and objects, for dot(1) or a browser
+     --dot, --svg      as a graph of processes and objects
      --watch[=SECONDS] again every 2 seconds, until Ctrl-C
  -h, --help            this text
 
  STATE  orphan: no process has it; removed: no name any more, and still held;
-        removed?: perhaps so; unseen: perhaps held by a process that may not be read
- SIZE   98K+: at least that much    RES  what is in memory    -: may not be asked
+        removed?: perhaps so; unseen: perhaps held by what may not be read
+ SIZE   98K+: at least that much    RES  what is in memory    -: not known
  HOW    mapped rw or ro, or fd: only open      SINCE  when it was made
  PID    the first of the PROCS processes that have it
 

@@ -31,7 +31,7 @@ def rows(text: str) -> "Iterator[dict[str, int]]":
 
 def segments(scan: Scan) -> "List[Tuple[str, str]]":
     """Adds the segments of all IPC namespaces. Returns the namespaces that could not be entered, each with a reason."""
-    refused = []
+    refused, read = [], set()
     for namespace in sorted({scan.own_ipc, *scan.ipc_namespaces}, key=lambda number: number != scan.own_ipc):
         users_are_ours = True
         if namespace == scan.own_ipc:
@@ -49,41 +49,40 @@ def segments(scan: Scan) -> "List[Tuple[str, str]]":
                 refused.append((namespace, reply))
                 continue
             users_are_ours, text = reply[0] == "=", reply[1:]
+        read.add(namespace)
         _add_segments(scan, namespace, text, users_are_ours)
-    for item in scan.objects.values():
-        if item.kind == "sysv" and not item.name.startswith("0x"):  # not in its table, or the table could not be read
+    for (namespace, shmid), items in scan.attached.items():  # the table could not be read, or has not got it
+        for item in items:
+            if namespace not in read and len(items) == 1:
+                scan.objects[item.identity] = item
+            else:
+                _leave(scan, item)
             item.name = "0x" + item.text[5:13]
     return refused
 
 
 def _add_segments(scan: Scan, namespace: str, text: str, users_are_ours: bool) -> None:
-    known = set()
     for row in rows(text):
-        identity = ("sysv", namespace, row["shmid"])
-        item = scan.objects.get(identity)
         key, dest = row["key"] & 0xFFFFFFFF, bool(row["perms"] & SHM_DEST)
-        if item and not dest and item.text[5:13] != f"{key:08x}":  # brought from a namespace where this shmid is another segment
-            _leave(scan, item)
-            item = None
-        if item is None:
-            item = Object(identity, "sysv", "")
-        scan.objects[identity] = item
-        known.add(row["shmid"])
+        found = scan.attached.pop((namespace, row["shmid"]), [])
+        own = next((item for item in found if dest or item.text[5:13] == f"{key:08x}"), None)
+        for other in found:
+            if other is not own:
+                other.name = "0x" + other.text[5:13]
+                _leave(scan, other)
+        item = own or Object(("sysv", namespace, row["shmid"]), "sysv", "")
+        scan.objects[item.identity] = item
         item.dest = dest
         item.key, item.size, item.resident = key, row["size"], row.get("rss")
-        item.name = f"0x{int(item.text[5:13], 16) if item.dest and item.text else key:08x}"
+        item.name = f"0x{int(item.text[5:13], 16) if dest and item.text else key:08x}"
         item.attached, item.creator, item.since = row["nattch"], row["cpid"], row["ctime"]
         item.mode, item.uid = row["perms"] & 0o777, row["uid"] if users_are_ours else None
-    for identity, item in list(scan.objects.items()):
-        if identity[:2] == ("sysv", namespace) and identity[2] not in known:
-            _leave(scan, item)
 
 
 def _leave(scan: Scan, item: Object) -> None:
-    """Takes a segment out of the namespace of the processes that have it: they attached it before they entered that."""
+    """Adds a segment that is not of the IPC namespace of its processes: they attached it before they entered that."""
     item.notes.append(f"attached before its processes entered IPC namespace {item.identity[1]}; its own is not known")
-    del scan.objects[item.identity]
-    item.identity = ("sysv", f"before {item.identity[1]}", item.identity[2])
+    item.identity = ("sysv", f"before {item.identity[1]}, {item.text[5:13]}", item.identity[2])
     scan.objects[item.identity] = item
 
 

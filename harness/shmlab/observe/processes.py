@@ -28,11 +28,14 @@ _DESCRIPTORS = ("/memfd:", "/dev/shm/", "/SYSV", "/dev/zero (deleted)", "/anon_h
 class Scan:
     """The processes of the machine at one moment, and the objects that they have.
 
-    `denied` has the processes that this user may not read, with the uid of each. `read` counts the others.
+    `attached` has segments by the IPC namespace of their processes and the shmid: those of two keys are two. names.segments() finds
+    out which of them is of that namespace, and adds them to the objects. `denied` has the processes that this user may not read,
+    with the uid of each. `read` counts the others.
     """
 
     def __init__(self) -> None:
         self.objects: Dict[Identity, Object] = {}
+        self.attached: Dict[Tuple[str, int], List[Object]] = {}
         self.denied: Dict[int, int] = {}
         self.read = 0
         self.mappings = 0
@@ -97,11 +100,16 @@ class Scan:
     def _object_of(self, ipc: str, device: str, inode: int, text: str) -> Object:
         """Returns the object of what the kernel calls by this name for a process in this IPC namespace."""
         kind, name = kind_of(device, text.replace("\\012", "\n"), self.internal)
-        identity = ("sysv", ipc, inode) if kind == "sysv" else ("inode", device, inode)
-        item = self.objects.get(identity)
-        if item is None:
-            item = self.objects[identity] = Object(identity, kind, name)
-            item.text = text
+        if kind == "sysv":
+            others = self.attached.setdefault((ipc, inode), [])
+            item = next((other for other in others if other.text == text), None) or Object(("sysv", ipc, inode), kind, name)
+            if not item.text:
+                others.append(item)
+        else:
+            identity = ("inode", device, inode)
+            item = self.objects.get(identity) or Object(identity, kind, name)
+            self.objects[identity] = item
+        item.text = item.text or text
         return item
 
     def _descriptors(self, pid: int, base: str, directory: int, ipc: str) -> None:
