@@ -4,7 +4,6 @@
  *     plant TAG DIRECTORY      every kind, in this process and in a child
  *     plant TAG leader         one object, in a process whose first thread has ended
  *     plant TAG moved          a segment that was attached in another IPC namespace
- *     plant TAG many           as many private and shared mappings as a server, in 505 processes
  *
  * TAG begins all names, and is the key of the first segment in hexadecimal. Prints "ready", a pid and shmids. When
  * standard input ends it removes everything.
@@ -144,39 +143,15 @@ static int plant_moved(void)
     return 0;
 }
 
-static int plant_many(void)
-{
-    for (int i = 0; i < 20; i++) { /* a hole in each keeps the kernel from merging neighbours */
-        const int shared = i % 10 == 0 ? MAP_SHARED : MAP_PRIVATE;
-        char *memory = mmap(NULL, 16384, PROT_READ | PROT_WRITE, shared | MAP_ANONYMOUS, -1, 0);
-        memset(memory, 1, 16384);
-        mprotect(memory + 12288, 4096, PROT_NONE);
-    }
-    const pid_t mine = getpid();
-    for (int i = 1; i < 505; i++)
-        if (fork() == 0) {
-            prctl(PR_SET_PDEATHSIG, SIGKILL);
-            while (getppid() == mine)
-                pause();
-            _exit(0);
-        }
-    printf("ready %d\n", getpid());
-    fflush(stdout);
-    until_told(0);
-    return 0;
-}
-
 int main(int argc, char *argv[])
 {
     if (argc != 3)
-        errx(2, "usage: plant TAG DIRECTORY|leader|moved|many");
+        errx(2, "usage: plant TAG DIRECTORY|leader|moved");
     tag = argv[1];
     if (strcmp(argv[2], "leader") == 0)
         return plant_leader();
     if (strcmp(argv[2], "moved") == 0)
         return plant_moved();
-    if (strcmp(argv[2], "many") == 0)
-        return plant_many();
     const key_t key = (key_t)strtoul(tag, NULL, 16);
 
     const pid_t maker = fork();
