@@ -45,18 +45,18 @@ class Machine:
         return os.geteuid() != 0 and not os.path.exists("/proc/1")
 
     def reports(self) -> List[str]:
-        """Returns what could not be seen, a sentence each."""
+        """Returns what could not be seen, in words."""
         found = []
         if self.denied:
             users = len(set(self.denied.values()))
             whose = "" if os.geteuid() == 0 else f" of {users} other user{'s' if users > 1 else ''}"
             found.append(f"{len(self.denied)} process{'es' if len(self.denied) > 1 else ''}{whose}, which may not be read")
         if self.hidden:
-            found.append("this /proc hides the processes of other users")
+            found.append("processes of other users, which this /proc hides")
         if self.inner:
-            found.append("processes outside of this pid namespace (this container) cannot be seen")
+            found.append("processes outside of this pid namespace, which may be a container")
         for namespace, reason in self.refused:
-            found.append(f"the segments of IPC namespace {namespace} could not be read: {reason}")
+            found.append(f"segments of IPC namespace {namespace}: {reason}")
         return found
 
 

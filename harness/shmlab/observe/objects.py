@@ -70,6 +70,11 @@ class Holder:
         return any(b"w" in flags for _, _, flags, _ in self.lines)
 
     @property
+    def rss(self) -> Optional[int]:
+        known = [mapping.rss for mapping in self.mappings if mapping.rss is not None]
+        return sum(known) if known else None
+
+    @property
     def pss(self) -> Optional[int]:
         known = [mapping.pss for mapping in self.mappings if mapping.pss is not None]
         return sum(known) if known else None

@@ -249,10 +249,15 @@ def command_of(pid: int) -> str:
 
 
 def started(pid: int) -> "Optional[float]":
-    """Returns when a process was started, in seconds since the Epoch; None if it has ended. See proc_pid_stat(5)."""
+    """Returns when a process was started, in seconds since the Epoch; None if it has ended. See proc_pid_stat(5).
+
+    A zombie has ended, too.
+    """
     try:
         fields = _contents(f"/proc/{pid}/stat", None).rsplit(b")", 1)[1].split()
         boot = next(int(line.split()[1]) for line in _contents("/proc/stat", None).splitlines() if line.startswith(b"btime"))
     except OSError:
+        return None
+    if fields[0] in (b"Z", b"X"):
         return None
     return boot + int(fields[19]) / os.sysconf("SC_CLK_TCK")

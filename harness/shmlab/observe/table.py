@@ -9,7 +9,7 @@ from .processes import command_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional, Sequence
+    from typing import Any, Dict, Iterable, List, Optional, Sequence
 
 _ACCESS_ORDER = ("rw", "ro", "wo", "rx", "rwx", "none", "fd")
 _RIGHT = {"SIZE", "RES", "PSS", "PROCS", "PID"}  # the columns of numbers
@@ -27,6 +27,10 @@ class Style:
         if number is None:
             return "-"
         return (str(number) if self.in_bytes else human(number)) + ("+" if at_least else "")
+
+    def share(self, pss: Optional[int], rss: Optional[int]) -> str:
+        """Returns a PSS. The kernel rounds it down to whole KiB, so that 0 may be the share of a page that many have."""
+        return "<1K" if pss == 0 and rss and not self.in_bytes else self.size(pss)
 
     def moment(self, since: Optional[int]) -> str:
         """Returns a time like ps(1) does: "07:35" within the last 24 hours, then "Nov28", then the year."""
@@ -71,7 +75,8 @@ def rows(objects: "Sequence[Object]", style: Style, only: Optional[int]) -> "Lis
         cells = {"STATE": item.state if item.state != USED else "-", "KIND": item.kind, "NAME": shown_name(item),
                  "SIZE": style.size(item.size, item.size_at_least), "RES": style.size(item.resident)}
         if style.pss:
-            cells["PSS"] = style.size(item.pss if only is None else holders[only].pss)
+            known = list(holders.values())
+            cells["PSS"] = style.share(_total(holder.pss for holder in known), _total(holder.rss for holder in known))
         cells["SINCE"] = style.moment(item.since)
         access = {word for holder in holders.values() for word in holder.access}
         cells["HOW"], cells["PROCS"] = access_text(access), str(len(item.holders)) if item.holders else _nobody(item)
@@ -79,6 +84,12 @@ def rows(objects: "Sequence[Object]", style: Style, only: Optional[int]) -> "Lis
         cells["COMMAND"] = plain(command_of(first)) or "-" if first is not None else "-"
         found.append(cells)
     return found
+
+
+def _total(numbers: "Iterable[Optional[int]]") -> Optional[int]:
+    """Returns the sum of what is known; None if nothing is."""
+    known = [number for number in numbers if number is not None]
+    return sum(known) if known else None
 
 
 def _nobody(item: Object) -> str:
@@ -114,12 +125,12 @@ def _cut(text: str, width: int) -> str:
 
 
 def commands(objects: "Sequence[Object]") -> str:
-    """Returns the commands that remove orphans; empty if there are none that this user may remove."""
+    """Returns the commands that remove orphans, and why there is none for a segment; empty if there is nothing to say."""
     found = [item.remove for item in objects if item.remove]
-    if not found:
-        return ""
     what = "it" if len(found) == 1 else "them"
-    return f"\nNo process has {what}. To remove {what}:\n" + "".join(f"  {command}\n" for command in found)
+    text = f"\nNo process has {what}. To remove {what}:\n" + "".join(f"  {command}\n" for command in found) if found else ""
+    kept = [f"segment {item.identity[2]}: {item.notes[0]}\n" for item in objects if item.state == ORPHAN and item.notes]
+    return text + ("\n" + "".join(kept) if kept else "")
 
 
 def remarks(machine: Machine, objects: "Sequence[Object]", hidden: "Sequence[Object]", style: Style) -> "List[str]":
@@ -159,7 +170,7 @@ def full(item: Object, style: Style) -> str:
     for pid, holder in sorted(item.holders.items()):
         who = [str(pid), user_of(_owner(pid)), plain(command_of(pid)) or "-"]
         for mapping in holder.mappings:
-            memory = [style.size(mapping.rss), style.size(mapping.pss)] if style.pss else []
+            memory = [style.size(mapping.rss), style.share(mapping.pss, mapping.rss)] if style.pss else []
             cells.append([*who, access_of(mapping.flags), style.size(mapping.end - mapping.start), *memory,
                           f"0x{mapping.offset:x}", f"{mapping.start:x}-{mapping.end:x}"])
         for fd, access in holder.descriptors:
