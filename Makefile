@@ -4,6 +4,7 @@
 # IN=DIR     other programs     SAN=1     with sanitizers        TIER=host  without namespaces
 # JOBS=1     one at a time     BACK=1    the hint before
 # SCHEDULE=… TIME=60                       for make replay and make explore
+# ARGS="-p PID"                            for make shmls
 # (not for students
 # FROM=DIR OUT=DIR COURSE=FILE TRUST=1         for make grade
 # FULL=1                                       for make test: all cases, which takes much longer
@@ -21,6 +22,7 @@ JOBS ?=
 SCHEDULE ?=
 TIME ?= 30
 BACK ?=
+ARGS ?=
 # (not for students
 FROM ?=
 OUT ?= results

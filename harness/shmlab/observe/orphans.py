@@ -2,7 +2,8 @@
 
 That no process was seen to have it proves nothing: some may not be read, and a descriptor can be in a message that nobody has
 received. The kernel knows. For a segment it counts the attachments. For a file it grants a write lease only if nobody else
-has it open or mapped, see fcntl(2), in whatever namespace.
+has it open or mapped, see fcntl(2), in whatever namespace. The lease lasts for microseconds; a process that opens the object
+just then waits for its end.
 """
 from __future__ import annotations
 

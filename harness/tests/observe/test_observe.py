@@ -1,6 +1,7 @@
 """The observer names every planted object rightly, as root and as an ordinary user, and claims nothing that it did not see."""
 import json
 import os
+import pty
 import re
 import shutil
 import signal
@@ -406,3 +407,32 @@ def test_the_project_runs_the_same():
     assert done.returncode in (0, 1) and json.loads(done.stdout)["objects"] is not None, done.stderr
     done = subprocess.run(["make", "-s", "shmls", "ARGS=-p 1x"], cwd=labs.ROOT, capture_output=True, text=True)
     assert done.returncode == 2 and "'1x' is not a pid" in done.stderr
+
+
+def test_clean_ipc_keeps_what_a_process_has(place):
+    name = f"shmlab-kept-{os.getpid()}"
+    with open(f"/dev/shm/{name}", "w"):
+        words = [sys.executable, "-m", "shmlab", "clean-ipc"]
+        done = subprocess.run(words, cwd=labs.ROOT / "harness", capture_output=True, text=True)
+        assert done.returncode == 0 and os.path.exists(f"/dev/shm/{name}")
+        assert f"kept object /{name}: process {os.getpid()} (" in done.stdout
+    done = subprocess.run(words, cwd=labs.ROOT / "harness", capture_output=True, text=True)
+    assert done.returncode == 0 and not os.path.exists(f"/dev/shm/{name}") and f"removed object /{name}\n" in done.stdout
+
+
+def test_watch_on_a_terminal_draws_over_what_it_drew(place):
+    ours, theirs = pty.openpty()
+    run = subprocess.Popen([sys.executable, place / "shmls", "--watch=0.05"], stdin=subprocess.DEVNULL, stdout=theirs,
+                           stderr=theirs, env={**os.environ, "TERM": "xterm"})
+    os.close(theirs)
+    shown = b""
+    while shown.count(b"\x1b[H") < 3:
+        shown += os.read(ours, 65536)
+    run.send_signal(signal.SIGINT)
+    try:
+        while part := os.read(ours, 65536):
+            shown += part
+    except OSError:  # the other end is closed
+        pass
+    os.close(ours)
+    assert run.wait(20) in (0, 1) and b"Traceback" not in shown and b"STATE" in shown
