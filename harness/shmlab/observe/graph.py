@@ -19,7 +19,40 @@ _ROW, _BOX, _LEFT, _RIGHT, _WIDE, _WIDTH = 50, 38, 12, 420, 196, 728
 _OBJECT_WIDE = _WIDTH - _RIGHT - 12
 
 
-def _groups(objects: "Sequence[Object]") -> "List[Tuple[str, List[int], Access]]":
+class Box:
+    """Objects of one kind, name and state that the same processes have in the same ways: they are drawn as one."""
+
+    def __init__(self, item: Object) -> None:
+        self.first, self.items = item, [item]
+        self.holders = item.holders
+        self.state = item.state
+
+    @property
+    def label(self) -> str:
+        several = f"{len(self.items)} x " if len(self.items) > 1 else ""
+        name = shown_name(self.first) if self.first.name or not several else ""
+        return f"{several}{self.first.kind} {name}".rstrip()
+
+    @property
+    def size(self) -> str:
+        known = [item.size for item in self.items if item.size is not None]
+        at_least = len(known) < len(self.items) or any(item.size_at_least for item in self.items)
+        return human(sum(known)) + ("+" if at_least else "") if known else "size not known"
+
+
+def _boxes(objects: "Sequence[Object]") -> "List[Box]":
+    found: "Dict[object, Box]" = {}
+    for item in objects:
+        name = item.identity if item.kind == "sysv" else item.name
+        same = (item.kind, name, item.state, tuple(sorted((pid, access_text(h.access)) for pid, h in item.holders.items())))
+        if same in found:
+            found[same].items.append(item)
+        else:
+            found[same] = Box(item)
+    return list(found.values())
+
+
+def _groups(objects: "Sequence[Box]") -> "List[Tuple[str, List[int], Access]]":
     """Returns the processes: those of one program that have the same objects in the same ways count as one."""
     having: "Dict[int, List[Tuple[int, str]]]" = {}
     for index, item in enumerate(objects):
@@ -40,18 +73,15 @@ def _label(command: str, pids: "List[int]") -> "Tuple[str, str]":
     return f"{len(pids)} x {plain(command)}", f"pids {pids[0]} to {pids[-1]}"
 
 
-def _size(item: Object) -> str:
-    return (human(item.size) if item.size is not None else "size not known") + ("+" if item.size_at_least else "")
-
-
 def dot(objects: "Sequence[Object]") -> str:
     """Returns the graph in the language of dot(1), from Graphviz."""
     lines = ["graph shmls {", "  rankdir=LR;", '  node [shape=box, fontname="sans-serif"];']
-    for index, item in enumerate(objects):
-        text = "\n".join([f"{item.kind} {shown_name(item)}", _size(item), *([item.state] if item.state != USED else [])])
+    boxes = _boxes(objects)
+    for index, item in enumerate(boxes):
+        text = "\n".join([item.label, item.size, *([item.state] if item.state != USED else [])])
         style = {ORPHAN: ', style=filled, fillcolor="#fde0dd"', USED: ', style=filled, fillcolor="#d3e8fd"'}
         lines.append(f"  o{index} [label={_dot_string(text)}{style.get(item.state, ', style=dashed')}];")
-    for number, (command, pids, access) in enumerate(_groups(objects)):
+    for number, (command, pids, access) in enumerate(_groups(boxes)):
         lines.append(f"  p{number} [label={_dot_string(chr(10).join(_label(command, pids)))}, shape=ellipse];")
         for index, how in access:
             lines.append(f"  p{number} -- o{index} [label={_dot_string(how)}{', style=dashed' if how == 'fd' else ''}];")
@@ -91,18 +121,24 @@ def _escaped(text: str) -> str:
 
 
 def _fitting(text: str, characters: int) -> str:
-    return text if len(text) <= characters else text[:characters - 1] + "…"
+    """Returns a text of at most so many characters: of a path the end, of other names the beginning."""
+    if len(text) <= characters:
+        return text
+    before, slash, after = text.partition(" /")
+    if slash and "/" in after:
+        return f"{before} …{text[len(before) + 2 - characters:]}"
+    return text[:characters - 1] + "…"
 
 
 def _box(kind: str, x: int, y: int, wide: int, first: str, second: str, third: str = "") -> str:
     """Returns a box with two lines, and a third text at the right end of the second line."""
     return (f'  <rect class="{kind}" x="{x}" y="{y}" width="{wide}" height="{_BOX}" rx="4"/>\n'
-            f'  <text class="b" x="{x + 8}" y="{y + 16}">{_escaped(_fitting(first, (wide - 16) // 7))}</text>\n'
+            f'  <text class="b" x="{x + 8}" y="{y + 16}">{_escaped(_fitting(first, (wide - 16) // 8))}</text>\n'
             f'  <text class="s" x="{x + 8}" y="{y + 31}">{_escaped(second)}</text>\n'
             + (f'  <text class="s e" x="{x + wide - 8}" y="{y + 31}">{_escaped(third)}</text>\n' if third else ""))
 
 
-def _box_style(item: Object) -> str:
+def _box_style(item: Box) -> str:
     """Returns the class of an object's box: "removed?" is drawn like "removed"."""
     return {ORPHAN: "orphan", UNSEEN: "unseen", USED: "used"}.get(item.state, "removed")
 
@@ -118,7 +154,8 @@ def _key(y: int) -> str:
 
 def svg(objects: "Sequence[Object]") -> str:
     """Returns the drawing: processes on the left, objects on the right, a line for each pair of which one has the other."""
-    shown = list(objects[:_MOST])
+    found = _boxes(objects)
+    shown = found[:_MOST]
     groups = _groups(shown)
     drawn = groups[:_MOST]
     rows = max(len(drawn), len(shown), 1)
@@ -139,15 +176,14 @@ def svg(objects: "Sequence[Object]") -> str:
             middle = (_LEFT + _WIDE + _RIGHT) // 2
             edges.append(f'  <path class="{kind}" d="M{_LEFT + _WIDE} {start}C{middle} {start} {middle} {to} {_RIGHT} {to}"/>\n')
         told.append(f"{' '.join(_label(command, pids))} has "
-                    + ", ".join(f"{shown[index].kind} {shown_name(shown[index])} ({how})" for index, how in access))
+                    + ", ".join(f"{shown[index].label} ({how})" for index, how in access))
     for index, item in enumerate(shown):
         state = "" if item.state == USED else item.state
-        boxes.append(_box(_box_style(item), _RIGHT, place(index, gap_right), _OBJECT_WIDE, f"{item.kind} {shown_name(item)}",
-                          _size(item), state))
+        boxes.append(_box(_box_style(item), _RIGHT, place(index, gap_right), _OBJECT_WIDE, item.label, item.size, state))
         if not item.holders:
-            told.append(f"{item.kind} {shown_name(item)}: {item.state}")
+            told.append(f"{item.label}: {item.state}")
     more = [f"{count} more {what}" for count, what in
-            ((len(groups) - len(drawn), "processes"), (len(objects) - len(shown), "objects")) if count > 0]
+            ((len(groups) - len(drawn), "processes"), (len(found) - len(shown), "objects")) if count > 0]
     note = f'  <text class="s e" x="{_WIDTH - 12}" y="{height - 12}">not drawn: {", ".join(more)}</text>\n' if more else ""
     return (f'<svg xmlns="http://www.w3.org/2000/svg" class="sm" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" '
             f'height="{height}" role="img" aria-labelledby="shmls-title shmls-desc">\n'

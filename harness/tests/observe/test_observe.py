@@ -361,6 +361,7 @@ def test_the_drawing_has_every_object_and_its_words(place, plant):
     for box in root.iter(space + "rect"):
         assert float(box.get("x", 0)) + float(box.get("width")) <= width
         assert float(box.get("y", 0)) + float(box.get("height")) <= height
+    assert "2 x posix" not in " ".join(texts), "two objects of one name, of which one is removed, are two boxes"
     told = xml.fromstring(observe(place, USERS[0], "--svg", "-o", f"{planted.tag}-orphan").stdout).find(space + "desc").text
     assert told == f"posix /{planted.tag}-orphan: orphan"
     text = observe(place, USERS[0], "--dot").stdout
