@@ -93,6 +93,8 @@ def test_it_checks_as_the_project_does(edition):
         for source in (labs.SOLUTIONS / lab.name).glob("*.c"):
             (edition / "labs" / lab.name / source.name).write_bytes(source.read_bytes())
     for cc in "cc", "musl-gcc":
+        for peer in (edition / "harness" / "peers").glob("*/*/11_named_pair/*"):
+            peer.chmod(0o644)  # as some programs that unpack archives leave it
         status, text = make(edition, "check", "LAB=01 11 18", f"CC={cc}")
         assert status == 0 and "30 of 30 points" in text, text
     for command in "demo", "test", "grade":

@@ -13,7 +13,7 @@ import pytest
 from ..labs import Lab
 from ..results import ERROR, FAILED, Outcome
 from ..sandbox.build import BuildProblem
-from ..sandbox.channel import BoxRefused
+from ..sandbox.channel import BoxedProcess, BoxRefused
 from . import feedback
 from .causes import COMPILES, FINISHED
 from .fixture import LabFixture
@@ -176,13 +176,24 @@ def error_of(outcome: Outcome, error: BaseException) -> Outcome:
     return outcome
 
 
-def not_executed(fixture: LabFixture) -> Optional[OSError]:
-    """Returns the error if the box could not execute the program that a failure is about; None if it ran, or was replaced."""
-    program = fixture.subject
-    if not program or not program.finished or program.finished.exit_status != EXIT_EXEC or program.recorded():
-        return None
-    said = re.fullmatch(r"box: ([^:\n]+): (.+)\n?", program.finished.stderr)
-    if not said or not fixture.has_executable(program.built):
+def _refused(started: BoxedProcess) -> Optional[OSError]:
+    """Returns what the box said if it could not execute a program. A program could say the same: see not_executed()."""
+    said = re.fullmatch(r"box: ([^:\n]+): (.+)\n?", bytes(started.output[2]).decode("utf-8", "replace"))
+    if not said or started.status != EXIT_EXEC << 8:
         return None
     number = next((number for number in errno.errorcode if os.strerror(number) == said.group(2)), 0)
-    return OSError(number, f"the box could not execute {program.name}, at {said.group(1)}: {said.group(2)}")
+    return OSError(number, f"the box could not execute {os.path.basename(started.argv[0])}, at {said.group(1)}: {said.group(2)}")
+
+
+def not_executed(fixture: LabFixture) -> Optional[OSError]:
+    """Returns the error if the box could not execute the program that a failure is about, or one of the harness's own.
+
+    None if they ran, or if the student's was replaced.
+    """
+    for started in fixture.box.programs.values():
+        if started.trusted and _refused(started):
+            return _refused(started)
+    program = fixture.subject
+    if not program or not program.finished or program.recorded() or not fixture.has_executable(program.built):
+        return None
+    return _refused(program.started)

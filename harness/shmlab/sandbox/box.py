@@ -294,7 +294,7 @@ class Box(Channel):
         @param options  members of `struct limits` in native/box/box.h
         @throws OSError if it cannot be started
         """
-        program = BoxedProcess(0, list(argv))
+        program = BoxedProcess(0, list(argv), trusted=image is not None)
         theirs: List[int] = []
         try:
             if stdin == -1:

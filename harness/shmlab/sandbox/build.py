@@ -182,7 +182,7 @@ def ready_made(lab: Lab, program: str, cc: str) -> Built:
         made = sorted(f"{path.parent.name} with {path.name}" for path in PEERS.glob("*/*"))
         raise UserError(f"there is no finished {program} for this machine ({platform.machine()}, {path.parts[-3]}) in "
                         f"harness/peers/: this edition was made for {', '.join(made)}")
-    return Built(program, path, "")
+    return Built(program, native.unpacked(path), "")
 
 
 def _compile(commands: Dict[str, List[str]], files: Dict[str, bytes], tier: str, targets: Dict[str, Path]) -> None:

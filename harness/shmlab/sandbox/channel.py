@@ -39,6 +39,7 @@ class BoxedProcess:
     over_memory: bool = False
     flooded: bool = False
     stdin: int = -1
+    trusted: bool = False  # it is the harness's own
     pipes: Dict[int, int] = field(default_factory=dict)  # our end of the pipe -> the program's descriptor, 1 or 2
 
 

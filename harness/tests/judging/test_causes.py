@@ -10,6 +10,7 @@ from shmlab.judging.require import CheckFailed
 from shmlab.judging import causes, outcomes
 from shmlab.judging.fixture import LabFixture
 from shmlab.results import ERROR, FAILED, Outcome
+from shmlab.sandbox import native
 from shmlab.sandbox.build import Built
 
 LAB = labs.find("05")
@@ -123,6 +124,17 @@ def test_what_the_box_cannot_execute_is_an_error(fixture, tmp_path):
     assert program.wait().exit_status == outcomes.EXIT_EXEC
     error = outcomes.not_executed(fixture)
     assert error is not None and error.errno == errno.ENOENT and "could not execute sysv_create" in str(error)
+
+
+def test_a_peer_that_the_box_cannot_execute_is_an_error(fixture, tmp_path, monkeypatch):
+    """One of the harness's own programs: what the check requires of it then is not the student's affair."""
+    peer = tmp_path / "peer"
+    peer.write_bytes(native.peer_program().read_bytes())  # without the permission to execute
+    monkeypatch.setattr(native, "peer_program", lambda: peer)
+    with pytest.raises(CheckFailed):
+        fixture.make_segment(fixture.ftok(fixture.file(), 83), b"hello")
+    error = outcomes.not_executed(fixture)
+    assert error is not None and error.errno == errno.EACCES and "could not execute peer" in str(error)
 
 
 def test_an_exit_status_of_127_by_the_program_itself_is_its_own(fixture):
