@@ -4,6 +4,7 @@
 # IN=DIR     other programs     SAN=1     with sanitizers        TIER=host  without namespaces
 # JOBS=1     one at a time     BACK=1    the hint before
 # SCHEDULE=… TIME=60                       for make replay and make explore
+# ARGS="-p PID"                            for make shmls
 # (not for students
 # FROM=DIR OUT=DIR COURSE=FILE TRUST=1         for make grade
 # FULL=1                                       for make test: all cases, which takes much longer
@@ -21,6 +22,7 @@ JOBS ?=
 SCHEDULE ?=
 TIME ?= 30
 BACK ?=
+ARGS ?=
 # (not for students
 FROM ?=
 OUT ?= results
@@ -43,7 +45,7 @@ SHORT_NUMBERS := $(patsubst 0%,%,$(filter 0%,$(NUMBERS)))
 COMMANDS := $(filter check explore replay watch hint,$(MAKECMDGOALS))
 ifneq ($(COMMANDS),)
 NAMED := $(filter $(NUMBERS) $(SHORT_NUMBERS),$(MAKECMDGOALS))
-UNKNOWN := $(filter-out $(COMMANDS) $(NAMED) all doctor box unbox clean-ipc clean help demo test lint docs,$(MAKECMDGOALS))
+UNKNOWN := $(filter-out $(COMMANDS) $(NAMED) all doctor shmls box unbox clean-ipc clean help demo test lint docs,$(MAKECMDGOALS))
 ifneq ($(UNKNOWN),)
 $(error there is no lab '$(firstword $(UNKNOWN))': write `make $(firstword $(COMMANDS)) LAB=05`; the labs are $(NUMBERS))
 endif
@@ -59,7 +61,7 @@ SETUP := sh harness/setup.sh
 OPTIONS = $(if $(LAB),--lab "$(LAB)") --cc "$(CC)" $(if $(SAN),--san) $(if $(TIER),--tier $(TIER)) $(if $(JOBS),--jobs $(JOBS)) $(if $(V),-v)
 SHMLAB := PYTHONPATH=harness
 
-.PHONY: all $(NUMBERS) $(SHORT_NUMBERS) check explore replay watch hint doctor box unbox clean-ipc clean help FORCE
+.PHONY: all $(NUMBERS) $(SHORT_NUMBERS) check explore replay watch hint doctor shmls box unbox clean-ipc clean help FORCE
 # (not for students
 .PHONY: demo test test-machines lint grade dist gradescope bench docs docs-instructor docs-test
 # not for students)
@@ -150,6 +152,16 @@ box: ## with sudo, on Ubuntu 24.04: installs the box so that AppArmor permits it
 
 unbox: ## with sudo: removes what `make box` installed
 	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab unbox
+
+shmls: build/shmls ## lists all shared memory of this machine: ARGS="--pss", ARGS=--help; build/shmls is the same as one file
+	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab ls $(ARGS)
+
+# The compiled modules beside the sources make it start faster; another version of Python takes the sources.
+build/shmls: $(wildcard harness/shmlab/observe/*.py)
+	$(quiet)python=$$($(SETUP) check) && rm -rf build/one-file && mkdir -p build/one-file/observe && \
+	    cp $^ build/one-file/observe && \
+	    "$$python" -m compileall -q -b --invalidation-mode unchecked-hash build/one-file/observe && \
+	    "$$python" -m zipapp build/one-file -c -o $@ -p '/usr/bin/env python3' -m observe.command:run && chmod 755 $@ && rm -rf build/one-file
 
 clean-ipc: ## removes the segments and objects that the labs' programs left
 	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab clean-ipc

@@ -1,14 +1,20 @@
 """The command line `python3 -m shmlab COMMAND`, to which the Makefile's targets other than `make check` lead."""
 from __future__ import annotations
 
-import argparse
-import os
 import sys
-from pathlib import Path
 
-from . import student
-from .labs import LABS, Lab, UserError, find
-from .sandbox import apparmor, native
+if sys.argv[1:2] == ["ls"]:  # before the rest is imported, which takes longer than a look at the machine
+    from .observe import command
+
+    sys.exit(command.main(sys.argv[2:]))
+
+import argparse  # noqa: E402
+import os  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+from . import student  # noqa: E402
+from .labs import LABS, Lab, UserError, find  # noqa: E402
+from .sandbox import apparmor, native  # noqa: E402
 
 
 def _lab_named(word: str) -> Lab:
@@ -48,6 +54,7 @@ def main() -> int:
     """Runs the command that the arguments name. Returns the exit status; 2 for a UserError, which it prints."""
     parser = argparse.ArgumentParser(prog="shmlab")
     commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("ls", add_help=False)  # for the list of commands: see the top
     for name in ("watch", "hint"):
         sub = commands.add_parser(name)
         sub.add_argument("--lab", default="")

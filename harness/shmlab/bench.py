@@ -194,6 +194,48 @@ def explorer() -> None:
     LabFixture.close_spare()
 
 
+PROCESSES = 505
+
+#: Becomes PROCESSES processes with about sixty mappings each, three of them shared, until standard input ends.
+_CROWD = """
+import mmap, os, sys
+held = [mmap.mmap(-1, 16384) for _ in range(3)]
+for memory in held:
+    memory[:] = bytes(1) * 16384
+for _ in range(int(sys.argv[1]) - 1):
+    if os.fork() == 0:
+        os.read(0, 1)
+        os._exit(0)
+print(len(open("/proc/self/maps").readlines()), flush=True)
+os.read(0, 1)
+for _ in range(int(sys.argv[1]) - 1):
+    os.wait()
+"""
+
+
+def observer() -> None:
+    """Measures a look at all shared memory of a machine with many processes, compared with other tools if they are installed."""
+    ls = [sys.executable, "-m", "shmlab", "ls"]
+    ways = {"shmlab ls": ls, "shmlab ls --pss": [*ls, "--pss"], "python3 that does nothing": [sys.executable, "-c", ""]}
+    others = {"lsof": ["lsof", "-n", "-w"], "lsfd": ["lsfd"], "smem": ["smem"]}
+    ways.update({name: words for name, words in others.items() if shutil.which(name)})
+    measured: Dict[str, List[float]] = {name: [] for name in ways}
+    crowd = subprocess.Popen([sys.executable, "-c", _CROWD, str(PROCESSES)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert crowd.stdout
+        mappings = int(crowd.stdout.readline())
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        for _ in range(ROUNDS):
+            for name, words in ways.items():
+                began = time.perf_counter()
+                subprocess.run(words, cwd=labs.ROOT / "harness", env=environment, stdin=subprocess.DEVNULL,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                measured[name].append((time.perf_counter() - began) * 1000)
+    finally:
+        crowd.communicate()
+    _table(f"All shared memory of a machine with {PROCESSES} more processes of {mappings} mappings", "ms", measured)
+
+
 def lab_times() -> None:
     """Measures the wall time of `make check` for each lab: with compilation, and again with the program in the cache."""
     print("\nmake check, wall time")
@@ -216,5 +258,6 @@ def main() -> int:
     spy_cost()
     explorer()
     ring()
+    observer()
     lab_times()
     return 0

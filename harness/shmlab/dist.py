@@ -28,7 +28,8 @@ _FILES = ["LICENSE", "compile_flags.txt", ".clang-format", ".editorconfig", ".gi
 _DIRECTORIES = ["labs", "harness/checks", "harness/native/box", "harness/native/spy", "harness/native/interpose",
                 "harness/native/explore", "docs/figures", ".vscode"]
 PROCESSORS = ("aarch64", "x86_64")  # for which peers are compiled, if there is a compiler
-_STUDENT_MODULES = [Path(__file__).with_name(f"{name}.py") for name in ("__main__", "student")]
+_STUDENT_MODULES = [*(Path(__file__).with_name(f"{name}.py") for name in ("__main__", "student")),
+                    *sorted((Path(__file__).parent / "observe").glob("*.py"))]
 _AUTOGRADER_MODULES = [Path(__file__).parent / "course" / f"{name}.py"
                        for name in ("__init__", "course_file", "intake", "cohort", "exports", "autograde")]
 

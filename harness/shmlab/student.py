@@ -20,7 +20,8 @@ from typing import Dict, List, Optional, Sequence, Tuple
 from . import results
 from .judging import causes
 from .labs import ROOT, Lab, UserError, submitted_directory
-from .sandbox import apparmor, box, kernel, native, tiers
+from .observe import machine, objects, orphans, processes
+from .sandbox import apparmor, box, native, tiers
 from .sandbox.calls import DEFINITIONS
 
 PROJECT_ID = ord("S")  # the handouts pass it to ftok()
@@ -230,39 +231,40 @@ def doctor() -> int:
 # ---- clean-ipc --------------------------------------------------------------------------------------------
 
 
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-        return True
-    except PermissionError:
-        return True
-    except ProcessLookupError:
-        return False
+def _is_labs(item: objects.Object, own_ipc: str) -> bool:
+    """Whether a program of the labs made an object: by the project id in a segment's key, by an object's name."""
+    if item.kind == "sysv":
+        return item.identity[1] == own_ipc and item.key is not None and item.key >> 24 == PROJECT_ID
+    return item.path is not None and item.path.startswith(tuple(f"/dev/shm/{prefix}" for prefix in OBJECT_PREFIXES))
 
 
 def clean_ipc() -> int:
-    """Removes what the labs' programs left: segments with the labs' project id in their key that no process uses, and
-    objects whose name has one of OBJECT_PREFIXES.
+    """Removes what the labs' programs left: segments with the labs' project id in their key whose creator has ended, and objects
+    whose name has one of OBJECT_PREFIXES. Those that a process still has are kept.
 
     Only those of this user; for root also those of the box's users. Waits for checks that run without namespaces.
     """
     box.HostLock.take()
     users = {os.getuid(), *(box.USERS if os.getuid() == 0 else ())}
     libc = ctypes.CDLL(None, use_errno=True)
-    removed = 0
-    for segment in kernel.parse_segments(Path("/proc/sysvipc/shm").read_bytes()):
-        is_labs = segment.key >> 24 == PROJECT_ID and segment.uid in users
-        if is_labs and segment.nattch == 0 and not _is_alive(segment.cpid):
-            if libc.shmctl(segment.shmid, 0, None) == 0:
-                print(f"removed segment {segment.shmid}, key 0x{segment.key:08x}, {segment.size} bytes")
-                removed += 1
-    for entry in os.scandir("/dev/shm"):
-        if entry.name.startswith(OBJECT_PREFIXES) and entry.is_file(follow_symlinks=False) \
-                and entry.stat(follow_symlinks=False).st_uid in users:
-            os.unlink(entry.path)
-            print(f"removed object /{entry.name}")
+    removed = kept = 0
+    found = machine.Machine()
+    for item in found.objects:
+        if not _is_labs(item, found.own_ipc) or item.uid not in users or item.state == objects.REMOVED:
+            continue
+        name = f"segment {item.identity[2]}, key {item.name}" if item.kind == "sysv" else f"object {objects.plain(item.name)}"
+        if item.state != objects.ORPHAN or item.kind == "sysv" and orphans.creator_lives(item):
+            pids = sorted(item.holders) or [item.creator or 0]
+            print(f"kept {name}: process {pids[0]} ({processes.command_of(pids[0])}) has it" if pids[0] else f"kept {name}: in use")
+            kept += 1
+        elif item.kind != "sysv":
+            Path(str(item.path)).unlink(missing_ok=True)
+            print(f"removed {name}")
             removed += 1
-    if not removed:
+        elif libc.shmctl(item.identity[2], 0, None) == 0:
+            print(f"removed {name}, {item.size} bytes")
+            removed += 1
+    if not removed and not kept:
         print("the labs left nothing on this machine")
     box.HostLock.drop()
     return 0

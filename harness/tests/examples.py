@@ -32,6 +32,8 @@ MASKS = [  # applied in this order; the first turns runs of spaces into one
     (r"^(HEX \d+) \w+", r"\1 OWNER"),                                 # ipcs
     (r"^(-[rwx-]{9} 1) \w+ \w+ (\d+) \w+ \d+ \d\d:\d\d", r"\1 OWNER GROUP \2 DATE"),  # ls
     (r"(/[\w.-]+)*/(place|five_kinds)\b", r"FOLDER/\2"),
+    (r"device \S+, inode \d+", "DEVICE INODE"), (r"\binode \d+", "INODE"), (r"owner \d+", "OWNER"),  # shmls
+    (r"^ ?\d+ \d+ (five_kinds)", r"PID USER \1"), (r"\b\d+ (five_kinds)$", r"PID \1"), (r" \d\d:\d\d ", " TIME "),
     (r"^.*Bus error.*$", "Bus error"),                                # the rest of the line depends on the shell
     (r"process \d+", "process"), (r"\w+\.c:\d+ \[\d+\]", "PLACE"),
     (r"^ PLACE fork\(\).*\n", ""),                                   # parent and child appear in either order
@@ -50,6 +52,12 @@ def compile_example(source, target, *words, cc="gcc"):
     return subprocess.run(command, capture_output=True, text=True)
 
 
+def observer():
+    """Returns the observer of shared memory as one file."""
+    subprocess.run(["make", "-s", "build/shmls"], cwd=labs.ROOT, stdin=subprocess.DEVNULL, check=True)
+    return labs.ROOT / "build" / "shmls"
+
+
 def transcript(recipe, directory):
     """Runs the lines of a recipe in a box. Returns the commands with their output, as in a terminal."""
     lines = recipe.read_text().splitlines()
@@ -60,6 +68,7 @@ def transcript(recipe, directory):
             if not built.exists():
                 assert compile_example(program, built).returncode == 0
             inside.put(program.stem, built.read_bytes(), 0o755)
+        inside.put("shmls", observer().read_bytes(), 0o755)
         shell = inside.start(["/bin/sh", "-c", script])
         assert inside.wait(shell, 10), f"{recipe.name} did not end"
         return bytes(shell.output[1]).decode()

@@ -99,6 +99,8 @@ def test_it_checks_as_the_project_does(edition):
         assert status == 0 and "30 of 30 points" in text, text
     for command in "demo", "test", "grade":
         assert "No rule" in make(edition, command)[1]
+    status, text = make(edition, "shmls", f"ARGS=-p {os.getpid()}")
+    assert status == 0 and text.startswith("STATE"), text
     assert "grade" not in make(edition, "help")[1] and make(edition, "hint", "LAB=01")[0] == 0
 
 

@@ -1,4 +1,5 @@
-"""Parses what the kernel reports about shared memory and processes; no other module knows these formats.
+"""Parses what the kernel reports about shared memory and processes; no other module knows these formats, except for those of
+observe/, which have to work alone.
 
 Sources: proc(5), proc_sysvipc(5), shm_overview(7). Everything is parsed from bytes, because names may contain any byte.
 """

@@ -1,0 +1,4 @@
+"""`python3 -m shmlab.observe`."""
+from .command import run
+
+run()
