@@ -157,11 +157,13 @@ shmls: build/shmls ## lists all shared memory of this machine: ARGS="--pss", ARG
 	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab ls $(ARGS)
 
 # The compiled modules beside the sources make it start faster; another version of Python takes the sources.
+# Two makes may do this at once, so each works in a directory of its own.
 build/shmls: $(wildcard harness/shmlab/observe/*.py)
-	$(quiet)python=$$($(SETUP) check) && rm -rf build/one-file && mkdir -p build/one-file/observe && \
-	    cp $^ build/one-file/observe && \
-	    "$$python" -m compileall -q -b --invalidation-mode unchecked-hash build/one-file/observe && \
-	    "$$python" -m zipapp build/one-file -c -o $@ -p '/usr/bin/env python3' -m observe.command:run && chmod 755 $@ && rm -rf build/one-file
+	$(quiet)python=$$($(SETUP) check) && mkdir -p build && made=$$(mktemp -d build/one-file.XXXXXX) && \
+	    trap 'rm -rf "$$made"' EXIT && mkdir -p "$$made/in/observe" && cp $^ "$$made/in/observe" && \
+	    "$$python" -m compileall -q -b --invalidation-mode unchecked-hash "$$made/in/observe" && \
+	    "$$python" -m zipapp "$$made/in" -c -o "$$made/shmls" -p '/usr/bin/env python3' -m observe.command:run && \
+	    chmod 755 "$$made/shmls" && mv "$$made/shmls" $@
 
 clean-ipc: ## removes the segments and objects that the labs' programs left
 	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab clean-ipc
