@@ -3,12 +3,13 @@ import errno
 import os
 
 from shmlab import LabFixture, points, require, require_bytes
-from shmlab.judging.program import Program
 from shmlab.sandbox import native
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 LENGTHS = [1, PAGE - 1, PAGE, PAGE + 1, 7 * PAGE, 1000003, (1 << 24) + 1]  # a float has no room for the last
 IMPOSSIBLE = [0, 1 << 62, (1 << 64) - 1]
+
+STORED = 32 << 20  # bytes; a program that only maps has much less memory
 
 # Longer than 31 and 32 bits have room for. What is mapped is not used, so this takes no memory.
 LONG = [(1 << 31) - 1, (1 << 31) + PAGE, (1 << 32) - 1, (1 << 32) + 1, (1 << 34) + 5 * PAGE]
@@ -42,14 +43,6 @@ def test_usage(lab):
         require(run.stdout == b"", "nothing on stdout when an argument is wrong, even if others are right", run.stdout)
 
 
-def stores(lab: LabFixture, program: Program) -> bool:
-    """Whether it uses much more memory than a program that only maps."""
-    try:
-        return int(lab.box.read(f"/proc/{program.pid}/statm").split()[1]) * PAGE > 32 << 20
-    except OSError:
-        return False
-
-
 @points(2, read="handout, Background and Steps")
 def test_lines(lab):
     """For each N there is one line: N, the whole pages that hold N bytes, and the bytes of those pages."""
@@ -64,7 +57,7 @@ def test_lines(lab):
     # A mapping that nobody uses needs no memory: the kernel is told so, as it would not give so much to all machines.
     lab.preparations.append("let the kernel map large lengths without memory for them, as with MAP_NORESERVE")
     program = lab.start("page_size", *LONG, interpose=("large_mappings",), limits={"address_mb": 0})
-    if lab.poll(lambda: program.started.status is not None or stores(lab, program), 4) and (
+    if lab.poll(lambda: program.started.status is not None or program.resident_bytes() > STORED, 4) and (
             program.started.over_memory or program.started.status is None):
         return  # it stores in what it has mapped, and so much it must not
     run = program.wait().require_success()

@@ -5,13 +5,12 @@ from dataclasses import replace
 from shmlab import LabFixture, points, require, require_bytes
 from shmlab.judging.children import (AFTER_A_WAIT, come_to_their_ends, require_parent_waits, said_by_children, tells_cause,
                                      wait_for_children)
+from shmlab.judging.pauses import HELD, NO_TIME
 
 OLD, NEW = 0x1122334455667788, 0x99AABBCCDDEEFF01
 KINDS = ["global", "heap", "private", "shared"]
 PROGRAM = "fork_copies"
 WORD = 8
-NO_TIME = ("short_sleep",)  # for runs in which nothing is looked at that a shorter sleep could change
-HELD = ("held_sleep",)  # for come_to_their_ends()
 KEPT = ("kept_blocks", "kept_mappings")  # a child may free and unmap its words: here they stay, to be looked at when it is about to end
 
 

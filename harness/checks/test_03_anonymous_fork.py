@@ -3,13 +3,12 @@ import errno
 import mmap
 
 from shmlab import LabFixture, points, require, require_bytes
-from shmlab.judging.children import come_to_their_ends, require_parent_waits, tells_cause, wait_for_children
+from shmlab.judging.children import come_to_their_ends, nothing_is_lost, require_parent_waits, tells_cause, wait_for_children
+from shmlab.judging.pauses import HELD, NO_TIME
 from shmlab.judging.require import CheckFailed
 
 CHILDREN = 4
 LAST = 1003  # the parts are not all of one length
-NO_TIME = ("short_sleep",)  # for runs in which nothing is looked at that a shorter sleep could change
-HELD = ("held_sleep",)  # for come_to_their_ends()
 
 
 def held_children(lab: LabFixture, where: str, children: int = CHILDREN):
@@ -18,16 +17,15 @@ def held_children(lab: LabFixture, where: str, children: int = CHILDREN):
     return program, wait_for_children(program, children)
 
 
-def require_total(lab: LabFixture, run, last: int) -> None:
+def require_total(run, last: int) -> None:
     total = last * (last + 1) // 2
     run.require_success()
     try:
         require_bytes(run.stdout, b"%d\n" % total, f"{run.command} prints {total}, alone on one line")
     except CheckFailed as failure:
-        calls = run.program.calls
-        whole = [call.sequence for call in lab.read_calls()[:1]] == [1]  # no record was lost
-        if whole and not any(call.name in ("shmat", "syscall") or call.name == "mmap" and call.arguments[2] & mmap.MAP_SHARED
-                             for call in calls):
+        shares = any(call.name in ("shmat", "syscall") or call.name == "mmap" and call.arguments[2] & mmap.MAP_SHARED
+                     for call in run.program.calls)
+        if nothing_is_lost(run.program) and not shares:
             failure.saw.append("mmap() was not called with MAP_SHARED: what a child stores stays in its own copy of the memory")
         raise
 
@@ -60,7 +58,7 @@ def test_total(lab):
     for pairs in [(1, 1)], few, [(64, 65)], many:  # those of a list side by side
         started = [(lab.start("anonymous_fork", *pair, stop_at=("end", 1, "c"), interpose=HELD), pair[0]) for pair in pairs]
         for (_, last), run in zip(pairs, come_to_their_ends(*started)):
-            require_total(lab, run, last)
+            require_total(run, last)
 
 
 @tells_cause

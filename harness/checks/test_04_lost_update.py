@@ -10,6 +10,7 @@ from shmlab import LabFixture, points, require
 from shmlab.judging.children import (AFTER_A_WAIT, come_to_their_ends, require_parent_waits, said_by_children, tells_cause,
                                      wait_for_children, waits_before_fork)
 from shmlab.judging.limits import WaitLimits
+from shmlab.judging.pauses import HELD, NO_TIME
 from shmlab.sandbox.box import PROCESSORS
 
 PROGRAM = "lost_update"
@@ -24,8 +25,6 @@ LOCKS = [(name, 20, "c") for name in ("sem_wait", "pthread_mutex_lock", "flock",
 
 MANY = 1000000  # additions to one counter, by when a child has been at the other one, too
 LONG = 0.5  # seconds of the processor, in which a child counts further than that
-NO_TIME = ("short_sleep",)  # for runs in which nothing is looked at that a shorter sleep could change
-HELD = ("held_sleep",)  # for come_to_their_ends()
 KEPT = ("kept_mappings",)  # a child may unmap the memory before it ends: here it stays, to be looked at
 
 

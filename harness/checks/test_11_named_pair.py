@@ -4,6 +4,7 @@ import os
 import struct
 
 from shmlab import LabFixture, points, require, require_bytes
+from shmlab.judging.pauses import NO_TIME
 from shmlab.judging.require import CheckFailed
 
 PIECES = [b"first\n", b"with\0zero\0bytes\xff", b"x" * 1500, b"last without newline"]
@@ -15,8 +16,6 @@ BEFORE_ITS_LOOK = {"fail": [("sem_timedwait", 1, errno.ETIMEDOUT), ("sem_wait", 
 
 # The first wait takes as long as it may: whoever waits alone then does so for the first slice.
 FIRST_SLICE = ("sem_timedwait", 1, errno.ETIMEDOUT)
-
-NO_TIME = ("short_sleep",)  # for runs in which nothing is looked at that a shorter sleep could change
 
 WAITS = ("sem_wait", "sem_timedwait", "sem_trywait")
 
@@ -99,8 +98,7 @@ def in_turns(mine, peer) -> None:
         if mine.started.status is not None or mine.state().phase != "stopped":
             return
         settle(peer, may_poll=True)
-        mine.resume()
-        mine.fixture.poll(lambda: mine.state().phase != "stopped", 4)
+        mine.leave_stop()
 
 
 def slot(lab: LabFixture, name: str):
@@ -126,8 +124,7 @@ def ended(lab: LabFixture, program, name: str, seconds: float = 4):
     """Waits for the end of a program, stopped or not. If it hangs, the object tells more than its state."""
     lab.poll(lambda: at_rest(program), seconds)
     while program.state().phase == "stopped":
-        program.resume()
-        lab.poll(lambda: program.state().phase != "stopped", seconds)
+        program.leave_stop(seconds)
         lab.poll(lambda: at_rest(program), seconds)
     try:
         return program.wait(seconds)
@@ -345,8 +342,7 @@ def test_peer_dies(lab):
                 lab.set_object(name, struct.pack("=i", 1), at=8 if program == "writer" else 4)
             if mine.state().phase != "stopped":
                 break
-            mine.resume()
-            lab.poll(lambda: mine.state().phase != "stopped", 4)
+            mine.leave_stop()
         if mine.started.status is None:
             waiting.append((mine, mine.state().sleeps))
     for program, unlinked in [(program, unlinked) for program in PEER for unlinked in (True, False)]:

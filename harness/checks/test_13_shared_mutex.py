@@ -89,8 +89,7 @@ def in_turns(mine, *others) -> bool:
         idle = idle + 1 if now == before else 0
         if idle >= IDLE_TURNS:
             return False
-        mine.resume()
-        lab.poll(lambda: mine.state().phase != "stopped", 4)
+        mine.leave_stop()
 
 
 def finish(name, story, *programs, seconds=4):

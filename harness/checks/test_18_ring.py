@@ -12,7 +12,7 @@ import threading
 import time
 
 from shmlab import LabFixture, points, require, require_bytes
-from shmlab.judging.require import CheckFailed
+from shmlab.judging.require import CheckFailed, first_difference
 from shmlab.sandbox.kernel import FUTEX_CALLS, parse_blocked
 
 PEER = {"ring_send": "ring_recv", "ring_recv": "ring_send"}
@@ -354,7 +354,7 @@ def require_arrived(printed: bytes, sent: bytes, capacity: int, what: str) -> No
     try:
         require_bytes(printed, sent, what)
     except CheckFailed as failure:
-        at = next((n for n, pair in enumerate(zip(printed, sent)) if pair[0] != pair[1]), min(len(printed), len(sent)))
+        at = first_difference(printed, sent)
         number = at + 4 * (1 + sent[:at].count(b"\n"))  # each line so far with its length before it
         failure.saw.append(f"it is byte number {number} in the count `sent`, and belongs in bytes[{number % capacity}]; "
                            f"the one before it in bytes[{(number - 1) % capacity}]")
@@ -419,12 +419,13 @@ def test_every_offset(lab):
                 what + "the sender has room for all, and ends without waiting for a receiver", sender.describe_state())
         sender.wait().require_success()
         found = content_of(lab.object_bytes(name))
-        wrong = [n for n, pair in enumerate(zip(found, wanted)) if pair[0] != pair[1]][:1]
         try:
             require_bytes(found, wanted, what + "the sender has put there")
         except CheckFailed as failure:
-            failure.saw += [f"byte {n} belongs in bytes[{(begin + n) % capacity}]; the one before it in bytes[{(begin + n - 1) % capacity}]"
-                            for n in wrong if n > 0]
+            n = first_difference(found, wanted)
+            if 0 < n < min(len(found), len(wanted)):
+                failure.saw.append(f"byte {n} belongs in bytes[{(begin + n) % capacity}]; the one before it in "
+                                   f"bytes[{(begin + n - 1) % capacity}]")
             raise
     for begin, name in zip(begins, names):
         lab.make_object(name + "r", ring(capacity, begin, wanted, sender=pid))

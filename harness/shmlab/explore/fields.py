@@ -5,8 +5,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Dict, List, Optional, Sequence
 
-from ..sandbox.box import Box
 from ..sandbox.build import Built
+from ..sandbox.debug_info import printed_about
 
 _ENTRY = re.compile(r"^ *<([0-9a-f]+)><([0-9a-f]+)>: Abbrev Number: \d+ \(DW_TAG_(\w+)\)")
 _ATTRIBUTE = re.compile(r"^ *<[0-9a-f]+> +DW_AT_(name|type|byte_size|data_member_location|upper_bound|count) *: (?:\(.*?\)(?::|) *)?(.*)")
@@ -118,8 +118,4 @@ class Fields:
 
 def read_fields(tier: str, built: Built, sources: Sequence[str]) -> Fields:
     """The fields of a program that was built with debug information."""
-    with Box(tier) as box:
-        box.put(built.program, built.path.read_bytes())
-        run = box.start(["readelf", "--debug-dump=info", built.program], wall_ms=3000)
-        box.wait(run, 4)
-        return Fields(run.output[1].decode("utf-8", "replace"), sources)
+    return Fields(printed_about(built, tier, "readelf", "--debug-dump=info"), sources)

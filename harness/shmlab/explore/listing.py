@@ -4,29 +4,13 @@ from __future__ import annotations
 import re
 from typing import Dict, List, Sequence, Set, Tuple
 
-from ..sandbox.box import Box
 from ..sandbox.build import Built
+from ..sandbox.debug_info import source_lines
 from .ends import RawEnd
 from .fields import Fields, read_fields
 from .steps import Step, describe
 
 MOST_LINES = 36  # of a verdict
-
-
-def _places(tier: str, built: Built, wheres: Sequence[int]) -> Dict[int, str]:
-    """"file.c:31" for return addresses, where the debug information tells."""
-    if not wheres:
-        return {}
-    base = 0
-    with open(built.path, "rb") as file:
-        if file.read(18)[16:18] == b"\x02\x00":  # ET_EXEC: not position-independent, usually at this address
-            base = 0x400000
-    with Box(tier) as box:
-        box.put(built.program, built.path.read_bytes())
-        run = box.start(["addr2line", "-s", "-e", built.program, *(hex(where + base - 1) for where in wheres)], wall_ms=3000)
-        box.wait(run, 4)
-        lines = run.output[1].decode("utf-8", "replace").splitlines()
-    return {where: line.split(" ")[0] for where, line in zip(wheres, lines) if not line.startswith("?")}
 
 
 def _letter(process: int) -> str:
@@ -63,7 +47,7 @@ class Listing:
             mine = [i for i, program in enumerate(programs) if program.path == built.path]
             wheres = sorted({step.where for step in end.steps if step.process in mine and step.kind not in ("start", "end")})
             try:
-                found = _places(tier, built, wheres)
+                found = source_lines(built, tier, wheres)
             except Exception:  # the listing is worth showing without places, too
                 found = {}
             self._place.update({(i, where): place for i in mine for where, place in found.items()})

@@ -64,13 +64,13 @@ def cause_of(program: "Program") -> Optional[Cause]:
                 ["a child has called fork() or waitpid() itself: it has not ended, and has run on in its parent's code"],
                 _up_to(parents[0], [call for call in calls if call.pid in (program.pid, parents[0].pid)]))
     status = program.started.status
-    if _nothing_is_lost(program) and not any(call.name == "fork" for call in calls) and (
+    if nothing_is_lost(program) and not any(call.name == "fork" for call in calls) and (
             program.spins if status is None else os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0):
         return "the program calls fork() once for each child", ["fork() was never called"], calls
     return None
 
 
-def _nothing_is_lost(program: "Program") -> bool:
+def nothing_is_lost(program: "Program") -> bool:
     """Whether all calls are still recorded: only then what is missing among them was not called."""
     return [call.sequence for call in program.fixture.read_calls()[:1]] == [1]
 
@@ -94,7 +94,7 @@ def wait_for_children(program: "Program", count: int) -> List[int]:
 def waits_before_fork(program: "Program", count: int) -> str:
     """Which child is waited for before which is forked; empty if none is."""
     calls = [call for call in program.calls or program.recorded() if call.pid == program.pid]
-    if any(call.injected for call in calls) or not _nothing_is_lost(program):
+    if any(call.injected for call in calls) or not nothing_is_lost(program):
         return ""
     forked: List[int] = []
     waited = 0  # which child has been waited for first, and when
@@ -188,8 +188,8 @@ def come_to_their_ends(*started: Tuple["Program", int]) -> List["Run"]:
             looked = time.monotonic()
         return all(program.started.status is not None for program in programs)
 
-    fixture.pump(have_worked, STOP_SECONDS, 0.05, *programs)  # at most until all sleep
-    fixture.pump(have_ended, WALL_SECONDS, 0.02, *programs)
+    fixture.pump(have_worked, STOP_SECONDS, 0.05, programs)  # at most until all sleep
+    fixture.pump(have_ended, WALL_SECONDS, 0.02, programs)
     return [program.wait() for program, _ in started]
 
 

@@ -15,8 +15,8 @@ import sys
 import textwrap
 from typing import Dict, List, Optional, Sequence, TextIO, Tuple
 
-from ..sandbox.box import Box
 from ..sandbox.build import compile_command
+from ..sandbox.debug_info import source_lines
 from ..sandbox.calls import Call, with_places
 from ..labs import Lab, submitted_directory
 from . import causes
@@ -388,22 +388,8 @@ def replay(fixture: LabFixture) -> str:
 
 
 def _with_source_lines(fixture: LabFixture, program: Program, calls: List[Call]) -> List[Call]:
-    """Returns the calls with `place` set, such as "file.c:31", where addr2line(1) finds it in the debug information."""
-    if not calls:
-        return calls
-    addresses = sorted({call.where for call in calls})
-    base = 0
-    with open(program.built.path, "rb") as file:
-        if file.read(18)[16:18] == b"\x02\x00":  # ET_EXEC: not position-independent, usually at this address
-            base = 0x400000
+    """Returns the calls with `place` set, such as "file.c:31", where the debug information tells."""
     try:
-        with Box(fixture.tier) as box:
-            box.put(program.built.program, program.built.path.read_bytes())
-            words = ["addr2line", "-s", "-e", program.built.program, *(hex(address + base - 1) for address in addresses)]
-            run = box.start(words, wall_ms=3000)
-            box.wait(run, 4)
-            lines = run.output[1].decode("utf-8", "replace").splitlines()
+        return with_places(calls, source_lines(program.built, fixture.tier, sorted({call.where for call in calls})))
     except Exception:  # the calls are worth showing without places, too
         return calls
-    places = {address: line.split(" ")[0] for address, line in zip(addresses, lines) if not line.startswith("?")}
-    return with_places(calls, places)

@@ -97,7 +97,8 @@ class LabFixture(Environment):
             WaitLimits.note(False, *running)
         return found
 
-    def pump(self, until: Callable[[], bool], timeout: float, tick: float = 60.0, *programs: Program) -> bool:
+    def pump(self, until: Callable[[], bool], timeout: float, tick: float = 60.0,
+             programs: Sequence[Program] = ()) -> bool:
         """Waits until a condition holds, see Box.expect(). Returns False if it does not within `timeout` seconds.
 
         With programs, for whose next step it waits, it ends as soon as they are seen to hang. Also returns False as soon

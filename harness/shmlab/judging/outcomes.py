@@ -190,9 +190,9 @@ def not_executed(fixture: LabFixture) -> Optional[OSError]:
 
     None if they ran, or if the student's was replaced.
     """
-    for started in fixture.box.programs.values():
-        if started.trusted and _refused(started):
-            return _refused(started)
+    ours = next(filter(None, (_refused(started) for started in fixture.box.programs.values() if started.trusted)), None)
+    if ours:
+        return ours
     program = fixture.subject
     if not program or not program.finished or program.recorded() or not fixture.has_executable(program.built):
         return None

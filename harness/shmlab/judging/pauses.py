@@ -12,6 +12,10 @@ from .require import CheckFailed
 if TYPE_CHECKING:
     from .program import Program
 
+# Interposed libraries for calls that sleep for a time, see native/interpose/sleeps.h.
+NO_TIME = ("short_sleep",)  # for runs in which nothing is looked at that a shorter sleep could change
+HELD = ("held_sleep",)  # for runs in which the check decides how long a sleep is
+
 PAUSE_SECONDS = 1.0  # a right program that simulates work pauses for less, between two steps
 POLLS, POLL_SECONDS = 20, 0.1  # so many pauses, for so long, in which nothing changes: it polls
 SLOW_SECONDS = 0.1

@@ -82,7 +82,7 @@ class Program:
 
         timeout = WaitLimits.limit(timeout, self, *self.fixture.history)
         in_time = self.fixture.pump(lambda: len(stopped()) >= count or self.started.status is not None, timeout,
-                                    60.0, self, *self.fixture.history)
+                                    programs=[self, *self.fixture.history])
         WaitLimits.note(in_time, self)
         found = stopped()
         if len(found) < count:
@@ -111,6 +111,11 @@ class Program:
         """Resumes stopped processes: these, or without arguments the program itself."""
         for pid in pids or (self.pid,):
             self.fixture.box.kill(pid, signal.SIGCONT)
+
+    def leave_stop(self, timeout: float = STOP_SECONDS) -> None:
+        """Resumes the program, and waits until the kernel says that it is not stopped any more."""
+        self.resume()
+        self.fixture.poll(lambda: self.state().phase != "stopped", timeout)
 
     def kill(self, pid: Optional[int] = None, number: int = signal.SIGKILL) -> None:
         self.repeatable = False
@@ -266,6 +271,13 @@ class Program:
             return int(self.fixture.box.read(f"/proc/{pid or self.pid}/schedstat").split()[0]) / 1e9
         except OSError:
             return self.started.cpu
+
+    def resident_bytes(self) -> int:
+        """Returns how much memory the program has, shared memory included; 0 if it has ended."""
+        try:
+            return kernel.parse_resident(self.fixture.box.read(f"/proc/{self.pid}/statm"))
+        except OSError:
+            return 0
 
     def busy_seconds(self) -> float:
         """Returns the processor time that it has used since its first recorded call. Its start may take long: it is not counted.
@@ -438,7 +450,7 @@ class Program:
         """Waits until the program has written `length` bytes to stdout, and returns its output so far."""
         self.make_subject()
         in_time = self.fixture.pump(lambda: len(self.output) >= length or self.started.status is not None,
-                                    WaitLimits.limit(timeout, self, *self.fixture.history), 60.0, self, *self.fixture.history)
+                                    WaitLimits.limit(timeout, self, *self.fixture.history), programs=[self, *self.fixture.history])
         WaitLimits.note(in_time, self)
         if len(self.output) < length:
             state = self.wait().ending if in_time else self.describe_state()
@@ -452,8 +464,8 @@ class Program:
             return self.finished
         box, started = self.fixture.box, self.started
         timeout = WaitLimits.limit(timeout, self, *self.fixture.history)
-        ended = self.fixture.pump(lambda: started.status is not None, timeout, 60.0, self, *self.fixture.history) and box.wait(
-            started, 0)
+        ended = self.fixture.pump(lambda: started.status is not None, timeout, programs=[self, *self.fixture.history]) \
+            and box.wait(started, 0)
         WaitLimits.note(ended, self)
         if not ended:
             late, states = self.fixture.in_time(timeout), self.describe_state()

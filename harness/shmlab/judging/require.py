@@ -34,11 +34,16 @@ def require(condition: object, expected: str, *saw: object) -> None:
         raise CheckFailed(expected, saw)
 
 
+def first_difference(got: bytes, wanted: bytes) -> int:
+    """Where two texts first differ; if one is the beginning of the other, where that ends."""
+    return next((i for i, (a, b) in enumerate(zip(got, wanted)) if a != b), min(len(got), len(wanted)))
+
+
 def require_bytes(got: bytes, wanted: bytes, what: str) -> None:
     """Fails the check unless the bytes are equal; the message shows where they first differ."""
     if got == wanted:
         return
-    at = next((i for i, (a, b) in enumerate(zip(got, wanted)) if a != b), min(len(got), len(wanted)))
+    at = first_difference(got, wanted)
     start = max(0, at - 20)
     dots = "… " if start else ""
     raise CheckFailed(f"{what}: {dots}{show(wanted[start:])} ({len(wanted)} bytes)",

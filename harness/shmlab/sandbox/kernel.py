@@ -253,6 +253,12 @@ class ProcessState:
         return "stopped" if self.state in "Tt" else "waits" if self.state == "S" else "runs"
 
 
+def parse_resident(raw: bytes) -> int:
+    """Parses /proc/PID/statm, see proc_pid_statm(5). Returns the resident memory in bytes; 0 for a process without memory."""
+    words = raw.split()
+    return int(words[1]) * os.sysconf("SC_PAGE_SIZE") if len(words) > 1 else 0
+
+
 def parse_status(raw: bytes) -> Optional[ProcessState]:
     """Parses /proc/PID/status or /proc/PID/task/TID/status, see proc_pid_status(5). Returns None if a line is missing."""
     match = re.search(rb"^State:\t(\S).*^SigCgt:\t([0-9a-f]+)$.*^voluntary_ctxt_switches:\t(\d+)$", raw, re.M | re.S)
