@@ -200,11 +200,10 @@ def explore_one_child(lab: LabFixture):
     """What a child that counts to 3 does to the plain counter, and to the atomic one: "load", "store" and "update", as its
     compiler made them. Both are empty where the explorer cannot run, or where nobody uses these places."""
     found = [], []
-    for end in lab.every_schedule((PROGRAM, 1, 3), preemptions=0):
-        for step in end.raw.steps:
-            if step.is_access and step.process and step.size == 8 and step.offset in (0, 8):
-                found[step.offset // 8].append(step.kind)
-        break
+    ends = list(lab.every_schedule((PROGRAM, 1, 3), preemptions=0))  # all: a search that stops at an end is told with that end
+    for step in ends[0].raw.steps if ends else ():
+        if step.is_access and step.process and step.size == 8 and step.offset in (0, 8):
+            found[step.offset // 8].append(step.kind)
     lab.reset()
     return found
 
