@@ -83,14 +83,6 @@ static uint64_t begin_object(enum call call, const volatile void *at, size_t siz
     return touch_object(step, at, size, true);
 }
 
-static int leave(int result)
-{
-    const int error = errno;
-    leave_step(result, result < 0 ? error : 0);
-    errno = error;
-    return result;
-}
-
 /** For calls that return an error number. */
 static int leave_code(int code)
 {

@@ -115,14 +115,6 @@ static struct step *begin_name(enum call call, const char *path, const void *whe
     return step;
 }
 
-static int leave(int result)
-{
-    const int error = errno;
-    leave_step(result, result < 0 ? error : 0);
-    errno = error;
-    return result;
-}
-
 int __real_shm_open(const char *, int, mode_t);
 int __wrap_shm_open(const char *name, int flags, mode_t mode)
 {

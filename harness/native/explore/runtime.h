@@ -9,6 +9,7 @@
 
 #include "control.h"
 
+#include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -56,6 +57,15 @@ void enter_step(void);
 
 /** The step has been made. Its result is written down unless it is followed by another step. */
 void leave_step(int64_t result, int error);
+
+/** The same for a call that returns -1 and sets errno when it fails. Returns its result, and leaves errno as it is. */
+static inline int leave(int result)
+{
+    const int error = errno;
+    leave_step(result, result < 0 ? error : 0);
+    errno = error;
+    return result;
+}
 
 /** Both, for a step that is made right after this function returns. */
 void point(void);

@@ -84,20 +84,28 @@ static double now(void)
     return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
-/** Processor time of a process; with @p family also of the children that it has waited for. 0 for one that is gone. */
-static double seconds_used_by(pid_t pid, bool family)
+/** What the kernel tells of a process; all is 0 for one that is gone. See proc_pid_stat(5). */
+struct status {
+    char state;
+    double seconds; /**< of the processor */
+    double family;  /**< the same with the children that it has waited for */
+};
+
+static struct status status_of(pid_t pid)
 {
-    char path[64], line[512] = "";
-    unsigned long ticks[4] = {0};
+    char path[64], line[512] = "", state;
+    unsigned long ticks[4];
     snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
     FILE *file = fopen(path, "re");
     const char *rest = file && fgets(line, sizeof line, file) ? strrchr(line, ')') : NULL;
     if (file)
         fclose(file);
-    if (!rest || sscanf(rest, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %lu %lu", &ticks[0],
-                        &ticks[1], &ticks[2], &ticks[3]) != 4)
-        return 0;
-    return (double)(ticks[0] + ticks[1] + (family ? ticks[2] + ticks[3] : 0)) / (double)sysconf(_SC_CLK_TCK);
+    if (!rest || sscanf(rest, ") %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %lu %lu", &state,
+                        &ticks[0], &ticks[1], &ticks[2], &ticks[3]) != 5)
+        return (struct status){0};
+    const double second = (double)sysconf(_SC_CLK_TCK);
+    const unsigned long own = ticks[0] + ticks[1];
+    return (struct status){state, (double)own / second, (double)(own + ticks[2] + ticks[3]) / second};
 }
 
 /** Of the explorer, the templates and all that they have forked. Unlike real time it does not depend on other processes. */
@@ -113,7 +121,7 @@ static double processor_seconds(void)
     }
     for (int i = 0; i < MAX_PROCESSES; i++)
         if (template[i] > 0)
-            sum += seconds_used_by(template[i], true);
+            sum += status_of(template[i]).family;
     return sum;
 }
 
@@ -343,18 +351,6 @@ static void end_all(void)
     }
 }
 
-/** Whether the process that has the turn sleeps, in a call that is not a step. */
-static bool sleeps(pid_t pid)
-{
-    char path[64], line[256] = "";
-    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-    FILE *file = fopen(path, "re");
-    const char *state = file && fgets(line, sizeof line, file) ? strrchr(line, ')') : NULL;
-    if (file)
-        fclose(file);
-    return state && state[1] == ' ' && state[2] == 'S';
-}
-
 static void run_once(const struct choice *choices, uint32_t count)
 {
     restore_segments();
@@ -390,16 +386,20 @@ static void run_once(const struct choice *choices, uint32_t count)
     decide(-1, AT_END);
     uint32_t steps = UINT32_MAX, looks = 0;
     double used = 0;
-    while (!__atomic_load_n(&control->done, __ATOMIC_SEQ_CST)) {
+    for (;;) {
         wait_done(LOOK_MS);
+        if (__atomic_load_n(&control->done,
+                            __ATOMIC_SEQ_CST)) /* most schedules: nothing has to be looked at */
+            break;
         const pid_t pid = control->turn < MAX_PROCESSES ? control->process[control->turn].pid : 0;
+        const struct status status = status_of(pid);
         looks = control->steps == steps ? looks + 1 : 0;
         if (looks == 0)
-            used = seconds_used_by(pid, false);
+            used = status.seconds;
         steps = control->steps;
-        const bool hangs = looks >= LOST_MS / LOOK_MS || (looks >= 3 && sleeps(pid)) ||
-                           seconds_used_by(pid, false) - used >= HANG_MS / 1000.0;
-        if (!control->done && hangs)
+        const bool hangs = looks >= LOST_MS / LOOK_MS || status.seconds - used >= HANG_MS / 1000.0 ||
+                           (looks >= 3 && status.state == 'S'); /* it sleeps, in a call that is not a step */
+        if (hangs)
             finish(HUNG);
     }
     end_all();
@@ -798,7 +798,7 @@ int main(int argc, char *argv[])
     for_each_segment(prepare_segment);
     control->processes = commands = (uint32_t)processes;
     control->weak = wanted.weak;
-    control->shares_memory = !getenv("EXPLORE_FORK");
+    control->shares_memory = 1;
     /* One process runs at a time, and to hand over the turn on one processor is faster. */
     cpu_set_t one;
     const int processor = sched_getcpu();

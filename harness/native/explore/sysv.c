@@ -101,14 +101,6 @@ static int32_t begin_segment(enum call call, int real, bool changes, const void 
     return step->file;
 }
 
-static int leave(int result)
-{
-    const int error = errno;
-    leave_step(result, result < 0 ? error : 0);
-    errno = error;
-    return result;
-}
-
 int __wrap_shmctl(int id, int command, struct shmid_ds *status)
 {
     if (self < 0 || (command != IPC_STAT && command != IPC_SET && command != IPC_RMID))

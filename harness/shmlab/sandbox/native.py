@@ -157,4 +157,4 @@ def spy_preload() -> Path:
 def interposer(name: str, cc: str) -> Path:
     """Returns a library of native/interpose/ for LD_PRELOAD, for programs that this compiler has built."""
     return compiled(f"{name}.so", cc, ("-std=gnu17", "-O2", "-fPIC", "-shared", "-Wl,--no-as-needed", "-ldl"),
-                     (f"interpose/{name}.c",))
+                     (f"interpose/{name}.c",), _files("interpose", ".h"))
