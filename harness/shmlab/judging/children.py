@@ -184,12 +184,17 @@ def come_to_their_ends(*started: Tuple["Program", int]) -> List["Run"]:
     def have_ended() -> bool:
         nonlocal looked
         if take_stopped() or time.monotonic() > looked + 0.02:  # there may be some that came late, or that sleep
-            programs[0].resume(*(process.pid for process in box.processes() if process.state == "T"))
+            stopped = [process.pid for process in box.processes() if process.state == "T"]
+            if stopped:
+                programs[0].resume(*stopped)
             looked = time.monotonic()
         return all(program.started.status is not None for program in programs)
 
     fixture.pump(have_worked, STOP_SECONDS, 0.05, programs)  # at most until all sleep
-    fixture.pump(have_ended, WALL_SECONDS, 0.02, programs)
+    end, before = time.monotonic() + WALL_SECONDS, -1
+    while not fixture.pump(have_ended, end - time.monotonic(), 0.02, programs) and box.stuck \
+            and programs[0].resumed > before:
+        before = programs[0].resumed  # all were stopped for a moment
     return [program.wait() for program, _ in started]
 
 

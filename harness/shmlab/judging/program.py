@@ -49,6 +49,7 @@ class Program:
         self.sent = b""  # to its standard input
         self.prepared = len(fixture.shell)  # how much the check had done when it started
         self.beside = set(os.listdir(fixture.box.work_fd))  # the names in its directory when it started
+        self.resumed = 0  # how often the check has resumed it or a child
         self.repeatable = True  # False after the check did something to it that has no shell command
         self._cpu_at_call: Optional[float] = None  # its processor time when its first recorded call was seen
         self._first_event = len(fixture.box.events)  # of those in the box, the first that may be about this program
@@ -109,8 +110,10 @@ class Program:
 
     def resume(self, *pids: int) -> None:
         """Resumes stopped processes: these, or without arguments the program itself."""
-        for pid in pids or (self.pid,):
+        pids = pids or (self.pid,)
+        for pid in pids:
             self.fixture.box.kill(pid, signal.SIGCONT)
+        self.resumed += len(pids)
 
     def leave_stop(self, timeout: float = STOP_SECONDS) -> None:
         """Resumes the program, and waits until the kernel says that it is not stopped any more."""
