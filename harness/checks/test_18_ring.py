@@ -247,32 +247,44 @@ def longest_sleep(lab: LabFixture, program) -> float:
 
 def fills_and_empties(lab: LabFixture) -> None:
     """A sender that sleeps has filled the ring, and a receiver that sleeps has emptied it, however much was in it."""
-    capacity, line = 8, b"longer than this ring\n"
-    waiting, peer = [], somebody(lab)
-    for used in range(capacity + 1):
-        for program in PEER:
-            begin, name, sends = COUNTS - 5 + used, lab.name(), program == "ring_send"
-            content = b"x" * used if sends else message(line)[:used]
-            lab.make_object(name, ring(capacity, begin, content, **{"receiver" if sends else "sender": peer.pid}))
-            waiting.append((start(lab, program, name, capacity, True, stdin=line if sends else None), name, used))
-    for program, name, used in waiting:
-        wanted = capacity if program.name == "ring_send" else 0
+    capacity = 8
+    for filled in range(1), range(1, capacity + 1):  # who spins is known after the first two
+        peer, waiting = somebody(lab), []
+        for used in filled:
+            waiting += [(begin_with(lab, program, capacity, used, peer), used) for program in PEER]
+        for (program, name), used in waiting:
+            require_rests(lab, program, name, capacity, used)
+            program.kill()
 
-        def count() -> int:
-            head = struct.unpack(f"={BYTES}I", (lab.bytes_if_there(name, 4 * BYTES) or bytes(4 * BYTES)).ljust(4 * BYTES, b"\0"))
-            return (head[SENT] - head[TAKEN]) % COUNTS
 
-        def at_rest() -> bool:
-            call = program.blocked()
-            return count() == wanted or call is not None and call.in_futex or program.started.status is not None or program.spins
+def begin_with(lab: LabFixture, program: str, capacity: int, used: int, peer):
+    """Starts the student's sender or receiver on a ring with so many bytes in it. Returns it and the ring's name."""
+    line = b"longer than this ring\n"
+    name, sends = lab.name(), program == "ring_send"
+    content = b"x" * used if sends else message(line)[:used]
+    lab.make_object(name, ring(capacity, COUNTS - 5 + used, content, **{"receiver" if sends else "sender": peer.pid}))
+    return start(lab, program, name, capacity, True, stdin=line if sends else None), name
 
-        lab.poll(at_rest, 4)
-        if program.started.status is not None:
-            require(False, f"{program.name} waits when the ring is {'full' if wanted else 'empty'}",
-                    f"of {capacity} bytes {used} were in the ring when it came, and its peer was there",
-                    program.wait().ending)
-        require(count() == wanted, f"{program.name} sleeps only when the ring is {'full to its last byte' if wanted else 'empty'}",
-                f"of {capacity} bytes {used} were in the ring when it came, and {count()} are now", program.describe_state())
+
+def require_rests(lab: LabFixture, program, name: str, capacity: int, used: int) -> None:
+    """A sender comes to rest when the ring is full, and a receiver when it is empty."""
+    wanted = capacity if program.name == "ring_send" else 0
+
+    def count() -> int:
+        head = struct.unpack(f"={BYTES}I", (lab.bytes_if_there(name, 4 * BYTES) or bytes(4 * BYTES)).ljust(4 * BYTES, b"\0"))
+        return (head[SENT] - head[TAKEN]) % COUNTS
+
+    def at_rest() -> bool:
+        call = program.blocked()
+        return count() == wanted or call is not None and call.in_futex or program.started.status is not None or program.spins
+
+    lab.poll(at_rest, 4)
+    if program.started.status is not None:
+        require(False, f"{program.name} waits when the ring is {'full' if wanted else 'empty'}",
+                f"of {capacity} bytes {used} were in the ring when it came, and its peer was there",
+                program.wait().ending)
+    require(count() == wanted, f"{program.name} sleeps only when the ring is {'full to its last byte' if wanted else 'empty'}",
+            f"of {capacity} bytes {used} were in the ring when it came, and {count()} are now", program.describe_state())
 
 
 def last_look(lab: LabFixture) -> None:

@@ -64,6 +64,11 @@ extern gid_t program_gid;
 
 /* ---- inside.c ---- */
 
+/** Whether pid 1 leads a session. Its programs are in it: the kernel gives each session an equal share of the
+ *  processors, see sched(7), so that many programs that spin do not keep the harness from running. By hand, the
+ *  session is the terminal's. */
+extern bool leads_session;
+
 /** Runs the first process inside. Returns the exit status of the box. */
 int box_inside(char *const argv[], char *const environment[]);
 

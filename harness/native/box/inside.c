@@ -15,6 +15,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+bool leads_session;
+
 /** Tells the harness that the box is set up, and sends descriptors of the directories it looks at. */
 static void send_ready(void)
 {
@@ -110,6 +112,7 @@ int box_inside(char *const argv[], char *const environment[])
     if (children < 0)
         die("signalfd");
     umask(0);
+    leads_session = options.control >= 0 && setsid() >= 0;
     if (options.namespaces)
         setup_namespaces();
     else if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)

@@ -57,7 +57,10 @@ static int exec_program(void *closure)
     const struct start *start = closure;
     const struct limits *limits = start->limits;
     const int *io = start->io;
-    setsid();
+    if (leads_session)
+        setpgid(0, 0);
+    else
+        setsid();
     setup_stdio(io);
     sigset_t none;
     sigemptyset(&none);

@@ -116,7 +116,7 @@ int check_timeouts(void)
             continue;
         if (now >= program->deadline_us && !program->timed_out) {
             program->timed_out = true;
-            kill(-program->pid, SIGKILL); /* its process group, with the same number since setsid() */
+            kill(-program->pid, SIGKILL); /* its process group, with the same number, see exec_program() */
             kill(program->pid, SIGKILL);
         }
         if (!program->timed_out && (next < 0 || program->deadline_us - now < next))

@@ -310,9 +310,12 @@ class Environment:
             return None
         except OSError as error:
             raise CheckFailed(f"an unrelated process of the same user can open {name}", [str(error.strerror)]) from None
-        with os.fdopen(fd, "rb") as file:
+        try:
             require(stat.S_ISREG(os.fstat(fd).st_mode), f"{name} is an object of shared memory", self.objects())
-            return file.read(limit)
+            with os.fdopen(os.dup(fd), "rb") as file:
+                return file.read(limit)
+        finally:
+            os.close(fd)
 
     def set_object(self, name: str, content: bytes, at: int = 0, size: Optional[int] = None) -> None:
         """Overwrites bytes of an object.
