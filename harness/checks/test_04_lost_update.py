@@ -195,8 +195,8 @@ def explore_counts(lab: LabFixture):
         kept = [step.after for step in end.raw.steps if step.process and step.kind in ("store", "update")
                 and (step.offset, step.size) == (8, 8)][-1:]
         # Who prints the totals too early has lost nothing: that is test_counters_are_shared's matter.
-        require(kept == [4] or re.search(rb"^atomic 4 lost 0$", run.stdout, re.M), "the atomic counter loses nothing, whatever the order of the "
-                "steps: atomic 4 lost 0", run.stdout)
+        require(kept == [4] or re.search(rb"^atomic 4 lost 0$", run.stdout, re.M),
+                "the atomic counter loses nothing, whatever the order of the steps: atomic 4 lost 0", run.stdout)
 
 
 def explore_one_child(lab: LabFixture):

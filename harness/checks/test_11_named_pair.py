@@ -328,9 +328,38 @@ def test_sleeps_until_woken(lab):
     lab.require_idle([(f"the {mine.name} waits", mine) for mine in both], 0.1)
 
 
+def explore_deaths(lab: LabFixture):
+    """A writer and a reader, one of which is killed at any step: the other ends as its part of the protocol says."""
+    lab.reset()
+    name, text = lab.name(), b"hello"
+    for end in lab.every_schedule(("writer", name), ("reader", name), preemptions=0, deaths=1, stdin=[text]):
+        victim = next((index for index, run in enumerate(end.runs) if run.killed), None)
+        if victim is None or any(process.waits_privately for process in end.raw.processes):
+            continue  # what becomes of these, other checks look at
+        mine, role, place = end.runs[1 - victim], ("writer", "reader")[1 - victim], 4 + 4 * victim
+        come = any(step.process == victim and step.kind in ("store", "update") and step.offset <= place < step.offset + step.size
+                   for step in end.raw.steps)
+        if not come:
+            continue  # how long the other waits then is test_sleeps_until_woken's matter
+        end.require_all_ended(f"the {role} ends when its peer has come and was killed, wherever that was")
+        posted = sum(step.process == 0 and step.kind == "sem_post" and not step.error for step in end.raw.steps)
+        story = [f"the writer had posted {posted} of 2 pieces, the last of length 0", *mine.ending]
+        if role == "reader":
+            require_bytes(mine.stdout, text if posted else b"", "the reader prints each piece that was posted before its writer was "
+                          "killed, and nothing else")
+        require(mine.exit_status == (0 if posted > 1 else 1), f"the {role} ends with exit status 0 if the end was posted, else with 1",
+                story)
+        if mine.exit_status == 1:
+            require(mine.stderr, f"the {role} says why it fails", story)
+        if mine.exit_status == 1 or role == "reader":
+            require(not end.objects, f"the {role} has removed the name", *end.objects, story)
+    lab.reset()
+
+
 @points(1, read="sem_timedwait(3), kill(2) and ESRCH; handout, Steps")
 def test_peer_dies(lab):
     """When its peer is killed, the program fails within a second and removes the name; a posted piece is still printed."""
+    explore_deaths(lab)
     started, waiting = [], []
     for program in PEER:
         name = lab.name()

@@ -6,6 +6,7 @@ from dataclasses import replace
 from shmlab import LabFixture, points, require, require_bytes
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
+PROGRAM = "mapped_file"
 FILE = "notes"
 LINE = b"0123456789abcdef\n"  # 17 bytes: no two pages are alike
 HOLE = 64 << 20
@@ -71,7 +72,7 @@ def is_stopped(lab: LabFixture, program) -> bool:
 
 
 def store(lab: LabFixture, offset: int, text: str, *words: str, **options):
-    return lab.run("mapped_file", FILE, offset, text, *words, **options)
+    return lab.run(PROGRAM, FILE, offset, text, *words, **options)
 
 
 def mapped(program):
@@ -97,7 +98,7 @@ def test_usage(lab):
     old = make(lab, 100)
     store(lab, 7, "WORLD", "preview").require_success()
     for words in [], [FILE], [FILE, 7], [FILE, 7, "x", "Preview"], [FILE, 7, "x", "preview", "y"], [FILE, 7, ""]:
-        lab.run("mapped_file", *words).require_usage()
+        lab.run(PROGRAM, *words).require_usage()
     for offset in -1, "+1", "1x", "", " 1", "0x10", (1 << 62) + 1, 1 << 63, (1 << 64) + 7:
         store(lab, offset, "x").require_usage()
     require_bytes(stored(lab), old, "the file is as it was")
@@ -126,7 +127,7 @@ def test_growth(lab):
         require_bytes(stored(lab), changed(old, offset, text), f"{size} bytes with TEXT at {offset}")
     # An end that no 32 bits hold. As posix_fallocate() fails, it costs no room.
     make(lab, 10)
-    program = lab.start("mapped_file", FILE, FAR, "far", limits={"file_mb": (FAR >> 20) + 1},
+    program = lab.start(PROGRAM, FILE, FAR, "far", limits={"file_mb": (FAR >> 20) + 1},
                         stop_at=["ftruncate", "posix_fallocate"], fail=("posix_fallocate", 1, errno.ENOSPC))
     while is_stopped(lab, program):
         call, size = program.recorded()[-1], status(lab).st_size
@@ -145,7 +146,7 @@ def test_room(lab):
     text = "room " * PAGE
     for hole, offset in (HOLE, HOLE // 2 + 123), (HOLE, HOLE + 3 * PAGE), (PAGE, HOLE // 2 + 123):
         make_hole(lab, hole)
-        program = lab.start("mapped_file", FILE, offset, text, stop_at="posix_fallocate")
+        program = lab.start(PROGRAM, FILE, offset, text, stop_at="posix_fallocate")
         program.wait_stopped()
         now = status(lab)
         require(now.st_blocks * 512 >= len(text), f"room for {len(text)} bytes behind the hole",
@@ -166,7 +167,7 @@ def test_room(lab):
         name = lab.name()
         lab.make_object(name, b"full", mode=0o666)
         lab.fill_shared_memory()
-        run = lab.run("mapped_file", "/dev/shm" + name, 5 * PAGE, "hello")
+        run = lab.run(PROGRAM, "/dev/shm" + name, 5 * PAGE, "hello")
         require(run.signal is None, "where no room is left the program says so and is not killed", run.ending)
         run.require_failure("posix_fallocate", name)
 
@@ -176,7 +177,7 @@ def test_window(lab):
     """The pages that TEXT lies in are mapped shared, for reading and writing, and no others."""
     for size, offset, text in PLACES + GROWTHS[-2:]:
         make(lab, size)
-        program = lab.start("mapped_file", FILE, offset, text, stop_at=["mmap", "msync"], fail=WATCH_STORES)
+        program = lab.start(PROGRAM, FILE, offset, text, stop_at=["mmap", "msync"], fail=WATCH_STORES)
         program.wait_stopped()
         early = stored(lab)[offset:offset + len(text.encode())]
         require(early != text.encode(), "TEXT is not in the file before it is copied into the mapping", early)
@@ -198,7 +199,7 @@ def test_synchronised(lab):
     """The program waits until all of TEXT is on the file's device."""
     for size, offset, text in (20, 7, "WORLD"), (3 * PAGE + 5, 2 * PAGE - 3, "across"), PLACES[-1]:
         old = make(lab, size)
-        program = lab.start("mapped_file", FILE, offset, text, stop_at="msync")
+        program = lab.start(PROGRAM, FILE, offset, text, stop_at="msync")
         program.wait_stopped()
         at = require_window(program, offset, text, "rw-s")
         require_bytes(stored(lab), changed(old, offset, text), "TEXT is in the file when msync() has returned")
@@ -215,13 +216,27 @@ def test_synchronised(lab):
         require(wanted <= synced, f"msync(…, MS_SYNC) of each page that TEXT lies in (MS_SYNC is {MS_SYNC})", calls)
 
 
+def explore_kills(lab: LabFixture):
+    """The program, killed at any step: of what it has stored, nothing is lost."""
+    lab.reset()
+    offset, text, old = 7, "WORLD", content(20)
+    name = lab.make_object(lab.name(), old).name
+    new = changed(old, offset, text)
+    for end in lab.every_schedule((PROGRAM, f"/dev/shm{name}", offset, text), preemptions=0, deaths=1):
+        copied = {step.offset + i for step in end.raw.steps if step.kind in ("store", "update") for i in range(step.size)}
+        if copied >= set(range(offset, offset + len(text))):
+            require_bytes(end.object_bytes(name) or b"", new, "once TEXT is copied it is in the file, wherever the program is killed")
+    lab.reset()
+
+
 @points(1, read="mmap(2), MAP_SHARED; handout, Background")
 def test_killed_before_msync(lab):
     """TEXT is in the file for every other process even if the program is killed before its msync."""
+    explore_kills(lab)
     for size, offset, text in (20, 7, "WORLD"), (10, PAGE + 7, "far"):
         old = make(lab, size)
         # Made to fail and stopped: the program has come to its msync(), and the kernel has heard nothing of it.
-        program = lab.start("mapped_file", FILE, offset, text, stop_at="msync", fail=("msync", 1, errno.EIO))
+        program = lab.start(PROGRAM, FILE, offset, text, stop_at="msync", fail=("msync", 1, errno.EIO))
         program.wait_stopped()
         require_bytes(stored(lab), changed(old, offset, text), "TEXT is in the file before msync()")
         program.kill()
@@ -236,7 +251,7 @@ def test_preview(lab):
     for mode, (size, offset, text) in [(0o666, place) for place in PLACES] + [(0o444, PLACES[0])]:
         old = make(lab, size, mode)
         # The later stops are where it has printed: at a munmap() that this check makes fail, or else at its end.
-        program = lab.start("mapped_file", FILE, offset, text, "preview", stop_at=["mmap", "munmap", "end"],
+        program = lab.start(PROGRAM, FILE, offset, text, "preview", stop_at=["mmap", "munmap", "end"],
                             fail=("munmap", 1, errno.EINVAL))
         program.wait_stopped()
         at = require_window(program, offset, text, "rw-p")

@@ -606,9 +606,49 @@ def fails(program, why: str, printed: bytes = b"") -> None:
     require_bytes(run.stdout, printed, f"what {program.name} has printed when {why}")
 
 
+def explore_deaths(lab: LabFixture):
+    """A sender and a receiver, one of which is killed at any step: the other ends as the protocol says."""
+    lab.reset()
+    name, line = lab.name(), b"ab\n"
+    whole, everything = 4 + len(line), 8 + len(line)  # bytes: the message, and the end after it
+    for end in lab.every_schedule(("ring_send", name, 4), ("ring_recv", name), preemptions=0, deaths=1, stdin=[line]):
+        victim = next((index for index, run in enumerate(end.runs) if run.killed), None)
+        if victim is None:
+            continue
+        mine, role = end.runs[1 - victim], ("ring_send", "ring_recv")[1 - victim]
+
+        def stores(process, offset):
+            """The values that a process has stored at an offset, with where in the schedule."""
+            return [(at, step.after) for at, step in enumerate(end.raw.steps)
+                    if step.process == process and step.kind in ("store", "update") and step.offset == offset]
+
+        if not stores(victim, 4 * (SENDER, RECEIVER)[victim]):
+            continue  # it has not come: how long the other waits is test_waits_asleep's matter
+        end.require_all_ended(f"{role} ends when its peer has come and was killed, wherever that was")
+        sent, taken = stores(0, 4 * SENT), stores(1, 4 * TAKEN)
+        published = sent[-1][1] if sent else 0
+        story = [f"sent is {published}, of {everything} bytes with the end; taken is {taken[-1][1] if taken else 0}", *mine.ending]
+        if role == "ring_recv":
+            require_bytes(mine.stdout, line if published >= whole else b"", "each message that was sent as a whole before the sender "
+                          "was killed is printed, and nothing else")
+            require(mine.exit_status == (0 if published >= everything else 1), "ring_recv ends with exit status 0 if it has met the "
+                    "end, else with 1", story)
+        else:
+            died = next(at for at, step in enumerate(end.raw.steps) if step.process == victim and step.kind == "end")
+            late = bool(sent) and died < sent[-1][0] and (not taken or taken[-1][1] != published)
+            allowed = [1] if published < everything or late else [0, 1]
+            require(mine.exit_status in allowed, "ring_send fails if the receiver has come and is gone, and not all was taken", story)
+        if mine.exit_status == 1:
+            require(mine.stderr, f"{role} says why it fails", story)
+        if mine.exit_status == 1 or role == "ring_recv":
+            require(not end.objects, f"{role} has removed the name", *end.objects, story)
+    lab.reset()
+
+
 @points(1, read="kill(2) and ESRCH; handout, The protocol: Waiting, The end")
 def test_peer_dies(lab):
     """When its peer is killed, the program fails within a second of waiting for it, and removes the name."""
+    explore_deaths(lab)
     last_look(lab)
     lab.reset()
     # kill() of a process of another user fails with EPERM: it is there.

@@ -204,9 +204,6 @@ void reset_box(void);
 /** Binds the socket on which programs announce a stop. Returns its descriptor; -1: no directory for it was named. */
 int setup_stop_socket(void);
 
-/** Receives the announcement of a program that is about to stop. */
-void receive_stop(int fd);
-
 /** Reports announced programs that have stopped. Returns whether any has neither stopped nor ended yet. */
 bool check_stops(void);
 

@@ -108,6 +108,7 @@ static void command_report(void)
         return;
     }
     report(out);
+    check_stops(); /* whoever the report shows as stopped has been reported before it */
     fclose(out);
     lseek(fd, 0, SEEK_SET);
     send_message_fds(&fd, 1, "= ok");

@@ -61,8 +61,6 @@ static void serve(int children)
             while (read(children, &ignored, sizeof ignored) > 0)
                 ;
         }
-        if (on[1].revents)
-            receive_stop(stops);
         reap();
         if (on[2].revents && !serve_command())
             break;

@@ -14,6 +14,7 @@
 #include <sys/un.h>
 
 static pid_t announced[MAX_PROGRAMS]; /**< processes that are about to stop; 0: the entry is free */
+static int announcements = -1;        /**< the socket */
 
 int setup_stop_socket(void)
 {
@@ -30,11 +31,15 @@ int setup_stop_socket(void)
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &yes, sizeof yes) < 0 ||
         bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || chmod(address.sun_path, 0777) < 0)
         die("bind %s", address.sun_path);
-    return fd;
+    return announcements = fd;
 }
 
-/* The content does not matter: the kernel itself reports the sender's pid, which a program cannot forge. */
-void receive_stop(int fd)
+/**
+ * Notes who has announced a stop. Returns false if there is no announcement.
+ *
+ * The content does not matter: the kernel itself reports the sender's pid, which a program cannot forge.
+ */
+static bool receive_stop(void)
 {
     char content[64];
     struct iovec part = {content, sizeof content};
@@ -46,26 +51,29 @@ void receive_stop(int fd)
                              .msg_iovlen = 1,
                              .msg_control = ancillary.bytes,
                              .msg_controllen = sizeof ancillary.bytes};
-    if (recvmsg(fd, &message, MSG_DONTWAIT) < 0)
-        return;
+    if (recvmsg(announcements, &message, MSG_DONTWAIT) < 0)
+        return false;
     struct cmsghdr *header = CMSG_FIRSTHDR(&message);
     if (!header || header->cmsg_type != SCM_CREDENTIALS)
-        return;
+        return true;
     struct ucred sender;
     memcpy(&sender, CMSG_DATA(header), sizeof sender);
     for (int i = 0; i < MAX_PROGRAMS; i++)
         if (announced[i] == sender.pid)
-            return;
+            return true;
     for (int i = 0; i < MAX_PROGRAMS; i++)
         if (announced[i] == 0) {
             announced[i] = sender.pid;
-            return;
+            break;
         }
+    return true;
 }
 
 bool check_stops(void)
 {
     bool pending = false;
+    while (receive_stop())
+        ;
     for (int i = 0; i < MAX_PROGRAMS; i++) {
         if (announced[i] == 0)
             continue;

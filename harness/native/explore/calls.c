@@ -16,6 +16,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -482,6 +483,37 @@ int __wrap_sched_yield(void)
         return __real_sched_yield();
     sleep_for(STEP_sched_yield, 1000, WHERE);
     return 0;
+}
+
+static bool has_timer;
+
+bool timer_interrupts(void)
+{
+    struct sigaction action;
+    return has_timer && sigaction(SIGALRM, NULL, &action) == 0 && action.sa_handler != SIG_DFL &&
+           action.sa_handler != SIG_IGN;
+}
+
+unsigned __real_alarm(unsigned);
+unsigned __wrap_alarm(unsigned seconds)
+{
+    has_timer |= self >= 0 && seconds > 0;
+    return __real_alarm(seconds);
+}
+
+int __real_setitimer(int, const struct itimerval *, struct itimerval *);
+int __wrap_setitimer(int which, const struct itimerval *to, struct itimerval *before)
+{
+    has_timer |= self >= 0 && which == ITIMER_REAL;
+    return __real_setitimer(which, to, before);
+}
+
+int __real_timer_create(clockid_t, struct sigevent *, timer_t *);
+int __wrap_timer_create(clockid_t clock, struct sigevent *how, timer_t *timer)
+{
+    if (self >= 0)
+        unsupported("timer_create()");
+    return __real_timer_create(clock, how, timer);
 }
 
 /* ---- processes: their pids are the same in each schedule ------------------------------------------------- */

@@ -190,6 +190,11 @@ void fill_kept(struct kept *kept);
 /** Makes the memory what it was. Returns false if the program has replaced a part of it. */
 bool restore_memory(struct kept *kept);
 
+/* ---- calls.c ---- */
+
+/** Whether this process has started a timer, and handles its signal: that ends a wait, and no schedule has it. */
+bool timer_interrupts(void);
+
 /* ---- template.c ---- */
 
 /** A process forked by the template or by the program starts: it waits for its first turn. */

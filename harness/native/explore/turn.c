@@ -24,6 +24,10 @@ void weak_split(const void *where)
 {
     (void)where;
 }
+bool timer_interrupts(void)
+{
+    return false;
+}
 #endif
 
 #include <errno.h>
@@ -507,6 +511,8 @@ void point(void)
 bool wait_for(struct waiting waiting)
 {
     struct process *me = &control->process[self];
+    if (!waiting.timed && timer_interrupts())
+        unsupported("a timer whose signal interrupts a wait");
     current_step->waits = 1;
     me->waits_for = waiting.thing;
     me->waits_writes = find_thing(waiting.thing)->writes;

@@ -35,7 +35,7 @@ def explorer_program() -> Path:
 def runtime_object(cc: str) -> Path:
     """What is linked into a program built by this compiler."""
     return native.compiled("runtime.o", cc, ("-std=gnu17", "-O2", "-DEXPLORE_RUNTIME", "-r", "-nostdlib"), _paths(*RUNTIME),
-                           _paths(*SHARED))
+                           _paths(*SHARED), visible=("__wrap_*", "__tsan_*"))
 
 
 @lru_cache(maxsize=None)

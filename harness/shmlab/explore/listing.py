@@ -45,7 +45,8 @@ class Listing:
         self._fields: Dict[int, Fields] = {}
         for built in {built.path: built for built in programs}.values():
             mine = [i for i, program in enumerate(programs) if program.path == built.path]
-            wheres = sorted({step.where for step in end.steps if step.process in mine and step.kind not in ("start", "end")})
+            wheres = sorted({step.where for step in end.steps
+                             if self._column(step.process) in mine and step.kind not in ("start", "end")})
             try:
                 found = source_lines(built, tier, wheres)
             except Exception:  # the listing is worth showing without places, too
@@ -57,13 +58,16 @@ class Listing:
             except Exception:
                 pass
 
+    def _place_of(self, step: Step) -> str:
+        """The file and line of a step; a child runs the program of its column."""
+        return self._place.get((self._column(step.process), step.where), "")
+
     def _object(self, step: Step) -> str:
         files = self.end.files
         name = files[step.file] if 0 <= step.file < len(files) else ""
         if not _is_inside(step):
             return name
-        process = self.end.processes[step.process].root if step.process < len(self.end.processes) else step.process
-        fields = self._fields.get(process)
+        fields = self._fields.get(self._column(step.process))
         found = fields.name(step.offset) if fields else ""
         several = len({other.file for other in self.end.steps if other.file >= 0}) > 1 and step.file >= 0
         if found:
@@ -92,7 +96,7 @@ class Listing:
 
     def _cell(self, steps: Sequence[Step]) -> str:
         """One step, or several accesses that one line of the source makes."""
-        place = self._place.get((steps[0].process, steps[0].where), "")
+        place = self._place_of(steps[0])
         number = place.partition(":")[2]
         quoted = self._quote(place) if steps[0].is_access else ""
         said = ", ".join(describe(step, self._object(step)) for step in steps) if len(steps) < 3 else (
@@ -107,7 +111,7 @@ class Listing:
                 continue
             last = groups[-1][-1] if groups else None
             same = last and last.is_access and (last.process, last.kind) == (step.process, step.kind) and step.kind == "load" \
-                and self._place.get((last.process, last.where), 1) == self._place.get((step.process, step.where), 2)
+                and self._place_of(step) and self._place_of(last) == self._place_of(step)
             if same:
                 groups[-1].append(step)
             else:
@@ -132,7 +136,7 @@ class Listing:
 
     def _column(self, process: int) -> int:
         """The column of a process: its own, or that of the process that has forked it."""
-        return process if process < len(self.commands) else self.end.processes[process].root
+        return self.end.processes[process].root if len(self.commands) <= process < len(self.end.processes) else process
 
     def _standstill(self) -> List[str]:
         """Who waits for what, where the schedule has come to a standstill."""

@@ -123,15 +123,19 @@ def show_cause(page: Page, number: int, outcomes: List[Outcome], whole: bool = T
     room = MAX_ROWS - len(lines) - rows([outcome.expected, outcome.read]) - rows([outcome.by_hand]) - 2 - bool(outcome.explored)
     while len(saw) > 1 and rows(saw) > room:
         saw = saw[:-1]
-    while len(calls) > 1 and rows(calls) > max(3, room - rows(saw)):
-        calls = calls[1:]  # the last calls say most
+    steps = outcome.by_hand.startswith("make replay")
+    heads, left = calls[:steps], len(calls)  # the columns of a schedule have heads
+    while len(calls) > 1 + len(heads) and rows(calls) > max(3, room - rows(saw)):
+        calls = [*heads, *calls[len(heads) + 1:]]  # the last ones say most
+    if heads and len(calls) < left:
+        calls = [*heads, f"(and {left - len(calls) + 1} steps before)", *calls[2:]]
     if not whole and outcome.status != ERROR:
         saw, calls = saw[:4], []
     left_out = len(outcome.saw) - len(saw)
     page.wrapped("expected", outcome.expected)
     page.plain("but", saw + ([f"(and {left_out} more lines)"] if left_out else []))
     if calls:
-        page.plain("steps" if outcome.by_hand.startswith("make replay") else "calls", calls)
+        page.plain("steps" if steps else "calls", calls)
     if outcome.explored:
         page.wrapped("explored", explored_text(outcome.explored))
     if outcome.read:

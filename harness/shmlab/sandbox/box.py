@@ -357,7 +357,7 @@ class Box(Channel):
         """Waits until a condition holds. Returns False if it does not within `timeout` seconds, see pump().
 
         A program must not fail because other processes keep the processors busy (a fork bomb in another box, for
-        example). So while a process is ready to run and has used less than TURN_SECONDS, the wait is extended; but not if
+        example). So while a process could go on and has used less than TURN_SECONDS, the wait is extended; but not if
         the box's own processes used the processors for half of the time. If all processes sleep and none is left that
         could wake another, the wait ends at once and `stuck` is True. It also ends if `hang`, which is called with the
         processes from time to time, returns why the condition will not come.
@@ -379,12 +379,22 @@ class Box(Channel):
             if time.monotonic() < end:
                 continue
             total = sum(process.cpu for process in processes)
-            if not any(process.state == "R" and process.cpu < TURN_SECONDS for process in processes) or (
+            if not any(process.cpu < TURN_SECONDS and self._goes_on(process) for process in processes) or (
                     used is not None and total - used > timeout / 2) or not self.may_extend(timeout):
                 return until()
             used = total
             end = time.monotonic() + timeout
         return True
+
+    def _goes_on(self, process: kernel.Process) -> bool:
+        """Whether a process waits for a processor, or for a disk: other processes keep both busy."""
+        if process.state != "D":
+            return process.state == "R"
+        try:
+            call = kernel.parse_blocked(self.read(f"/proc/{process.pid}/syscall"))
+        except OSError:
+            return False
+        return not (call and call.suspended_by_vfork)
 
     def _asleep(self, processes: List[kernel.Process]) -> Optional[Dict[int, Tuple[int, int]]]:
         """Returns each thread's system call and number of sleeps, if every thread sleeps until another wakes it; else None.

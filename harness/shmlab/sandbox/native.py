@@ -43,15 +43,16 @@ def find_compiler(cc: str) -> str:
 
 @lru_cache(maxsize=None)
 def compiled(name: str, cc: str, flags: Sequence[str], sources: Sequence[str], included: Sequence[str] = (),
-              static: bool = False) -> Path:
+              static: bool = False, visible: Sequence[str] = ()) -> Path:
     """Compiles a program, unless the same sources were compiled before, and returns its path.
 
     @param sources  the files to compile, below harness/native/
     @param included the files that these include
     @param static   link statically if the machine has static libraries: the program then starts and forks faster
+    @param visible  of an object file: patterns for the names that others can use, see objcopy(1); no others clash with theirs
     """
     content = [(NATIVE / source).read_bytes() for source in (*sources, *included)]
-    key = fingerprint(find_compiler(cc).encode(), f"{' '.join(flags)} {static}".encode(), *content)
+    key = fingerprint(find_compiler(cc).encode(), f"{' '.join(flags)} {static} {visible}".encode(), *content)
     target = build_directory() / "native" / key / name
     if target.exists():
         return _can_run(target)
@@ -73,6 +74,9 @@ def compiled(name: str, cc: str, flags: Sequence[str], sources: Sequence[str], i
         reason = _reason(done.stderr)
         remedy = "; make space, or set SHMLAB_BUILD to a directory that has some" if os.strerror(errno.ENOSPC) in reason else ""
         raise UserError(f"cannot build {name} with {cc}: {reason}{remedy}")
+    if visible and shutil.which("objcopy"):
+        subprocess.run(["objcopy", "--wildcard", *(f"--keep-global-symbol={pattern}" for pattern in visible), scratch],
+                       stdin=subprocess.DEVNULL, capture_output=True)
     os.chmod(scratch, 0o755)
     os.replace(scratch, target)
     return _can_run(target)

@@ -218,6 +218,14 @@ def test_children_are_processes_too(explore):
         printf("%d %d", WEXITSTATUS(status), s->count);
     """, (0,))
     assert explored.outputs == {(b"3 1",), (b"3 2",)}
+    assert all(any("[B]" in line and "s->count++" in line for line in end.lines()) for end in explored.ends)
+
+
+def test_a_program_may_use_the_names_of_the_run_time(explore):
+    names = "control", "self", "point", "mix", "peek", "decide", "finish"
+    globals_ = "".join(f"int {name} = 1;\n" for name in names)
+    explored = explore(f"s->count++; return 0; }}\n{globals_} int touch(void); int touch(void) {{")
+    assert not explored.search.unavailable and counts(explored) == {1, 2}
 
 
 def test_pids_are_the_same_each_time(explore):
@@ -255,8 +263,9 @@ def test_each_schedule_starts_from_the_objects_that_are_there(tmp_path):
     ("kill(-1, SIGKILL); pause();", "ended"),
     ("for (volatile long i = 0;; i++) ;", "hung"),
     ("pause();", "hung"),
+    ("signal(SIGALRM, (void (*)(int))abs); alarm(1); sem_init(&s->a, 1, 0); sem_wait(&s->a);", "a timer"),
     ("pthread_t t; pthread_create(&t, NULL, (void *(*)(void *))pause, NULL);", "a second thread"),
-], ids=["kills", "runs for ever", "waits for ever", "threads"])
+], ids=["kills", "runs for ever", "waits for ever", "ticks", "threads"])
 def test_what_cannot_be_explored_is_told_and_does_no_harm(explore, body, why):
     explored = explore(body)
     assert not explored.ends and why in explored.search.unavailable and not explored.search.complete
