@@ -8,7 +8,7 @@ from ..sandbox.build import Built
 from ..sandbox.debug_info import source_lines
 from .ends import RawEnd
 from .fields import Fields, read_fields
-from .steps import Step, describe
+from .steps import CREAT, Step, describe
 
 MOST_LINES = 36  # of a verdict
 
@@ -74,8 +74,12 @@ class Listing:
             return f"{name}: {found}" if several else found
         return f"{name}+{step.offset}" if several else f"+{step.offset}"
 
-    def _is_shared(self) -> List[bool]:
-        """For each step whether it is on something that another process touches as well."""
+    def _matters(self) -> List[bool]:
+        """For each step whether it says something about the order: another process touches the same thing, or it waits, or fails.
+
+        Of the others' steps, those are left out that only begin or end a process's part: unless an object is made or removed
+        here, it is all the same when which of them opens or unmaps it.
+        """
         def key(step: Step) -> object:
             if _is_inside(step):
                 return step.file, step.offset // 8
@@ -84,7 +88,11 @@ class Listing:
         users: Dict[object, Set[int]] = {}
         for step in self.end.steps:
             users.setdefault(key(step), set()).add(step.process)
-        return [len(users[key(step)]) > 1 or step.waits or bool(step.error) or step.kind in ("start", "end")
+        makes = any(step.kind in ("shm_unlink", "unlink", "rename", "link", "linkat") or step.kind in ("shm_open", "open")
+                    and step.size & CREAT for step in self.end.steps)
+        quiet = {"start", "exit", "mmap", "munmap", "close", "fstat", *(() if makes else ("shm_open", "open"))}
+        return [step.waits or bool(step.error) or (step.result != 0 if step.kind == "end" else
+                                                   step.kind not in quiet and len(users[key(step)]) > 1)
                 for step in self.end.steps]
 
     def _quote(self, place: str) -> str:
@@ -106,7 +114,7 @@ class Listing:
     def _groups(self, most: int) -> List[List[Step]]:
         """The steps, loads of one line of the source together. With `most` only those that matter to others."""
         groups: List[List[Step]] = []
-        for step, matters in zip(self.end.steps, self._is_shared()):
+        for step, matters in zip(self.end.steps, self._matters()):
             if most and not matters:
                 continue
             last = groups[-1][-1] if groups else None

@@ -17,6 +17,7 @@ from typing import Dict, List, Optional, Sequence, TextIO, Tuple
 
 from ..sandbox.build import compile_command
 from ..sandbox.debug_info import source_lines
+from ..explore.listing import MOST_LINES
 from ..sandbox.calls import Call, with_places
 from ..labs import Lab, submitted_directory
 from . import causes
@@ -105,7 +106,7 @@ def show_check(page: Page, outcome: Outcome, note: str = "", one_line: bool = Fa
 
 
 def show_cause(page: Page, number: int, outcomes: List[Outcome], whole: bool = True) -> None:
-    """Shows one cause of failures by the failure that is nearest to it, in at most MAX_ROWS rows of the screen.
+    """Shows one cause of failures by the failure that is nearest to it, in at most MAX_ROWS rows of the screen; a schedule may take more.
 
     @param whole  whether to show all that is known; otherwise only what was expected and seen, in a few rows
     """
@@ -125,7 +126,7 @@ def show_cause(page: Page, number: int, outcomes: List[Outcome], whole: bool = T
         saw = saw[:-1]
     steps = outcome.by_hand.startswith("make replay")
     heads, left = calls[:steps], len(calls)  # the columns of a schedule have heads
-    while len(calls) > 1 + len(heads) and rows(calls) > max(3, room - rows(saw)):
+    while len(calls) > 1 + len(heads) and rows(calls) > max(MOST_LINES if steps else 3, room - rows(saw)):
         calls = [*heads, *calls[len(heads) + 1:]]  # the last ones say most
     if heads and len(calls) < left:
         calls = [*heads, f"(and {left - len(calls) + 1} steps before)", *calls[2:]]
