@@ -5,14 +5,11 @@ import inspect
 import re
 import sys
 import time
-from typing import TYPE_CHECKING, Callable, Iterator, Optional, Sequence
+from typing import Callable, Iterator, Optional, Sequence
 
 from ..labs import UserError
-from .ends import Progress
-from .search import End, Search, split_schedule
-
-if TYPE_CHECKING:
-    from ..judging.fixture import LabFixture
+from .ends import Progress, RawEnd
+from .search import Place, Search, split_schedule
 
 
 def explores(check: Callable[..., object]) -> bool:
@@ -32,7 +29,7 @@ class LongSearch(Search):
     seconds_wanted = 60.0
     more_preemptions = 1
 
-    def __init__(self, fixture: "LabFixture", name: str, commands: Sequence[Sequence[object]], preemptions: int, deaths: int,
+    def __init__(self, fixture: Place, name: str, commands: Sequence[Sequence[object]], preemptions: int, deaths: int,
                  weak: bool = False) -> None:
         super().__init__(fixture, name, commands, preemptions + self.more_preemptions, deaths, 1 << 40, self.seconds_wanted, weak=weak)
         self._began = time.monotonic()
@@ -44,7 +41,7 @@ class LongSearch(Search):
             say(f"\r  {progress.schedules} schedules, {rate:.0f}/s, now with {progress.preemptions} preemptions, "
                 f"{progress.planned} planned   ", end="")
 
-    def ends(self) -> Iterator[End]:
+    def ends(self) -> Iterator[RawEnd]:
         say(f"{self.name}: " + " | ".join(re.sub(r"/shmlab-[0-9a-f]{8}", "/NAME", " ".join(words)) for words in self.commands))
         self._began = time.monotonic()
         yield from super().ends()
@@ -57,20 +54,20 @@ class Replay(Search):
 
     wanted = ""
 
-    def __init__(self, fixture: "LabFixture", name: str, commands: Sequence[Sequence[object]], preemptions: int, deaths: int,
+    def __init__(self, fixture: Place, name: str, commands: Sequence[Sequence[object]], preemptions: int, deaths: int,
                  weak: bool = False) -> None:
         scenario, choices = split_schedule(self.wanted)
         self.is_wanted = scenario == name
         super().__init__(fixture, name, commands, preemptions, deaths, replay=choices, weak=weak)
 
-    def ends(self) -> Iterator[End]:
+    def ends(self) -> Iterator[RawEnd]:
         if not self.is_wanted:
             return
         found = False
         for end in super().ends():
             found = True
             say()
-            for line in end.lines():
+            for line in self.listing(end).lines():
                 say(line, end="" if sys.stdin.isatty() else "\n")
                 if sys.stdin.isatty():
                     sys.stdin.readline()

@@ -1,20 +1,18 @@
-"""Runs the explorer in the box, and hands its ends to a check: `for end in lab.every_schedule(…): require(…)`."""
+"""Runs the explorer in the box, and gives the ends of the schedules that it finds."""
 from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+from pathlib import Path
+from typing import Callable, Dict, Iterator, List, Optional, Protocol, Sequence, Tuple
 
-from ..judging.require import require
+from ..labs import Lab
 from ..sandbox import build as building
+from ..sandbox.box import Box
 from ..sandbox.build import BuildProblem, Built
 from . import build, ends
-from .ends import TIMEOUT, Figures, ObjectEnd, ProcessEnd, Progress, RawEnd, SegmentEnd
-from .listing import MOST_LINES, Listing, waits
-
-if TYPE_CHECKING:
-    from ..judging.fixture import LabFixture
+from .ends import Figures, Progress, RawEnd
+from .listing import Listing
 
 PREFIX = ".explored-"  # of the programs in the work directory; native/explore/search.c has the same
 MOST_SCHEDULES = 4000  # of one scenario in a check: a number and not a time, so that the verdict is the same on a busy machine
@@ -26,112 +24,22 @@ class ScheduleProblem(Exception):
     """The explorer has gone wrong, and not the program."""
 
 
-@dataclass
-class EndRun:
-    """One process of a schedule at its end."""
+class Place(Protocol):
+    """Where a search runs: what it needs of the fixture that a check holds."""
 
-    process: ProcessEnd
-    command: str
-    end: "End" = field(repr=False)
-
-    @property
-    def exit_status(self) -> Optional[int]:
-        return self.process.exit_status
+    lab: Lab
+    submission: Path
+    tier: str
+    cc: str
 
     @property
-    def signal(self) -> Optional[str]:
-        return self.process.signal
-
-    @property
-    def killed(self) -> bool:
-        """By the schedule."""
-        return self.process.killed
-
-    @property
-    def stdout(self) -> bytes:
-        return self.process.stdout
-
-    @property
-    def stderr(self) -> str:
-        return self.process.stderr
-
-    @property
-    def ending(self) -> List[str]:
-        """How it ended and what it said, for people."""
-        letter = self.process.letter
-        how = f"{letter} was killed by {self.signal}" if self.signal else f"{letter}: exit status {self.exit_status}"
-        return [how, *(f"stderr: {line}" for line in self.stderr.strip().splitlines()[-3:])]
-
-    def require_success(self) -> "EndRun":
-        require(self.exit_status == 0, f"{self.command} ends with exit status 0, whatever the order of the steps", self.ending)
-        return self
-
-
-class End:
-    """How one schedule, and all others that come to the same, ended."""
-
-    def __init__(self, raw: RawEnd, search: "Search") -> None:
-        self.raw, self._search = raw, search
-        self.runs = [EndRun(process, " ".join(words), self) for process, words in zip(raw.processes, search.commands)]
-
-    @property
-    def objects(self) -> Dict[str, ObjectEnd]:
-        """What is in /dev/shm, by name."""
-        return self.raw.objects
-
-    @property
-    def segments(self) -> List[SegmentEnd]:
-        """The System V segments that are there."""
-        return self.raw.segments
-
-    def object_bytes(self, name: str) -> Optional[bytes]:
-        """The bytes of an object, read from outside; None where there is none."""
-        item = self.raw.objects.get(name)
-        return item.content if item else None
-
-    @property
-    def standstill(self) -> List[str]:
-        """Who waits for what for ever; empty if all processes have ended."""
-        if self.raw.verdict not in ("deadlock", "livelock"):
-            return []
-        ended = {step.process for step in self.raw.steps if step.kind == "end"}
-        return [f"{run.command}: " + waits(run.process.letter, run.process.last, "", self.raw.privacy(run.process), "")
-                for i, run in enumerate(self.runs) if i not in ended]
-
-    def require_all_ended(self, expected: str = "every process ends, whatever the order of the steps") -> "End":
-        """Fails the check if processes wait for each other, or for nobody."""
-        require(self.raw.verdict == "all ended", expected, self.standstill or f"after {len(self.raw.steps)} steps they still run")
-        return self
-
-    def require_no_overslept(self) -> "End":
-        """Fails the check if a process has slept until its time was over, and nobody was left who could have woken it."""
-        require(self.raw.overslept == 0, "whoever waits is woken by the other, whatever the order of their steps",
-                f"{self.raw.overslept} times a process slept until its time was over, while the other had done or was waiting for its "
-                "part: a wake-up was lost")
-        return self
-
-    @property
-    def timed_out(self) -> bool:
-        """Whether the schedule has let a wait's time be over although somebody else could go on."""
-        return any(int(choice.partition(":")[2]) & TIMEOUT for choice in filter(None, self.raw.schedule.split(",")))
-
-    @property
-    def schedule(self) -> str:
-        """What `make replay LAB=… SCHEDULE=…` wants."""
-        return f"{self._search.name}/{self.raw.schedule or '-'}"
-
-    def lines(self, most: int = 0) -> List[str]:
-        """The schedule as columns of processes."""
-        return self._search.listing(self.raw).lines(most)
-
-    def shortened(self) -> List[str]:
-        return self.lines(MOST_LINES)
+    def box(self) -> Box: ...
 
 
 class Search:
     """All schedules of some processes of a lab, from what there is in the box now."""
 
-    def __init__(self, fixture: "LabFixture", name: str, commands: Sequence[Sequence[object]], preemptions: int, deaths: int,
+    def __init__(self, fixture: Place, name: str, commands: Sequence[Sequence[object]], preemptions: int, deaths: int,
                  schedules: int = MOST_SCHEDULES, seconds: float = MOST_SECONDS, replay: Optional[str] = None, weak: bool = False) -> None:
         self.fixture, self.name = fixture, name
         self.commands = [[str(word) for word in command] for command in commands]
@@ -149,6 +57,7 @@ class Search:
         self.unavailable = ""  # why nothing could be explored
 
     def listing(self, raw: RawEnd) -> Listing:
+        """The schedule of one end, to be printed."""
         programs = {built.program: built for built in self._built()}
         sources = building.read_sources(self.fixture.lab, self.fixture.submission)
         return Listing(raw, self.fixture.tier, [programs[words[0]] for words in self.commands],
@@ -157,7 +66,7 @@ class Search:
     def _built(self) -> List[Built]:
         return build.build(self.fixture.lab, self.fixture.submission, self.fixture.tier, self.fixture.cc)
 
-    def ends(self) -> Iterator[End]:
+    def ends(self) -> Iterator[RawEnd]:
         """Each end that is different from those before, as soon as it is found."""
         if self.fixture.tier != "namespaces":
             self.unavailable = "this needs the namespaces tier"
@@ -195,7 +104,7 @@ class Search:
                     if block.verdict == "diverged":
                         raise ScheduleProblem(f"the schedule {block.schedule} cannot be followed: the program does not do the "
                                               "same each time")
-                    yield End(block, self)
+                    yield block
                 elif running.status is not None:
                     # The program may have ended the explorer: then its plain build alone is judged.
                     self.unavailable = "the explorer was ended"
@@ -221,13 +130,13 @@ class Search:
         death = {0: "", 1: " and one SIGKILL"}.get(self.deaths, f" and {self.deaths} SIGKILLs")
         return most + death + (", weak memory" if self.weak else "")
 
-    def explored(self, failed: Optional[End] = None) -> Dict[str, int]:
+    def explored(self, failed: Optional[RawEnd] = None) -> Dict[str, int]:
         """The number of schedules that were run, by the bound; empty if there was none.
 
         @param failed  the end at which the check stopped to look
         """
         if failed and not self.figures:
-            return {f"{self.bound} (the last one fails)": failed.raw.number}
+            return {f"{self.bound} (the last one fails)": failed.number}
         if not self.figures or not self.figures.schedules:
             return {}
         left = "" if self.figures.outcome == "complete" else f" ({self.figures.outcome})"
@@ -249,6 +158,3 @@ def split_schedule(text: str) -> Tuple[str, str]:
     if not match:
         raise ValueError(f"'{text}' is not a schedule: copy it from the verdict")
     return match.group(1), "" if match.group(2) == "-" else match.group(2)
-
-
-__all__ = ["End", "EndRun", "Search", "ScheduleProblem", "split_schedule"]

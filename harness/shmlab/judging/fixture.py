@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
-from ..explore.search import End, Search
+from ..explore.search import Search
 from ..labs import SOLUTIONS, Lab
 from ..sandbox import build as building
 from ..sandbox import kernel, native
@@ -30,6 +30,7 @@ from .limits import SHORT_SECONDS, STOP_SECONDS, WALL_SECONDS, WaitLimits
 from .program import Program
 from .require import CheckFailed, require
 from .run import LeftBehind, Run
+from .schedules import End
 
 # The shell's way to set a limit, as far as it is lower than usual.
 ULIMITS = {("files", None): "ulimit -n {}", ("file_mb", 0): "ulimit -f 0"}
@@ -343,9 +344,9 @@ class LabFixture(Environment):
         search = self.explorer(self, name, commands, preemptions, deaths, weak=weak)
         search.inputs = dict(enumerate(stdin))
         self.searches.append(search)
-        for end in search.ends():
-            self.end = end
-            yield end
+        for raw in search.ends():
+            self.end = End(raw, search)
+            yield self.end
         self.end = None
 
     def once_more(self, ends: Iterable[End]) -> Iterator[End]:
@@ -365,7 +366,7 @@ class LabFixture(Environment):
         """How many schedules the check has run, by the bound of the search."""
         run: Dict[str, int] = {}
         for search in self.searches:
-            for bound, count in search.explored(self.end if search is self.searches[-1] else None).items():
+            for bound, count in search.explored(self.end.raw if self.end and search is self.searches[-1] else None).items():
                 run[bound] = run.get(bound, 0) + count
         return run
 

@@ -8,6 +8,7 @@ import pytest
 from shmlab import gallery, labs
 from shmlab.explore.search import ScheduleProblem, Search, split_schedule
 from shmlab.judging.fixture import LabFixture
+from shmlab.judging.schedules import End
 
 COMPILERS = [cc for cc in ("gcc", "clang") if shutil.which(cc)]
 HEAD = """
@@ -57,7 +58,7 @@ class Explored:
 
     def __init__(self, fixture, commands, **options):
         self.search = Search(fixture, "test.1", commands, **{"preemptions": 2, "deaths": 0, **options})
-        self.ends = list(self.search.ends())
+        self.ends = [End(raw, self.search) for raw in self.search.ends()]
 
     @property
     def outputs(self):
@@ -115,7 +116,7 @@ def test_the_reductions_lose_no_end(lab, commands):
     plain = Search(fixture, "test.2", commands, 2, 0)
     plain.options += ["--reduce", "no"]
     everything = Explored.__new__(Explored)
-    everything.search, everything.ends = plain, list(plain.ends())
+    everything.search, everything.ends = plain, [End(raw, plain) for raw in plain.ends()]
     fixture.close()
     assert reduced.search.complete and plain.complete
     assert reduced.all == everything.all
