@@ -8,8 +8,8 @@
  *
  * Depth first, in order of preemptions: all schedules with none, then all with one, and so on; so the first schedule
  * that comes to an end has the fewest. A *preemption* takes the turn from a process that could go on; a switch from
- * one that waits, sleeps or has ended costs nothing. See Musuvathi and Qadeer, "Iterative context bounding for
- * systematic testing of multithreaded programs", PLDI 2007.
+ * one that waits, sleeps or has ended costs nothing. A time-out that comes early counts as one. See Musuvathi and
+ * Qadeer, "Iterative context bounding for systematic testing of multithreaded programs", PLDI 2007.
  *
  * Two reductions, both of which lose no end within the bound:
  * - A process is preempted only before a step on a thing that another process touches, too, one of the two changing
@@ -616,8 +616,9 @@ static void plan_others(const struct choice *choices, uint32_t count, int cost)
             const uint32_t bit = 1u << q;
             if (d->ready & bit && d->chosen != q)
                 plan(choices, count, (struct choice){d->number, q}, cost + (d->cause == AT_POINT));
+            /* A time that is over although somebody could go on, or although another's is over before it. */
             if (d->timeouts & bit && d->chosen != (q | CHOICE_TIMEOUT))
-                plan(choices, count, (struct choice){d->number, q | CHOICE_TIMEOUT}, cost + (d->ready != 0));
+                plan(choices, count, (struct choice){d->number, q | CHOICE_TIMEOUT}, cost + 1);
             if (d->killable & bit)
                 plan(choices, count, (struct choice){d->number, q | CHOICE_KILL}, cost);
         }
