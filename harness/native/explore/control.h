@@ -58,7 +58,10 @@ enum state {
 };
 
 /** Why somebody has to decide who is next. */
-enum cause { AT_POINT, AT_WAIT, AT_END, AT_PAUSE, AT_WAKE };
+enum cause { AT_POINT, AT_WAIT, AT_END, AT_PAUSE, AT_WAKE, AT_LATER_PAUSE };
+
+/** After so many pauses of a process, to let go on another than the usual one counts as a preemption: it polls. */
+enum { FREE_PAUSES = 2 };
 
 /** How a schedule ended. */
 enum verdict {
@@ -130,6 +133,7 @@ struct process {
     uint32_t idle_changes; /**< those of others when it became idle */
     uint32_t killed;       /**< by a decision of the schedule */
     uint32_t private_wait; /**< asleep where only its own process could wake it */
+    uint32_t pauses;       /**< how often it has slept for a time, or looked in vain */
     struct step next;      /**< the step that it stands before, or waits in */
     struct touch touched[MAX_TOUCHED];
     uint32_t touches;

@@ -612,10 +612,11 @@ static void plan_others(const struct choice *choices, uint32_t count, int cost)
         const struct decision *d = &control->decision[i];
         if (d->number < first)
             continue;
+        const bool preempts = d->cause == AT_POINT || d->cause == AT_LATER_PAUSE;
         for (uint32_t q = 0; q < MAX_PROCESSES; q++) {
             const uint32_t bit = 1u << q;
             if (d->ready & bit && d->chosen != q)
-                plan(choices, count, (struct choice){d->number, q}, cost + (d->cause == AT_POINT));
+                plan(choices, count, (struct choice){d->number, q}, cost + preempts);
             /* A time that is over although somebody could go on, or although another's is over before it. */
             if (d->timeouts & bit && d->chosen != (q | CHOICE_TIMEOUT))
                 plan(choices, count, (struct choice){d->number, q | CHOICE_TIMEOUT}, cost + 1);

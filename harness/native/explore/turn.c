@@ -320,6 +320,8 @@ void decide(int current, enum cause cause)
                 return;
             }
             found.chosen = (uint32_t)choice;
+            if (cause == AT_PAUSE && control->process[current].pauses > FREE_PAUSES)
+                found.cause = AT_LATER_PAUSE;
             log_decision(&found);
         }
         struct process *next = &control->process[chosen];
@@ -547,6 +549,7 @@ void pause_step(void)
     last = others;
     weak_begin(true, true); /* some day all that is stored gets out, and in */
     me->contended = 0;
+    me->pauses++;
     me->state = IDLE;
     decide(self, AT_PAUSE);
     me->state = READY;

@@ -122,9 +122,8 @@ class LabFixture(Environment):
         return any(program.unfinished for program in self.history)
 
     def traces(self) -> Tuple[object, ...]:
-        """What the programs have left so far, in the objects that this check has named and on stdout; and how often the
-        check has resumed one of them, for whoever is stopped in between goes on."""
-        content: List[object] = [(len(program.output), program.resumed) for program in self.history]
+        """What the programs have left so far, in the objects that this check has named and on stdout."""
+        content: List[object] = [len(program.output) for program in self.history]
         for name in self._created_names:
             try:
                 content.append(self.bytes_if_there(name, 1 << 16))

@@ -33,7 +33,8 @@ class Hang:
 
     def _nothing_changes(self, processes: List[Process]) -> bool:
         states = {process.pid: self._state(process.pid) for process in processes}
-        traces = self.fixture.traces()
+        # Whoever is stopped in between, and resumed, has gone on.
+        traces = (*self.fixture.traces(), *(program.resumed for program in self.fixture.history))
         if traces != self._traces or set(states) != set(self._sleeps):
             self._traces, self._sleeps = traces, {pid: state.sleeps if state else 0 for pid, state in states.items()}
             return False
