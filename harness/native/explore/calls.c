@@ -508,6 +508,13 @@ int __wrap_setitimer(int which, const struct itimerval *to, struct itimerval *be
     return __real_setitimer(which, to, before);
 }
 
+useconds_t __real_ualarm(useconds_t, useconds_t);
+useconds_t __wrap_ualarm(useconds_t first, useconds_t then)
+{
+    has_timer |= self >= 0;
+    return __real_ualarm(first, then);
+}
+
 int __real_timer_create(clockid_t, struct sigevent *, timer_t *);
 int __wrap_timer_create(clockid_t clock, struct sigevent *how, timer_t *timer)
 {

@@ -44,7 +44,7 @@
 
 enum {
     MAX_OBJECTS = 64,
-    OBJECT_LIMIT = 64 << 10, /**< bytes of an object that are looked at */
+    OBJECT_LIMIT = 1 << 20, /**< bytes of an object that are looked at */
     OUTPUT_LIMIT = 64 << 10,
     MAX_BOUND = 16,
     MAX_ENDS = 1024,
@@ -177,7 +177,7 @@ static void prepare(const char *name, void *closure)
 {
     (void)closure;
     if (prepared_count < MAX_OBJECTS)
-        prepared[prepared_count++] = read_object(name, 1 << 20);
+        prepared[prepared_count++] = read_object(name, OBJECT_LIMIT);
 }
 
 static void remove_object(const char *name, void *closure)

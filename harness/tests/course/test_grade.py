@@ -67,8 +67,8 @@ def test_a_course(tmp_path):
     """
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()
-    expected, handed_in = sample_course.build(source, share=1 if FULL else 6)
-    assert len(expected) == sample_course.STUDENTS / (1 if FULL else 6)
+    expected, handed_in = sample_course.build(source, share=1 if FULL else 12)
+    assert len(expected) == sample_course.STUDENTS / (1 if FULL else 12)
     before = machine()
     compiled = {"SHMLAB_BUILD": str(native.build_directory())}  # use what other tests have compiled
     done = grade_elsewhere(tmp_path, mistakes=handed_in, timeout=2400, **compiled)
@@ -266,7 +266,7 @@ def test_as_an_ordinary_user():
     with tempfile.TemporaryDirectory() as scratch:
         directory = Path(scratch)
         (directory / "in").mkdir()
-        expected, _ = sample_course.build(directory / "in", share=1 if FULL else 12)
+        expected, _ = sample_course.build(directory / "in", share=1 if FULL else 24)
         before = machine()
         done = grade_elsewhere(directory, "nobody", timeout=2400 if FULL else 600)
         assert done.returncode == 0, done.stdout + done.stderr

@@ -8,7 +8,7 @@ import pytest
 from shmlab import gallery, labs
 from shmlab.sandbox import box
 
-EACH = 8  # every so many mistakes of a lab are tried; all with FULL=1
+EACH = 12  # every so many mistakes of a lab are tried; all with FULL=1
 
 #: What a shell, a debugger or strace prints about a command that it cannot do.
 CANNOT = re.compile(r"^(sh|/bin/sh): .*not found|No symbol|Can not force|undefined command|Undefined|syntax error|"
