@@ -14,7 +14,9 @@
 #include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -610,6 +612,33 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *kind, void *(
     if (self >= 0)
         unsupported("a second thread");
     return __real_pthread_create(thread, kind, start, argument);
+}
+
+/* Other ways to make a process: nobody would give it its turns. */
+#define NOT_FOLLOWED(type, name, parameters, arguments)                                                      \
+    type __real_##name parameters __attribute__((weak));                                                     \
+    type __wrap_##name parameters                                                                            \
+    {                                                                                                        \
+        if (self >= 0)                                                                                       \
+            unsupported(#name "()");                                                                         \
+        return __real_##name arguments;                                                                      \
+    }
+NOT_FOLLOWED(pid_t, _Fork, (void), ())
+NOT_FOLLOWED(int, posix_spawn,
+             (pid_t * pid, const char *path, const posix_spawn_file_actions_t *actions,
+              const posix_spawnattr_t *kind, char *const argv[], char *const variables[]),
+             (pid, path, actions, kind, argv, variables))
+NOT_FOLLOWED(int, posix_spawnp,
+             (pid_t * pid, const char *file, const posix_spawn_file_actions_t *actions,
+              const posix_spawnattr_t *kind, char *const argv[], char *const variables[]),
+             (pid, file, actions, kind, argv, variables))
+NOT_FOLLOWED(int, system, (const char *command), (command))
+NOT_FOLLOWED(FILE *, popen, (const char *command, const char *mode), (command, mode))
+
+pid_t __wrap_vfork(void)
+{
+    unsupported("vfork()"); /* a function that calls it must not return */
+    return -1;
 }
 
 pid_t __real_getpid(void);

@@ -265,8 +265,11 @@ def test_each_schedule_starts_from_the_objects_that_are_there(tmp_path):
     ("for (volatile long i = 0;; i++) ;", "hung"),
     ("pause();", "hung"),
     ("signal(SIGALRM, (void (*)(int))abs); alarm(1); sem_init(&s->a, 1, 0); sem_wait(&s->a);", "a timer"),
+    ("if (vfork() == 0) _exit(0);", "vfork()"),
+    ("pid_t _Fork(void); if (_Fork() == 0) _exit(0);", "_Fork()"),
+    ("if (system(\"true\")) return 1;", "system()"),
     ("pthread_t t; pthread_create(&t, NULL, (void *(*)(void *))pause, NULL);", "a second thread"),
-], ids=["kills", "runs for ever", "waits for ever", "ticks", "threads"])
+], ids=["kills", "runs for ever", "waits for ever", "ticks", "vfork", "_Fork", "system", "threads"])
 def test_what_cannot_be_explored_is_told_and_does_no_harm(explore, body, why):
     explored = explore(body)
     assert not explored.ends and why in explored.search.unavailable and not explored.search.complete
