@@ -156,8 +156,10 @@ if [ "$purpose" = grade ] || [ "$purpose" = test ]; then
     modules=pytest,rich,jinja2
     need patch patch
 fi
-if [ "$purpose" = machines ]; then
+if [ "$purpose" = machines ] || [ "$purpose" = test ]; then
     need mmdebstrap mmdebstrap
+fi
+if [ "$purpose" = machines ]; then
     need qemu-system-x86_64 qemu-system-x86
     need mkfs.ext4 e2fsprogs
 fi

@@ -10,9 +10,12 @@ import struct
 import sys
 import threading
 import time
+from pathlib import Path
+from typing import Dict, List, Tuple
 
 from shmlab import LabFixture, points, require, require_bytes
 from shmlab.judging.require import CheckFailed, first_difference
+from shmlab.judging.schedules import End
 from shmlab.sandbox.kernel import FUTEX_CALLS, parse_blocked
 
 PEER = {"ring_send": "ring_recv", "ring_recv": "ring_send"}
@@ -23,6 +26,7 @@ COUNTS = 1 << 32
 STALE = 0, errno.EAGAIN, errno.ETIMEDOUT, errno.ENOENT  # what errno is, or is said to be, when something else has failed
 
 NOTICED_SECONDS = 2.0  # for what has to be noticed within a second; a program that does not come to its turn has more
+ENDS: Dict[Tuple[Path, str], List[End]] = {}  # of explore_ring(), by submission and compiler
 SHORT = 2048  # bytes in a ring that is shorter than most messages
 SLOWEST = SHORT / 0.1  # bytes a second if nobody is woken: one ring in each slice
 SLEEPS = 11  # of 100 ms: more than a second
@@ -504,10 +508,21 @@ def carry(sender, receiver, content: bytes, seconds: float) -> None:
 
 
 def explore_ring(lab: LabFixture):
-    """Every order of the steps of both, where memory is as weak as C11 allows, through a ring of 4 bytes. Gives the ends."""
+    """Every order of the steps of both, where memory is as weak as C11 allows, through a ring of 4 bytes. Gives the ends.
+
+    Two checks look at them. The second one need not run all that again.
+    """
+    key = lab.submission, lab.cc
+    if key in ENDS:
+        yield from lab.once_more(ENDS[key])
+        return
     lab.reset()
-    name = lab.name()
-    yield from lab.every_schedule(("ring_send", name, 4), ("ring_recv", name), preemptions=1, stdin=[b"ab\n"], weak=True)
+    name, ends = lab.name(), []
+    for end in lab.every_schedule(("ring_send", name, 4), ("ring_recv", name), preemptions=1, stdin=[b"ab\n"], weak=True):
+        ends.append(end)
+        yield end
+    if lab.explored:
+        ENDS[key] = ends
     lab.reset()
 
 

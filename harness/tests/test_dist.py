@@ -11,6 +11,8 @@ import pytest
 
 from shmlab import dist, labs
 
+pytestmark = pytest.mark.xdist_group("dist")  # one worker makes the archive, for all of these tests
+
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory):

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
@@ -17,6 +18,7 @@
 #include <spawn.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/select.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -484,6 +486,25 @@ int __wrap_sched_yield(void)
     if (self < 0)
         return __real_sched_yield();
     sleep_for(STEP_sched_yield, 1000, WHERE);
+    return 0;
+}
+
+/* Without a descriptor these are sleeps. With one, they wait for what the explorer does not know. */
+int __real_poll(struct pollfd *, nfds_t, int);
+int __wrap_poll(struct pollfd *entries, nfds_t count, int milliseconds)
+{
+    if (self < 0 || count > 0 || milliseconds < 0)
+        return __real_poll(entries, count, milliseconds);
+    sleep_for(STEP_poll, (int64_t)milliseconds * 1000000, WHERE);
+    return 0;
+}
+
+int __real_select(int, fd_set *, fd_set *, fd_set *, struct timeval *);
+int __wrap_select(int count, fd_set *in, fd_set *out, fd_set *other, struct timeval *time)
+{
+    if (self < 0 || count > 0 || !time)
+        return __real_select(count, in, out, other, time);
+    sleep_for(STEP_select, (int64_t)time->tv_sec * 1000000000 + (int64_t)time->tv_usec * 1000, WHERE);
     return 0;
 }
 

@@ -61,7 +61,7 @@ enum state {
 enum cause { AT_POINT, AT_WAIT, AT_END, AT_PAUSE, AT_WAKE, AT_LATER_PAUSE };
 
 /** After so many pauses of a process, to let go on another than the usual one counts as a preemption: it polls. */
-enum { FREE_PAUSES = 2 };
+enum { FREE_PAUSES = 1 };
 
 /** How a schedule ended. */
 enum verdict {

@@ -16,7 +16,7 @@ from .listing import Listing
 
 PREFIX = ".explored-"  # of the programs in the work directory; native/explore/search.c has the same
 MOST_SCHEDULES = 4000  # of one scenario in a check: a number and not a time, so that the verdict is the same on a busy machine
-MOST_SECONDS = 20.0  # of processor time, for the same reason
+MOST_SECONDS = 8.0  # of processor time, for the same reason
 MOST_WAITING = 10  # times as long, on a busy machine
 
 

@@ -101,7 +101,7 @@ def describe(step: Step, place: str) -> str:
         words = f"{place}, {step.size}" if place else str(step.size)
     elif kind == "fcntl":
         words = f"{place}, {LOCKS.get(step.after, step.after)}"
-    elif kind in ("nanosleep", "clock_nanosleep", "usleep", "sleep"):
+    elif kind in ("nanosleep", "clock_nanosleep", "usleep", "sleep", "poll", "select"):
         words = f"{step.after / 1e6:g} ms"
     elif kind == "syscall":
         words = f"futex {'wait' if step.before in (0, 9) else 'wake'} {place}"

@@ -351,6 +351,8 @@ class LabFixture(Environment):
     def once_more(self, ends: Iterable[End]) -> Iterator[End]:
         """Gives ends of schedules again: what a check requires of one that does not hold is told with its schedule."""
         for end in ends:
+            if end.search not in self.searches:
+                self.searches.append(end.search)
             self.end = end
             yield end
         self.end = None

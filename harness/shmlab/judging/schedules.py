@@ -55,7 +55,7 @@ class End:
     """How one schedule, and all others that come to the same, ended."""
 
     def __init__(self, raw: RawEnd, search: Search) -> None:
-        self.raw, self._search = raw, search
+        self.raw, self.search = raw, search
         self.runs = [EndRun(process, " ".join(words), self) for process, words in zip(raw.processes, search.commands)]
 
     @property
@@ -102,11 +102,11 @@ class End:
     @property
     def schedule(self) -> str:
         """What `make replay LAB=… SCHEDULE=…` wants."""
-        return f"{self._search.name}/{self.raw.schedule or '-'}"
+        return f"{self.search.name}/{self.raw.schedule or '-'}"
 
     def lines(self, most: int = 0) -> List[str]:
         """The schedule as columns of processes."""
-        return self._search.listing(self.raw).lines(most)
+        return self.search.listing(self.raw).lines(most)
 
     def shortened(self) -> List[str]:
         return self.lines(MOST_LINES)

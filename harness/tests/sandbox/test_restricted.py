@@ -189,7 +189,7 @@ def test_promises_of_the_host_tier(promise, attempt, own_user, public):
             (public / name).chmod(0o666)
         (public / "other").chmod(0o777)
 
-    as_user = {"preexec_fn": ordinary_user(), "cwd": "/", "capture_output": True, "text": True, "timeout": 20}
+    as_user = {"preexec_fn": ordinary_user(), "cwd": "/", "capture_output": True, "text": True, "errors": "replace", "timeout": 20}
     for name in "work", "run":
         (public / name).mkdir()
         (public / name).chmod(0o777)
