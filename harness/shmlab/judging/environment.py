@@ -312,7 +312,7 @@ class Environment:
             raise CheckFailed(f"an unrelated process of the same user can open {name}", [str(error.strerror)]) from None
         try:
             require(stat.S_ISREG(os.fstat(fd).st_mode), f"{name} is an object of shared memory", self.objects())
-            with os.fdopen(os.dup(fd), "rb") as file:
+            with open(fd, "rb", closefd=False) as file:
                 return file.read(limit)
         finally:
             os.close(fd)
