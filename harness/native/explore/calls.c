@@ -538,14 +538,6 @@ useconds_t __wrap_ualarm(useconds_t first, useconds_t then)
     return __real_ualarm(first, then);
 }
 
-int __real_timer_create(clockid_t, struct sigevent *, timer_t *);
-int __wrap_timer_create(clockid_t clock, struct sigevent *how, timer_t *timer)
-{
-    if (self >= 0)
-        unsupported("timer_create()");
-    return __real_timer_create(clock, how, timer);
-}
-
 /* ---- processes: their pids are the same in each schedule ------------------------------------------------- */
 
 enum { FIRST_PID = 10001 };
@@ -635,7 +627,7 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *kind, void *(
     return __real_pthread_create(thread, kind, start, argument);
 }
 
-/* Other ways to make a process: nobody would give it its turns. */
+/* Other ways to make a process, which nobody would give its turns; and timers with any signal. */
 #define NOT_FOLLOWED(type, name, parameters, arguments)                                                      \
     type __real_##name parameters __attribute__((weak));                                                     \
     type __wrap_##name parameters                                                                            \
@@ -654,6 +646,7 @@ NOT_FOLLOWED(int, posix_spawnp,
               const posix_spawnattr_t *kind, char *const argv[], char *const variables[]),
              (pid, file, actions, kind, argv, variables))
 NOT_FOLLOWED(int, system, (const char *command), (command))
+NOT_FOLLOWED(int, timer_create, (clockid_t clock, struct sigevent *how, timer_t *timer), (clock, how, timer))
 NOT_FOLLOWED(FILE *, popen, (const char *command, const char *mode), (command, mode))
 
 pid_t __wrap_vfork(void)
