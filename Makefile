@@ -4,6 +4,7 @@
 # IN=DIR     other programs     SAN=1     with sanitizers        TIER=host  without namespaces
 # JOBS=1     one at a time     BACK=1    the hint before
 # SCHEDULE=… TIME=60                       for make replay and make explore
+# CHECK=… TEXT=1                           for make trace
 # ARGS="-p PID"                            for make shmls
 # (not for students
 # FROM=DIR OUT=DIR COURSE=FILE TRUST=1         for make grade
@@ -21,6 +22,8 @@ TIER ?=
 JOBS ?=
 SCHEDULE ?=
 TIME ?= 30
+CHECK ?=
+TEXT ?=
 BACK ?=
 ARGS ?=
 # (not for students
@@ -42,7 +45,7 @@ NUMBERS := $(sort $(foreach directory,$(dir $(SOURCES)),$(firstword $(subst _, ,
 
 # `make check 05`, `make check 5` and `make check lab=05` mean `make check LAB=05`.
 SHORT_NUMBERS := $(patsubst 0%,%,$(filter 0%,$(NUMBERS)))
-COMMANDS := $(filter check explore replay watch hint,$(MAKECMDGOALS))
+COMMANDS := $(filter check explore replay trace watch hint,$(MAKECMDGOALS))
 ifneq ($(COMMANDS),)
 NAMED := $(filter $(NUMBERS) $(SHORT_NUMBERS),$(MAKECMDGOALS))
 UNKNOWN := $(filter-out $(COMMANDS) $(NAMED) all doctor shmls box unbox clean-ipc clean help demo test lint docs,$(MAKECMDGOALS))
@@ -61,7 +64,7 @@ SETUP := sh harness/setup.sh
 OPTIONS = $(if $(LAB),--lab "$(LAB)") --cc "$(CC)" $(if $(SAN),--san) $(if $(TIER),--tier $(TIER)) $(if $(JOBS),--jobs $(JOBS)) $(if $(V),-v)
 SHMLAB := PYTHONPATH=harness
 
-.PHONY: all $(NUMBERS) $(SHORT_NUMBERS) check explore replay watch hint doctor shmls box unbox clean-ipc clean help FORCE
+.PHONY: all $(NUMBERS) $(SHORT_NUMBERS) check explore replay trace watch hint doctor shmls box unbox clean-ipc clean help FORCE
 # (not for students
 .PHONY: demo test test-machines lint grade dist gradescope bench docs docs-instructor docs-test
 # not for students)
@@ -91,7 +94,7 @@ demo: ## installs what is missing, checks all solutions, shows the scores
 	$(quiet)python=$$($(SETUP) check) && "$$python" -m pytest harness --submission solutions $(OPTIONS)
 
 test: ## installs what is missing, runs the project's own tests; FULL=1: all cases
-	$(quiet)python=$$($(SETUP) test) && "$$python" -m pytest harness/tests -n 4 --dist loadgroup $(if $(V),-v,-q) $(PYTEST)
+	$(quiet)python=$$($(SETUP) test) && "$$python" -m pytest harness/tests -n 5 --dist loadgroup $(if $(V),-v,-q) $(PYTEST)
 
 test-machines: ## tries the project on other machines, as root; ROOTS=directory (12 GB, two hours)
 	$(quiet)python=$$($(SETUP) machines) && "$$python" harness/tests/machines/machines.py $(if $(ROOTS),--roots "$(ROOTS)")
@@ -140,6 +143,10 @@ explore: ## runs LAB=12 under every order of its steps; TIME=30 seconds each
 
 replay: ## shows one schedule, step by step: LAB=12 SCHEDULE=what a verdict says
 	$(quiet)python=$$($(SETUP) check) && "$$python" -m pytest harness -s --submission "$(IN)" $(OPTIONS) --schedule "$(SCHEDULE)"
+
+trace: ## draws what a run of LAB=11 did to shared memory: CHECK=name, SCHEDULE=…, TEXT=1 in the terminal, too
+	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab trace --lab "$(LAB)" --in "$(IN)" --cc "$(CC)" \
+	    $(if $(TIER),--tier $(TIER)) $(if $(CHECK),--check "$(CHECK)") $(if $(SCHEDULE),--schedule "$(SCHEDULE)") $(if $(TEXT),--text)
 
 hint: ## shows the next hint for LAB=05; BACK=1 the one before
 	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab hint --lab "$(LAB)" $(if $(BACK),--back)

@@ -21,14 +21,14 @@
 #include <unistd.h>
 
 struct record {
-    uint64_t sequence, time;
-    int32_t pid;
+    uint64_t sequence, time, began;
+    int32_t pid, tid;
     uint16_t call, flags;
-    int32_t error, unused;
+    int32_t error;
     int64_t result;
     uint64_t where;
     int64_t argument[5];
-    char text[40];
+    char text[48];
 };
 
 static void forge(void)

@@ -63,6 +63,12 @@ def main() -> int:
             sub.add_argument("options", nargs="*")
         else:
             sub.add_argument("--back", action="store_true")
+    sub = commands.add_parser("trace")
+    for name in ("lab", "check", "schedule", "tier"):
+        sub.add_argument(f"--{name}", default="")
+    sub.add_argument("--in", dest="directory", default=str(LABS))
+    sub.add_argument("--cc", default="cc")
+    sub.add_argument("--text", action="store_true")
     sub = commands.add_parser("grade")
     sub.add_argument("--from", dest="source", required=True)
     sub.add_argument("--out", default="results")
@@ -91,6 +97,11 @@ def main() -> int:
             return student.watch(lab, Path(arguments.directory).resolve(), options)
         if arguments.command == "hint":
             return student.hint(_lab_named(arguments.lab), arguments.back)
+        if arguments.command == "trace":
+            from .trace import command as trace
+
+            return trace.main(_lab_named(arguments.lab), Path(arguments.directory).resolve(), arguments.check, arguments.schedule,
+                              arguments.tier, arguments.cc, arguments.text)
         if arguments.command == "bench":
             from . import bench
 

@@ -92,14 +92,15 @@ def _run(words: List[str], output: Path, timeout: float) -> int:
 
 
 def check(lab: Optional[str], submission: Path, cc: str = "cc", san: bool = False, tier: Optional[str] = None,
-          timeout: float = 300) -> Checked:
-    """Runs the checks of one lab (None: of all labs) on a submission."""
+          timeout: float = 300, only: str = "") -> Checked:
+    """Runs the checks of one lab (None: of all labs) on a submission; `only` those that an expression of pytest's -k selects."""
     with tempfile.TemporaryDirectory() as directory:
         results, output = Path(directory, "results.json"), Path(directory, "output.txt")
         # One job, because the tests themselves run in parallel.
         words = ["-p", "no:xdist", str(HARNESS), "--submission", str(submission), "--cc", cc, "--results", str(results),
                  "--jobs", "1"]
         words += (["--lab", lab] if lab else []) + (["--san"] if san else []) + (["--tier", tier] if tier else [])
+        words += ["-k", only] if only else []
         status = _run(words, output, timeout)
         data = json.loads(results.read_text()) if results.exists() else {}
         return Checked(output.read_text(), status, data)

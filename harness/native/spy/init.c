@@ -47,7 +47,6 @@ __attribute__((constructor(101))) static void start_recording(void)
 {
     const int saved_errno = errno;
     const char *path = getenv("SHMLAB_RING"), *socket_path = getenv("SHMLAB_STOPS");
-    own_pid = (int32_t)syscall(SYS_getpid);
 #ifdef SPY_PRELOAD
     find_image();
 #endif

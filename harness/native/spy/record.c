@@ -21,20 +21,38 @@ static void copy_unverified(char *text, size_t size, const char *from)
     text[count > 0 ? count : 0] = '\0';
 }
 
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/** 0 in between two calls. A thread has its own. */
+static _Thread_local uint64_t began_ns __attribute__((tls_model("initial-exec")));
+
+static void note_begin(void)
+{
+    if (ring)
+        began_ns = now_ns();
+}
+
 static void record(enum call call, uintptr_t caller, int flags, int64_t result, int error, const char *text,
                    int64_t a, int64_t b, int64_t c, int64_t d, int64_t e)
 {
     if (!ring)
         return;
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    const uint64_t now = now_ns();
     if (flags & INJECTED)
         atomic_fetch_add_explicit(&ring->injected, 1, memory_order_relaxed);
     uint64_t number = atomic_fetch_add_explicit(&ring->next, 1, memory_order_relaxed);
     struct record *r = &ring->record[number % ring->capacity];
     atomic_store_explicit(&r->sequence, 0, memory_order_relaxed);
-    r->time_ns = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-    r->pid = vfork_child_pid ? vfork_child_pid : own_pid;
+    r->time_ns = now;
+    r->began_ns = began_ns ? began_ns : now;
+    /* Asked each time: _Fork() and clone(2) create processes, too, of which the recorder does not learn. */
+    r->pid = (int32_t)syscall(SYS_getpid);
+    r->tid = (int32_t)syscall(SYS_gettid);
     r->call = (uint16_t)call;
     r->flags = (uint16_t)((flags & ~NOT_YET_MADE) | (called_by_program(caller) ? 0 : FOREIGN));
     r->error = error;
@@ -55,4 +73,5 @@ static void record(enum call call, uintptr_t caller, int flags, int64_t result, 
         r->text[i] = '\0';
     }
     atomic_store_explicit(&r->sequence, number + 1, memory_order_release);
+    began_ns = 0;
 }

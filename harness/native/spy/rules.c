@@ -5,10 +5,10 @@
 #include "spy.h"
 
 struct rule {
-    enum call call;
-    unsigned nth; /**< 0: every call */
-    int error;    /**< 0: stop after the call; below 0: a limit for write() */
-    char who;     /**< `p`, `c` or `a` */
+    enum call call; /**< CALLS: every call, except `store` */
+    unsigned nth;   /**< 0: every call */
+    int error;      /**< 0: stop after the call; below 0: a limit for write() */
+    char who;       /**< `p`, `c` or `a` */
 };
 
 static struct rule rules[16];
@@ -57,8 +57,9 @@ static void parse_rule(const char *text)
     const bool fails = words == 5 && starts_with(word[0], "fail", ' ');
     if (!fails && (words != 4 || !starts_with(word[0], "stop", ' ')))
         return;
-    for (int i = 0; i < CALLS; i++)
-        if (starts_with(word[1], names[i], ' ') && rule_count < (int)(sizeof rules / sizeof *rules))
+    for (int i = 0; i <= CALLS; i++)
+        if (starts_with(word[1], i < CALLS ? names[i] : "*", ' ') &&
+            rule_count < (int)(sizeof rules / sizeof *rules))
             rules[rule_count++] = (struct rule){(enum call)i, (unsigned)parse_int(word[2]),
                                                 fails ? parse_int(word[3]) : 0, *word[fails ? 4 : 3]};
 }
@@ -89,22 +90,33 @@ static _Atomic unsigned *count_of(enum call call)
     return &counts[vfork_child_pid != 0][call];
 }
 
+static bool is_about(const struct rule *rule, enum call call)
+{
+    return rule->call == call || (rule->call == CALLS && call != CALL_store);
+}
+
 static bool matches(const struct rule *rule, enum call call, unsigned nth)
 {
-    return rule->call == call && (rule->nth == nth || rule->nth == 0) &&
+    return is_about(rule, call) && (rule->nth == nth || rule->nth == 0) &&
            (rule->who == 'a' || (rule->who == 'c') == (is_child || vfork_child_pid));
 }
 
 static bool has_rule(enum call call)
 {
     for (int i = 0; i < rule_count; i++)
-        if (rules[i].call == call)
+        if (is_about(&rules[i], call))
             return true;
     return false;
 }
 
+static bool stops_at_every_call(void)
+{
+    return rule_count && rules[0].call == CALLS;
+}
+
 static int count_call(enum call call, uintptr_t caller)
 {
+    note_begin();
     if (!rule_count || !called_by_program(caller))
         return 0;
     unsigned nth = atomic_fetch_add_explicit(count_of(call), 1, memory_order_relaxed) + 1;
@@ -157,7 +169,6 @@ static void reset_counts(enum call created_by)
 static void after_fork_in_child(void)
 {
     vfork_child_pid = 0; /* a vfork child may fork */
-    own_pid = (int32_t)syscall(SYS_getpid);
     is_child = true;
     reset_counts(CALL_fork);
 }

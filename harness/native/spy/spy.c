@@ -21,7 +21,7 @@
  *
  * A `stop` stops the process after the call, a `fail` makes the call fail with ERRNO. N is the number of the
  * call, counted from 1 in each process; 0 means every call. WHO is `p` (the program), `c` (the children that it
- * creates) or `a` (both). For write(), an ERRNO of -K is not an error: the call writes at most K bytes. Three
+ * creates) or `a` (both). CALL may be `*`, for every call and the `start` and `end` below. For write(), an ERRNO of -K is not an error: the call writes at most K bytes. Three
  * values of CALL are not function calls:
  *
  *     start  before main()

@@ -54,18 +54,18 @@ enum { INJECTED = 1, FOREIGN = 2, FAILED = 4 };
 /** Not stored: the call is recorded before it is made, so nothing has read its string argument yet. */
 enum { NOT_YET_MADE = 8 };
 
-/** One call. 128 bytes; calls.py reads the same layout. */
+/** One call. 144 bytes; calls.py reads the same layout. */
 struct record {
     _Atomic uint64_t sequence; /**< 1 for the first call of the run; stored last */
     uint64_t time_ns;          /**< CLOCK_MONOTONIC, after the call returned */
-    int32_t pid;
+    uint64_t began_ns;         /**< the same before it was made */
+    int32_t pid, tid;
     uint16_t call, flags;
     int32_t error; /**< errno, or the error number that the call returned */
-    int32_t unused;
     int64_t result;
     uint64_t where; /**< return address, relative to the start of the program's image */
     int64_t argument[5];
-    char text[40]; /**< a string argument, cut to fit */
+    char text[48]; /**< a string argument, cut to fit */
 };
 
 /** The file that the harness creates. All bytes but the capacity are zero at first. */
@@ -98,13 +98,15 @@ long __real_syscall(long number, ...);
 /* ---- record.c --------------------------------------------------------------------------------------- */
 
 static struct ring *ring; /* NULL: nothing is recorded */
-static int32_t own_pid;
+
+/** Notes the time at which the calling thread begins a call. */
+static void note_begin(void);
 
 /**
  * The pid of a vfork(2) child, in the child; 0 in any other process.
  *
- * The child runs in the memory of its parent, so it must not change own_pid. It has the thread-local storage of
- * the thread that called vfork(), and that thread waits until the child ends or calls execve().
+ * The child runs in the memory of its parent. It has the thread-local storage of the thread that called vfork(),
+ * and that thread waits until the child ends or calls execve().
  */
 static _Thread_local int32_t vfork_child_pid __attribute__((tls_model("initial-exec")));
 
@@ -128,10 +130,13 @@ static struct sockaddr_un stops_address; /* the socket where stops are announced
 /** Parses SHMLAB_RULES and removes it from the environment, both from the list and from its memory. */
 static void take_rules(char **environment);
 
-/** Whether any rule is about this call. */
+/** Whether any rule is about this call; one about every call is not about `store`. */
 static bool has_rule(enum call call);
 
-/** Counts a call that is about to be made. Returns the errno value it must fail with, or 0. */
+/** Whether the process stops after every call, so that the calls may be recorded that are else too many. */
+static bool stops_at_every_call(void);
+
+/** Notes that a call begins, and counts it. Returns the errno value it must fail with, or 0. */
 static int count_call(enum call call, uintptr_t caller);
 
 /** Stops the process if a rule demands it after this call. */

@@ -117,9 +117,11 @@ WRAP(ssize_t, sendmsg, -1, (int fd, const struct msghdr *message, int flags), (f
      PTR(message), flags)
 WRAP(ssize_t, recvmsg, -1, (int fd, struct msghdr *message, int flags), (fd, message, flags), NULL, fd,
      PTR(message), flags)
-WRAP(pid_t, wait, -1, (int *status), (status), NULL, PTR(status))
+/* The status that was stored, with a bit above it that tells that it is known. */
+#define STATUS(result, status) ((result) > 0 && (status) ? 1 << 30 | *(status) : 0)
+WRAP(pid_t, wait, -1, (int *status), (status), NULL, PTR(status), STATUS(result, status))
 WRAP(pid_t, waitpid, -1, (pid_t pid, int *status, int flags), (pid, status, flags), NULL, pid, PTR(status),
-     flags)
+     flags, STATUS(result, status))
 WRAP(int, waitid, -1, (idtype_t type, id_t id, siginfo_t *info, int flags), (type, id, info, flags), NULL,
      type, id, PTR(info), flags)
 
@@ -234,9 +236,9 @@ ssize_t WRAPPER(write)(int fd, const void *bytes, size_t size)
         result = real(fd, bytes, cut ? (size_t)-injected : size);
     const int call_errno = errno;
     /* Only these: thousands of ordinary writes would overwrite all other records. */
-    if (injected > 0 || cut)
-        record(CALL_write, CALLER, INJECTED | (result < 0 ? FAILED : 0), result, result < 0 ? call_errno : 0,
-               NULL, fd, PTR(bytes), INT(size), 0, 0);
+    if (injected > 0 || cut || stops_at_every_call())
+        record(CALL_write, CALLER, (injected > 0 || cut ? INJECTED : 0) | (result < 0 ? FAILED : 0), result,
+               result < 0 ? call_errno : 0, NULL, fd, PTR(bytes), INT(size), 0, 0);
     stop_after(CALL_write, CALLER);
     errno = result < 0 ? call_errno : saved_errno;
     return result;

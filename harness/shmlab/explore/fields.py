@@ -3,13 +3,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Dict, List, Optional, Sequence
+from typing import Dict, Iterator, List, Optional, Sequence
 
 from ..sandbox.build import Built
 from ..sandbox.debug_info import printed_about
 
 _ENTRY = re.compile(r"^ *<([0-9a-f]+)><([0-9a-f]+)>: Abbrev Number: \d+ \(DW_TAG_(\w+)\)")
-_ATTRIBUTE = re.compile(r"^ *<[0-9a-f]+> +DW_AT_(name|type|byte_size|data_member_location|upper_bound|count) *: (?:\(.*?\)(?::|) *)?(.*)")
+_ATTRIBUTE = re.compile(r"^ *<[0-9a-f]+> +DW_AT_(name|type|byte_size|data_member_location|upper_bound|count|encoding) *: "
+                        r"(?:\(.*?\)(?::|) *)?(.*)")
+_SIGNED = (5, 6)  # DW_ATE_signed, DW_ATE_signed_char
+_CHARACTERS = (6, 8)  # DW_ATE_signed_char, DW_ATE_unsigned_char
+_OPAQUE = ("sem_t", "pthread_mutex_t", "pthread_cond_t")  # the C library's own structs
+MOST_ELEMENTS = 8  # of an array of structs or numbers, that are listed one by one
 _SAME = ("typedef", "const_type", "volatile_type", "atomic_type")  # the type that they name says all
 
 
@@ -23,6 +28,7 @@ class Entry:
     size: int = 0
     at: int = 0
     count: int = 0
+    encoding: int = 0
     inside: List["Entry"] = field(default_factory=list)
 
 
@@ -48,6 +54,8 @@ def parse(text: str) -> Dict[int, Entry]:
             entry.name = value
         elif kind == "type" and value.startswith("<"):
             entry.type = int(value.strip("<>"), 16)
+        elif kind == "encoding":
+            entry.encoding = int(value.split()[0])
         elif re.fullmatch(r"\d+|0x[0-9a-f]+", value):
             number = int(value, 0)
             if kind == "byte_size":
@@ -57,6 +65,19 @@ def parse(text: str) -> Dict[int, Entry]:
             else:
                 entry.count = number + (kind == "upper_bound")
     return entries
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A field that is no struct: its name, its place in bytes, and what it is: "signed", "unsigned", "text", or a type of _OPAQUE.
+
+    `size` is 0 for an array without a length, which goes to the end of the object.
+    """
+
+    name: str
+    offset: int
+    size: int
+    kind: str
 
 
 class Fields:
@@ -105,6 +126,41 @@ class Fields:
                 last = max(members, key=lambda member: member.at)
                 return f".{last.name}{self._path(self._bare(last.type), offset - last.at)}"
         return f"+{offset}" if offset else ""
+
+    def _opaque(self, at: int) -> str:
+        """The name of the C library's type that a type is, if it is one of _OPAQUE."""
+        entry = self._entries.get(at, Entry("?"))
+        for _ in range(20):
+            if entry.tag not in _SAME or entry.name in _OPAQUE:
+                break
+            entry = self._entries.get(entry.type, Entry("?"))
+        return entry.name if entry.name in _OPAQUE else ""
+
+    def _leaves(self, at: int, name: str, offset: int) -> Iterator[Leaf]:
+        entry, opaque = self._bare(at), self._opaque(at)
+        if opaque:
+            yield Leaf(name, offset, self._size(entry), opaque)
+        elif entry.tag == "array_type" and len(entry.inside) <= 1:
+            element, count = self._bare(entry.type), entry.inside[0].count if entry.inside else 0
+            if element.tag == "base_type" and element.size == 1 and element.encoding in _CHARACTERS:
+                yield Leaf(name, offset, count, "text")
+            for i in range(min(count, MOST_ELEMENTS) if element.encoding not in _CHARACTERS or element.size > 1 else 0):
+                yield from self._leaves(entry.type, f"{name}[{i}]", offset + i * self._size(element))
+        elif entry.tag == "structure_type":
+            for member in entry.inside:
+                if member.tag == "member":
+                    yield from self._leaves(member.type, f"{name}.{member.name}" if name else member.name, offset + member.at)
+        elif entry.tag in ("base_type", "enumeration_type") and entry.size in (1, 2, 4, 8):
+            yield Leaf(name, offset, entry.size, "signed" if entry.encoding in _SIGNED else "unsigned")
+
+    def leaves(self) -> List[Leaf]:
+        """All fields that are no struct, in the order of their offsets; none if the program has no struct of its own."""
+        root = self._root
+        if not root:
+            return []
+        found = [leaf for member in root.inside if member.tag == "member"
+                 for leaf in self._leaves(member.type, member.name, member.at)]
+        return sorted(found, key=lambda leaf: leaf.offset)
 
     def name(self, offset: int) -> str:
         """The field at an offset, such as "slot[2].number"; empty if it is not known."""

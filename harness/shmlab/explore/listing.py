@@ -21,7 +21,7 @@ def _cut(text: str, width: int) -> str:
     return text if len(text) <= width else text[:width - 1] + "…"
 
 
-def _short(text: str) -> str:
+def short(text: str) -> str:
     """The names that checks make up, as the handouts write them."""
     return re.sub(r"/shmlab-[0-9a-f]{8}", "/NAME", text)
 
@@ -111,6 +111,10 @@ class Listing:
             f"{steps[0].kind} " + ", ".join(self._object(step) for step in steps))
         return f"{number or '':>4} {said}" + (f"   {quoted}" if quoted else "")
 
+    def cell(self, step: Step) -> Tuple[str, str]:
+        """What one step is, in words, and its place in the source, such as "file.c:31"."""
+        return short(describe(step, self._object(step))), self._place_of(step)
+
     def _groups(self, most: int) -> List[List[Step]]:
         """The steps, loads of one line of the source together. With `most` only those that matter to others."""
         groups: List[List[Step]] = []
@@ -134,19 +138,19 @@ class Listing:
         for group in self._groups(most):
             cells = [""] * count
             column = self._column(group[0].process)
-            text = _short(self._cell(group))
+            text = short(self._cell(group))
             cells[column] = text if column == group[0].process else f"[{_letter(group[0].process)}] {text}"
             body.append(" | ".join(f"{_cut(cell, width):<{width}}" for cell in cells).rstrip())
         if most and len(body) > most:
             body = [*body[:most // 3], f"     (and {len(body) - most + 1} steps)", *body[len(body) - (most - 1 - most // 3):]]
-        head = " | ".join(f"{_cut(_short(f'{_letter(i)}: {command}'), width):<{width}}" for i, command in enumerate(self.commands))
-        return [head.rstrip(), *body, *map(_short, self._standstill())]
+        head = " | ".join(f"{_cut(short(f'{_letter(i)}: {command}'), width):<{width}}" for i, command in enumerate(self.commands))
+        return [head.rstrip(), *body, *map(short, self.standstill())]
 
     def _column(self, process: int) -> int:
         """The column of a process: its own, or that of the process that has forked it."""
         return self.end.processes[process].root if len(self.commands) <= process < len(self.end.processes) else process
 
-    def _standstill(self) -> List[str]:
+    def standstill(self) -> List[str]:
         """Who waits for what, where the schedule has come to a standstill."""
         if self.end.verdict not in ("deadlock", "livelock"):
             return []

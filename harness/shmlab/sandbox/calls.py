@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from typing import Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 from ..labs import ROOT
+from . import kernel
 from .kernel import show
 
 CAPACITY = 8192  # records
 
 # The same layout as struct ring and struct record in spy.h.
 _HEAD = struct.Struct("<QQQ104x")
-_RECORD = struct.Struct("<QQiHHiiqQ5q40s")
+_RECORD = struct.Struct("<QQQiiHHiqQ5q48s")
 
 
 def _read_definitions() -> List[Tuple[str, List[str]]]:
@@ -27,19 +28,22 @@ DEFINITIONS = _read_definitions()
 WRAPPED = [name for name, _ in DEFINITIONS if name not in ("start", "end", "store")]
 WRAPPED += ["mmap64", "ftruncate64", "posix_fallocate64", "open64", "fcntl64", "_Exit"]
 
-_SAME = 16  # what follows in a record, after its number and its time, is the same if the call is
+_SAME = 24  # what follows in a record, after its number and its two times, is the same if the call is
 
 INJECTED, FOREIGN, FAILED = 1, 2, 4
-SET_KNOWN = 1 << 30  # in the last number of a shmctl(): the numbers before it are of the record that IPC_SET was given
+SET_KNOWN = 1 << 30  # in the last number of a shmctl(): the numbers before it are of the record that IPC_SET was given;
+# in the last one of a wait() or waitpid(): the rest is the status that it has stored
 
 _FLAGS: Dict[str, Sequence[Tuple[int, str]]] = {
     "oflag": ((0o100, "O_CREAT"), (0o200, "O_EXCL"), (0o1000, "O_TRUNC"), (0o2000, "O_APPEND"),
               (0o4000, "O_NONBLOCK"), (0o2000000, "O_CLOEXEC")),
     "shmflg": ((0o1000, "IPC_CREAT"), (0o2000, "IPC_EXCL")),
     "shmatflg": ((0o10000, "SHM_RDONLY"), (0o20000, "SHM_RND"), (0o40000, "SHM_REMAP")),
+    "msflag": ((1, "MS_ASYNC"), (2, "MS_INVALIDATE"), (4, "MS_SYNC")),
     "prot": ((1, "PROT_READ"), (2, "PROT_WRITE"), (4, "PROT_EXEC")),
     "mapflag": ((0x10, "MAP_FIXED"), (0x20, "MAP_ANONYMOUS"), (0x4000, "MAP_NORESERVE"), (0x8000, "MAP_POPULATE")),
 }
+_FUTEX = {0: "FUTEX_WAIT", 1: "FUTEX_WAKE", 9: "FUTEX_WAIT_BITSET", 10: "FUTEX_WAKE_BITSET"}
 _BASE = {"oflag": ("O_RDONLY", "O_WRONLY", "O_RDWR", "3"), "mapflag": ("0", "MAP_SHARED", "MAP_PRIVATE",
                                                                        "MAP_SHARED_VALIDATE")}
 _FCNTL = {1: "F_GETFD", 2: "F_SETFD", 3: "F_GETFL", 4: "F_SETFL", 5: "F_GETLK", 6: "F_SETLK", 7: "F_SETLKW",
@@ -83,7 +87,7 @@ class Call:
 
     `error` is an errno value, 0 for success. `injected` means that the check changed the call's outcome, `failed` that the
     call failed. `where` is the return address, relative to the executable's base address; `place` is its source line, such
-    as "file.c:31", once it is known.
+    as "file.c:31", once it is known. `began_ns` is the time before the call and `time_ns` after it, both of CLOCK_MONOTONIC.
     """
 
     sequence: int
@@ -99,12 +103,20 @@ class Call:
     failed: bool
     where: int
     place: str = ""
+    began_ns: int = 0
+    tid: int = 0
+
+    @property
+    def wait_status(self) -> Optional[int]:
+        """The status that a successful wait() or waitpid() has stored; None for any other call."""
+        at = {"wait": 1, "waitpid": 3}.get(self.name)
+        return self.arguments[at] & ~SET_KNOWN if at and self.arguments[at] & SET_KNOWN and not self.failed else None
 
     def __str__(self) -> str:
         words, numbers = [], list(self.arguments)
         for kind in dict(DEFINITIONS)[self.name]:
             if kind == "text":
-                words.append(show(os.fsencode(self.text), 40))
+                words.append(show(os.fsencode(self.text), 48))
             elif self.name == "mmap" and kind == "ptr":
                 words.append("…")
             elif numbers:
@@ -114,6 +126,11 @@ class Call:
         if self.name == "shmctl" and self.arguments[4] & SET_KNOWN:  # what it hands over says more than where it lies
             uid, gid = self.arguments[3] & 0xFFFFFFFF, self.arguments[3] >> 32 & 0xFFFFFFFF
             words[-1] = f"{{uid {uid}, gid {gid}, mode {self.arguments[4] & 0o777:04o}}}"
+        if self.wait_status is not None:
+            number, name = kernel.exit_status_of(self.wait_status), kernel.signal_of(self.wait_status)
+            words[self.name == "waitpid"] = f"{{{name}}}" if name else f"{{exit status {number}}}"
+        if self.name == "syscall" and self.arguments[0] == kernel.FUTEX_CALLS.get(os.uname().machine):
+            words[0], words[2] = "SYS_futex", _FUTEX.get(self.arguments[2] & 0x7F, words[2])
         outcome = ""
         if self.name not in ("exit", "_exit", "abort", "start", "end", "store"):
             address = self.name in ("mmap", "shmat", "sem_open") and not self.failed
@@ -169,7 +186,7 @@ class Ring:
         for number, slot in self._slots(max(oldest, self._next), total):
             # A program that polls fills the ring with the same call. To copy it takes a tenth of the time.
             if last and slot[_SAME:] == last_slot[_SAME:] and slot[:8] == (number + 1).to_bytes(8, "little"):
-                call = _again(last, number + 1, int.from_bytes(slot[8:_SAME], "little"))
+                call = _again(last, number + 1, *struct.unpack_from("<QQ", slot, 8))
             else:
                 call = _parse(slot, number + 1)
             last, last_slot = call, slot
@@ -191,21 +208,21 @@ class Ring:
             begin += count
 
 
-def _again(call: Call, sequence: int, time_ns: int) -> Call:
+def _again(call: Call, sequence: int, time_ns: int, began_ns: int) -> Call:
     """The same call at another time."""
     copied = Call.__new__(Call)
-    copied.__dict__.update(call.__dict__, sequence=sequence, time_ns=time_ns)
+    copied.__dict__.update(call.__dict__, sequence=sequence, time_ns=time_ns, began_ns=began_ns)
     return copied
 
 
 def _parse(slot: bytes, sequence: int) -> Optional[Call]:
     """Returns the call in a slot; None if it is not written yet or makes no sense."""
     raw = _RECORD.unpack(slot) if len(slot) == _RECORD.size else (0,)
-    if raw[0] != sequence or not 0 <= raw[3] < len(DEFINITIONS):
+    if raw[0] != sequence or not 0 <= raw[5] < len(DEFINITIONS):
         return None
-    text = os.fsdecode(raw[14].split(b"\0", 1)[0])
-    return Call(raw[0], raw[1], raw[2], DEFINITIONS[raw[3]][0], tuple(raw[9:14]), text, raw[7], raw[5],
-                bool(raw[4] & INJECTED), bool(raw[4] & FOREIGN), bool(raw[4] & FAILED), raw[8])
+    _, time_ns, began_ns, pid, tid, call, flags, error, result, where, *arguments, text = raw
+    return Call(sequence, time_ns, pid, DEFINITIONS[call][0], tuple(arguments), os.fsdecode(text.split(b"\0", 1)[0]), result, error,
+                bool(flags & INJECTED), bool(flags & FOREIGN), bool(flags & FAILED), where, "", began_ns, tid)
 
 
 def with_places(calls: Iterable[Call], places: Dict[int, str]) -> List[Call]:

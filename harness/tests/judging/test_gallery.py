@@ -16,7 +16,7 @@ def explores(lab):
     return {name for name, body in re.findall(r"^def (test_\w+)(.*?)(?=^\S|\Z)", text, re.M | re.S) if "explore_" in body}
 
 
-@pytest.mark.parametrize("mistake", running.sample(MISTAKES, 4), ids=str)
+@pytest.mark.parametrize("mistake", running.sample(MISTAKES, 6), ids=str)
 def test_mistake_is_caught_by_its_checks(mistake, tmp_path):
     checked = running.check(mistake.lab.number, mistake.apply(tmp_path))
     caught = checked.not_passed()

@@ -20,13 +20,13 @@ int main("""
 
 
 def test_a_slow_start_does_not_count(tmp_path):
-    """Else each reader of lab 11 is taken to spin."""
+    """Else each reader of lab 11 is taken to spin. The checks that start it hundreds of times say no more about this."""
     assert 0.35 > limits.SPIN_SECONDS
     shutil.copytree(labs.SOLUTIONS / "11_named_pair", tmp_path / "11_named_pair")
     source = tmp_path / "11_named_pair" / "reader.c"
     source.write_text(source.read_text().replace("int main(", SLOW_START, 1))
-    checked = running.check("11", tmp_path)
-    assert not checked.not_passed() and checked.score == 10, checked.output
+    checked = running.check("11", tmp_path, only="reference or sleeps or interrupted")
+    assert not checked.not_passed() and len(checked.checks) == 4, checked.output
 
 
 @pytest.fixture

@@ -304,7 +304,7 @@ def test_records_in_every_build(built, build):
     run = Watched(built(build), "shm_open")
     assert run.names()[:6] == ["shm_open", "ftruncate", "posix_fallocate", "close", "fcntl", "shm_unlink"]
     opened, failing = run.calls[1], next(call for call in run.calls if call.name == "fcntl")
-    assert opened.text == "/shmlab-spy a long name that does not fit into a record"[:39] and opened.arguments[1] == 0o640
+    assert opened.text == "/shmlab-spy a long name that does not fit into a record"[:47] and opened.arguments[1] == 0o640
     assert failing.failed and failing.error == errno.EBADF
 
 
@@ -525,7 +525,7 @@ def test_without_a_ring_it_only_passes_on(built):
 def test_a_ring_that_was_tampered_with_is_read_all_the_same(tmp_path):
     directory = os.open(tmp_path, os.O_RDONLY)
     ring = calls.Ring(directory, capacity=16)
-    for content in os.urandom(128 + 16 * 128), b"", b"\xff" * 100, b"\xff" * 5000:
+    for content in os.urandom(128 + 16 * 144), b"", b"\xff" * 100, b"\xff" * 5000:
         (tmp_path / "ring").write_bytes(content)
         found, lost = ring.read()
         assert len(found) <= 16 and lost >= 0
@@ -542,8 +542,8 @@ def test_each_reading_gives_all_that_is_there_by_then(tmp_path):
         """Writes these records and the ring's count `total`. Returns the sequence numbers read, and how many were lost."""
         with open(tmp_path / "ring", "r+b") as file:
             for number in written:
-                file.seek(128 + (number - 1) % 16 * 128)
-                file.write(struct.pack("<QQiHHiiqQ5q40s", number, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, b""))
+                file.seek(128 + (number - 1) % 16 * 144)
+                file.write(struct.pack("<QQQiiHHiqQ5q48s", number, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, b""))
             file.seek(8)
             file.write(struct.pack("<Q", total))
         found, lost = ring.read()
