@@ -3,8 +3,9 @@
     python3 harness/tests/examples.py      writes docs/examples/*.out; review the changes with `git diff`
 
 docs/examples/NAME.run contains the lines that a reader types. NAME.out is the transcript of running them in a box. The
-verdicts are what `make check` prints for one check.
+verdicts are what `make check` prints for one check, the pictures what `make trace` prints.
 """
+import os
 import re
 import shlex
 import subprocess
@@ -23,6 +24,7 @@ PROGRAMS = sorted(EXAMPLES.glob("*.c"))
 RECIPES = sorted(EXAMPLES.glob("*.run"))
 VERDICTS = {"verdict_unfinished": ("01_page_size", None, "test_kind_of_mapping"),
             "verdict_private": ("03_anonymous_fork", "private_mapping", "test_all_share_one_mapping")}
+TRACES = {"trace_segment": "05"}
 
 MASKS = [  # applied in this order; the first turns runs of spaces into one
     (r"[ \t]+", " "), (r" +$", ""),
@@ -83,7 +85,15 @@ def verdict(name, directory):
     command = running.pytest_command("harness", "--lab", lab, "--submission", str(submission), "-k", check,
                                      "--tier", "namespaces")
     done = subprocess.run(command, cwd=labs.ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    return done.stdout.replace(str(submission), "labs").replace(str(labs.ROOT) + "/", "")
+    return re.sub(r" IN=[^`]+", "", done.stdout.replace(str(submission), "labs").replace(str(labs.ROOT) + "/", ""))
+
+
+def picture(name):
+    """Returns what `make trace TEXT=1` prints about a lab's solution, without the last lines."""
+    command = [sys.executable, "-m", "shmlab", "trace", "--lab", TRACES[name], "--in", str(labs.SOLUTIONS), "--text"]
+    done = subprocess.run(command, cwd=labs.ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": str(labs.ROOT / "harness")})
+    return done.stdout.rpartition("\n\n")[0] + "\n" + done.stderr
 
 
 def main():
@@ -92,6 +102,8 @@ def main():
             recipe.with_suffix(".out").write_text(transcript(recipe, Path(directory)))
         for name in VERDICTS:
             (EXAMPLES / f"{name}.out").write_text(verdict(name, Path(directory)))
+        for name in TRACES:
+            (EXAMPLES / f"{name}.out").write_text(picture(name))
 
 
 if __name__ == "__main__":

@@ -164,12 +164,23 @@ def show_in_brief(page: Page, lab: Lab, outcomes: List[Outcome], rows: int) -> N
     page.plain("next", steps)
 
 
-def show_score(page: Page, lab: Lab, outcomes: List[Outcome], first: int = 0, step: str = "", stuck: bool = True) -> None:
+def _see_it(lab: Lab, outcomes: List[Outcome], where: str) -> str:
+    """The command that draws what the failure to fix first did; empty if no program was started."""
+    failed = [outcome for outcome in outcomes if outcome.status == FAILED and outcome.calls]
+    if not failed:
+        return ""
+    check = min(failed, key=causes.distance).check.replace("test_", "", 1)
+    return f"see it: `make trace LAB={lab.number} CHECK={check}{where}`"
+
+
+def show_score(page: Page, lab: Lab, outcomes: List[Outcome], first: int = 0, step: str = "", stuck: bool = True,
+               where: str = "") -> None:
     """Shows a lab's score.
 
     @param first  the number of the cause to fix first, if there are several
     @param step   what to do after full points
     @param stuck  whether to name the hints and the handout
+    @param where  what a command needs besides, to be about these programs
     """
     score, maximum = sum(o.score for o in outcomes), sum(o.points for o in outcomes)
     style = "green" if score == maximum else "red" if score == 0 else "yellow"
@@ -185,8 +196,10 @@ def show_score(page: Page, lab: Lab, outcomes: List[Outcome], first: int = 0, st
     if score == maximum and step:
         page.line("  " + step)
     if score < maximum and stuck and lab.hints():
-        page.line("  " + page.style(f"stuck? `make hint LAB={lab.number}`; the handout is labs/{lab.name}/README.md",
-                                    "faint"))
+        for line in (_see_it(lab, outcomes, where),
+                     f"stuck? `make hint LAB={lab.number}`; the handout is labs/{lab.name}/README.md"):
+            if line:
+                page.line("  " + page.style(line, "faint"))
 
 
 def show_board(page: Page, rows: List[List[str]], score: int, maximum: int) -> None:
@@ -318,20 +331,19 @@ def _stopped(command: str, name: str, nth: int, look: str) -> str:
 def _earlier(fixture: LabFixture, program: Program) -> Optional[List[str]]:
     """Returns the commands of the programs that ran before in the same box and left something there; None if there is none."""
     steps: List[str] = []
-    for other in fixture.history:
-        if other is program:
-            return steps
-        if other.since != fixture.since:
-            continue
-        if other.started.status is None:
-            return None  # it ran at the same time
+    beside = [other for other in fixture.history if other is not program and other.since == fixture.since]
+    if any(program.overlaps(other) for other in beside):
+        return None
+    for other in sorted(beside, key=lambda other: other.began):
+        if other.began > program.began:
+            break
         if other.finished and not other.finished.left_behind.lines:
             continue
         command = _command(other)
         if command is None or not other.finished or other.rules or not other.repeatable:
             return None
         steps.append(_around(other, command))
-    return None
+    return steps
 
 
 #: Lines of a message about what a stopped program shows by hand, too: its mappings, the segments.
@@ -389,7 +401,10 @@ def reproduce(fixture: LabFixture, saw: Sequence[str]) -> str:
 
 def replay(fixture: LabFixture) -> str:
     """The command that runs the schedule again that a failure is about."""
-    return f"make replay LAB={fixture.lab.number} SCHEDULE={fixture.end.schedule}" if fixture.end else ""
+    if not fixture.end:
+        return ""
+    where = "" if fixture.in_student_layout else f" IN={shlex.quote(str(fixture.submission))}"
+    return f"make replay LAB={fixture.lab.number}{where} SCHEDULE={fixture.end.schedule}"
 
 
 def _with_source_lines(fixture: LabFixture, program: Program, calls: List[Call]) -> List[Call]:

@@ -264,7 +264,7 @@ class LabFixture(Environment):
         if spied:
             environment.update(SHMLAB_RING=f"{box.run}/ring", SHMLAB_STOPS=f"{box.run}/stops",
                                SHMLAB_RULES=";".join(rules).ljust(RULES_LENGTH, ";"))
-        before = box.contents()
+        before, began = box.contents(), time.monotonic()
         started = box.start([f"./{built.program}", *words], environment, stdout=stdout,
                             stdin=-1 if isinstance(stdin, bytes) else stdin,
                             image=None if spied else built.path, umask=f"{umask:o}",
@@ -280,7 +280,7 @@ class LabFixture(Environment):
                          if limits and name in limits and only in (None, limits[name])]
             by_hand = f"({'; '.join([*settings, command])})" if settings else command
         self.repeatable = self.repeatable and not isinstance(stdin, int) and (stdout is None or isinstance(stdout, str))
-        program = Program(self, started, name, " ".join([name, *words]), by_hand, built, rules, before)
+        program = Program(self, started, name, " ".join([name, *words]), by_hand, built, rules, before, began)
         if spied:
             self.history.append(program)
             self.subject = program
@@ -353,6 +353,7 @@ class LabFixture(Environment):
         for end in ends:
             if end.search not in self.searches:
                 self.searches.append(end.search)
+            end.scenario = f"{self.check}.{self.searches.index(end.search) + 1}"  # alone, this check runs the schedules itself
             self.end = end
             yield end
         self.end = None

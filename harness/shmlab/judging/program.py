@@ -38,10 +38,11 @@ class Program:
     """
 
     def __init__(self, fixture: "LabFixture", started: BoxedProcess, name: str, command: str, by_hand: str,
-                 built: Built, rules: List[str], before: Contents) -> None:
+                 built: Built, rules: List[str], before: Contents, began: float) -> None:
         self.fixture, self.started, self.name, self.command = fixture, started, name, command
         self.by_hand = by_hand
         self.built, self.rules, self.before = built, rules, before
+        self.began = began  # when it was started, by time.monotonic()
         self.since = fixture.since  # see Environment.forget()
         self.finished: Optional[Run] = None
         self.calls: List[Call] = []
@@ -62,6 +63,11 @@ class Program:
     def words(self) -> List[str]:
         """Its arguments."""
         return self.started.argv[1:]
+
+    def overlaps(self, other: "Program") -> bool:
+        """Whether the two ran at the same time."""
+        first, second = sorted((self, other), key=lambda program: program.began)
+        return first.started.status is None or first.began + first.started.wall > second.began
 
     def make_subject(self) -> None:
         """Makes this the program that a failure is about, if it is the student's. Each method that inspects it does this."""

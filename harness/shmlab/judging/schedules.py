@@ -56,6 +56,7 @@ class End:
 
     def __init__(self, raw: RawEnd, search: Search) -> None:
         self.raw, self.search = raw, search
+        self.scenario = search.name
         self.runs = [EndRun(process, " ".join(words), self) for process, words in zip(raw.processes, search.commands)]
 
     @property
@@ -102,7 +103,7 @@ class End:
     @property
     def schedule(self) -> str:
         """What `make replay LAB=… SCHEDULE=…` wants."""
-        return f"{self.search.name}/{self.raw.schedule or '-'}"
+        return f"{self.scenario}/{self.raw.schedule or '-'}"
 
     def lines(self, most: int = 0) -> List[str]:
         """The schedule as columns of processes."""

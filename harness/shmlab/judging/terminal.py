@@ -1,6 +1,7 @@
 """What a student sees of a run in the terminal: a line for each check as it ends, then the failures, the score, the next step."""
 from __future__ import annotations
 
+import os
 import re
 import time
 from typing import Any, Iterator, List, Optional, Tuple
@@ -113,7 +114,12 @@ class StudentReporter(TerminalReporter):  # type: ignore[misc]  # pytest has no 
         if found and not self.short:
             self.page.line()
         feedback.show_score(self.page, this, outcomes, found[0][0] if len(found) > 1 and not self.short else 0,
-                            self._next_step(this) if self.student else "", stuck=not self.short)
+                            self._next_step(this) if self.student else "", stuck=not self.short, where=self._where)
+
+    @property
+    def _where(self) -> str:
+        submission = self.settings.submission
+        return "" if submission == labs.LABS else f" IN={os.path.relpath(submission, labs.ROOT)}"
 
     def _next_step(self, this: Lab) -> str:
         """Returns what to do when this lab has full points."""

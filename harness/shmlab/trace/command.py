@@ -16,6 +16,7 @@ from ..judging.fixture import LabFixture
 from ..judging.program import LookFailed
 from ..judging.require import CheckFailed
 from ..labs import CHECKS, LABS, Lab, UserError, submitted_directory
+from ..results import plain
 from ..sandbox import box, build, native, tiers
 from ..sandbox.build import BuildProblem
 from ..sandbox.channel import BoxRefused
@@ -121,6 +122,8 @@ def record(lab: Lab, submission: Path, check: str = "", schedule: str = "", tier
             fixture.close()
     except BoxRefused as problem:
         raise UserError(f"the box does not work here: {problem}; `make doctor` says more") from None
+    for row in trace.rows:
+        row.text = plain(row.text)
     return shortened(trace)
 
 

@@ -72,7 +72,7 @@ def moment(trace: Trace, number: int) -> str:
 def page(trace: Trace) -> str:
     """Returns the page of a trace as one HTML document."""
     title = html.escape(trace.title)
-    moments = json.dumps([moment(trace, number) for number in range(len(trace.rows))]).replace("</", "<\\/")
+    moments = json.dumps([moment(trace, number) for number in range(len(trace.rows))]).replace("<", "\\u003c")
     words = html.escape("\n".join(in_words.lines(trace)))
     how = "<p class=\"how\">Click a row, or go from row to row with the arrow keys, to see what the kernel had at that moment.</p>" \
         if any(row.state for row in trace.rows) else ""

@@ -8,6 +8,7 @@ from typing import Dict, List, Optional, Sequence, Tuple
 from ..explore.fields import Leaf
 from ..judging.environment import Environment
 from ..judging.require import CheckFailed
+from ..results import plain
 from ..sandbox import kernel
 from ..sandbox.kernel import Mapping, show
 
@@ -171,20 +172,20 @@ class Camera:
             state.items["segment", segment.shmid] = Item(title, facts, named=not segment.removed)
         for item in now.objects:
             facts = {"mode": f"{item.mode:04o}", "size": str(item.size), "reserved": str(item.reserved)}
-            state.items["object", item.inode] = Item(f"/dev/shm{item.name}", facts, named=True)
+            state.items["object", item.inode] = Item(plain(f"/dev/shm{item.name}"), facts, named=True)
             try:
                 contents["object", item.inode] = self._environment.bytes_if_there(item.name, MOST_BYTES) or b""
             except CheckFailed:
                 pass
         for pid in pids:
             for key, title, size in self._descriptors(pid):
-                held = state.items.setdefault(key, Item(title))
+                held = state.items.setdefault(key, Item(plain(title)))
                 held.facts["size"] = str(size)
         for pid in pids:
             for mapping in self._maps(pid):
                 key, title = _key_of(mapping)
                 before = self._items.get(key)  # of one without a name, no more than what was known before
-                known = state.items.setdefault(key, Item(before.title if before else title, dict(before.facts) if before else {}))
+                known = state.items.setdefault(key, Item(before.title if before else plain(title), dict(before.facts) if before else {}))
                 if not known.facts:
                     known.facts["mapped"] = f"{mapping.size} bytes"
                 state.mapped[pid, key] = mapping.flags

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 import running
-from examples import EXAMPLES, PROGRAMS, RECIPES, VERDICTS, compile_example, masked, transcript, verdict
+from examples import EXAMPLES, PROGRAMS, RECIPES, TRACES, VERDICTS, compile_example, masked, picture, transcript, verdict
 
 from shmlab import labs
 from shmlab.sandbox import native
@@ -32,6 +32,11 @@ def test_output_on_the_pages_is_what_a_run_prints(recipe, tmp_path):
 @pytest.mark.parametrize("name", VERDICTS)
 def test_verdict_on_the_pages_is_what_a_check_says(name, tmp_path):
     assert masked(verdict(name, tmp_path)) == masked((EXAMPLES / f"{name}.out").read_text())
+
+
+@pytest.mark.parametrize("name", TRACES)
+def test_picture_on_the_pages_is_what_a_trace_shows(name):
+    assert masked(picture(name)) == masked((EXAMPLES / f"{name}.out").read_text())
 
 
 def test_a_lab_can_be_added_as_the_page_says(tmp_path):

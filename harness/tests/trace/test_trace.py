@@ -1,0 +1,226 @@
+"""The picture of a run shows what the kernel had after each call: of every solution, of known mistakes, and of what goes wrong."""
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as xml
+from pathlib import Path
+
+import pytest
+
+from shmlab import gallery, labs
+from shmlab.sandbox import tiers
+from shmlab.trace import command, page, rows, svg, text
+from shmlab.trace.scenario import read_scenario, scenario_of
+
+LEFT = {"05": "segment", "06": "segment", "08": "/dev/shm/shmlab-greeting", "09": "/dev/shm/shmlab-greeting",
+        "12": "/dev/shm/shmlab-office", "13": "/dev/shm/shmlab-buffer", "14": "/dev/shm/shmlab-bank", "17": "/dev/shm/shmlab-list"}
+
+
+@pytest.fixture(scope="module")
+def traced():
+    """Returns a function that gives the trace of a lab's solution, recorded once."""
+    known = {}
+
+    def get(number):
+        if number not in known:
+            known[number] = command.record(labs.find(number), labs.SOLUTIONS)
+        return known[number]
+
+    return get
+
+
+def with_mistake(name, directory):
+    """Returns the lab of a known mistake, and the directory with its programs."""
+    mistake = next(patch for patch in gallery.mistakes() if str(patch) == name)
+    return mistake.lab, mistake.apply(directory)
+
+
+def row(trace, pattern, after=-1):
+    """Returns the number of the first row after another whose text matches."""
+    return next(i for i, found in enumerate(trace.rows) if i > after and re.search(pattern, found.text))
+
+
+def notes(trace, number):
+    return [note for _, note in trace.rows[number].notes]
+
+
+def make(*words):
+    done = subprocess.run(["make", "--no-print-directory", "trace", *words], cwd=labs.ROOT, stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, timeout=120)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("lab", labs.all_labs(), ids=lambda lab: lab.name)
+def test_every_lab_has_a_scenario_and_its_solution_a_picture(lab, traced):
+    assert len(scenario_of(lab).read_text().splitlines()) <= 10
+    trace = traced(lab.number)
+    assert trace.rows[-1].text.startswith("left behind: " + LEFT[lab.number] if lab.number in LEFT else "nothing is left behind")
+    assert {i for i, lane in enumerate(trace.lanes)} == {found.lane for found in trace.rows} - {-1}
+    assert not [found.text for found in trace.rows if found.kind == "note" and found.failed]
+    assert sum(found.kind == "end" for found in trace.rows) == sum(len(lane.pids) for lane in trace.lanes)
+    assert all(found.place for found in trace.rows if found.kind == "call" and "(" in found.text), "each call has its line"
+    drawn = xml.fromstring(svg.draw(trace))
+    assert len([one for one in drawn.iter() if one.get("class") == "row"]) == len(trace.rows)
+    shown = "\n".join(text.lines(trace))
+    assert all(found.text.split()[0] in shown for found in trace.rows)
+    assert json.loads(json.dumps(page.events(trace)))["traceEvents"]
+
+
+def test_two_programs_in_step(traced):
+    """Lab 11: the reader sleeps until the writer's sem_post() wakes it; both have the same object."""
+    trace = traced("11")
+    typed = row(trace, "^input arrives")
+    posted = row(trace, r"^sem_post\(&items\)", typed)
+    woken = row(trace, r"^sem_timedwait\(&items, …\) = 0", posted)
+    assert {"length 0 → 6", 'bytes "hello\\n"'} <= set(notes(trace, posted))
+    assert trace.rows[woken].lane != trace.rows[posted].lane
+    if trace.rows[woken].waited_from is not None:  # on a slow machine its wait has just ended
+        assert (trace.rows[woken].woken_by, trace.rows[woken].woken_for) == (posted, "items")
+    state = trace.rows[posted].state
+    (key, item), = state.items.items()
+    assert item.title == "/dev/shm/shmlab-chat" and item.facts["mode"] == "0600" and item.facts["size"] == "1112"
+    assert sorted(state.mapped) == sorted((pid, key) for lane in trace.lanes for pid in lane.pids)
+    assert "rw-s" in page.moment(trace, posted) and "length = 6" in page.moment(trace, posted)
+
+
+def test_a_killed_owner(traced):
+    trace = traced("14")
+    killed = row(trace, "^killed by SIGKILL")
+    assert "its owner died" in notes(trace, killed)[0] and trace.rows[killed].failed
+    assert row(trace, "EOWNERDEAD", killed) and "repairs 0 → 1" in sum((notes(trace, i) for i in range(killed, len(trace.rows))), [])
+
+
+def test_children_and_what_ends_them(traced):
+    trace = traced("10")
+    assert len(trace.lanes) == 2 and len(trace.lanes[1].pids) == 5, "one after the other: they share a lane"
+    assert trace.rows[row(trace, "^killed by SIGSEGV")].lane == trace.rows[row(trace, "^killed by SIGBUS")].lane == 1
+    unlinked = row(trace, r"^shm_unlink\(")
+    assert trace.rows[row(trace, r"^waitpid\(.*\{SIGBUS\}")].woken_for == "its end" and unlinked
+
+
+def test_a_memfd_lives_as_long_as_a_descriptor(traced):
+    trace = traced("15")
+    last = row(trace, r"^close\(4\)", row(trace, "^munmap", row(trace, r"^mmap\(16, PROT_READ")))
+    assert notes(trace, last) == ["memfd text is gone"]
+
+
+def test_who_waits_for_ever_is_told(tmp_path):
+    """A producer that does not signal: the consumer sleeps on."""
+    shutil.copytree(labs.SOLUTIONS / "13_shared_mutex", tmp_path / "13_shared_mutex")
+    source = tmp_path / "13_shared_mutex" / "producer.c"
+    changed = re.sub(r".*pthread_cond_signal\(.*\n", "", source.read_text())
+    assert changed != source.read_text()
+    source.write_text(changed)
+    trace = command.record(labs.find("13"), tmp_path)
+    told = [found for found in trace.rows if found.kind == "note" and found.failed]
+    assert [found.text for found in told] == ["still waits in futex()"] and trace.lanes[told[0].lane].name == "consumer"
+    assert told[0].waited_from is not None
+
+
+def test_a_check_that_fails(tmp_path):
+    lab, programs = with_mistake("11_named_pair/room_for_two", tmp_path)
+    trace = command.record(lab, programs, check="writer_to_reference_reader")
+    assert trace.mode == "free" and "sem_init(&room, 1, 2) = 0" in [found.text for found in trace.rows]
+    assert trace.rows[-1].failed and any(found.text.startswith("expected: ") for found in trace.rows)
+    assert [found.seconds for found in trace.rows if found.kind == "call"] == sorted(
+        found.seconds for found in trace.rows if found.kind == "call")
+    xml.fromstring(svg.draw(trace))
+
+
+def test_a_schedule_that_a_verdict_printed(tmp_path):
+    lab, programs = with_mistake("12_first_comer/ticket_in_three_steps", tmp_path)
+    done = subprocess.run([sys.executable, "-m", "pytest", "-p", "no:xdist", "harness", "--lab", "12", "--submission", programs],
+                          cwd=labs.ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    schedule = re.search(r"SCHEDULE=(\S+)", done.stdout).group(1)
+    trace = command.record(lab, programs, schedule=schedule)
+    assert trace.mode == "schedule" and len(trace.lanes) == 2
+    assert any("tickets" in found.text for found in trace.rows) and trace.rows[-1].failed
+    xml.fromstring(svg.draw(trace))
+
+
+def test_a_waking_call_stands_where_it_began():
+    from shmlab.sandbox.calls import Call
+    from shmlab.trace.recorded import order_of
+
+    def call(name, began, returned):
+        return Call(1, returned, 1, name, (1, 0, 0, 0, 0), "", 0, 0, False, False, False, 0, "", began, 1)
+
+    calls = [call("sem_wait", 5, 20), call("sem_post", 10, 30)]  # the one that is woken may return first
+    assert [one.name for one in sorted(calls, key=order_of)] == ["sem_post", "sem_wait"]
+
+
+def test_a_picture_has_an_end():
+    trace = rows.Trace("many", "free", [rows.Lane("a", [1], 0)], [rows.Row(0, "call", f"call({i})") for i in range(1000)])
+    short = rows.shortened(trace)
+    assert len(short.rows) == rows.MOST_ROWS and "left out" in short.rows[rows.MOST_ROWS * 2 // 3].text
+    assert short.rows[-1].text == "call(999)"
+
+
+HOSTILE = {
+    "floods": "for (;;) puts(\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\");",
+    "forks": "for (;;) fork();",
+    "spins": "for (;;) ;",
+    "calls": "for (;;) munmap(mmap(NULL, 4096, 3, 0x21, -1, 0), 4096);",
+    "escapes": "errx(1, \"\\033[31m<script>&\\x80\");",
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_what_is_hostile_gives_a_picture_of_as_much_as_happened(what, tmp_path):
+    (tmp_path / "01_page_size").mkdir()
+    (tmp_path / "01_page_size" / "page_size.c").write_text(
+        "#define _GNU_SOURCE\n#include <err.h>\n#include <stdio.h>\n#include <sys/mman.h>\n#include <unistd.h>\n"
+        f"int main(void) {{ {HOSTILE[what]} }}\n")
+    trace = command.record(labs.find("01"), tmp_path)
+    assert 1 < len(trace.rows) <= rows.MOST_ROWS
+    xml.fromstring(svg.draw(trace))
+    assert "\x1b" not in "\n".join(text.lines(trace)) and "<script>&" not in page.page(trace)
+
+
+@pytest.mark.parametrize("words, said", [
+    ((), "say which lab: LAB=05"), (("LAB=99",), "there is no lab '99'"),
+    (("LAB=05", "CHECK=nothing"), "lab 05 has no check 'nothing': it has "), (("LAB=05", "SCHEDULE=x"), "'x' is not a schedule"),
+    (("LAB=12", "SCHEDULE=ticket.9/-", "IN=solutions"), "was not run: "), (("LAB=05", "IN=docs"), "IN=directory names another"),
+    (("LAB=05", "CHECK=usage", "SCHEDULE=a.1/-"), "not both")])
+def test_what_cannot_be_drawn_is_told_in_one_line(words, said):
+    status, output = make(*words)
+    lines = [line for line in output.splitlines() if not line.startswith("make: ***") and "Makefile" not in line]
+    assert status != 0 and said in output and len(lines) <= 1, output
+
+
+def test_a_program_that_does_not_compile(tmp_path):
+    shutil.copytree(labs.SOLUTIONS / "05_sysv_create", tmp_path / "05_sysv_create")
+    with (tmp_path / "05_sysv_create" / "sysv_create.c").open("a") as file:
+        file.write("int x = ;\n")
+    status, output = make("LAB=05", f"IN={tmp_path}")
+    assert status != 0 and "sysv_create.c:" in output and "error: " in output and "Traceback" not in output
+
+
+@pytest.mark.parametrize("line, said", [
+    ("go away", "'go' is not an action"), ("start nothing", "'nothing' is not a program of lab 05"), ("touch", "'touch' needs 1 words"),
+    ("start --killed-at mmap sysv_create", "lacks its value"), ("touch 'a", "No closing quotation")])
+def test_a_wrong_scenario_is_told_with_its_line(line, said, tmp_path):
+    path = tmp_path / "scenario.txt"
+    path.write_text(f"# a comment\n{line}\n")
+    with pytest.raises(labs.UserError, match=re.escape(f"{path}:2: ") + ".*" + re.escape(said)):
+        read_scenario(labs.find("05"), path)
+
+
+def test_the_command_writes_page_picture_and_events(tmp_path):
+    environment = {**os.environ, "SHMLAB_BUILD": str(tmp_path), "PYTHONPATH": str(labs.ROOT / "harness")}
+    done = subprocess.run([sys.executable, "-m", "shmlab", "trace", "--lab", "05", "--in", labs.SOLUTIONS, "--text"], env=environment,
+                          cwd=labs.ROOT, capture_output=True, text=True, check=True)
+    assert "left behind: segment 0" in done.stdout and done.stdout.splitlines()[-1].endswith("rows; open it in a browser")
+    made = {path.suffix: path for path in Path(tmp_path, "trace").iterdir()}
+    assert set(made) == {".html", ".svg", ".json"}
+    assert re.findall(r"https?://\S+?[\"']", made[".html"].read_text()) == ['http://www.w3.org/2000/svg"']
+    xml.parse(made[".svg"])
+
+
+def test_without_namespaces_a_scenario_runs_too():
+    assert tiers.choose_tier("auto")
+    trace = command.record(labs.find("08"), labs.SOLUTIONS, tier="host")
+    assert "File exists" in trace.rows[row(trace, "^exit status 1")].text
