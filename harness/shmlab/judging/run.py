@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, List, Optional, Sequence
 
 from ..sandbox import kernel
 from ..sandbox.box import Contents
+from ..sandbox.calls import RECORDED_TEXT
 from ..sandbox.kernel import Object, Segment, show
 from .require import require, require_object
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 # text in musl.
 SUCCESS = os.strerror(0), "No error information"
 MUSL_REASONS = {*SUCCESS, "No child process"}
-
-RECORDED_TEXT = 39  # bytes of a string that the spy records at most
 
 
 class LeftBehind(Contents):

@@ -16,6 +16,7 @@ CAPACITY = 8192  # records
 
 # The same layout as struct ring and struct record in spy.h.
 _HEAD = struct.Struct("<QQQ104x")
+RECORDED_TEXT = 47  # bytes of a string that the spy records at most; a zero byte follows
 _RECORD = struct.Struct("<QQQiiHHiqQ5q48s")
 
 

@@ -304,7 +304,7 @@ def test_records_in_every_build(built, build):
     run = Watched(built(build), "shm_open")
     assert run.names()[:6] == ["shm_open", "ftruncate", "posix_fallocate", "close", "fcntl", "shm_unlink"]
     opened, failing = run.calls[1], next(call for call in run.calls if call.name == "fcntl")
-    assert opened.text == "/shmlab-spy a long name that does not fit into a record"[:47] and opened.arguments[1] == 0o640
+    assert opened.text == "/shmlab-spy a long name that does not fit into a record"[:calls.RECORDED_TEXT] and opened.arguments[1] == 0o640
     assert failing.failed and failing.error == errno.EBADF
 
 
