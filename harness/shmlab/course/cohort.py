@@ -19,9 +19,10 @@ from typing import Any, Callable, Dict, List, Set, Tuple
 
 from ..sandbox import native
 from . import intake
+from .cell import Cell
 from .intake import IntakeResult, Submission
 from ..labs import CHECKS, ROOT, SOLUTIONS, Lab, UserError, judging_modules
-from ..results import ERROR, write_whole
+from ..results import ERROR, plain, write_whole
 from ..judging.parallel import fork
 
 LABS_PER_PROCESS = 6  # because starting pytest takes as long as the checks of a small lab
@@ -211,15 +212,27 @@ class Lock:
 
 
 def take_in(submissions: List[Submission], labs: List[Lab], out: Path, grader: Grader) -> List[Student]:
-    """Copies each submission's sources and determines which labs to grade."""
+    """Copies each submission's sources and determines which labs to grade.
+
+    Whatever goes wrong with one submission is a note to it, and does not concern the others.
+    """
     students = []
-    for submission in submissions:
-        student = Student(submission, out / "students" / submission.directory)
-        student.taken = intake.take(submission, labs, student.directory / "labs")
-        for lab in labs:
-            if lab.name in student.taken.labs:
-                add_lab(student, lab, grader)
-        students.append(student)
+    cell = Cell(grader.tier)
+    try:
+        for submission in submissions:
+            student = Student(submission, out / "students" / submission.directory)
+            try:
+                student.taken = intake.take(submission, labs, student.directory / "labs", cell)
+                for lab in labs:
+                    if lab.name in student.taken.labs:
+                        add_lab(student, lab, grader)
+            except Exception as error:
+                reason = plain(str(error) or type(error).__name__)
+                student.taken = IntakeResult([*submission.notes, f"it could not be taken in: {reason}"])
+                student.labs.clear()
+            students.append(student)
+    finally:
+        cell.close()
     return students
 
 

@@ -40,7 +40,8 @@ def _lab_record(student: Student, lab: Lab, course: Course, checks: Optional[Lis
     states.update((check["check"], check["status"]) for check in checks)
     score = sum(course.weighted_points(lab, check.name, check.points) for check in lab.checks() if states[check.name] == PASSED)
     when = course.handed_in.get(student.submission.name, student.taken.times.get(lab.name))
-    days = course.days_late(lab, when)
+    late = student.submission.late if student.submission.name not in course.handed_in else None
+    days = course.days_late(lab, when) if late is None else max(1, course.days_late(lab, when)) if late and lab.name in course.due else 0
     return {"state": ERROR if ERROR in states.values() else "graded", "score": rounded(score * course.late_factor(days)),
             "maximum": rounded(maximum), "score_in_time": rounded(score), "days_late": days,
             "handed_in": datetime.fromtimestamp(when).isoformat(" ", "seconds") if when else None,
@@ -61,6 +62,10 @@ def record_of(student: Student, course: Course, details: Details, resembling: Ma
             "notes": student.taken.notes, "labs": labs}
 
 
+#: What a spreadsheet takes for a formula, also in full-width characters and after spaces; a negative number is none.
+FORMULA = re.compile(r"\s*[=+@\t\r\uff1d\uff0b\uff20\uff0d]|\s*-(?!\d+(\.\d+)?$)")
+
+
 def _csv(rows: List[List[object]]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\r\n").writerows([[_cell(cell) for cell in row] for row in rows])
@@ -70,7 +75,7 @@ def _csv(rows: List[List[object]]) -> str:
 def _cell(value: object) -> str:
     """Returns the text of a cell. A quote before a name like "=1+1" stops a spreadsheet from running it as a formula."""
     text = f"{value:.2f}" if isinstance(value, float) else str(value)
-    return "'" + text if re.match(r"[=+@\t\r]|-(?!\d)", text) else text
+    return "'" + text if FORMULA.match(text) else text
 
 
 def write_course(out: Path, everything: Record, course: Course) -> None:

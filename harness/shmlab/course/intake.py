@@ -1,7 +1,7 @@
 """Collects submissions in any layout: finds each lab's files, copies them, and notes what was unusual.
 
 A submission is a directory or an archive in one common directory. Its content is untrusted: symbolic links are not
-followed, archives are not unpacked to disk, and at most SOURCE_LIMIT bytes of a file are used.
+followed, archives are read by a process of its own (cell.py), and at most SOURCE_LIMIT bytes of a file are used.
 """
 from __future__ import annotations
 
@@ -10,27 +10,25 @@ import os
 import re
 import shutil
 import stat
-import tarfile
-import time
 import unicodedata
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Callable, Dict, IO, Iterator, List, Optional, Tuple, cast
+from typing import Callable, Dict, Iterator, List, Optional, Tuple
 
-from ..sandbox.build import SOURCE_LIMIT
 from ..labs import Lab, UserError, all_labs
+from ..results import plain
+from ..sandbox.build import SOURCE_LIMIT
+from .cell import Cell
+from .unpack import ARCHIVES, IGNORED, MAX_DEPTH, is_source, without_suffix
 
 MAX_FILES = 5000  # examined in one submission
-MAX_DEPTH = 8  # of directories
-MAX_UNPACKED = 256 << 20  # bytes that an archive may decompress to
 MAX_SOURCES = 64  # copied for one lab
-
-ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-_IGNORED = {"__MACOSX", ".git", ".svn", "build", "node_modules", "cmake-build-debug"}
+LAST_TIME = 4e9  # seconds since the Epoch: the year 2096
+MAX_MARKS = 4  # such as "_final (1)", at the end of a name
+MAX_NAME = 100  # bytes of the name of a file that is copied
 
 # The names of files and directories in the platforms' downloads of all submissions.
-_CANVAS = re.compile(r"(?P<student>[^_]+?)_(?:LATE_)?(?P<id>\d+)_\d+_(?P<file>.+)")
+_CANVAS = re.compile(r"(?P<student>[^_]+?)_(?P<late>LATE_)?(?P<id>\d+)_\d+_(?P<file>.+)")
 _MOODLE = re.compile(r"(?P<student>.+?)_(?P<id>\d+)_assignsubmission_file_?")
 
 
@@ -53,6 +51,7 @@ class Submission:
     sources: List[Path] = field(default_factory=list)
     platform: str = ""
     platform_id: str = ""
+    late: Optional[bool] = None  # whether the platform says so; None if it says nothing
     notes: List[str] = field(default_factory=list)
 
 
@@ -68,20 +67,24 @@ class IntakeResult:
 # ---- the list of submissions ------------------------------------------------------------------------------
 
 
-def _without_suffix(name: str) -> str:
-    for suffix in sorted(ARCHIVES, key=len, reverse=True):
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)]
-    return name
-
-
-def _identify(entry: str) -> Tuple[str, str, str]:
-    """Returns the student's name, the platform and the platform's id, as far as a directory entry's name contains them."""
+def _identify(entry: str) -> Tuple[str, str, str, Optional[bool]]:
+    """Returns the student's name, the platform, its id, and whether it marks the work as late, as far as an entry's name has them."""
     for platform, pattern in ("moodle", _MOODLE), ("canvas", _CANVAS):
-        match = pattern.fullmatch(_without_suffix(entry)) or (pattern.fullmatch(entry) if platform == "canvas" else None)
+        match = pattern.fullmatch(without_suffix(entry)) or (pattern.fullmatch(entry) if platform == "canvas" else None)
         if match:
-            return match["student"], platform, match["id"]
-    return _without_suffix(entry), "", ""
+            return match["student"], platform, match["id"], bool(match["late"]) if platform == "canvas" else None
+    return without_suffix(entry), "", "", None
+
+
+def shown_name(text: str) -> Tuple[str, str]:
+    """Returns a name as it can be shown anywhere, and a note if something had to be replaced in it.
+
+    A name is untrusted, too: control characters would be commands to a terminal, and those that turn the direction of writing
+    would let it look like another one.
+    """
+    decoded = text.encode("utf-8", "backslashreplace").decode()
+    shown = plain(decoded, MAX_NAME)
+    return shown, "" if shown == decoded else f"its name has characters that cannot be shown, or more than {MAX_NAME}"
 
 
 def _slug(text: str) -> str:
@@ -94,17 +97,21 @@ def list_submissions(directory: Path) -> Tuple[List[Submission], List[str]]:
     """Returns the submissions in a directory, sorted by name, and notes on entries that are not submissions."""
     if not directory.is_dir():
         raise UserError(f"there is no directory '{directory}': name the one with a directory or an archive for each student")
-    own = [lab.name for lab in all_labs() if (directory / lab.name).is_dir() or (directory / "labs" / lab.name).is_dir()]
-    if own:
+    named = {lab.name for lab in all_labs()}
+    own = [name for name in sorted(named) if (directory / name).is_dir() or (directory / "labs" / name).is_dir()]
+    # A student, or an archive, may be called as a lab: that one is a submission among others.
+    others = any(entry.name not in named and entry.name not in IGNORED and not entry.name.startswith(".") and
+                 (entry.is_dir() or entry.name.lower().endswith(ARCHIVES)) for entry in os.scandir(directory))
+    if own and (not others or (directory / "labs" / own[0]).is_dir()):
         raise UserError(f"'{directory}' is itself one submission (it has {own[0]}): name the directory that holds the "
                         f"students' directories, or check this one with `make check IN={directory}`")
     found: Dict[Tuple[str, str, str], Submission] = {}
     notes = []
     for entry in sorted(os.scandir(directory), key=lambda item: os.fsencode(item.name)):
-        shown = entry.name.encode("utf-8", "backslashreplace").decode()
-        if entry.name.startswith(".") or entry.name in _IGNORED:
+        shown, _ = shown_name(entry.name)
+        if entry.name.startswith(".") or entry.name in IGNORED:
             continue
-        student, platform, platform_id = _identify(entry.name)
+        student, platform, platform_id, late = _identify(entry.name)
         if entry.is_symlink():
             notes.append(f"{shown} is a symbolic link: not followed")
             continue
@@ -114,8 +121,10 @@ def list_submissions(directory: Path) -> Tuple[List[Submission], List[str]]:
             continue
         # One platform id is one student; an entry without an id is a student of its own.
         identity = (platform, platform_id, "") if platform else ("", "", entry.name)
-        name = student.encode("utf-8", "backslashreplace").decode()
-        found.setdefault(identity, Submission(name, "", [], platform, platform_id)).sources.append(Path(entry.path))
+        name, strange = shown_name(student)
+        one = found.setdefault(identity, Submission(name, "", [], platform, platform_id, late, [strange] if strange else []))
+        one.sources.append(Path(entry.path))
+        one.late = one.late or late
     submissions = list(found.values())
     if not submissions:
         raise UserError(f"'{directory}' holds no submission: it needs a directory or an archive for each student")
@@ -130,58 +139,48 @@ def list_submissions(directory: Path) -> Tuple[List[Submission], List[str]]:
         used_names[slug.casefold()] = one.directory = slug
     for group in same_name.values():
         for one in group if len(group) > 1 else []:
-            others = ", ".join(other.sources[0].name.encode("utf-8", "backslashreplace").decode()
-                               for other in group if other is not one)
-            one.notes.append(f"there is another submission of the same name: {others}; each is graded separately")
-            one.name = one.sources[0].name.encode("utf-8", "backslashreplace").decode()
+            same = ", ".join(shown_name(other.sources[0].name)[0] for other in group if other is not one)
+            one.notes.append(f"there is another submission of the same name: {same}; each is graded separately")
+            one.name = shown_name(one.sources[0].name)[0]
     return submissions, notes
 
 
 # ---- the files in a submission ----------------------------------------------------------------------------
 
 
-class _LimitedStream:
-    """A stream that raises OSError after MAX_UNPACKED bytes: a small archive can decompress to terabytes."""
+@dataclass
+class _Search:
+    """What the search through one submission has found to say, how many files it may still look at, and who reads archives."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
-        self.stream, self.left = stream, MAX_UNPACKED
-
-    def read(self, size: int = -1) -> bytes:
-        chunk = self.stream.read(size if 0 <= size <= 1 << 20 else 1 << 20)
-        self.left -= len(chunk)
-        if self.left < 0:
-            raise OSError(f"it unpacks to more than {MAX_UNPACKED >> 20} MiB")
-        return chunk
+    cell: Cell
+    notes: List[str]
+    left: int = MAX_FILES
 
 
-def _is_source(name: str) -> bool:
-    return bool(re.search(r"\.[ch](\.txt)?$", name, re.I)) and not name.startswith("._")
-
-
-def _sources_in_directory(directory: Path, inside: PurePosixPath, notes: List[str], remaining: List[int]) -> Iterator[SourceFile]:
+def _sources_in_directory(directory: Path, inside: PurePosixPath, search: _Search) -> Iterator[SourceFile]:
     try:
         entries = sorted(os.scandir(directory), key=lambda item: os.fsencode(item.name))
     except OSError as error:
-        notes.append(f"{inside} cannot be read: {error.strerror}")
+        search.notes.append(f"{inside} cannot be read: {error.strerror}")
         return
     for entry in entries:
-        remaining[0] -= 1
-        if remaining[0] < 0:
+        search.left -= 1
+        if search.left < 0:
             return
         path = inside / entry.name.encode("utf-8", "backslashreplace").decode()
         if entry.is_symlink():
-            notes.append(f"{path} is a symbolic link: not followed")
+            search.notes.append(f"{path} is a symbolic link: not followed")
         elif entry.is_dir(follow_symlinks=False):
-            if entry.name in _IGNORED or entry.name.startswith("."):
+            if entry.name in IGNORED or entry.name.startswith("."):
                 continue
             if len(path.parts) <= MAX_DEPTH:
-                yield from _sources_in_directory(Path(entry.path), path, notes, remaining)
+                yield from _sources_in_directory(Path(entry.path), path, search)
         elif entry.name.lower().endswith(ARCHIVES) and entry.is_file(follow_symlinks=False):
-            yield from _sources_in_archive(Path(entry.path), path.parent / _without_suffix(path.name), notes, remaining)
-        elif _is_source(entry.name):
+            yield from _sources_in_archive(Path(entry.path), path.parent / without_suffix(path.name), search)
+        elif is_source(entry.name):
             status = entry.stat(follow_symlinks=False)
             if not stat.S_ISREG(status.st_mode):
-                notes.append(f"{path} is not a file")
+                search.notes.append(f"{path} is not a file")
                 continue
             yield SourceFile(path, status.st_size, status.st_mtime, functools.partial(_read, entry.path))
 
@@ -191,81 +190,18 @@ def _read(path: str) -> bytes:
         return file.read(SOURCE_LIMIT + 1)
 
 
-def _member_path(name: str) -> Optional[PurePosixPath]:
-    """Returns the path of an archive's member, without `..` and the like; None if it cannot be a lab's source."""
-    path = PurePosixPath(name.replace("\\", "/").encode("utf-8", "backslashreplace").decode())
-    parts = [part for part in path.parts if part not in ("/", ".", "..")]
-    if not parts or len(parts) > MAX_DEPTH or _IGNORED & set(parts[:-1]) or not _is_source(parts[-1]):
-        return None
-    return PurePosixPath(*parts)
-
-
-def _sources_in_archive(archive: Path, inside: PurePosixPath, notes: List[str], remaining: List[int]) -> Iterator[SourceFile]:
+def _sources_in_archive(archive: Path, inside: PurePosixPath, search: _Search) -> Iterator[SourceFile]:
+    """The sources of an archive. Their time is that of the archive: what it says about its members, its author has written."""
     try:
-        fd = os.open(archive, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(fd, "rb") as file:
-            if archive.name.lower().endswith(".zip"):
-                yield from _sources_in_zip(file, inside, notes, remaining)
-            else:
-                yield from _sources_in_tar(file, inside, notes, remaining)
-    except Exception as error:  # zipfile and tarfile raise many different exceptions for damaged archives
-        notes.append(f"{archive.name} cannot be unpacked: {str(error) or type(error).__name__}")
-
-
-def _sources_in_zip(file: IO[bytes], inside: PurePosixPath, notes: List[str], remaining: List[int]) -> Iterator[SourceFile]:
-    with zipfile.ZipFile(file) as members:
-        for member in members.infolist():
-            remaining[0] -= 1
-            path = _member_path(member.filename)
-            if remaining[0] < 0 or path is None or member.is_dir():
-                continue
-            if stat.S_ISLNK(member.external_attr >> 16):
-                notes.append(f"{inside / path} is a symbolic link: not followed")
-                continue
-            with members.open(member) as source:
-                content = source.read(SOURCE_LIMIT + 1)
-            written = _zip_timestamp(member.date_time)
-            yield SourceFile(inside / path, member.file_size, written, functools.partial(bytes, content))
-
-
-def _zip_timestamp(date: Tuple[int, ...]) -> float:
-    """Converts a date in a ZIP archive, which is local time, to seconds since the epoch."""
-    year, month, day, hour, minute, second = date
-    try:
-        return time.mktime((year, month, day, hour, minute, second, 0, 0, -1))
-    except (ValueError, OverflowError):
-        return 0.0
-
-
-def _sources_in_tar(file: IO[bytes], inside: PurePosixPath, notes: List[str], remaining: List[int]) -> Iterator[SourceFile]:
-    import bz2
-    import gzip
-    import lzma
-
-    start = file.read(6)
-    file.seek(0)
-    unpacked: IO[bytes] = file
-    if start.startswith(b"\x1f\x8b"):
-        unpacked = cast(IO[bytes], gzip.GzipFile(fileobj=file))
-    elif start.startswith(b"BZh"):
-        unpacked = bz2.BZ2File(file)
-    elif start.startswith(b"\xfd7zXZ"):
-        unpacked = lzma.LZMAFile(file)
-    with tarfile.open(fileobj=cast(IO[bytes], _LimitedStream(unpacked)), mode="r|") as members:
-        for member in members:
-            remaining[0] -= 1
-            path = _member_path(member.name)
-            if remaining[0] < 0:
-                return
-            if path is None:
-                continue
-            if not member.isfile():
-                notes.append(f"{inside / path} is a {'link' if member.issym() or member.islnk() else 'special file'}: "
-                             "not followed")
-                continue
-            source = members.extractfile(member)
-            content = source.read(SOURCE_LIMIT + 1) if source else b""
-            yield SourceFile(inside / path, member.size, float(member.mtime), functools.partial(bytes, content))
+        when = archive.lstat().st_mtime
+        unpacked = search.cell.unpack(archive, max(0, search.left))
+    except OSError as error:
+        search.notes.append(f"{archive.name} cannot be read: {error.strerror}")
+        return
+    search.left -= unpacked.entries
+    search.notes += unpacked.notes
+    for path, size, content in unpacked.sources:
+        yield SourceFile(inside / path, size, when, functools.partial(bytes, content or b""))
 
 
 # ---- the choice of a lab's files --------------------------------------------------------------------------
@@ -298,7 +234,8 @@ def _file_match(program: str, name: str) -> int:
         return 3
     # "Sysv_Create.c", "sysv_create (1).c", "sysv_create-2.c", "sysv_create_final.c", "sysv_create.c.txt"
     stem = re.sub(r"\.c(\.txt)?$", "", name, flags=re.I)
-    stem = re.sub(r"([ _-]*(\(\d+\)|copy|final|new|v?\d+))+$", "", stem, flags=re.I)
+    for _ in range(MAX_MARKS):
+        stem = re.sub(r"[ _-]{0,4}(\(\d{1,9}\)|copy|final|new|v?\d{1,9})$", "", stem, flags=re.I)
     return 2 if re.search(r"\.c(\.txt)?$", name, re.I) and _plain(stem) == _plain(program) else 0
 
 
@@ -309,7 +246,7 @@ def _content(found: SourceFile, name: str, notes: List[str]) -> Optional[bytes]:
     except OSError as error:
         notes.append(f"{found.path} cannot be read: {error.strerror}")
         return None
-    if len(content) > SOURCE_LIMIT:
+    if max(len(content), found.size) > SOURCE_LIMIT:
         notes.append(f"{found.path} has {found.size >> 20} MiB: a C source of this lab needs a few kilobytes")
         return None
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
@@ -348,22 +285,22 @@ def _choose(lab: Lab, program: str, files: List[SourceFile], notes: List[str]) -
     return best
 
 
-def take(submission: Submission, labs: List[Lab], target: Path) -> IntakeResult:
+def take(submission: Submission, labs: List[Lab], target: Path, cell: Cell) -> IntakeResult:
     """Copies a submission's files of the labs to `target`/NN_name/, which afterwards contains nothing else."""
     taken = IntakeResult(notes=list(submission.notes))
-    remaining = [MAX_FILES]
+    search = _Search(cell, taken.notes)
     files: List[SourceFile] = []
     for source in submission.sources:
         if source.is_dir():
-            files += _sources_in_directory(source, PurePosixPath(), taken.notes, remaining)
+            files += _sources_in_directory(source, PurePosixPath(), search)
         elif source.name.lower().endswith(ARCHIVES):
-            files += _sources_in_archive(source, PurePosixPath(), taken.notes, remaining)
+            files += _sources_in_archive(source, PurePosixPath(), search)
         else:
             match = _CANVAS.fullmatch(source.name)
             name = re.sub(r"-\d+(?=\.[ch]$)", "", match["file"] if match else source.name)
             status = source.stat()
             files.append(SourceFile(PurePosixPath(name), status.st_size, status.st_mtime, functools.partial(_read, str(source))))
-    if remaining[0] < 0:
+    if search.left < 0:
         taken.notes.append(f"there are more than {MAX_FILES} files: only the first {MAX_FILES} were examined")
     for lab in labs:
         notes: List[str] = []
@@ -377,6 +314,9 @@ def take(submission: Submission, labs: List[Lab], target: Path) -> IntakeResult:
         for name, found in [(f"{program}.c", found) for program, found in chosen.items() if found] + \
                 [(found.path.name, found) for found in others
                  if found.path.suffix == ".h" or found.path.stem not in lab.programs]:
+            if len(os.fsencode(name)) > MAX_NAME:
+                notes.append(f"{plain(name, 40)} has a name of more than {MAX_NAME} bytes: left out")
+                continue
             content = _content(found, name, notes)
             if content is not None:
                 contents[name] = content
@@ -389,7 +329,11 @@ def take(submission: Submission, labs: List[Lab], target: Path) -> IntakeResult:
         _write_only(target / lab.name, contents)
         if used:
             taken.labs[lab.name] = notes
-            taken.times[lab.name] = max(found.time for found in used)
+            when = max(found.time for found in used)
+            if 0 <= when < LAST_TIME:
+                taken.times[lab.name] = when
+            else:
+                notes.append("the time of its files is no date: it counts as handed in on time")
     for directory in target.iterdir() if target.is_dir() else []:
         if directory.name not in taken.labs:
             shutil.rmtree(directory)

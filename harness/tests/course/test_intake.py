@@ -1,6 +1,7 @@
 """Intake finds submissions in any layout, copies them without following links, and notes what was unusual."""
 import io
 import os
+import re
 import tarfile
 import time
 import zipfile
@@ -9,8 +10,9 @@ import pytest
 
 from shmlab.course import course_file
 from shmlab import labs
-from shmlab.course import intake
+from shmlab.course import cell, intake
 from shmlab.labs import UserError
+from shmlab.sandbox import tiers
 
 LAB = labs.find("05")
 SOURCE = (labs.SOLUTIONS / LAB.name / "sysv_create.c").read_bytes()
@@ -21,7 +23,9 @@ def taken_in(directory):
     """Copies the only submission of a directory. Returns its files by name, and all notes."""
     (one,), ignored = intake.list_submissions(directory)
     target = directory.parent / "taken"
-    taken = intake.take(one, LABS, target)
+    reader = cell.Cell(tiers.choose_tier("auto"))
+    taken = intake.take(one, LABS, target, reader)
+    reader.close()
     files = {str(path.relative_to(target)): path.read_bytes() for path in target.rglob("*") if path.is_file()}
     return files, [*ignored, *taken.notes, *(note for notes in taken.labs.values() for note in notes)]
 
@@ -225,3 +229,146 @@ def test_mistakes_in_it_are_told_in_one_line(tmp_path, text, says):
     with pytest.raises(UserError) as told:
         course_of(tmp_path, text)
     assert says in str(told.value) and "\n" not in str(told.value) and "course.ini" in str(told.value)
+
+
+# ---- what is hostile ----------------------------------------------------------------------------------------
+
+
+def pax(path, headers, name="05_sysv_create/sysv_create.c", content=SOURCE):
+    """Writes a tar archive with one member and these extended headers."""
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
+        info = tarfile.TarInfo(name)
+        info.size, info.pax_headers = len(content), headers
+        archive.addfile(info, io.BytesIO(content))
+
+
+@pytest.mark.parametrize("when", ["nan", "inf", "-1e300", "1e300", "-5", "0"])
+def test_the_time_of_an_archive_counts_and_not_what_it_says(tmp_path, when):
+    (tmp_path / "in").mkdir()
+    pax(tmp_path / "in" / "eve.tar", {"mtime": when})
+    os.utime(tmp_path / "in" / "eve.tar", (1e9, 1e9))
+    (one,), _ = intake.list_submissions(tmp_path / "in")
+    reader = cell.Cell(tiers.choose_tier("auto"))
+    taken = intake.take(one, LABS, tmp_path / "taken", reader)
+    reader.close()
+    assert taken.times == {LAB.name: 1e9}
+
+
+def test_a_time_on_the_disk_that_is_no_date(tmp_path):
+    path = put(tmp_path / "in", "ada/05_sysv_create/sysv_create.c")
+    os.utime(path, (1e12, 1e12))
+    files, notes = taken_in(tmp_path / "in")
+    assert files == RIGHT and notes == ["the time of its files is no date: it counts as handed in on time"]
+
+
+def test_names_that_are_too_long_or_slow_to_match(tmp_path):
+    (tmp_path / "in").mkdir()
+    archive_zip(tmp_path / "in" / "eve.zip", [
+        ("05_sysv_create/sysv_create.c", SOURCE), ("05_sysv_create/" + "A" * 300 + ".h", b"x"),
+        ("05_sysv_create/" + "B" * 200 + ".h", b"x"), *((f"05_sysv_create/{'1' * n}{'- (1)' * n}x.c", b"x") for n in (24, 40))])
+    began = time.monotonic()
+    files, notes = taken_in(tmp_path / "in")
+    assert time.monotonic() - began < 10 and files[f"{LAB.name}/sysv_create.c"] == SOURCE
+    assert any("more than 255 bytes" in note for note in notes) and any("more than 100 bytes" in note for note in notes), notes
+    assert all(len(name) < 200 for name in files)
+
+
+def nested(levels):
+    """An archive in an archive in an archive …"""
+    name, content = "05_sysv_create/sysv_create.c", SOURCE
+    for level in range(levels):
+        packed = io.BytesIO()
+        archive_zip(packed, [(name, content)])
+        name, content = f"level{level}.zip", packed.getvalue()
+    return content
+
+
+def test_archives_in_archives_share_one_budget(tmp_path):
+    put(tmp_path / "in", "ada.zip", nested(3))
+    assert taken_in(tmp_path / "in")[0] == RIGHT
+    put(tmp_path / "in", "ada.zip", nested(4))
+    files, notes = taken_in(tmp_path / "in")
+    assert files == {} and any("an archive in an archive in an archive" in note for note in notes)
+    bomb = io.BytesIO()
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.tar", bytes(12 << 20))
+    with zipfile.ZipFile(tmp_path / "in" / "ada.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("05_sysv_create/sysv_create.c", SOURCE)
+        for number in range(64):
+            archive.writestr(f"{number}.zip", bomb.getvalue())
+    files, notes = taken_in(tmp_path / "in")
+    assert files == RIGHT and any("more than 256 MiB" in note for note in notes), notes
+
+
+def test_many_sources_many_members_and_encrypted_ones(tmp_path):
+    (tmp_path / "in").mkdir()
+    with zipfile.ZipFile(tmp_path / "in" / "eve.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("05_sysv_create/sysv_create.c", SOURCE)
+        for number in range(8):
+            archive.writestr(f"05_sysv_create/a{number}.c", b" " * (1 << 20))
+    files, notes = taken_in(tmp_path / "in")
+    assert files[f"{LAB.name}/sysv_create.c"] == SOURCE and any("more than 2 MiB" in note for note in notes)
+    archive_zip(tmp_path / "in" / "eve.zip", [("05_sysv_create/sysv_create.c", SOURCE), *((f"x/{n}.h", b"") for n in range(6000))])
+    files, notes = taken_in(tmp_path / "in")
+    assert files == RIGHT and any("more than 5000 members" in note for note in notes), notes
+    archive_zip(tmp_path / "in" / "eve.zip", [("05_sysv_create/sysv_create.c", SOURCE)])
+    raw = bytearray((tmp_path / "in" / "eve.zip").read_bytes())
+    raw[raw.index(b"PK\x01\x02") + 8] |= 1
+    (tmp_path / "in" / "eve.zip").write_bytes(raw)
+    files, notes = taken_in(tmp_path / "in")
+    assert files == {} and any("is encrypted" in note for note in notes)
+
+
+@pytest.mark.parametrize("program, says", [
+    ("while True: pass", "more than 5 s of processor time"), ("x = bytearray(b'x' * (900 << 20))", "ended early|memory"),
+    ("import sys\nwhile True: sys.stdout.write('{}\\n')", "nonsense|ended early|processor time"), ("", "ended early"),
+    ("import os\nos.kill(os.getppid(), 9)\nprint(open('/etc/shadow').read())", "nonsense|ended early")])
+def test_whatever_reading_an_archive_does_its_student_gets_a_note(program, says, tmp_path, monkeypatch):
+    (tmp_path / "reader.py").write_text(program)
+    monkeypatch.setattr(cell, "PROGRAM", tmp_path / "reader.py")
+    put(tmp_path / "in", "eve.zip", b"")
+    put(tmp_path / "in", "ada/05_sysv_create/sysv_create.c")
+    reader = cell.Cell(tiers.choose_tier("auto"))
+    taken = {one.name: intake.take(one, LABS, tmp_path / one.name, reader) for one in intake.list_submissions(tmp_path / "in")[0]}
+    reader.close()
+    assert re.search(f"eve.zip cannot be unpacked: .*({says})", taken["eve"].notes[0]), taken
+    assert taken["ada"].labs == {LAB.name: []} and not taken["ada"].notes
+
+
+@pytest.mark.parametrize("line", [b"", b"[]", b"{}", b'{"path": ["..", "x.c"], "size": 1, "content": ""}', b'{"path": ["a/b"], "size": 1}',
+                                  b'{"path": ["x.c"], "size": -1, "content": ""}', b'{"path": ["x.c"], "size": 1, "content": "?"}',
+                                  b'{"path": [], "size": 1, "content": ""}', b'{"path": ["x.c"], "size": 1, "content": 5}', b"\xff"])
+def test_what_the_reader_of_an_archive_says_is_checked(line):
+    with pytest.raises(ValueError):  # binascii.Error is one, too
+        cell._read_line(cell.Unpacked(), line)
+
+
+def test_one_named_like_a_lab_is_a_student(tmp_path):
+    put(tmp_path / "in", "ada/05_sysv_create/sysv_create.c")
+    (tmp_path / "in" / "05_sysv_create").mkdir()
+    found, _ = intake.list_submissions(tmp_path / "in")
+    assert [one.name for one in found] == ["05_sysv_create", "ada"]
+
+
+def test_names_are_shown_without_their_commands(tmp_path):
+    for name in "\x1b[31mred", "a\nb", "\u202egnp", "x" * 150:
+        put(tmp_path / "in", f"{name}.zip", b"")
+    found, _ = intake.list_submissions(tmp_path / "in")
+    assert len(found) == 4 and all(one.name.isprintable() and len(one.name) <= 101 and one.notes for one in found), found
+
+
+def test_what_a_spreadsheet_would_run_is_quoted():
+    from shmlab.course.exports import FORMULA
+
+    run = "=1", "+1", "@SUM(1)", "-2+3", "\t=1", "\uff1d1", " =1", "-a"
+    assert all(FORMULA.match(text) for text in run) and not any(FORMULA.match(text) for text in ("-2", "-2.50", "ada", "1-2", ""))
+
+
+def test_the_platforms_mark_decides_what_is_late(tmp_path):
+    """Canvas says LATE or says nothing; the time of its file is that of the download."""
+    for name in "lovelaceada_12_345_sysv_create.c", "hopper_LATE_13_346_sysv_create.c":
+        put(tmp_path / "in", name)
+    found, _ = intake.list_submissions(tmp_path / "in")
+    assert {one.name: one.late for one in found} == {"lovelaceada": False, "hopper": True}
+    put(tmp_path / "moodle", "Ada Lovelace_4711_assignsubmission_file_/05_sysv_create/sysv_create.c")
+    assert [one.late for one in intake.list_submissions(tmp_path / "moodle")[0]] == [None]
