@@ -24,14 +24,15 @@ from .labs import CHECKS, PEERS, ROOT, SOLUTIONS, Lab, UserError, all_labs, judg
 NAME = "shared-memory-lab"
 _FILES = ["LICENSE", "compile_flags.txt", ".clang-format", ".editorconfig", ".gitignore", "harness/pytest.ini",
           "harness/conftest.py", "harness/setup.sh", "harness/other_make.mk", "docs/compare.md", "docs/machine.md",
-          "docs/schedules.md", "docs/trace.md", ".devcontainer/devcontainer.json", ".devcontainer/Dockerfile"]
+          "docs/schedules.md", "docs/trace.md", "docs/examples/trace_segment.out", "docs/examples/trace_pair.svg",
+          ".devcontainer/devcontainer.json", ".devcontainer/Dockerfile"]
 _DIRECTORIES = ["labs", "harness/checks", "harness/native/box", "harness/native/spy", "harness/native/interpose",
                 "harness/native/explore", "harness/scenarios", "docs/figures", ".vscode"]
 PROCESSORS = ("aarch64", "x86_64")  # for which peers are compiled, if there is a compiler
 _STUDENT_MODULES = [*(Path(__file__).with_name(f"{name}.py") for name in ("__main__", "student")),
                     *(path for room in ("observe", "trace") for path in sorted((Path(__file__).parent / room).glob("*.py")))]
 _AUTOGRADER_MODULES = [Path(__file__).parent / "course" / f"{name}.py"
-                       for name in ("__init__", "course_file", "intake", "cohort", "exports", "autograde")]
+                       for name in ("__init__", "course_file", "unpack", "cell", "intake", "cohort", "exports", "autograde")]
 
 
 def _without(text: str, start: str, end: str) -> str:

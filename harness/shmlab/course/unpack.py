@@ -22,6 +22,7 @@ import stat
 import sys
 import tarfile
 import zipfile
+from typing import Any, Callable, List
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 IGNORED = {"__MACOSX", ".git", ".svn", "build", "node_modules", "cmake-build-debug"}
@@ -36,35 +37,35 @@ class TooMuch(Exception):
     """A limit is reached: nothing more is read."""
 
 
-def say(**what):
+def say(**what: Any) -> None:
     sys.stdout.write(json.dumps(what) + "\n")
 
 
-def without_suffix(name):
+def without_suffix(name: str) -> str:
     for suffix in sorted(ARCHIVES, key=len, reverse=True):
         if name.lower().endswith(suffix):
             return name[: -len(suffix)]
     return name
 
 
-def is_source(name):
+def is_source(name: str) -> bool:
     return bool(re.search(r"\.[ch](\.txt)?$", name, re.I)) and not name.startswith("._")
 
 
 class Reader:
     """Reads archives within one budget, however they are nested."""
 
-    def __init__(self, entries, source_limit):
+    def __init__(self, entries: int, source_limit: int) -> None:
         self.entries, self.examined, self.source_limit = entries, 0, source_limit
         self.unpacked, self.content = MAX_UNPACKED, MAX_CONTENT
 
-    def count(self, size):
+    def count(self, size: int) -> None:
         """Takes unpacked bytes from the budget."""
         self.unpacked -= size
         if self.unpacked < 0:
             raise TooMuch("it unpacks to more than %d MiB" % (MAX_UNPACKED >> 20))
 
-    def take(self, stream, limit):
+    def take(self, stream: Any, limit: int) -> bytes:
         """Returns the first `limit` bytes of a member."""
         found = bytearray()
         while len(found) < limit:
@@ -75,7 +76,7 @@ class Reader:
             found += chunk
         return bytes(found)
 
-    def member(self, inside, name, size, special, open_member, nesting):
+    def member(self, inside: List[str], name: str, size: int, special: str, open_member: Callable[[], Any], nesting: int) -> None:
         """Looks at one member: tells of it if it is a source, reads it if it is an archive."""
         self.examined += 1
         if self.examined > self.entries:
@@ -101,7 +102,7 @@ class Reader:
                 raise TooMuch("its sources have more than %d MiB" % (MAX_CONTENT >> 20))
             say(path=path, size=len(content), content=base64.b64encode(content).decode())
 
-    def nested(self, path, open_member, nesting):
+    def nested(self, path: List[str], open_member: Callable[[], Any], nesting: int) -> None:
         if nesting >= MAX_NESTING:
             say(note="%s is an archive in an archive in an archive: not read" % "/".join(path))
             return
@@ -111,7 +112,7 @@ class Reader:
             return
         self.archive(io.BytesIO(content), path[-1], [*path[:-1], without_suffix(path[-1])], nesting + 1)
 
-    def archive(self, file, name, inside, nesting=0):
+    def archive(self, file: Any, name: str, inside: List[str], nesting: int = 0) -> None:
         """Reads one archive; what is wrong with it is a note."""
         try:
             (self.zip if name.lower().endswith(".zip") else self.tar)(file, inside, nesting)
@@ -122,7 +123,7 @@ class Reader:
         except Exception as error:  # zipfile and tarfile raise many different exceptions for damaged archives
             say(note="%s cannot be unpacked: %s" % (name, str(error) or type(error).__name__))
 
-    def zip(self, file, inside, nesting):
+    def zip(self, file: Any, inside: List[str], nesting: int) -> None:
         with zipfile.ZipFile(file) as members:
             for member in members.infolist():
                 if member.is_dir():
@@ -133,17 +134,18 @@ class Reader:
                     continue
                 self.member(inside, member.filename, member.file_size, special, lambda: members.open(member), nesting)
 
-    def tar(self, file, inside, nesting):
+    def tar(self, file: Any, inside: List[str], nesting: int) -> None:
         start = file.read(6)
         file.seek(0)
-        unpacked = file
+        unpacked: Any = file
         if start.startswith(b"\x1f\x8b"):
             unpacked = gzip.GzipFile(fileobj=file)
         elif start.startswith(b"BZh"):
             unpacked = bz2.BZ2File(file)
         elif start.startswith(b"\xfd7zXZ"):
             unpacked = lzma.LZMAFile(file)
-        with tarfile.open(fileobj=Counted(unpacked, self), mode="r|") as members:
+        stream: Any = Counted(unpacked, self)
+        with tarfile.open(fileobj=stream, mode="r|") as members:
             for member in members:
                 if member.isdir():
                     continue
@@ -154,16 +156,16 @@ class Reader:
 class Counted:
     """A stream whose bytes count."""
 
-    def __init__(self, stream, reader):
+    def __init__(self, stream: Any, reader: Reader) -> None:
         self.stream, self.reader = stream, reader
 
-    def read(self, size=-1):
-        chunk = self.stream.read(size if 0 <= size <= 1 << 20 else 1 << 20)
+    def read(self, size: int = -1) -> bytes:
+        chunk: bytes = self.stream.read(size if 0 <= size <= 1 << 20 else 1 << 20)
         self.reader.count(len(chunk))
         return chunk
 
 
-def main():
+def main() -> None:
     name, entries, source_limit = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     reader = Reader(entries, source_limit)
     try:

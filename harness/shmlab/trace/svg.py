@@ -41,6 +41,7 @@ STYLE = """
 """
 CHARACTER = 6.75  # pixels of one in a row
 LINE, GAP, HEAD = 14, 10, 96
+WIDTHS = 180, 480, 320  # of a lane: at least; at most, if there are one or two; at most, if there are more
 NUMBERS = 40  # pixels for the numbers of the rows
 _REACHES = ("shm_open", "shmget", "ftruncate", "posix_fallocate", "shm_unlink", "shmctl", "memfd_create", "open")
 
@@ -65,18 +66,18 @@ class Picture:
         slots = 1 + max([item.slot for item in self._objects.values()], default=0)
         self._around = count <= 2  # the kernel is drawn between two lanes
         has_kernel = any(row.state for row in self._rows)
-        self._lane_width = 480 if count <= 2 else 300 if count <= 4 else 230
-        self._object_width = (236 if slots == 1 else 190) if has_kernel else 0
-        self._bridge = 70 if has_kernel else 30
-        first = NUMBERS + self._lane_width
+        self._widths = [self._width_of(i) for i in range(count)]
+        self._object_width = (220 if slots == 1 else 190) if has_kernel else 0
+        self._bridge = 52 if has_kernel else 30
+        first = NUMBERS + self._widths[0]
         if self._around:
             self._kernel_at: float = first + self._bridge
             kernel_width = slots * self._object_width + (slots - 1) * 14 if has_kernel else 0
             right = self._kernel_at + kernel_width + self._bridge
             self._life = [float(first), float(right)][:count]
-            self.width = int(right + (self._lane_width if count == 2 else 20)) if has_kernel or count == 2 else first + 30
+            self.width = int(right + (self._widths[1] if count == 2 else 20)) if has_kernel or count == 2 else int(first + 30)
         else:
-            self._life = [float(NUMBERS + (i + 1) * self._lane_width + i * 16) for i in range(count)]
+            self._life = [float(NUMBERS + sum(self._widths[:i + 1]) + i * 16) for i in range(count)]
             self._kernel_at = self._life[-1] + 50
             self.width = int(self._kernel_at + slots * self._object_width + (slots - 1) * 14 + 16)
         self._bridged = self._around and slots == 1
@@ -103,12 +104,21 @@ class Picture:
                     box.end = number
         return found
 
+    def _width_of(self, lane: int) -> float:
+        """The room for the texts of a lane: as much as the longest needs, within bounds."""
+        rows = [row for row in self._rows if row.lane == lane]
+        longest = max((CHARACTER * len(row.text) + 5.6 * len(self._place(row)) for row in rows), default=0.0)
+        return max(WIDTHS[0], min(WIDTHS[1] if self._around else WIDTHS[2], longest + 40))
+
     def _place(self, row: Row) -> str:
-        """The place of a row in the source, without the file where there is little room and one file."""
-        return row.place if self._around else row.place[row.place.find(":"):]
+        """The place of a row in the source, without the name of the file that is the lane's program."""
+        file, _, number = row.place.partition(":")
+        own = {self.trace.lanes[i].name for i in (row.lane, self.trace.lanes[row.lane].root)} if row.lane >= 0 else set()
+        return number if file[:-2] in own else row.place
 
     def _wrapped(self, row: Row) -> List[str]:
-        width = int((self._lane_width - 18 - (5.6 * len(self._place(row)) + 10 if row.place else 0)) / CHARACTER)
+        room = self._widths[row.lane] if row.lane >= 0 else self.width - 2 * NUMBERS
+        width = int((room - 18 - (5.6 * len(self._place(row)) + 10 if row.place else 0)) / CHARACTER)
         return textwrap.wrap(row.text, max(20, width), subsequent_indent="  ", break_on_hyphens=False)[:5] or [""]
 
     def _place_rows(self) -> None:
@@ -159,7 +169,7 @@ class Picture:
         for i, lane in enumerate(self.trace.lanes):
             left = self._is_left(i)
             x, end = self._life[i] + (-12 if left else 12), " e" if left else ""
-            about = textwrap.shorten(lane.about, int(self._lane_width / CHARACTER) - 4, placeholder=" …")
+            about = textwrap.shorten(lane.about, int(self._widths[i] / CHARACTER) - 4, placeholder=" …")
             out += [f'<text class="h{end}" x="{x}" y="58">{html.escape(lane.name)}</text>',
                     f'<text class="m s{end}" x="{x}" y="74">{html.escape(about)}</text>']
         if self._object_width:
@@ -253,8 +263,9 @@ class Picture:
             x1, y1 = self._life[begin.lane], self._y[by]
             side = 1 if x2 > x1 else -1
             out.append(f'<path class="wake" d="M{x1 + 6 * side} {y1} L{x2 - 7 * side} {y2} m{-9 * side} -5 l{9 * side} 5 l{-9 * side} 4"/>')
+            part = 0.08 if self._around else 0.5
             if row.woken_for:
-                out.append(f'<text class="s b late halo c" x="{(x1 + x2) / 2}" y="{(y1 + y2) / 2 - 5}">'
+                out.append(f'<text class="s b late halo c" x="{x1 + part * (x2 - x1)}" y="{y1 + part * (y2 - y1) - 5}">'
                            f"{html.escape(row.woken_for)}</text>")
         return out
 

@@ -13,6 +13,8 @@ from examples import EXAMPLES, PROGRAMS, RECIPES, TRACES, VERDICTS, compile_exam
 
 from shmlab import labs
 from shmlab.sandbox import native
+from shmlab.trace import command as trace
+from shmlab.trace import svg
 
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror"]
 
@@ -37,6 +39,18 @@ def test_verdict_on_the_pages_is_what_a_check_says(name, tmp_path):
 @pytest.mark.parametrize("name", TRACES)
 def test_picture_on_the_pages_is_what_a_trace_shows(name):
     assert masked(picture(name)) == masked((EXAMPLES / f"{name}.out").read_text())
+
+
+def test_the_picture_of_a_run_is_what_a_trace_draws():
+    """Its rows, but for time-outs of the reader, which a slow machine may show."""
+    def rows(drawing):
+        words = [row.rsplit(">", 1)[-1] for row in re.findall(r'<g class="row".*?</g>', drawing, re.S)]
+        assert words
+        return [re.sub(r"[^<]*?(\w+\().*", r"\1", text) for text in re.findall(r'class="m[^"]*" dx="\d">([^<]+)<', drawing)
+                if "ETIMEDOUT" not in text and "kill(" not in text]
+
+    drawn = svg.draw(trace.record(labs.find("11"), labs.SOLUTIONS))
+    assert sorted(set(rows(drawn))) == sorted(set(rows((EXAMPLES / "trace_pair.svg").read_text())))
 
 
 def test_a_lab_can_be_added_as_the_page_says(tmp_path):
@@ -66,4 +80,4 @@ def test_what_the_pages_quote_is_there_and_all_that_is_there_is_quoted():
             quoted.add(found[0])
     shown = {path for path in EXAMPLES.glob("*.out")}
     assert shown <= quoted, "output that no page shows"
-    assert {path.with_suffix(".out") for path in RECIPES} | {EXAMPLES / f"{name}.out" for name in VERDICTS} == shown
+    assert {path.with_suffix(".out") for path in RECIPES} | {EXAMPLES / f"{name}.out" for name in [*VERDICTS, *TRACES]} == shown
