@@ -223,6 +223,26 @@ int WRAPPER(open)(const char *path, int flags, ...)
 }
 int WRAPPER(open64)(const char *path, int flags, ...) ALIAS_OF(open, open64);
 
+/* Of read() and write(), thousands would overwrite all other records. */
+
+ssize_t WRAPPER(read)(int fd, void *bytes, size_t size)
+{
+    DECLARE_REAL(ssize_t, read, (int, void *, size_t))
+    const int injected = count_call(CALL_read, CALLER);
+    ssize_t result = -1;
+    if (injected)
+        errno = injected;
+    else
+        result = real(fd, bytes, size);
+    const int call_errno = errno;
+    if (injected || stops_at_every_call())
+        record(CALL_read, CALLER, (injected ? INJECTED : 0) | (result < 0 ? FAILED : 0), result,
+               result < 0 ? call_errno : 0, NULL, fd, PTR(bytes), INT(size), 0, 0);
+    stop_after(CALL_read, CALLER);
+    errno = call_errno;
+    return result;
+}
+
 ssize_t WRAPPER(write)(int fd, const void *bytes, size_t size)
 {
     DECLARE_REAL(ssize_t, write, (int, const void *, size_t))
@@ -235,7 +255,6 @@ ssize_t WRAPPER(write)(int fd, const void *bytes, size_t size)
     else
         result = real(fd, bytes, cut ? (size_t)-injected : size);
     const int call_errno = errno;
-    /* Only these: thousands of ordinary writes would overwrite all other records. */
     if (injected > 0 || cut || stops_at_every_call())
         record(CALL_write, CALLER, (injected > 0 || cut ? INJECTED : 0) | (result < 0 ? FAILED : 0), result,
                result < 0 ? call_errno : 0, NULL, fd, PTR(bytes), INT(size), 0, 0);

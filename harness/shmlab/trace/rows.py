@@ -62,7 +62,8 @@ class Trace:
 #: What each mode is, for people.
 MODES = {
     "stepped": "stepped: each process was stopped after each call, and the kernel asked, while all others were stopped or asleep",
-    "free": "free: the programs ran as fast as they could; the times are those of the calls' returns",
+    "free": "free: the programs ran as fast as they could; a call that wakes others stands where it began, any other where it "
+            "returned; times in ms",
     "schedule": "a schedule: the explorer ran one process at a time, in the order shown",
 }
 

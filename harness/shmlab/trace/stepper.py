@@ -27,7 +27,7 @@ SAME_CALLS = 2  # how often a process may make the same call without any change 
 IDLE_ROUNDS = 40  # how often processes that poll go on after the last action, until nothing more is expected
 MOST_LANES = 8
 _HIDDEN = ("end", "exit", "_exit", "abort")  # the end of the process says more
-_WAKES = {"wait": "its end", "waitpid": "its end", "waitid": "its end", "read": "input", "accept": "connect", "recvmsg": "sendmsg"}
+_WAKES = {"wait": "its end", "waitpid": "its end", "waitid": "its end", "accept": "connect", "recvmsg": "sendmsg"}
 
 
 ENDED = "has ended"

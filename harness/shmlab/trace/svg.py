@@ -39,7 +39,7 @@ STYLE = """
 .st .cross { fill: none; stroke: var(--ink); stroke-width: 2.5 } .st .cross.bad { stroke: var(--bad-line) }
 .st g.row:hover .guide, .st g.row.chosen .guide { stroke: var(--line) } .st g.row { cursor: pointer }
 """
-CHARACTER = 6.75  # pixels of one in a row
+CHARACTER, BOLD = 6.75, 7.6  # pixels of one in a row
 LINE, GAP, HEAD = 14, 10, 96
 WIDTHS = 180, 480, 320  # of a lane: at least; at most, if there are one or two; at most, if there are more
 NUMBERS = 40  # pixels for the numbers of the rows
@@ -117,8 +117,9 @@ class Picture:
         return number if file[:-2] in own else row.place
 
     def _wrapped(self, row: Row) -> List[str]:
-        room = self._widths[row.lane] if row.lane >= 0 else self.width - 2 * NUMBERS
-        width = int((room - 18 - (5.6 * len(self._place(row)) + 10 if row.place else 0)) / CHARACTER)
+        room = self._widths[row.lane] if row.lane >= 0 else self.width - NUMBERS - 20
+        each = BOLD if row.kind in ("end", "note") else CHARACTER
+        width = int((room - 18 - (5.6 * len(self._place(row)) + 10 if row.place else 0)) / each)
         return textwrap.wrap(row.text, max(20, width), subsequent_indent="  ", break_on_hyphens=False)[:5] or [""]
 
     def _place_rows(self) -> None:
@@ -246,9 +247,12 @@ class Picture:
                     continue
                 top, bottom = self._y[slept] + 5, self._y[number] - 5
                 out.append(f'<line class="sleep" x1="{x}" x2="{x}" y1="{top}" y2="{bottom}"/>')
-                if bottom - top > 60:
+                asleep = f"asleep in {self._rows[number].text.partition('(')[0]}" if self._rows[number].kind == "call" else "asleep"
+                if bottom - top < 5 * len(asleep) + 8:
+                    asleep = "asleep"
+                if bottom - top > 44:
                     side = x + (-6 if not self._is_left(i) else 10)
-                    out.append(f'<text class="s c" transform="translate({side} {(top + bottom) / 2}) rotate(-90)">asleep</text>')
+                    out.append(f'<text class="s c" transform="translate({side} {(top + bottom) / 2}) rotate(-90)">{asleep}</text>')
         return out
 
     def _wakes(self) -> List[str]:
@@ -269,10 +273,14 @@ class Picture:
                            f"{html.escape(row.woken_for)}</text>")
         return out
 
+    def _margin(self, row: Row, number: int) -> str:
+        """What stands beside a row: its number, or its time in milliseconds where that means something."""
+        return str(number + 1) if self.trace.mode != "free" else f"{1000 * row.seconds:.1f}" if row.kind == "call" else ""
+
     def _row(self, number: int) -> List[str]:
         row, y = self._rows[number], self._y[number]
         out = [f'<g class="row" data-row="{number}"><line class="guide" x1="8" x2="{self.width - 8}" y1="{y - 15}" y2="{y - 15}"/>',
-               f'<text class="s e" x="{NUMBERS - 14}" y="{y + 4}">{number + 1}</text>']
+               f'<text class="s e" x="{NUMBERS - 14}" y="{y + 4}">{self._margin(row, number)}</text>']
         style = " late" if row.timed_out else " bad" if row.failed else ""
         left = self._is_left(row.lane)
         if row.lane >= 0:
@@ -281,7 +289,7 @@ class Picture:
             x, left = NUMBERS + 8, False
         end = " e" if left else ""
         if row.kind in ("user", "fold") or row.lane < 0:
-            width = (7.6 if row.kind == "note" else CHARACTER) * max(map(len, self._lines[number])) + 16
+            width = (BOLD if row.kind == "note" else CHARACTER) * max(map(len, self._lines[number])) + 16
             box = x - width if left else x
             out.append(f'<rect class="user" x="{box}" y="{y - 11}" width="{width}" height="{len(self._lines[number]) * LINE + 8}" rx="4"/>')
             x += -8 if left else 8
