@@ -99,6 +99,9 @@ def test_it_checks_as_the_project_does(edition):
             peer.chmod(0o644)  # as some programs that unpack archives leave it
         status, text = make(edition, "check", "LAB=01 11 18", f"CC={cc}")
         assert status == 0 and "30 of 30 points" in text, text
+    for number in "06", "11":
+        status, text = make(edition, "trace", f"LAB={number}")
+        assert status == 0 and "rows; open it in a browser" in text and "Traceback" not in text, text
     for command in "demo", "test", "grade":
         assert "No rule" in make(edition, command)[1]
     status, text = make(edition, "shmls", f"ARGS=-p {os.getpid()}")
