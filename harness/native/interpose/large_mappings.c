@@ -4,6 +4,8 @@
  */
 #define _GNU_SOURCE
 
+#include "settings.h"
+
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>

@@ -9,7 +9,7 @@
  *     SHMLAB_FILL   two characters: the first new byte, and all those after it
  *     SHMLAB_DONE   file that is created when that has been done
  */
-#define _GNU_SOURCE
+#include "settings.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -17,6 +17,14 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+static char *fill, *path;
+
+__attribute__((constructor)) static void take_settings(void)
+{
+    fill = take_setting("SHMLAB_FILL");
+    path = take_setting("SHMLAB_DONE");
+}
 
 static pid_t program;
 
@@ -28,7 +36,6 @@ __attribute__((constructor)) static void remember_program(void)
 int munmap(void *address, size_t size)
 {
     const int result = (int)syscall(SYS_munmap, address, size);
-    const char *fill = getenv("SHMLAB_FILL"), *path = getenv("SHMLAB_DONE");
     if (result == -1 || !path || !fill || strlen(fill) != 2 || getpid() == program)
         return result;
     const long flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;

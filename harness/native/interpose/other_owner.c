@@ -8,7 +8,7 @@
  *
  *     SHMLAB_IPC_SET   file to append to: one line "UID GID MODE" for each IPC_SET, decimal and octal
  */
-#define _GNU_SOURCE
+#include "settings.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +18,13 @@
 #include <sys/shm.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+static char *path;
+
+__attribute__((constructor)) static void take_settings(void)
+{
+    path = take_setting("SHMLAB_IPC_SET");
+}
 
 enum { OTHER_UID = 4242, OTHER_GID = 4343 };
 
@@ -33,7 +40,6 @@ int shmctl(int id, int command, struct shmid_ds *data)
     }
     if (command != IPC_SET)
         return (int)syscall(SYS_shmctl, id, command, data);
-    const char *path = getenv("SHMLAB_IPC_SET");
     const int fd = path ? open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666) : -1;
     if (fd != -1) {
         dprintf(fd, "%u %u %o\n", (unsigned)data->shm_perm.uid, (unsigned)data->shm_perm.gid,

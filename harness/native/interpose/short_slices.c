@@ -8,6 +8,8 @@
  */
 #define _GNU_SOURCE
 
+#include "settings.h"
+
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdbool.h>

@@ -12,7 +12,7 @@
  *     SHMLAB_NEXT        name of the object that replaces it
  *     SHMLAB_MEANWHILE   file that is created when that has been done
  */
-#define _GNU_SOURCE
+#include "settings.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -30,13 +30,22 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+static char *meanwhile, *wanted, *next;
+
+__attribute__((constructor)) static void take_settings(void)
+{
+    meanwhile = take_setting("SHMLAB_MEANWHILE");
+    wanted = take_setting("SHMLAB_NAME");
+    next = take_setting("SHMLAB_NEXT");
+}
+
 static const char ANOTHERS[] = "another's";
 static bool done;
 
 static void report(void)
 {
-    const char *path = getenv("SHMLAB_MEANWHILE");
-    const long fd = path ? syscall(SYS_openat, AT_FDCWD, path, (long)(O_WRONLY | O_CREAT), 0666L) : -1;
+    const long fd =
+        meanwhile ? syscall(SYS_openat, AT_FDCWD, meanwhile, (long)(O_WRONLY | O_CREAT), 0666L) : -1;
     if (fd != -1)
         syscall(SYS_close, fd);
     done = true;
@@ -70,10 +79,10 @@ static void make_object(const char *name)
     syscall(SYS_close, fd);
 }
 
-static void replace_object(const char *name, const char *next)
+static void replace_object(const char *name, const char *other)
 {
     char from[512], to[512];
-    snprintf(from, sizeof from, "/dev/shm/%s", next + strspn(next, "/"));
+    snprintf(from, sizeof from, "/dev/shm/%s", other + strspn(other, "/"));
     snprintf(to, sizeof to, "/dev/shm/%s", name + strspn(name, "/"));
     if (rename(from, to) == 0)
         report();
@@ -83,14 +92,13 @@ static void replace_object(const char *name, const char *next)
 static void before_open(const char *path, int flags)
 {
     const int reason = errno;
-    const char *name = getenv("SHMLAB_NAME"), *next = getenv("SHMLAB_NEXT");
     if (path && strncmp(path, "/dev/shm/", 9) == 0)
         path += 9;
-    if (!done && name && path && strcmp(path + strspn(path, "/"), name + strspn(name, "/")) == 0) {
+    if (!done && wanted && path && strcmp(path + strspn(path, "/"), wanted + strspn(wanted, "/")) == 0) {
         if (next)
-            replace_object(name, next);
+            replace_object(wanted, next);
         else if (flags & O_CREAT)
-            make_object(name);
+            make_object(wanted);
     }
     errno = reason;
 }

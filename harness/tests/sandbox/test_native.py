@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 
+import pytest
 import running
 
 from shmlab.sandbox import native
@@ -46,3 +47,35 @@ def test_the_box_with_another_c_library(tmp_path):
     assert done.returncode == 0 and not done.stderr, done.stderr
     done = subprocess.run([tmp_path / "box", "--", "sh", "-c", "echo in the box; exit 3"], capture_output=True, text=True)
     assert done.stdout == "in the box\n" and "exit status 3" in done.stderr
+
+
+#: Prints what a program can see of its environment: getenv(), environ, and the memory that the kernel shows.
+SEES = """#include <stdio.h>
+#include <stdlib.h>
+extern char **environ;
+int main(void)
+{
+    char content[65536] = "";
+    FILE *file = fopen("/proc/self/environ", "r");
+    const size_t length = fread(content, 1, sizeof content, file);
+    for (size_t i = 0; i < length; i++)
+        putchar(content[i] ? content[i] : '\\n');
+    for (char **entry = environ; *entry; entry++)
+        puts(*entry);
+    return getenv("LD_PRELOAD") != NULL;
+}
+"""
+
+
+@pytest.mark.parametrize("cc", ["gcc", "musl-gcc"])
+@pytest.mark.parametrize("name", sorted(path.stem for path in (native.NATIVE / "interpose").glob("*.c")))
+def test_a_program_does_not_see_what_is_interposed(name, cc, tmp_path):
+    (tmp_path / "sees.c").write_text(SEES)
+    subprocess.run([cc, "-o", tmp_path / "sees", tmp_path / "sees.c"], check=True)
+    told = ["SHMLAB_PAGE", "SHMLAB_DONE", "SHMLAB_FILL", "SHMLAB_IPC_SET", "SHMLAB_NAME", "SHMLAB_NEXT", "SHMLAB_MEANWHILE"]
+    source = (native.NATIVE / "interpose" / f"{name}.c").read_text()
+    variables = {variable: "x" for variable in told if f'"{variable}"' in source}
+    done = subprocess.run([tmp_path / "sees"], env={"HOME": "/", "LD_PRELOAD": str(native.interposer(name, cc)), **variables, "LAST": "1"},
+                          capture_output=True, text=True)
+    assert done.returncode == 0 and "HOME=/" in done.stdout and "LAST=1" in done.stdout
+    assert not any(word in done.stdout for word in ("SHMLAB", "PRELOAD", name)), done.stdout
