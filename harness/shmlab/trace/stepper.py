@@ -106,7 +106,7 @@ class Stepper:
         number = self._add(row)
         row.text = " ".join(process.program.started.argv) if call.name == "start" else self._shown(call)
         if row.woken_by is not None:
-            named = re.match(r"\w+\(&([\w.\[\]]+)", row.text)
+            named = re.match(r"\w+\((?:SYS_futex, )?&([\w.\[\]]+)", row.text)
             row.woken_for = named[1] if named else _WAKES.get(call.name, "")
         process.last_row, process.asleep = number, False
         self._places.append((number, call))

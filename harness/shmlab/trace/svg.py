@@ -247,7 +247,8 @@ class Picture:
                     continue
                 top, bottom = self._y[slept] + 5, self._y[number] - 5
                 out.append(f'<line class="sleep" x1="{x}" x2="{x}" y1="{top}" y2="{bottom}"/>')
-                asleep = f"asleep in {self._rows[number].text.partition('(')[0]}" if self._rows[number].kind == "call" else "asleep"
+                call = self._rows[number].text.replace("syscall(SYS_futex", "futex(").partition("(")[0]
+                asleep = f"asleep in {call}" if self._rows[number].kind == "call" else "asleep"
                 if bottom - top < 5 * len(asleep) + 8:
                     asleep = "asleep"
                 if bottom - top > 44:
@@ -327,7 +328,8 @@ class Picture:
             line = used[key] = used.get(key, -1) + 1
             bad = " bad b" if "removed" in note or "gone" in note else ""
             x = self._object_x(item.slot) + self._object_width / 2
-            shown = textwrap.shorten(note, int(self._object_width / 6.2), placeholder="…")
+            room = int(self._object_width / 6.2)
+            shown = note if len(note) <= room else note[:room - 1] + "…"
             around = " in" if item.end != number else " halo"
             out.append(f'<text class="note c{around}{bad}" x="{x}" y="{self._y[number] + 4 + line * LINE}">'
                        f"{html.escape(shown)}</text>")
