@@ -24,5 +24,5 @@ static char *take_setting(const char *name)
 
 __attribute__((constructor)) static void take_preload(void)
 {
-    free(take_setting("LD_PRELOAD"));
+    (void)take_setting("LD_PRELOAD"); /* its copy stays: free() may be one that a library replaces */
 }

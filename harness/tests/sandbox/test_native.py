@@ -67,7 +67,7 @@ int main(void)
 """
 
 
-@pytest.mark.parametrize("cc", ["gcc", "musl-gcc"])
+@pytest.mark.parametrize("cc", ["gcc", "clang", "musl-gcc"])
 @pytest.mark.parametrize("name", sorted(path.stem for path in (native.NATIVE / "interpose").glob("*.c")))
 def test_a_program_does_not_see_what_is_interposed(name, cc, tmp_path):
     (tmp_path / "sees.c").write_text(SEES)

@@ -151,8 +151,8 @@ def test_side_bar_has_the_reading_order(student):
     tree = side_bar(student)
     assert [title for title, _ in tree] == [
         "Start here", "Your machine", "Handouts", "Anonymous or named?", "System V beside POSIX", "Synchronising processes",
-        "Every schedule", "How it fails", "See it yourself", "Common mistakes", "API cards", "Glossary", "For instructors",
-        "Grading a course", "For maintainers"]
+        "Every schedule", "How it fails", "See it yourself", "A picture of your run", "Common mistakes", "API cards", "Glossary",
+        "For instructors", "Grading a course", "For maintainers"]
     parts = dict(tree)["Handouts"]
     assert [title[:7] for title, _ in parts] == [f"Part {number}." for number in range(1, 6)]
     handouts = [handout for _, below in parts for handout in below]
