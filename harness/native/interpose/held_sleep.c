@@ -4,8 +4,6 @@
  *
  * So a check decides how long a sleep is: what comes after it comes when the others have gone on as far as they can.
  */
-#include "settings.h"
-
 #include "sleeps.h"
 
 #include <signal.h>

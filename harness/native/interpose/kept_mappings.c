@@ -2,8 +2,6 @@
  * @file
  * @brief munmap() keeps the mapping in a child, so that a check can look at what was stored there.
  */
-#define _GNU_SOURCE
-
 #include "settings.h"
 
 #include <sys/mman.h>

@@ -2,8 +2,6 @@
  * @file
  * @brief Large anonymous memory is mapped whether or not the machine has that much.
  */
-#define _GNU_SOURCE
-
 #include "settings.h"
 
 #include <sys/mman.h>

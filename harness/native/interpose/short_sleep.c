@@ -2,8 +2,6 @@
  * @file
  * @brief Each sleep takes a millisecond: for checks that look at nothing that time could change.
  */
-#include "settings.h"
-
 #include "sleeps.h"
 
 static int sleep_instead(void)

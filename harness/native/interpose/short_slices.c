@@ -6,8 +6,6 @@
  * that gives up after some such waits does so before its peer comes. Nor do they look at what a program makes of a
  * peer that has ended in this very moment: the first time, kill() does not tell that it is gone.
  */
-#define _GNU_SOURCE
-
 #include "settings.h"
 
 #include <dlfcn.h>

@@ -2,7 +2,7 @@
  * @file
  * @brief The calls with which a process sleeps for a time. What they do instead is said by the file that includes this.
  */
-#define _GNU_SOURCE
+#include "settings.h"
 
 #include <sys/syscall.h>
 #include <time.h>

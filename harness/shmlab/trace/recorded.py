@@ -1,7 +1,6 @@
 """Makes a trace of what has run already: of a check, as the recorder has it, or of a schedule of the explorer."""
 from __future__ import annotations
 
-import errno
 from functools import partial
 from typing import Dict, List, Optional, Tuple
 
@@ -9,11 +8,10 @@ from ..explore.ends import RawEnd
 from ..explore.listing import Listing, short
 from ..judging.fixture import LabFixture
 from ..judging.program import Program
-from ..sandbox import kernel
 from ..sandbox.calls import Call
 from ..sandbox.debug_info import source_lines
 from .naming import shared_fields, shown_call
-from .rows import Lane, Row, Trace
+from .rows import HIDDEN_CALLS, TIMED_OUT, Lane, Row, Trace, ending
 
 MOST_ROWS = 400  # that are made; a picture shows fewer
 
@@ -21,7 +19,6 @@ MOST_ROWS = 400  # that are made; a picture shows fewer
 _WAKING = ("sem_post", "pthread_mutex_unlock", "pthread_cond_signal", "pthread_cond_broadcast", "kill", "close", "sendmsg", "flock",
            "fcntl", "syscall", "write")
 MAP_PRIVATE = 2
-_HIDDEN = ("end", "exit", "_exit", "abort")
 
 
 def order_of(call: Call) -> int:
@@ -33,10 +30,9 @@ def _ending(program: Program) -> Row:
     status = program.started.status
     if status is None:
         return Row(0, "note", "still ran when the check ended", failed=True)
-    name, number = kernel.signal_of(status), kernel.exit_status_of(status)
-    text = f"killed by {name}" if name else f"exit status {number}"
+    text, failed = ending(status)
     said = bytes(program.started.output[2]).decode("utf-8", "replace").strip().splitlines()
-    return Row(0, "end", text + (f": {said[0]}" if said else ""), failed=status != 0)
+    return Row(0, "end", text + (f": {said[0]}" if said else ""), failed=failed)
 
 
 def trace_of_check(fixture: LabFixture, calls: List[Call], title: str, verdict: List[str]) -> Trace:
@@ -49,7 +45,6 @@ def trace_of_check(fixture: LabFixture, calls: List[Call], title: str, verdict: 
     programs = {program.pid: program for program in fixture.history if program.since == fixture.since}
     lane_of: Dict[int, int] = {}
     parents: Dict[int, int] = {call.result: call.pid for call in calls if call.name in ("fork", "vfork") and call.result > 0}
-    ends: Dict[int, Row] = {}
 
     def lane(pid: int) -> Optional[int]:
         if pid not in lane_of:
@@ -70,12 +65,13 @@ def trace_of_check(fixture: LabFixture, calls: List[Call], title: str, verdict: 
             pid = parents[pid]
         return next((address - start for start, size in reversed(ranges.get(pid, [])) if start <= address < start + size), None)
 
-    shown = sorted((call for call in calls if call.name not in _HIDDEN), key=order_of)[-MOST_ROWS:]
+    shown = sorted((call for call in calls if call.name not in HIDDEN_CALLS), key=order_of)[-MOST_ROWS:]
     places: Dict[int, str] = {}
     for program in programs.values():
-        mine = {call.where for call in shown if call.name != "start" and call.pid == program.pid or parents.get(call.pid) == program.pid}
-        found = source_lines(program.built, fixture.tier, sorted(mine))
-        places.update({call.sequence: found.get(call.where, "") for call in shown if call.where in mine})
+        # Its own calls and its children's only: another program has something else at the same offset.
+        mine = [call for call in shown if call.name != "start" and program.pid in (call.pid, parents.get(call.pid))]
+        found = source_lines(program.built, fixture.tier, sorted({call.where for call in mine}))
+        places.update({call.sequence: found.get(call.where, "") for call in mine})
     began = shown[0].began_ns if shown else 0
     for call in shown:
         number = lane(call.pid)
@@ -87,16 +83,16 @@ def trace_of_check(fixture: LabFixture, calls: List[Call], title: str, verdict: 
         text = " ".join(programs[call.pid].started.argv) if call.name == "start" and call.pid in programs else \
             shown_call(call, leaves, partial(offset_of, call.pid))
         row = Row(number, "call", short(text), places.get(call.sequence, ""), call.failed,
-                  call.failed and call.error in (errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR), seconds=(order_of(call) - began) / 1e9)
+                  call.failed and call.error in TIMED_OUT, seconds=(order_of(call) - began) / 1e9)
         trace.rows.append(row)
     for pid, program in programs.items():
         number = lane(pid)
         if number is None:
             continue
-        ends[pid] = _ending(program)
-        ends[pid].lane = number
+        end = _ending(program)
+        end.lane = number
         last = max((i for i, row in enumerate(trace.rows) if row.lane == number), default=len(trace.rows) - 1)
-        trace.rows.insert(last + 1, ends[pid])
+        trace.rows.insert(last + 1, end)
     trace.rows += [Row(-1, "note", short(line), failed=True) for line in verdict]
     return trace
 
@@ -112,17 +108,15 @@ def trace_of_schedule(end: RawEnd, listing: Listing, commands: List[str], title:
         trace.lanes.append(Lane(f"{chr(ord('A') + i)}: {short(command)}", [], i))
     for process in end.processes[len(commands):]:
         trace.lanes.append(Lane(f"{process.letter}: child of {chr(ord('A') + process.root)}", [], process.root))
-    last: Dict[int, int] = {}
     asleep: Dict[int, int] = {}
     for step in end.steps:
         text, place = listing.cell(step)
         row = Row(step.process, "end" if step.kind == "end" else "call", text, place, failed=bool(step.error) or (
-            step.kind == "end" and step.result != 0), timed_out=step.error in (errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR))
+            step.kind == "end" and step.result != 0), timed_out=step.error in TIMED_OUT)
         if step.waits:
             asleep[step.process] = len(trace.rows)
         elif step.process in asleep:
             row.waited_from = asleep.pop(step.process)
-        last[step.process] = len(trace.rows)
         trace.rows.append(row)
     for line in listing.standstill():
         trace.rows.append(Row(-1, "note", line, failed=True))

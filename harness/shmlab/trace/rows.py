@@ -1,12 +1,22 @@
 """What a picture shows: lanes for processes, and a row for each thing that happened."""
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass, field
-from typing import List, Optional
+from typing import List, Optional, Tuple
 
+from ..sandbox import kernel
 from .state import Note, State
 
 MOST_ROWS = 120
+HIDDEN_CALLS = ("end", "exit", "_exit", "abort")  # the end of the process says more
+TIMED_OUT = (errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR)
+
+
+def ending(status: int) -> Tuple[str, bool]:
+    """What a wait status says, and whether it is a failure."""
+    name, number = kernel.signal_of(status), kernel.exit_status_of(status)
+    return (f"killed by {name}", True) if name else (f"exit status {number}", number != 0)
 
 
 @dataclass

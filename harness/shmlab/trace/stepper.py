@@ -1,7 +1,6 @@
 """Runs a scenario call by call: each process is stopped after each call, so that what the kernel shows belongs to that call."""
 from __future__ import annotations
 
-import errno
 import os
 import re
 import signal
@@ -14,7 +13,7 @@ from ..sandbox import kernel
 from ..sandbox.calls import Call, with_places
 from ..sandbox.debug_info import source_lines
 from .naming import shared_fields, shown_call
-from .rows import Lane, Row, Trace
+from .rows import HIDDEN_CALLS, TIMED_OUT, Lane, Row, Trace, ending
 from .scenario import Action, unescape
 from .state import Camera, State, changes
 
@@ -25,18 +24,8 @@ SLOW_SECONDS = 5.0  # after which a process that neither stops nor sleeps is lef
 LOOKS_ASLEEP = 6  # in a row, after which a process sleeps
 SAME_CALLS = 2  # how often a process may make the same call without any change before it only polls
 IDLE_ROUNDS = 40  # how often processes that poll go on after the last action, until nothing more is expected
-MOST_LANES = 8
-_HIDDEN = ("end", "exit", "_exit", "abort")  # the end of the process says more
 _WAKES = {"wait": "its end", "waitpid": "its end", "waitid": "its end", "accept": "connect", "recvmsg": "sendmsg"}
-
-
 ENDED = "has ended"
-
-
-def _ending(status: int) -> Tuple[str, bool]:
-    """What a wait status says, and whether it is a failure."""
-    name, number = kernel.signal_of(status), kernel.exit_status_of(status)
-    return (f"killed by {name}", True) if name else (f"exit status {number}", number != 0)
 
 
 class _Process:
@@ -91,14 +80,14 @@ class Stepper:
         return shown_call(call, self._camera.leaves, offset_of)
 
     def _call_row(self, process: _Process, call: Call) -> None:
-        if call.name in _HIDDEN:
+        if call.name in HIDDEN_CALLS:
             return
         key = (call.name, call.where, call.error, call.result if call.name not in ("mmap", "shmat") else 0)
         process.seen[key] = process.seen.get(key, 0) + 1
         self._before = self._state
         waited = process.last_row if process.asleep else None
         row = Row(process.lane, "call", "", failed=call.failed, waited_from=waited)
-        row.timed_out = call.failed and call.error in (errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR)
+        row.timed_out = call.failed and call.error in TIMED_OUT
         if waited is not None and not row.timed_out:
             others = [i for i in range(process.slept_after + 1, len(self.trace.rows)) if self.trace.rows[i].kind == "user" or
                       self.trace.rows[i].lane != process.lane and self.trace.rows[i].kind != "fold"]
@@ -230,7 +219,7 @@ class Stepper:
         process = self._processes.get(pid)
         rows = [row for row in self.trace.rows if process and row.kind == "end" and row.lane == process.lane]
         if rows and rows[-1].text == ENDED:
-            rows[-1].text, rows[-1].failed = _ending(status)
+            rows[-1].text, rows[-1].failed = ending(status)
 
     def _end(self, process: _Process) -> None:
         process.ended = self.trace.lanes[process.lane].ended = True
@@ -239,7 +228,7 @@ class Stepper:
         started = process.program.started
         if process.pid == started.pid and started.status is not None:
             self.fixture.box.wait(started, 0)
-            text, failed = _ending(started.status)
+            text, failed = ending(started.status)
             printed, said = bytes(started.output[1]), started.output[2].decode("utf-8", "replace").strip()
             text += f", printed {kernel.show(printed, 40)}" if printed else ""
             text += f": {said.splitlines()[0]}" if said else ""
