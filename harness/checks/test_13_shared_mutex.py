@@ -85,7 +85,7 @@ def in_turns(mine, *others) -> bool:
         lab.settle(*others, mine)
         if mine.state().phase != "stopped":
             return True
-        before, now = lab.traces(), before
+        before, now = lab.progress(), before
         idle = idle + 1 if now == before else 0
         if idle >= IDLE_TURNS:
             return False

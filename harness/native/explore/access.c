@@ -136,7 +136,7 @@ static void access_memory(enum call call, const volatile void *at, size_t size, 
 {
     if (!begin_access(call, at, size, where))
         return;
-    point();
+    switch_point();
     note_before(at, size);
     if (call == STEP_load)
         look(at, where, false);
@@ -336,7 +336,7 @@ static void *atomic_point(enum call call, const volatile void *at, size_t size, 
     if (later)
         control->process[self].touches = 0;
     weak_begin(call != STEP_load && is_release(order), call != STEP_store && is_acquire(order));
-    point();
+    switch_point();
     if (call != STEP_load && is_release(order))
         weak_release();
     void *object = object_of(at);
@@ -444,7 +444,7 @@ void __tsan_atomic_thread_fence(int order)
         weak_split(WHERE);
     begin_step(STEP_fence, WHERE)->atomic = (uint8_t)(1 + order);
     weak_begin(is_release(order), is_acquire(order));
-    point();
+    switch_point();
     if (is_release(order))
         weak_publish();
     if (is_acquire(order))

@@ -556,7 +556,7 @@ static pid_t real_pid(pid_t pid, const void *where)
         return pid;
     begin_step(STEP_syscall, where)->before = (uint64_t)pid;
     touch(mix(KIND_CHILD, (uint64_t)other), false);
-    point();
+    switch_point();
     while (__atomic_load_n(&control->process[other].pid, __ATOMIC_SEQ_CST) == 0)
         futex_wait((uint32_t *)&control->process[other].pid, 0);
     return control->process[other].pid;

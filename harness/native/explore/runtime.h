@@ -68,7 +68,7 @@ static inline int leave(int result)
 }
 
 /** Both, for a step that is made right after this function returns. */
-void point(void);
+void switch_point(void);
 
 /** How a process waits. */
 struct waiting {

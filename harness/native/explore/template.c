@@ -55,7 +55,7 @@ static void before_end(enum call call, int64_t status, const void *where)
     if (me->parent)
         touch(mix(KIND_CHILDREN, me->parent - 1), true);
     touch_attached();
-    point();
+    switch_point();
 }
 
 static bool ending;

@@ -258,7 +258,7 @@ static void collect(int current, enum cause cause, struct decision *found, uint3
 }
 
 /** The process that is next where the schedule says nothing: the same one, else the next that can do something. */
-static int usual(int current, enum cause cause, uint32_t set)
+static int default_choice(int current, enum cause cause, uint32_t set)
 {
     if (cause == AT_POINT && set >> current & 1)
         return current;
@@ -289,7 +289,7 @@ void decide(int current, enum cause cause)
         int choice = prescribed(found.number);
         const bool followed = choice >= 0;
         if (!followed)
-            choice = usual(current, cause, best);
+            choice = default_choice(current, cause, best);
         if (choice < 0 && found.timeouts)
             choice = CHOICE_TIMEOUT | earliest(found.timeouts);
         if (choice < 0) {
@@ -504,7 +504,7 @@ void leave_step(int64_t result, int error)
         weak_acquire();
 }
 
-void point(void)
+void switch_point(void)
 {
     enter_step();
     commit();

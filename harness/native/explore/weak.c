@@ -180,7 +180,7 @@ void weak_drain(const void *where)
     while (delayed_count > 0) {
         begin_step(STEP_visible, where);
         touch_delayed(&delayed[0]);
-        point();
+        switch_point();
         const struct delayed first = delayed[0];
         for (size_t k = 0; k < first.size; k++)
             ((volatile char *)first.to)[k] = ((const char *)&first.value)[k];
@@ -218,7 +218,7 @@ void weak_split(const void *where)
     step->size = 8;
     step->after = peek(mapping->start + 8 * word, 8);
     touch_change(mapping, word);
-    point();
+    switch_point();
     put_change(mapping, word);
 }
 

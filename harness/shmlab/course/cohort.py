@@ -19,7 +19,7 @@ from typing import Any, Callable, Dict, List, Set, Tuple
 
 from ..sandbox import native
 from . import intake
-from .cell import Cell
+from .archive_reader import ArchiveReader
 from .intake import IntakeResult, Submission
 from ..labs import CHECKS, ROOT, SOLUTIONS, Lab, UserError, judging_modules
 from ..results import ERROR, plain, write_whole
@@ -217,12 +217,12 @@ def take_in(submissions: List[Submission], labs: List[Lab], out: Path, grader: G
     Whatever goes wrong with one submission is a note to it, and does not concern the others.
     """
     students = []
-    cell = Cell(grader.tier)
+    reader = ArchiveReader(grader.tier)
     try:
         for submission in submissions:
             student = Student(submission, out / "students" / submission.directory)
             try:
-                student.taken = intake.take(submission, labs, student.directory / "labs", cell)
+                student.taken = intake.take(submission, labs, student.directory / "labs", reader)
                 for lab in labs:
                     if lab.name in student.taken.labs:
                         add_lab(student, lab, grader)
@@ -232,7 +232,7 @@ def take_in(submissions: List[Submission], labs: List[Lab], out: Path, grader: G
                 student.labs.clear()
             students.append(student)
     finally:
-        cell.close()
+        reader.close()
     return students
 
 

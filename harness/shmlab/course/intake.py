@@ -1,7 +1,7 @@
 """Collects submissions in any layout: finds each lab's files, copies them, and notes what was unusual.
 
 A submission is a directory or an archive in one common directory. Its content is untrusted: symbolic links are not
-followed, archives are read by a process of its own (cell.py), and at most SOURCE_LIMIT bytes of a file are used.
+followed, archives are read by a process of its own (archive_reader.py), and at most SOURCE_LIMIT bytes of a file are used.
 """
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import Callable, Dict, Iterator, List, Optional, Tuple
 from ..labs import Lab, UserError, all_labs
 from ..results import plain
 from ..sandbox.build import SOURCE_LIMIT
-from .cell import Cell
+from .archive_reader import ArchiveReader
 from .unpack import ARCHIVES, IGNORED, MAX_DEPTH, is_source, without_suffix
 
 MAX_FILES = 5000  # examined in one submission
@@ -152,7 +152,7 @@ def list_submissions(directory: Path) -> Tuple[List[Submission], List[str]]:
 class _Search:
     """What the search through one submission has found to say, how many files it may still look at, and who reads archives."""
 
-    cell: Cell
+    reader: ArchiveReader
     notes: List[str]
     left: int = MAX_FILES
 
@@ -194,7 +194,7 @@ def _sources_in_archive(archive: Path, inside: PurePosixPath, search: _Search) -
     """The sources of an archive. Their time is that of the archive: what it says about its members, its author has written."""
     try:
         when = archive.lstat().st_mtime
-        unpacked = search.cell.unpack(archive, max(0, search.left))
+        unpacked = search.reader.unpack(archive, max(0, search.left))
     except OSError as error:
         search.notes.append(f"{archive.name} cannot be read: {error.strerror}")
         return
@@ -285,10 +285,10 @@ def _choose(lab: Lab, program: str, files: List[SourceFile], notes: List[str]) -
     return best
 
 
-def take(submission: Submission, labs: List[Lab], target: Path, cell: Cell) -> IntakeResult:
+def take(submission: Submission, labs: List[Lab], target: Path, reader: ArchiveReader) -> IntakeResult:
     """Copies a submission's files of the labs to `target`/NN_name/, which afterwards contains nothing else."""
     taken = IntakeResult(notes=list(submission.notes))
-    search = _Search(cell, taken.notes)
+    search = _Search(reader, taken.notes)
     files: List[SourceFile] = []
     for source in submission.sources:
         if source.is_dir():

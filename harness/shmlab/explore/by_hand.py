@@ -9,7 +9,7 @@ from typing import Callable, Iterator, Optional, Sequence
 
 from ..labs import UserError
 from .ends import Progress, RawEnd
-from .search import Place, Search, split_schedule
+from .search import SearchContext, Search, split_schedule
 
 
 def explores(check: Callable[..., object]) -> bool:
@@ -29,7 +29,7 @@ class LongSearch(Search):
     seconds_wanted = 60.0
     more_preemptions = 1
 
-    def __init__(self, fixture: Place, name: str, commands: Sequence[Sequence[object]], preemptions: int, deaths: int,
+    def __init__(self, fixture: SearchContext, name: str, commands: Sequence[Sequence[object]], preemptions: int, deaths: int,
                  weak: bool = False) -> None:
         super().__init__(fixture, name, commands, preemptions + self.more_preemptions, deaths, 1 << 40, self.seconds_wanted, weak=weak)
         self._began = time.monotonic()
@@ -54,7 +54,7 @@ class Replay(Search):
 
     wanted = ""
 
-    def __init__(self, fixture: Place, name: str, commands: Sequence[Sequence[object]], preemptions: int, deaths: int,
+    def __init__(self, fixture: SearchContext, name: str, commands: Sequence[Sequence[object]], preemptions: int, deaths: int,
                  weak: bool = False) -> None:
         scenario, choices = split_schedule(self.wanted)
         self.is_wanted = scenario == name

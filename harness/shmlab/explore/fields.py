@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Dict, Iterator, List, Optional, Sequence
 
 from ..sandbox.build import Built
-from ..sandbox.debug_info import printed_about
+from ..sandbox.source_lines import printed_about
 
 _ENTRY = re.compile(r"^ *<([0-9a-f]+)><([0-9a-f]+)>: Abbrev Number: \d+ \(DW_TAG_(\w+)\)")
 _ATTRIBUTE = re.compile(r"^ *<[0-9a-f]+> +DW_AT_(name|type|byte_size|data_member_location|upper_bound|count|encoding) *: "

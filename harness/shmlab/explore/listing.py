@@ -5,7 +5,7 @@ import re
 from typing import Dict, List, Sequence, Set, Tuple
 
 from ..sandbox.build import Built
-from ..sandbox.debug_info import source_lines
+from ..sandbox.source_lines import source_lines
 from .ends import RawEnd
 from .fields import Fields, read_fields
 from .steps import CREAT, Step, describe

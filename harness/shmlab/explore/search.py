@@ -24,7 +24,7 @@ class ScheduleProblem(Exception):
     """The explorer has gone wrong, and not the program."""
 
 
-class Place(Protocol):
+class SearchContext(Protocol):
     """Where a search runs: what it needs of the fixture that a check holds."""
 
     lab: Lab
@@ -39,7 +39,7 @@ class Place(Protocol):
 class Search:
     """All schedules of some processes of a lab, from what there is in the box now."""
 
-    def __init__(self, fixture: Place, name: str, commands: Sequence[Sequence[object]], preemptions: int, deaths: int,
+    def __init__(self, fixture: SearchContext, name: str, commands: Sequence[Sequence[object]], preemptions: int, deaths: int,
                  schedules: int = MOST_SCHEDULES, seconds: float = MOST_SECONDS, replay: Optional[str] = None, weak: bool = False) -> None:
         self.fixture, self.name = fixture, name
         self.commands = [[str(word) for word in command] for command in commands]

@@ -33,7 +33,7 @@ def tells_cause(check: Callable[["LabFixture"], None]) -> Callable[["LabFixture"
             check(lab)
         except CheckFailed as failure:
             program = lab.subject
-            cause = program and not lab.unfinished and cause_of(program)
+            cause = program and not lab.stopped_at_todo and cause_of(program)
             if not program or not cause:
                 raise
             expected, saw, shown = cause

@@ -16,7 +16,7 @@ import textwrap
 from typing import Dict, List, Optional, Sequence, TextIO, Tuple
 
 from ..sandbox.build import compile_command
-from ..sandbox.debug_info import source_lines
+from ..sandbox.source_lines import source_lines
 from ..explore.listing import MOST_LINES
 from ..sandbox.calls import Call, with_places
 from ..labs import Lab, submitted_directory
@@ -34,7 +34,7 @@ MAX_ROWS = 38  # of the screen, for one cause
 MAX_ERROR_LINES = 12  # of the compiler
 
 
-class Page:
+class TerminalText:
     """Writes the feedback to a stream: coloured on a terminal, plain text elsewhere."""
 
     def __init__(self, stream: Optional[TextIO] = None) -> None:
@@ -76,7 +76,7 @@ def _errors_only(problem: str) -> str:
     return "".join([parts[0], *errors]) if errors else problem
 
 
-def show_heading(page: Page, lab: Lab, warnings: List[str], problems: Sequence[str] = ()) -> None:
+def show_heading(page: TerminalText, lab: Lab, warnings: List[str], problems: Sequence[str] = ()) -> None:
     """Shows a lab's title, the compiler's warnings, and why a program of it cannot be built."""
     page.line()
     page.line(page.style(f"Lab {lab.number}  {lab.title}", "bold"))
@@ -89,7 +89,7 @@ def show_heading(page: Page, lab: Lab, warnings: List[str], problems: Sequence[s
         page.plain("warning", [plain(line) for text in warnings for line in text.splitlines()][:12])
 
 
-def show_check(page: Page, outcome: Outcome, note: str = "", one_line: bool = False) -> None:
+def show_check(page: TerminalText, outcome: Outcome, note: str = "", one_line: bool = False) -> None:
     """Shows one check's outcome in a line.
 
     @param note      what follows the sentence, such as the number of the failure's cause
@@ -105,7 +105,7 @@ def show_check(page: Page, outcome: Outcome, note: str = "", one_line: bool = Fa
         page.line(" " * 12 + line)
 
 
-def show_cause(page: Page, number: int, outcomes: List[Outcome], whole: bool = True) -> None:
+def show_cause(page: TerminalText, number: int, outcomes: List[Outcome], whole: bool = True) -> None:
     """Shows one cause of failures by the failure that is nearest to it, in at most MAX_ROWS rows of the screen; a schedule may take more.
 
     @param whole  whether to show all that is known; otherwise only what was expected and seen, in a few rows
@@ -145,7 +145,7 @@ def show_cause(page: Page, number: int, outcomes: List[Outcome], whole: bool = T
         page.plain("by hand", [outcome.by_hand])
 
 
-def show_in_brief(page: Page, lab: Lab, outcomes: List[Outcome], rows: int) -> None:
+def show_in_brief(page: TerminalText, lab: Lab, outcomes: List[Outcome], rows: int) -> None:
     """Shows the failure to fix first, in a few rows: its sentence, what was expected and seen, and the next step."""
     outcome = min(outcomes, key=causes.distance)
     width = page.width - 13
@@ -173,7 +173,7 @@ def _see_it(lab: Lab, outcomes: List[Outcome], where: str) -> str:
     return f"see it: `make trace LAB={lab.number} CHECK={check}{where}`"
 
 
-def show_score(page: Page, lab: Lab, outcomes: List[Outcome], first: int = 0, step: str = "", stuck: bool = True,
+def show_score(page: TerminalText, lab: Lab, outcomes: List[Outcome], first: int = 0, step: str = "", stuck: bool = True,
                where: str = "") -> None:
     """Shows a lab's score.
 
@@ -202,7 +202,7 @@ def show_score(page: Page, lab: Lab, outcomes: List[Outcome], first: int = 0, st
                 page.line("  " + page.style(line, "faint"))
 
 
-def show_board(page: Page, rows: List[List[str]], score: int, maximum: int) -> None:
+def show_board(page: TerminalText, rows: List[List[str]], score: int, maximum: int) -> None:
     """Shows the score board of several labs: rows of number, title, score, maximum."""
     page.line()
     for number, title, got, most in rows:
@@ -210,14 +210,14 @@ def show_board(page: Page, rows: List[List[str]], score: int, maximum: int) -> N
     page.line("  " + page.style(f"{score} of {maximum} points", "bold"))
 
 
-def show_board_row(page: Page, number: str, title: str, got: int, most: int, note: str = "") -> None:
+def show_board_row(page: TerminalText, number: str, title: str, got: int, most: int, note: str = "") -> None:
     bar = "#" * round(20 * got / max(1, most))
     width = 48 if page.width >= 96 else 36
     row = f"  {number}  {textwrap.shorten(title, width, placeholder=' …'):<{width}} {got:>3}/{most:<3} "
     page.line(f"{row}{page.style(note, 'faint')}" if note else f"{row}{page.style(bar, 'green')}")
 
 
-def show_progress(page: Page, scores: List[Tuple[Lab, int, int]], step: str) -> None:
+def show_progress(page: TerminalText, scores: List[Tuple[Lab, int, int]], step: str) -> None:
     """Shows how far a student is in all labs, in three rows, and what to do next.
 
     @param scores  each lab with its score and maximum

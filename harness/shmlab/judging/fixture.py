@@ -94,7 +94,7 @@ class LabFixture(Environment):
         """
         running = [program for program in self.history if program.started.status is None]
         found = self.pump(look, WaitLimits.limit(timeout, *running), tick=0.0005)
-        if not found and timeout >= SHORT_SECONDS and not self.unfinished:
+        if not found and timeout >= SHORT_SECONDS and not self.stopped_at_todo:
             WaitLimits.note(False, *running)
         return found
 
@@ -110,18 +110,18 @@ class LabFixture(Environment):
         def holds_or_unfinished() -> bool:
             nonlocal holds
             holds = holds or until()
-            return holds or self.unfinished
+            return holds or self.stopped_at_todo
 
         hang = Hang(self, *programs).seen if programs else lambda processes: ""
         self.box.expect(holds_or_unfinished, timeout, tick, hang=hang)
         return holds
 
     @property
-    def unfinished(self) -> bool:
+    def stopped_at_todo(self) -> bool:
         """Whether one of the student's programs has stopped at a TODO."""
-        return any(program.unfinished for program in self.history)
+        return any(program.stopped_at_todo for program in self.history)
 
-    def traces(self) -> Tuple[object, ...]:
+    def progress(self) -> Tuple[object, ...]:
         """What the programs have left so far, in the objects that this check has named and on stdout."""
         content: List[object] = [len(program.output) for program in self.history]
         for name in self._created_names:

@@ -21,7 +21,7 @@ class Hang:
         self.fixture, self.busy = fixture, WaitLimits.busy(*programs)
         self._cpu: Dict[int, float] = {}  # by process, at the first look
         self._sleeps: Dict[int, int] = {}  # by process, when something changed last
-        self._traces: Optional[Tuple[object, ...]] = None
+        self._progress: Optional[Tuple[object, ...]] = None
 
     def seen(self, processes: List[Process]) -> str:
         """Gives the begin of a sentence if it is a hang, else nothing."""
@@ -34,9 +34,9 @@ class Hang:
     def _nothing_changes(self, processes: List[Process]) -> bool:
         states = {process.pid: self._state(process.pid) for process in processes}
         # Whoever is stopped in between, and resumed, has gone on.
-        traces = (*self.fixture.traces(), *(program.resumed for program in self.fixture.history))
-        if traces != self._traces or set(states) != set(self._sleeps):
-            self._traces, self._sleeps = traces, {pid: state.sleeps if state else 0 for pid, state in states.items()}
+        progress = (*self.fixture.progress(), *(program.resumed for program in self.fixture.history))
+        if progress != self._progress or set(states) != set(self._sleeps):
+            self._progress, self._sleeps = progress, {pid: state.sleeps if state else 0 for pid, state in states.items()}
             return False
         woken = False
         for pid, state in states.items():

@@ -13,7 +13,7 @@ import pytest
 from ..labs import Lab
 from ..results import ERROR, FAILED, Outcome
 from ..sandbox.build import BuildProblem
-from ..sandbox.channel import BoxedProcess, BoxRefused
+from ..sandbox.channel import EXIT_EXEC, BoxedProcess, BoxRefused
 from . import feedback
 from .causes import COMPILES, FINISHED
 from .fixture import LabFixture
@@ -40,13 +40,16 @@ def limit_behind(error: BaseException) -> str:
         "use a machine with a higher limit")
 
 
-MAX_PROCESSES = 128  # of one program, as native/box/confine.c has it
+#: The limits that the box itself sets, as native/box/confine.c has them.
+_BOX_LIMITS = {errno.EAGAIN: 128, errno.EMFILE: 256, errno.ENOMEM: 2048 << 20, errno.EFBIG: 1024 << 20}
 
 
-def _fork_met_a_limit(fixture: LabFixture) -> bool:
-    """Whether fork() failed in a program because of a limit of this machine's that is lower than the box's own."""
-    return 0 <= resource.getrlimit(resource.RLIMIT_NPROC)[1] < MAX_PROCESSES and any(
-        call.name == "fork" and call.error == errno.EAGAIN and not call.injected for call in fixture.read_calls())
+def _limit_met(fixture: LabFixture) -> Optional[OSError]:
+    """Returns the error that a program met because a limit of this machine is lower than the box's own; None if it met none."""
+    lower = [number for number, (kind, _, _) in _LIMITS.items() if 0 <= resource.getrlimit(kind)[1] < _BOX_LIMITS[number]]
+    met = next((call.error for call in (fixture.read_calls()[::-1] if lower else []) if call.error in lower and not call.injected
+                and all(size <= _BOX_LIMITS[call.error] for size in call.sizes)), 0)
+    return OSError(met, os.strerror(met)) if met else None
 
 
 SHM_BYTES = 64 << 20  # of /dev/shm, in a box of its own
@@ -84,7 +87,6 @@ REMEDIES = {
     errno.EPERM: "run `make doctor`: it reports what this machine allows",
     errno.EROFS: "unpack the project in a directory that you can write to",
 }
-EXIT_EXEC = 127  # of a child of pid 1 that could not execute its program: see native/box/box.h
 CHECK_AGAIN = "check again; if the error comes back, report it to the person who runs the lab"
 
 
@@ -109,9 +111,8 @@ def outcome_of(item: pytest.Item, this: Lab, error: Optional[BaseException], sec
         first, _, rest = str(error).partition("\n")
         outcome.expected, outcome.saw = COMPILES, [first, *rest.splitlines()[:10]]
         return outcome
-    if isinstance(error, CheckFailed) and fixture and _fork_met_a_limit(fixture):
-        error = OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-    ours = (not_executed(fixture) or shared_memory_refused(fixture)) if fixture and isinstance(error, CheckFailed) else None
+    ours = (not_executed(fixture) or shared_memory_refused(fixture) or _limit_met(fixture)) if fixture and isinstance(
+        error, CheckFailed) else None
     if ours:
         return error_of(outcome, ours)
     if isinstance(error, CheckFailed):

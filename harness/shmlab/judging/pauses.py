@@ -40,11 +40,11 @@ class Pauses:
         self.polls = False
         self._last = -1  # how often it had slept when it paused last
         self._since: Tuple[float, int] = (0.0, 0)  # when this row of pauses began, and how often it had slept then
-        self._traces: Optional[Tuple[object, ...]] = None
+        self._progress: Optional[Tuple[object, ...]] = None
 
     def begin(self) -> None:
         """A new wait begins: what was before does not count."""
-        self._traces = None
+        self._progress = None
 
     def note(self, call: Blocked) -> bool:
         """The program pauses now, in this call. Gives whether it polls."""
@@ -54,9 +54,9 @@ class Pauses:
         if 0 <= self._last < sleeps:
             self.woken += sleeps - self._last
         self._last = sleeps
-        traces = fixture.traces()
-        if traces != self._traces:
-            self._traces, self._since = traces, (now, sleeps)
+        progress = fixture.progress()
+        if progress != self._progress:
+            self._progress, self._since = progress, (now, sleeps)
         known = self.program.built.path in self.found
         seconds, row = now - self._since[0], sleeps - self._since[1]
         most, polls, least = (AGAIN_SECONDS, AGAIN_POLLS, AGAIN_POLL_SECONDS) if known else (PAUSE_SECONDS, POLLS, POLL_SECONDS)

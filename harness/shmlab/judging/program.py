@@ -271,7 +271,7 @@ class Program:
             return gone
         try:
             return kernel.parse_status(self.fixture.box.read(f"/proc/{pid or self.pid}/status")) or gone
-        except OSError:
+        except (FileNotFoundError, ProcessLookupError):
             return gone
 
     def cpu_seconds(self, pid: Optional[int] = None) -> float:
@@ -438,7 +438,7 @@ class Program:
         self.fixture.box.close_stdin(self.started)
 
     @property
-    def unfinished(self) -> bool:
+    def stopped_at_todo(self) -> bool:
         """Whether it has reported on stderr that it stopped at a TODO of the skeleton."""
         if self.started.status is not None:
             self.fixture.box.wait(self.started, 0)  # reads the rest of its output

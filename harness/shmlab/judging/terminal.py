@@ -27,7 +27,7 @@ class StudentReporter(TerminalReporter):  # type: ignore[misc]  # pytest has no 
 
     def __init__(self, config: pytest.Config, settings: Settings, outcomes: List[Outcome]) -> None:
         super().__init__(config)
-        self.page = feedback.Page()
+        self.page = feedback.TerminalText()
         self.settings, self.outcomes = settings, outcomes
         self.scores: List[Tuple[Lab, List[Outcome]]] = []
         self.problems: List[str] = []

@@ -19,7 +19,7 @@ from typing import Dict, List, Optional, Tuple
 from . import native
 from .box import Box
 from .calls import WRAPPED
-from .channel import BoxedProcess
+from .channel import EXIT_EXEC, BoxedProcess, BoxRefused
 from ..labs import PEERS, Lab, UserError, submitted_directory
 
 FLAGS = ["-std=c17", "-O2", "-g", "-pthread", "-Wall", "-Wextra"]
@@ -213,6 +213,14 @@ def _wait(box: Box, run: BoxedProcess) -> None:
             return
 
 
+def _refused_by_the_machine(messages: str, tier: str) -> int:
+    """Returns the error number if the compiler ran out of what the machine has, and not of what the box grants; else 0."""
+    if "Killed signal terminated program" in messages or "unable to execute command: Killed" in messages:
+        return errno.ENOMEM  # the kernel has killed a part of it; the box kills all
+    full = next((number for number in (errno.ENOSPC, errno.EDQUOT) if os.strerror(number) in messages), 0)
+    return full if tier == "host" else 0  # a box in namespaces has a directory of its own, and only the program fills it
+
+
 def _store_result(program: str, box: Box, run: BoxedProcess, target: Path) -> None:
     """Copies the executable out of the box, and stores it with the compiler's messages."""
     binary: Optional[bytes] = None
@@ -224,11 +232,16 @@ def _store_result(program: str, box: Box, run: BoxedProcess, target: Path) -> No
             _timed_out[target] = error
             return
     elif run.status != 0:
+        if run.status == EXIT_EXEC << 8 and messages.startswith("box: "):
+            raise BoxRefused(f"it could not execute the compiler: {messages[len('box: '):].strip()}")
+        refused = _refused_by_the_machine(messages, box.tier)
+        if refused:
+            raise OSError(refused, f"the compiler of {program}.c: {os.strerror(refused)}")
         error = f"{program}.c does not compile:\n{messages[:8000].rstrip()}"
     else:
         try:
             binary = box.get(program, 64 << 20)
-        except OSError as problem:
+        except FileNotFoundError as problem:
             error = f"the compiler made no program of {program}.c: {problem.strerror}"
     target.mkdir(parents=True, exist_ok=True)
     if binary is not None:

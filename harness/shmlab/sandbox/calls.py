@@ -113,6 +113,12 @@ class Call:
         at = {"wait": 1, "waitpid": 3}.get(self.name)
         return self.arguments[at] & ~SET_KNOWN if at and self.arguments[at] & SET_KNOWN and not self.failed else None
 
+    @property
+    def sizes(self) -> List[int]:
+        """The arguments that are sizes, in bytes."""
+        kinds = [kind for kind in dict(DEFINITIONS)[self.name] if kind != "text"]
+        return [number for kind, number in zip(kinds, self.arguments) if kind == "size"]
+
     def __str__(self) -> str:
         words, numbers = [], list(self.arguments)
         for kind in dict(DEFINITIONS)[self.name]:

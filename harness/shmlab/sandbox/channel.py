@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Callable, Dict, List, Optional, Sequence, Set, Tuple
 
+EXIT_EXEC = 127  # of a child of pid 1 that could not execute its program: see native/box/box.h
 OUTPUT_LIMIT = 4 << 20  # bytes that a program may write to stdout, and as many to stderr
 
 

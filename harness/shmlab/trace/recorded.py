@@ -9,7 +9,7 @@ from ..explore.listing import Listing, short
 from ..judging.fixture import LabFixture
 from ..judging.program import Program
 from ..sandbox.calls import Call
-from ..sandbox.debug_info import source_lines
+from ..sandbox.source_lines import source_lines
 from .naming import shared_fields, shown_call
 from .rows import HIDDEN_CALLS, TIMED_OUT, Lane, Row, Trace, ending
 

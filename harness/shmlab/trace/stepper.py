@@ -11,7 +11,7 @@ from ..judging.fixture import LabFixture
 from ..judging.program import Program
 from ..sandbox import kernel
 from ..sandbox.calls import Call, with_places
-from ..sandbox.debug_info import source_lines
+from ..sandbox.source_lines import source_lines
 from .naming import shared_fields, shown_call
 from .rows import HIDDEN_CALLS, TIMED_OUT, Lane, Row, Trace, ending
 from .scenario import Action, unescape

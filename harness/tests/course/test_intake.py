@@ -10,7 +10,7 @@ import pytest
 
 from shmlab.course import course_file
 from shmlab import labs
-from shmlab.course import cell, intake
+from shmlab.course import archive_reader, intake
 from shmlab.labs import UserError
 from shmlab.sandbox import tiers
 
@@ -23,7 +23,7 @@ def taken_in(directory):
     """Copies the only submission of a directory. Returns its files by name, and all notes."""
     (one,), ignored = intake.list_submissions(directory)
     target = directory.parent / "taken"
-    reader = cell.Cell(tiers.choose_tier("auto"))
+    reader = archive_reader.ArchiveReader(tiers.choose_tier("auto"))
     taken = intake.take(one, LABS, target, reader)
     reader.close()
     files = {str(path.relative_to(target)): path.read_bytes() for path in target.rglob("*") if path.is_file()}
@@ -248,7 +248,7 @@ def test_the_time_of_an_archive_counts_and_not_what_it_says(tmp_path, when):
     pax(tmp_path / "in" / "eve.tar", {"mtime": when})
     os.utime(tmp_path / "in" / "eve.tar", (1e9, 1e9))
     (one,), _ = intake.list_submissions(tmp_path / "in")
-    reader = cell.Cell(tiers.choose_tier("auto"))
+    reader = archive_reader.ArchiveReader(tiers.choose_tier("auto"))
     taken = intake.take(one, LABS, tmp_path / "taken", reader)
     reader.close()
     assert taken.times == {LAB.name: 1e9}
@@ -325,10 +325,10 @@ def test_many_sources_many_members_and_encrypted_ones(tmp_path):
     ("import os\nos.kill(os.getppid(), 9)\nprint(open('/etc/shadow').read())", "nonsense|ended early")])
 def test_whatever_reading_an_archive_does_its_student_gets_a_note(program, says, tmp_path, monkeypatch):
     (tmp_path / "reader.py").write_text(program)
-    monkeypatch.setattr(cell, "PROGRAM", tmp_path / "reader.py")
+    monkeypatch.setattr(archive_reader, "PROGRAM", tmp_path / "reader.py")
     put(tmp_path / "in", "eve.zip", b"")
     put(tmp_path / "in", "ada/05_sysv_create/sysv_create.c")
-    reader = cell.Cell(tiers.choose_tier("auto"))
+    reader = archive_reader.ArchiveReader(tiers.choose_tier("auto"))
     taken = {one.name: intake.take(one, LABS, tmp_path / one.name, reader) for one in intake.list_submissions(tmp_path / "in")[0]}
     reader.close()
     assert re.search(f"eve.zip cannot be unpacked: .*({says})", taken["eve"].notes[0]), taken
@@ -340,7 +340,7 @@ def test_whatever_reading_an_archive_does_its_student_gets_a_note(program, says,
                                   b'{"path": [], "size": 1, "content": ""}', b'{"path": ["x.c"], "size": 1, "content": 5}', b"\xff"])
 def test_what_the_reader_of_an_archive_says_is_checked(line):
     with pytest.raises(ValueError):  # binascii.Error is one, too
-        cell._read_line(cell.Unpacked(), line)
+        archive_reader._read_line(archive_reader.Unpacked(), line)
 
 
 def test_one_named_like_a_lab_is_a_student(tmp_path):

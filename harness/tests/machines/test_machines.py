@@ -1,4 +1,5 @@
 """The short form of `make test-machines`: a bare Debian, containers, one mapped id, and the limits of a shared server."""
+import json
 import os
 import pwd
 import shutil
@@ -9,11 +10,11 @@ import machines
 import pytest
 import running
 
-from shmlab import labs
+from shmlab import gallery, labs
 from shmlab.sandbox import native
 
 pytestmark = [pytest.mark.skipif(os.getuid() != 0, reason="other machines are imitated by root")]
-SOME_LABS = ["02", "05", "07", "08", "11", "15"]
+SOME_LABS = ["01", "02", "05", "07", "08", "11", "15"]
 NOBODY = pwd.getpwnam("nobody")
 
 
@@ -62,6 +63,21 @@ def test_solutions_and_skeletons(place, container, project):
                               stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment, timeout=600)
         assert score in done.stdout, done.stdout[-6000:] + done.stderr[-2000:]
         assert "ERROR" not in done.stdout
+
+
+@pytest.mark.xdist_group("host")
+@pytest.mark.parametrize("place", ["container, user", "one mapped id"])
+def test_an_object_that_its_owner_may_not_read_fails_no_other_check(place, container, project):
+    """Root may read every object; an ordinary user gets the same verdict."""
+    mistake = next(mistake for mistake in gallery.mistakes() if mistake.name == "mode_in_decimal")
+    submission = mistake.apply(project / "submission")
+    subprocess.run(["chown", "-R", f"{NOBODY.pw_uid}:{NOBODY.pw_gid}", project], check=True)
+    environment = {**os.environ, "HOME": str(project), "SHMLAB_BUILD": str(project / "build")}
+    words = running.pytest_command("harness", "--submission", str(submission), "--lab", "08", "--results", str(project / "results.json"))
+    subprocess.run([*PLACES[place](container), *words], cwd=project, stdin=subprocess.DEVNULL, capture_output=True, env=environment,
+                   timeout=120)
+    checks = json.loads((project / "results.json").read_text())["checks"]
+    assert {check["check"] for check in checks if check["status"] != "passed"} == set(mistake.caught_by)
 
 
 def test_a_bare_debian():

@@ -71,7 +71,7 @@ def _why(status: Optional[int], timed_out: bool, over_memory: bool) -> str:
     return "the process that read it ended early"
 
 
-class Cell:
+class ArchiveReader:
     """A box in which archives are read, one after the other. It is set up when the first one is."""
 
     def __init__(self, tier: str) -> None:

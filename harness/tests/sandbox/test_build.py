@@ -1,0 +1,48 @@
+"""Compiling a submission: what is the program's fault, and what the machine's."""
+import errno
+import shlex
+
+import pytest
+import running
+
+from shmlab import labs
+from shmlab.sandbox import build
+
+LAB = labs.find("05")
+PROGRAM = LAB.programs[0]
+
+
+def compiler_that_says(message):
+    """A compiler whose runs in a box end with this message. It builds the harness's own parts."""
+    return shlex.join(["sh", "-c", f'case "$*" in *{PROGRAM}.c*) echo "{message}" >&2; exit 1;; esac; exec cc "$@"', "cc"])
+
+
+@pytest.mark.xdist_group("host")
+@pytest.mark.parametrize("message, tier, number", [
+    ("/tmp/x.s: Fatal error: can not write 12 bytes to section .text: No space left on device", "host", errno.ENOSPC),
+    ("cc: fatal error: Killed signal terminated program cc1", "host", errno.ENOMEM),
+    ("cc: fatal error: Killed signal terminated program cc1", "namespaces", errno.ENOMEM),
+    ("clang: error: unable to execute command: Killed", "namespaces", errno.ENOMEM),
+])
+def test_what_the_machine_refuses_the_compiler_is_an_error_and_is_not_kept(message, tier, number):
+    cc = compiler_that_says(message)
+    with pytest.raises(OSError) as met:
+        build.build(LAB, PROGRAM, labs.SOLUTIONS, tier, cc)
+    assert met.value.errno == number
+    checked = running.check("05", labs.SOLUTIONS, cc=cc, tier=tier)
+    assert {check["status"] for check in checked.checks} == {"error"} and "what to do: " in checked.output, checked.output
+
+
+def test_a_program_that_fills_its_own_box_is_told_what_the_compiler_said():
+    cc = compiler_that_says("ld: final link failed: No space left on device")
+    with pytest.raises(build.BuildProblem, match="No space left on device"):
+        build.build(LAB, PROGRAM, labs.SOLUTIONS, "namespaces", cc)
+
+
+def test_a_compiler_that_the_box_cannot_execute_is_no_fault_of_the_program(open_directory):
+    cc = open_directory / "cc"  # in a directory that the box has not
+    cc.write_text('#!/bin/sh\nexec cc "$@"\n')
+    cc.chmod(0o755)
+    checked = running.check("05", labs.SOLUTIONS, cc=str(cc), tier="namespaces")
+    assert {check["status"] for check in checked.checks} == {"error"}, checked.output
+    assert f"could not execute the compiler: {cc}: No such file or directory" in checked.output
