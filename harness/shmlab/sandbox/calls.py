@@ -116,7 +116,8 @@ class Call:
     @property
     def sizes(self) -> List[int]:
         """The arguments that are sizes, in bytes."""
-        kinds = [kind for kind in dict(DEFINITIONS)[self.name] if kind != "text"]
+        # The address that mmap() is asked for is not recorded.
+        kinds = [kind for kind in dict(DEFINITIONS)[self.name] if kind != "text" and (self.name, kind) != ("mmap", "ptr")]
         return [number for kind, number in zip(kinds, self.arguments) if kind == "size"]
 
     def __str__(self) -> str:

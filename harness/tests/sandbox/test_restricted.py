@@ -176,7 +176,6 @@ def test_a_call_that_a_limit_of_the_machine_refuses_is_no_fault_of_the_program(m
         fixture.close()
 
 
-
 # ---- promises ---------------------------------------------------------------------------------------------
 
 #: Attempts by promise. Each succeeds without the box, which the test tries first.
