@@ -127,7 +127,7 @@ MACHINES += [
     Machine(f"container, {STUDENT}", "bookworm", STUDENT, "/container", NOT_AGAIN),
     Machine("Ubuntu container, root", "jammy", wrapper="/container", lacks={**NOT_AGAIN, "gradescope": ""}),
     Machine("dev container, root", "trixie", wrapper="/container", lacks={**NOT_AGAIN, "make docs": ""}, packages=IMAGE),
-    Machine("Debian 11's kernel", "bullseye", STUDENT, lacks={**NOT_AGAIN, **SLOW}, kernel="linux-image-cloud-amd64"),
+    Machine("Debian 11's kernel", "bullseye", STUDENT, lacks={**NOT_AGAIN, **SLOW}, kernel="linux-image-cloud-amd64/bullseye"),
     Machine("Debian 12's kernel", "bookworm", STUDENT, lacks={**NOT_AGAIN, **SLOW}, kernel="linux-image-cloud-amd64"),
     Machine("Ubuntu 24.04's kernel", "noble", STUDENT, lacks={**NOT_AGAIN, **SLOW, "make box": ""},
             kernel="linux-image-virtual apparmor"),

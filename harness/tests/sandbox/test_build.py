@@ -1,11 +1,13 @@
 """Compiling a submission: what is the program's fault, and what the machine's."""
 import errno
 import shlex
+import subprocess
 
 import pytest
 import running
 
 from shmlab import labs
+from shmlab.explore import build as explored
 from shmlab.sandbox import build
 
 LAB = labs.find("05")
@@ -46,3 +48,36 @@ def test_a_compiler_that_the_box_cannot_execute_is_no_fault_of_the_program(open_
     checked = running.check("05", labs.SOLUTIONS, cc=str(cc), tier="namespaces")
     assert {check["status"] for check in checked.checks} == {"error"}, checked.output
     assert f"could not execute the compiler: {cc}: No such file or directory" in checked.output
+
+
+FORTIFIED = """
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+int main(int argc, char *argv[])
+{
+    char bytes[64] = "", copy[64];
+    const int flags = argc > 1 ? O_RDONLY : O_RDWR;
+    const size_t size = (size_t)argc * 10;
+    const int fd = open(argv[0], flags);
+    if (fd >= 0 && read(fd, bytes, size) < 0)
+        return 1;
+    memcpy(copy, bytes, size);
+    return copy[argc];
+}
+"""
+
+
+@pytest.mark.parametrize("instrumented", [False, True], ids=["plain", "explored"])
+def test_no_call_is_replaced_by_a_checked_one(instrumented, tmp_path):
+    """As on Ubuntu, whose gcc defines _FORTIFY_SOURCE by itself: the harness would not see the calls __open_2() and the like."""
+    (tmp_path / LAB.name).mkdir()
+    (tmp_path / LAB.name / f"{PROGRAM}.c").write_text(FORTIFIED)
+    cc = "gcc -D_FORTIFY_SOURCE=2"
+    if instrumented:
+        path = explored.build(LAB, tmp_path, "namespaces", cc)[0].path
+    else:
+        path = build.build(LAB, PROGRAM, tmp_path, "namespaces", cc).path
+    names = subprocess.run(["nm", path], stdout=subprocess.PIPE, text=True, check=True).stdout
+    assert not any(name in names for name in ("__open_2", "__read_chk", "__memcpy_chk")), names
