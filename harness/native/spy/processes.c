@@ -79,6 +79,59 @@ WRAP_EXEC(execvp, (const char *path, char *const argv[]), (path, argv))
 WRAP_EXEC_LIST(execl, execv)
 WRAP_EXEC_LIST(execlp, execvp)
 
+/** The environment comes after the list. */
+int WRAPPER(execle)(const char *path, const char *first, ...)
+{
+    DECLARE_REAL(int, execve, (const char *, char *const[], char *const[]))
+    va_list args;
+    size_t count = 1;
+    va_start(args, first);
+    for (const char *argument = first; argument; count++)
+        argument = va_arg(args, const char *);
+    va_end(args);
+    char *argv[count];
+    argv[0] = (char *)(uintptr_t)first;
+    va_start(args, first);
+    for (size_t i = 1; i < count; i++)
+        argv[i] = va_arg(args, char *);
+    char *const *environment = va_arg(args, char *const *);
+    va_end(args);
+    const int injected = count_call(CALL_execle, CALLER);
+    record(CALL_execle, CALLER, injected ? INJECTED | FAILED : NOT_YET_MADE, injected ? -1 : 0, injected,
+           path, 0, 0, 0, 0, 0);
+    stop_after(CALL_execle, CALLER);
+    if (injected)
+        errno = injected;
+    else
+        real(path, argv, environment);
+    return -1;
+}
+
+/** Records the child's pid as the result. */
+#define WRAP_SPAWN(f)                                                                                        \
+    int WRAPPER(f)(pid_t *restrict pid, const char *restrict path,                                           \
+                   const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *restrict attr,        \
+                   char *const argv[restrict], char *const environment[restrict])                            \
+    {                                                                                                        \
+        DECLARE_REAL(int, f,                                                                                 \
+                     (pid_t *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *,  \
+                      char *const[], char *const[]))                                                         \
+        const int saved_errno = errno;                                                                       \
+        pid_t child = 0;                                                                                     \
+        const int injected = count_call(CALL_##f, CALLER);                                                   \
+        const int error = injected ? injected : real(&child, path, actions, attr, argv, environment);        \
+        if (!error && pid)                                                                                   \
+            *pid = child;                                                                                    \
+        record(CALL_##f, CALLER, (injected ? INJECTED : 0) | (error ? FAILED : 0), error ? error : child,    \
+               error, path, 0, 0, 0, 0, 0);                                                                  \
+        stop_after(CALL_##f, CALLER);                                                                        \
+        errno = saved_errno;                                                                                 \
+        return error;                                                                                        \
+    }
+
+WRAP_SPAWN(posix_spawn)
+WRAP_SPAWN(posix_spawnp)
+
 /** Defines the wrapper of a function that ends the process; it is recorded as @p name. */
 #define WRAP_EXIT(f, name)                                                                                   \
     _Noreturn void WRAPPER(f)(int status)                                                                    \

@@ -16,6 +16,13 @@ static struct sigaction previous_action; /* the program's own, for faults that a
 
 enum { PROTECTED = sizeof protected / sizeof *protected };
 
+/** sigaction(2) for SIGSEGV, which is not recorded as the program's. */
+static int set_action(const struct sigaction *action, struct sigaction *before)
+{
+    DECLARE_REAL(int, sigaction, (int, const struct sigaction *, struct sigaction *))
+    return real(SIGSEGV, action, before);
+}
+
 static void handle_fault(int signal, siginfo_t *info, void *context)
 {
     const int saved_errno = errno;
@@ -39,7 +46,7 @@ static void handle_fault(int signal, siginfo_t *info, void *context)
         errno = saved_errno;
         return; /* the processor executes the instruction again, from its start */
     }
-    sigaction(SIGSEGV, &previous_action, NULL); /* the instruction faults again, now for the program */
+    set_action(&previous_action, NULL); /* the instruction faults again, now for the program */
     errno = saved_errno;
 }
 
@@ -55,7 +62,7 @@ static size_t protect_until_store(void *mapped, size_t size, int prot, int flags
         return size;
     const struct sigaction action = {.sa_sigaction = handle_fault, .sa_flags = SA_SIGINFO};
     struct sigaction previous;
-    if (sigaction(SIGSEGV, &action, &previous) == 0 && previous.sa_sigaction != handle_fault)
+    if (set_action(&action, &previous) == 0 && previous.sa_sigaction != handle_fault)
         previous_action = previous;
     protected[i].begin = mapped;
     protected[i].size = size;

@@ -19,6 +19,10 @@
  * @param ...         up to five numbers to record
  */
 #define WRAP(type, f, failure, parameters, arguments, text, ...)                                             \
+    WRAP_IF(true, type, f, failure, parameters, arguments, text, __VA_ARGS__)
+
+/** The same for a call that is recorded only if a condition holds, because there may be thousands of them. */
+#define WRAP_IF(condition, type, f, failure, parameters, arguments, text, ...)                               \
     type WRAPPER(f) parameters                                                                               \
     {                                                                                                        \
         DECLARE_REAL(type, f, parameters)                                                                    \
@@ -31,7 +35,9 @@
             result = real arguments;                                                                         \
         const int call_errno = errno;                                                                        \
         const bool failed = result == (type)failure;                                                         \
-        RECORD(f, injected, failed, INT(result), failed ? call_errno : 0, text, __VA_ARGS__, 0, 0, 0, 0, 0)  \
+        if (condition)                                                                                       \
+            RECORD(f, injected, failed, INT(result), failed ? call_errno : 0, text, __VA_ARGS__, 0, 0, 0, 0, \
+                   0)                                                                                        \
         stop_after(CALL_##f, CALLER);                                                                        \
         errno = failed ? call_errno : saved_errno;                                                           \
         return result;                                                                                       \
@@ -82,6 +88,8 @@ WRAP(int, ftruncate, -1, (int fd, off_t size), (fd, size), NULL, fd, size)
 WRAP(void *, mmap, FAILED_ADDRESS, (void *at, size_t size, int prot, int flags, int fd, off_t offset),
      (at, size, prot, flags, fd, offset), NULL, protect_until_store(result, size, prot, flags), prot, flags,
      fd, offset)
+WRAP(int, fallocate, -1, (int fd, int mode, off_t offset, off_t size), (fd, mode, offset, size), NULL, fd,
+     mode, offset, size)
 WRAP(int, munmap, -1, (void *at, size_t size), (at, size), NULL, PTR(at), size)
 WRAP(int, mprotect, -1, (void *at, size_t size, int prot), (at, size, prot), NULL, PTR(at), size, prot)
 WRAP(int, msync, -1, (void *at, size_t size, int flags), (at, size, flags), NULL, PTR(at), size, flags)
@@ -95,9 +103,29 @@ WRAP(int, sem_trywait, -1, (sem_t * sem), (sem), NULL, PTR(sem))
 WRAP(int, sem_timedwait, -1, (sem_t *restrict sem, const struct timespec *restrict until), (sem, until), NULL,
      PTR(sem), PTR(until))
 WRAP(int, sem_post, -1, (sem_t * sem), (sem), NULL, PTR(sem))
-WRAP(int, close, -1, (int fd), (fd), NULL, fd)
+WRAP(int, sem_getvalue, -1, (sem_t *restrict sem, int *restrict value), (sem, value), NULL, PTR(sem),
+     PTR(value))
+WRAP(int, semget, -1, (key_t key, int count, int flags), (key, count, flags), NULL, key, count, flags)
+WRAP(int, semop, -1, (int id, struct sembuf *operations, size_t count), (id, operations, count), NULL, id,
+     PTR(operations), count)
+
+/** Whether a close() is recorded. Daemons close every number there can be: of those that are not open, some are enough. */
+static bool is_worth_a_record(bool failed, int error)
+{
+    enum { MOST = 64 };
+    static _Atomic unsigned bad;
+    return !failed || error != EBADF || atomic_fetch_add_explicit(&bad, 1, memory_order_relaxed) < MOST;
+}
+WRAP_IF(injected || is_worth_a_record(failed, call_errno), int, close, -1, (int fd), (fd), NULL, fd)
 WRAP(int, fstat, -1, (int fd, struct stat *data), (fd, data), NULL, fd, PTR(data))
 WRAP(int, kill, -1, (pid_t pid, int number), (pid, number), NULL, pid, number)
+WRAP(int, sigaction, -1,
+     (int number, const struct sigaction *restrict action, struct sigaction *restrict before),
+     (number, action, before), NULL, number, PTR(action), PTR(before))
+WRAP(int, nanosleep, -1, (const struct timespec *time, struct timespec *left), (time, left), NULL, PTR(time),
+     PTR(left))
+WRAP(int, usleep, -1, (useconds_t time), (time), NULL, time)
+WRAP(unsigned, sleep, -1, (unsigned seconds), (seconds), NULL, seconds)
 WRAP(int, flock, -1, (int fd, int operation), (fd, operation), NULL, fd, operation)
 WRAP(int, link, -1, (const char *from, const char *to), (from, to), to, 0)
 WRAP(int, linkat, -1, (int fd, const char *from, int tofd, const char *to, int flags),
@@ -158,6 +186,23 @@ WRAP_RETURNS_ERROR(pthread_cond_timedwait,
 WRAP_RETURNS_ERROR(pthread_cond_signal, (pthread_cond_t * cond), (cond), PTR(cond))
 WRAP_RETURNS_ERROR(pthread_cond_broadcast, (pthread_cond_t * cond), (cond), PTR(cond))
 WRAP_RETURNS_ERROR(pthread_cond_destroy, (pthread_cond_t * cond), (cond), PTR(cond))
+WRAP_RETURNS_ERROR(pthread_rwlock_init,
+                   (pthread_rwlock_t *restrict lock, const pthread_rwlockattr_t *restrict attr), (lock, attr),
+                   PTR(lock), PTR(attr))
+WRAP_RETURNS_ERROR(pthread_rwlock_rdlock, (pthread_rwlock_t * lock), (lock), PTR(lock))
+WRAP_RETURNS_ERROR(pthread_rwlock_tryrdlock, (pthread_rwlock_t * lock), (lock), PTR(lock))
+WRAP_RETURNS_ERROR(pthread_rwlock_wrlock, (pthread_rwlock_t * lock), (lock), PTR(lock))
+WRAP_RETURNS_ERROR(pthread_rwlock_trywrlock, (pthread_rwlock_t * lock), (lock), PTR(lock))
+WRAP_RETURNS_ERROR(pthread_rwlock_unlock, (pthread_rwlock_t * lock), (lock), PTR(lock))
+WRAP_RETURNS_ERROR(pthread_rwlock_destroy, (pthread_rwlock_t * lock), (lock), PTR(lock))
+WRAP_RETURNS_ERROR(pthread_barrier_init,
+                   (pthread_barrier_t *restrict barrier, const pthread_barrierattr_t *restrict attr,
+                    unsigned count),
+                   (barrier, attr, count), PTR(barrier), PTR(attr), count)
+WRAP_RETURNS_ERROR(pthread_barrier_destroy, (pthread_barrier_t * barrier), (barrier), PTR(barrier))
+WRAP_RETURNS_ERROR(clock_nanosleep,
+                   (clockid_t clock, int flags, const struct timespec *time, struct timespec *left),
+                   (clock, flags, time, left), clock, flags, PTR(time), PTR(left))
 WRAP_RETURNS_ERROR(pthread_create,
                    (pthread_t *restrict thread, const pthread_attr_t *restrict attr, void *(*run)(void *),
                     void *restrict closure),
@@ -168,6 +213,22 @@ void *WRAPPER(mmap64)(void *at, size_t size, int prot, int flags, int fd, off_t 
     ALIAS_OF(mmap, mmap64);
 int WRAPPER(ftruncate64)(int fd, off_t size) ALIAS_OF(ftruncate, ftruncate64);
 int WRAPPER(posix_fallocate64)(int fd, off_t offset, off_t size) ALIAS_OF(posix_fallocate, posix_fallocate64);
+int WRAPPER(fallocate64)(int fd, int mode, off_t offset, off_t size) ALIAS_OF(fallocate, fallocate64);
+
+/** Of those that meet, one gets PTHREAD_BARRIER_SERIAL_THREAD, which is below 0 and no error. */
+int WRAPPER(pthread_barrier_wait)(pthread_barrier_t *barrier)
+{
+    DECLARE_REAL(int, pthread_barrier_wait, (pthread_barrier_t *))
+    const int saved_errno = errno;
+    const int injected = count_call(CALL_pthread_barrier_wait, CALLER);
+    const int result = injected ? injected : real(barrier);
+    const bool failed = result > 0;
+    RECORD(pthread_barrier_wait, injected, failed, result, failed ? result : 0, NULL, PTR(barrier), 0, 0, 0,
+           0)
+    stop_after(CALL_pthread_barrier_wait, CALLER);
+    errno = saved_errno;
+    return result;
+}
 
 /* Calls with optional arguments. */
 
@@ -223,25 +284,76 @@ int WRAPPER(open)(const char *path, int flags, ...)
 }
 int WRAPPER(open64)(const char *path, int flags, ...) ALIAS_OF(open, open64);
 
-/* Of read() and write(), thousands would overwrite all other records. */
-
-ssize_t WRAPPER(read)(int fd, void *bytes, size_t size)
+int WRAPPER(openat)(int directory, const char *path, int flags, ...)
 {
-    DECLARE_REAL(ssize_t, read, (int, void *, size_t))
-    const int injected = count_call(CALL_read, CALLER);
-    ssize_t result = -1;
+    DECLARE_REAL(int, openat, (int, const char *, int, ...))
+    mode_t mode = 0;
+    if (flags & (O_CREAT | O_TMPFILE)) {
+        va_list args;
+        va_start(args, flags);
+        mode = va_arg(args, mode_t);
+        va_end(args);
+    }
+    const int injected = count_call(CALL_openat, CALLER);
+    int result = -1;
     if (injected)
         errno = injected;
     else
-        result = real(fd, bytes, size);
+        result = real(directory, path, flags, mode);
     const int call_errno = errno;
-    if (injected || stops_at_every_call())
-        record(CALL_read, CALLER, (injected ? INJECTED : 0) | (result < 0 ? FAILED : 0), result,
-               result < 0 ? call_errno : 0, NULL, fd, PTR(bytes), INT(size), 0, 0);
-    stop_after(CALL_read, CALLER);
+    record(CALL_openat, CALLER, (injected ? INJECTED : 0) | (result < 0 ? FAILED : 0), result,
+           result < 0 ? call_errno : 0, path, directory, flags, mode, 0, 0);
+    stop_after(CALL_openat, CALLER);
     errno = call_errno;
     return result;
 }
+int WRAPPER(openat64)(int directory, const char *path, int flags, ...) ALIAS_OF(openat, openat64);
+
+void *WRAPPER(mremap)(void *at, size_t size, size_t new_size, int flags, ...)
+{
+    DECLARE_REAL(void *, mremap, (void *, size_t, size_t, int, ...))
+    va_list args;
+    va_start(args, flags);
+    void *to = va_arg(args, void *); /* if there is none, the kernel ignores it */
+    va_end(args);
+    const int injected = count_call(CALL_mremap, CALLER);
+    void *result = MAP_FAILED;
+    if (injected)
+        errno = injected;
+    else
+        result = real(at, size, new_size, flags, to);
+    const int call_errno = errno;
+    const bool failed = result == MAP_FAILED;
+    record(CALL_mremap, CALLER, (injected ? INJECTED : 0) | (failed ? FAILED : 0), PTR(result),
+           failed ? call_errno : 0, NULL, PTR(at), INT(size), INT(new_size), flags, 0);
+    stop_after(CALL_mremap, CALLER);
+    errno = call_errno;
+    return result;
+}
+
+int WRAPPER(semctl)(int id, int number, int command, ...)
+{
+    DECLARE_REAL(int, semctl, (int, int, int, ...))
+    va_list args;
+    va_start(args, command);
+    void *argument = va_arg(args, void *); /* a union of an int and pointers, passed as a pointer is */
+    va_end(args);
+    const int injected = count_call(CALL_semctl, CALLER);
+    int result = -1;
+    if (injected)
+        errno = injected;
+    else
+        result = real(id, number, command, argument);
+    const int call_errno = errno;
+    record(CALL_semctl, CALLER, (injected ? INJECTED : 0) | (result < 0 ? FAILED : 0), result,
+           result < 0 ? call_errno : 0, NULL, id, number, command, PTR(argument), 0);
+    stop_after(CALL_semctl, CALLER);
+    errno = call_errno;
+    return result;
+}
+
+WRAP_IF(injected || stops_at_every_call(), ssize_t, read, -1, (int fd, void *bytes, size_t size),
+        (fd, bytes, size), NULL, fd, PTR(bytes), INT(size))
 
 ssize_t WRAPPER(write)(int fd, const void *bytes, size_t size)
 {

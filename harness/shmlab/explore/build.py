@@ -48,7 +48,8 @@ def _own_flags(cc: str) -> Tuple[str, ...]:
 def compile_command(program: str, cc: str) -> List[str]:
     """A shell command: to compile and to link at once would link the compiler's own run-time."""
     words = shlex.split(cc)
-    first = [*words, *building.FLAGS, building.NOT_FORTIFIED, "-w", "-fsanitize=thread", *_own_flags(cc), *PLAIN_CALLS, "-c", f"{program}.c", "-o", f".{program}.o"]
+    flags = [*building.FLAGS, building.NOT_FORTIFIED, "-w", "-fsanitize=thread", *_own_flags(cc), *PLAIN_CALLS]
+    first = [*words, *flags, "-c", f"{program}.c", "-o", f".{program}.o"]
     wraps = "-Wl," + ",".join(f"--wrap={name}" for name in WRAPPED)
     second = [*words, "-pthread", f".{program}.o", ".runtime.o", wraps, "-Wl,-z,now", "-o", program, "-lrt"]
     return ["/bin/sh", "-c", f"{shlex.join(first)} && exec {shlex.join(second)}"]

@@ -18,7 +18,8 @@ Fail = Union[Tuple[str, int, int], Tuple[str, int, int, str]]
 FAILURES: Dict[str, int] = {
     "ftok": errno.ENOENT, "shmget": errno.ENOSPC, "shmat": errno.ENOMEM, "shmdt": errno.EINVAL,
     "shmctl": errno.EPERM, "shm_open": errno.EMFILE, "shm_unlink": errno.EACCES, "memfd_create": errno.EMFILE,
-    "ftruncate": errno.EFBIG, "posix_fallocate": errno.ENOSPC, "mmap": errno.ENOMEM, "munmap": errno.EINVAL,
+    "ftruncate": errno.EFBIG, "posix_fallocate": errno.ENOSPC, "fallocate": errno.ENOSPC, "mmap": errno.ENOMEM,
+    "munmap": errno.EINVAL, "mremap": errno.ENOMEM, "semget": errno.ENOSPC,
     "mprotect": errno.ENOMEM, "msync": errno.EIO, "sem_open": errno.EMFILE, "sem_close": errno.EINVAL,
     "sem_unlink": errno.EACCES, "sem_init": errno.ENOSYS, "sem_destroy": errno.EINVAL, "sem_wait": errno.EINVAL,
     "sem_timedwait": errno.EINVAL, "sem_post": errno.EOVERFLOW, "pthread_mutexattr_init": errno.ENOMEM,
@@ -29,14 +30,16 @@ FAILURES: Dict[str, int] = {
     "pthread_condattr_setclock": errno.EINVAL, "pthread_cond_init": errno.EAGAIN, "pthread_cond_wait": errno.EPERM,
     "pthread_cond_timedwait": errno.EPERM, "pthread_cond_signal": errno.EINVAL,
     "pthread_cond_broadcast": errno.EINVAL, "pthread_cond_destroy": errno.EBUSY, "pthread_create": errno.EAGAIN,
-    "open": errno.EMFILE, "close": errno.EIO, "fstat": errno.EIO, "fcntl": errno.ENOLCK, "flock": errno.ENOLCK,
+    "pthread_rwlock_init": errno.EAGAIN, "pthread_barrier_init": errno.EAGAIN,
+    "open": errno.EMFILE, "openat": errno.EMFILE, "close": errno.EIO, "fstat": errno.EIO, "fcntl": errno.ENOLCK, "flock": errno.ENOLCK,
     "link": errno.EMLINK, "linkat": errno.EMLINK, "rename": errno.EACCES, "unlink": errno.EACCES,
     "socket": errno.EMFILE, "bind": errno.EACCES, "listen": errno.EOPNOTSUPP, "accept": errno.EMFILE,
     "connect": errno.ECONNREFUSED, "sendmsg": errno.ECONNRESET, "recvmsg": errno.ECONNRESET,
     "fork": errno.EAGAIN, "wait": errno.EINVAL, "waitpid": errno.EINVAL, "waitid": errno.EINVAL,
     "execve": errno.EACCES, "execv": errno.EACCES, "execvp": errno.EACCES, "execl": errno.EACCES,
-    "execlp": errno.EACCES,
+    "execlp": errno.EACCES, "execle": errno.EACCES, "posix_spawn": errno.EAGAIN, "posix_spawnp": errno.EAGAIN,
 }
+_ALSO_CALLED = {"openat": "open", "linkat": "link"}  # in a program's message
 
 MAX_FAILURES = 6  # of one call
 
@@ -77,7 +80,7 @@ def each_call_fails(lab: "LabFixture", scenario: Callable[..., Run], names: Sequ
         times = "" if nth == 1 else f" the {nth}{'nd' if nth == 2 else 'rd' if nth == 3 else 'th'} time"
         story = f"{name}() failed{times} with {errno.errorcode[number]} (this check made it fail)"
         require(run.exit_status == 1, "the program notices the failure and ends with exit status 1", story, run.ending)
-        require(run.says((name, name.split("attr_")[-1], *names)),
+        require(run.says((name, name.split("attr_")[-1], _ALSO_CALLED.get(name, name), *names)),
                 f"a message on stderr that names the call ({name}) or what it was about", story, run.ending)
         require(not run.other_reason(number), "the reason in the message, if it gives one, is the true one: "
                 f"{os.strerror(number)}", story, run.ending)

@@ -27,7 +27,7 @@ def _read_definitions() -> List[Tuple[str, List[str]]]:
 
 DEFINITIONS = _read_definitions()
 WRAPPED = [name for name, _ in DEFINITIONS if name not in ("start", "end", "store")]
-WRAPPED += ["mmap64", "ftruncate64", "posix_fallocate64", "open64", "fcntl64", "_Exit"]
+WRAPPED += ["mmap64", "ftruncate64", "posix_fallocate64", "fallocate64", "open64", "openat64", "fcntl64", "_Exit"]
 
 _SAME = 24  # what follows in a record, after its number and its two times, is the same if the call is
 
@@ -50,6 +50,7 @@ _BASE = {"oflag": ("O_RDONLY", "O_WRONLY", "O_RDWR", "3"), "mapflag": ("0", "MAP
 _FCNTL = {1: "F_GETFD", 2: "F_SETFD", 3: "F_GETFL", 4: "F_SETFL", 5: "F_GETLK", 6: "F_SETLK", 7: "F_SETLKW",
           1033: "F_ADD_SEALS", 1034: "F_GET_SEALS"}
 _COMMANDS = {0: "IPC_RMID", 1: "IPC_SET", 2: "IPC_STAT"}
+_SEMCTL = {**_COMMANDS, 11: "GETPID", 12: "GETVAL", 13: "GETALL", 14: "GETNCNT", 15: "GETZCNT", 16: "SETVAL", 17: "SETALL"}
 
 
 def _format_flags(kind: str, value: int) -> str:
@@ -69,6 +70,8 @@ def _format_number(kind: str, value: int) -> str:
         return _format_flags(kind, value)
     if kind == "shmcmd":
         return _COMMANDS.get(value, str(value))
+    if kind == "semcmd":
+        return _SEMCTL.get(value, str(value))
     if kind == "fcntlcmd":
         return _FCNTL.get(value, str(value))
     if kind == "oct":
@@ -129,7 +132,9 @@ class Call:
                 words.append("…")
             elif numbers:
                 words.append(_format_number(kind, numbers.pop(0)))
-        if self.name in ("shm_open", "open") and not self.arguments[0] & 0o100:
+        if self.name in ("shm_open", "open", "openat") and not self.arguments[self.name == "openat"] & 0o100:
+            words.pop()
+        if self.name == "semctl" and self.arguments[2] in (0, 11, 12, 14, 15):  # these take no fourth argument
             words.pop()
         if self.name == "shmctl" and self.arguments[4] & SET_KNOWN:  # what it hands over says more than where it lies
             uid, gid = self.arguments[3] & 0xFFFFFFFF, self.arguments[3] >> 32 & 0xFFFFFFFF
@@ -141,7 +146,7 @@ class Call:
             words[0], words[2] = "SYS_futex", _FUTEX.get(self.arguments[2] & 0x7F, words[2])
         outcome = ""
         if self.name not in ("exit", "_exit", "abort", "start", "end", "store"):
-            address = self.name in ("mmap", "shmat", "sem_open") and not self.failed
+            address = self.name in ("mmap", "mremap", "shmat", "sem_open") and not self.failed
             outcome = f" = {self.result:#x}" if address else f" = {self.result}"
             if self.name == "ftok" and not self.failed:
                 outcome = f" = 0x{self.result & 0xFFFFFFFF:08x}"

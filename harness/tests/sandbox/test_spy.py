@@ -20,14 +20,53 @@ TALK = r"""
 #include <fcntl.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/sem.h>
 #include <sys/shm.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
+extern char **environ;
+static void use_the_rarer_calls(void)
+{
+    void *memory = mremap(mmap(NULL, 5000, 3, MAP_SHARED | MAP_ANONYMOUS, -1, 0), 5000, 9000, MREMAP_MAYMOVE);
+    int fd = openat(AT_FDCWD, "rare", O_CREAT | O_RDWR, 0600), value = -1;
+    printf("%d %d", memory != MAP_FAILED, fallocate(fd, 0, 0, 4096) == 0 && openat(AT_FDCWD, "rare", O_RDONLY) > fd);
+    int set = semget(IPC_PRIVATE, 1, 0600);
+    struct sembuf down = {0, -1, 0};
+    semctl(set, 0, SETVAL, 3), semop(set, &down, 1);
+    printf(" %d", semctl(set, 0, GETVAL));
+    printf(" %d", semctl(set, 0, IPC_RMID));
+    sem_t sem;
+    sem_init(&sem, 0, 5), sem_getvalue(&sem, &value);
+    pthread_rwlock_t lock;
+    pthread_barrier_t barrier;
+    printf(" %d %d", value, pthread_rwlock_init(&lock, NULL) | pthread_rwlock_rdlock(&lock) | pthread_rwlock_tryrdlock(&lock));
+    pthread_rwlock_unlock(&lock), pthread_rwlock_unlock(&lock);
+    printf(" %d %d", pthread_rwlock_wrlock(&lock) | pthread_rwlock_unlock(&lock) | pthread_rwlock_trywrlock(&lock) |
+           pthread_rwlock_unlock(&lock) | pthread_rwlock_destroy(&lock), pthread_barrier_init(&barrier, NULL, 1));
+    printf(" %d", pthread_barrier_wait(&barrier));
+    printf(" %d", pthread_barrier_destroy(&barrier));
+    const struct sigaction ignore = {.sa_handler = SIG_IGN};
+    const struct timespec moment = {0, 1};
+    printf(" %d %d %u", sigaction(SIGUSR1, &ignore, NULL), nanosleep(&moment, NULL), sleep(0));
+    printf(" %d %d", usleep(1), clock_nanosleep(CLOCK_MONOTONIC, 0, &moment, NULL));
+    pid_t child = -1;
+    char *words[] = {"sh", "-c", "exit 7", NULL};
+    int error = posix_spawn(&child, "/bin/sh", NULL, NULL, words, environ), status = -1;
+    printf(" %d %d", error, waitpid(child, &status, 0) == child);
+    printf(" %d", WEXITSTATUS(status));
+    printf(" %d\n", posix_spawnp(NULL, "sh", NULL, NULL, words, environ));
+    fflush(stdout);
+    wait(NULL);
+    execle("/bin/sh", "sh", "-c", "echo $X $1", "x", "last", (char *)NULL, (char *[]){"X=7", NULL});
+}
 static void *work(void *sem)
 {
     for (int i = 0; i < 1000; i++)
@@ -215,6 +254,12 @@ int main(int argc, char *argv[])
         use_bad_pointers();
     } else if (!strcmp(what, "end-of-page")) {
         use_a_name_at_the_end_of_a_page();
+    } else if (!strcmp(what, "rarer")) {
+        use_the_rarer_calls();
+    } else if (!strcmp(what, "closes")) {
+        for (int fd = 3; fd < 1000; fd++)
+            close(fd);
+        close(dup(0));
     } else if (!strcmp(what, "many")) {
         execl("/bin/sh", "sh", "-c", "echo $#", "x", HUNDRED HUNDRED HUNDRED TEN (char *)NULL);
     } else if (!strcmp(what, "shm_open")) {
@@ -408,6 +453,27 @@ def test_an_invalid_pointer_fails_as_it_does_when_not_recorded(built, build):
 @pytest.mark.parametrize("build", ["gcc", "clang", "musl", "static", "asan"])
 def test_execl_takes_any_number_of_arguments(built, build):
     assert Watched(built(build, recorded=False), "many").output == Watched(built(build), "many").output == "310\n"
+
+
+@pytest.mark.parametrize("build", ["gcc", "clang", "musl", "static", "asan", "large-files"])
+def test_the_rarer_calls_are_recorded_and_do_the_same(built, build):
+    run = Watched(built(build), "rarer")
+    assert run.output == Watched(built(build, recorded=False), "rarer").output == "1 1 2 0 5 0 0 0 -1 0 0 0 0 0 0 0 1 7 0\n7 last\n"
+    texts = [str(call) for call in run.calls if call.pid == run.calls[0].pid]
+    names = run.names()
+    for name in ("mremap", "fallocate", "semget", "semop", "sem_getvalue", "pthread_rwlock_init", "pthread_rwlock_rdlock",
+                 "pthread_rwlock_tryrdlock", "pthread_rwlock_wrlock", "pthread_rwlock_trywrlock", "pthread_rwlock_destroy",
+                 "pthread_barrier_init", "pthread_barrier_wait", "pthread_barrier_destroy", "sigaction", "nanosleep", "sleep",
+                 "usleep", "clock_nanosleep", "posix_spawn", "posix_spawnp", "execle"):
+        assert names.count(name) == 1, name
+    assert 'openat(-100, "rare", O_RDWR|O_CREAT, 0600) = 3' in texts and 'openat(-100, "rare", O_RDONLY) = 4' in texts
+    assert "semctl(0, 0, SETVAL, 0x3) = 0" in texts and "semctl(0, 0, GETVAL) = 2" in texts and "semctl(0, 0, IPC_RMID) = 0" in texts
+    assert not any(call.failed for call in run.calls)
+
+
+def test_of_the_numbers_that_a_daemon_closes_some_are_recorded(built):
+    run = Watched(built("gcc"), "closes")
+    assert [call.failed for call in run.calls if call.name == "close"] == [True] * 64 + [False]
 
 
 @pytest.mark.parametrize("build", ["gcc", "musl", "static", "asan"])
