@@ -122,9 +122,10 @@ class Program:
         self.resumed += len(pids)
 
     def leave_stop(self, timeout: float = STOP_SECONDS) -> None:
-        """Resumes the program, and waits until the kernel says that it is not stopped any more."""
+        """Resumes the program, and waits until the kernel says that it has left this stop. It may be in the next one then."""
+        before = self.state()
         self.resume()
-        self.fixture.poll(lambda: self.state().phase != "stopped", timeout)
+        self.fixture.poll(lambda: self.state() != before, timeout)  # to stop again is to sleep once more
 
     def kill(self, pid: Optional[int] = None, number: int = signal.SIGKILL) -> None:
         self.repeatable = False
