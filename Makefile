@@ -141,8 +141,9 @@ watch: ## checks LAB=05 again whenever you save
 explore: ## runs LAB=12 under every order of its steps; TIME=30 seconds each
 	$(quiet)python=$$($(SETUP) check) && "$$python" -m pytest harness -s --submission "$(IN)" $(OPTIONS) --explore "$(TIME)"
 
-replay: ## shows one schedule, step by step: LAB=12 SCHEDULE=what a verdict says
-	$(quiet)python=$$($(SETUP) check) && "$$python" -m pytest harness -s --submission "$(IN)" $(OPTIONS) --schedule "$(SCHEDULE)"
+replay: ## shows one schedule, step by step: LAB=12 SCHEDULE=what a verdict says; GDB=A looks at process A with gdb
+	$(quiet)python=$$($(SETUP) check) && "$$python" -m pytest harness -s --submission "$(IN)" $(OPTIONS) --schedule "$(SCHEDULE)" \
+	    $(if $(GDB),--gdb "$(GDB)")
 
 trace: ## draws what a run of LAB=11 did to shared memory: CHECK=name, SCHEDULE=…, TEXT=1 in the terminal, too
 	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab trace --lab "$(LAB)" --in "$(IN)" --cc "$(CC)" \

@@ -328,8 +328,8 @@ def test_side_by_side(lab):
     for child in children * 8:  # each is stopped anew every time: with luck while it has a lock
         before = counters.atomic
         program.resume(child)
-        goes_on = lab.poll(lambda: counters.atomic > before + 1000, 4)
-        late, where = lab.in_time(4), program.describe_state()
+        goes_on = lab.poll(lambda: counters.atomic > before + 1000, 2)
+        late, where = lab.in_time(2), program.describe_state()
         freeze(program, child)
         require(goes_on, f"while the other children are stopped, child {child} goes on counting",
                 f"{late} the atomic counter went from {before} to {counters.atomic}", where)

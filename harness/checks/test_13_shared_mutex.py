@@ -40,7 +40,7 @@ def items(lab: LabFixture, name):
 
 def require_items(lab: LabFixture, name, wanted, when):
     """The buffer holds these items. One that is being put in or taken out may be on its way."""
-    lab.poll(lambda: items(lab, name)[0] == wanted, 2)
+    lab.poll(lambda: items(lab, name)[0] == wanted, 0.5)
     found, saw = items(lab, name)
     first = struct.unpack_from("<I", lab.bytes_if_there(name, LAYOUT.size) or bytes(8), 4)[0]
     require(first < SLOTS, f"`first` is a slot, from 0 to {SLOTS - 1}, {when}: it moves on modulo {SLOTS}", saw)
@@ -456,7 +456,7 @@ def test_several(lab):
     lab.settle(consumer, producer)
     other = lab.reference("consumer", name, 1) if items(lab, name)[0] else lab.reference("producer", name, 9, 1)
     finish(name, "while a consumer waits in write() for somebody to read its output: it must not hold the mutex then", other,
-           seconds=2)
+           seconds=1)
 
 
 @points(1, read="handout, Steps; err(3)")

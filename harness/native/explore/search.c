@@ -2,7 +2,7 @@
  * @file
  * @brief The explorer: runs programs under every schedule with at most so many preemptions, and tells each end.
  *
- *     explore [--preemptions N] [--deaths N] [--weak 1] [--schedules N] [--seconds S] [--ends N] [--schedule D:C,...] -- PROGRAM ARG... -- PROGRAM...
+ *     explore [--preemptions N] [--deaths N] [--weak 1] [--schedules N] [--seconds S] [--ends N] [--schedule D:C,...] [--debug INDEX] -- PROGRAM ARG... -- PROGRAM...
  *
  * PROGRAM is the file .explored-PROGRAM in the current directory; .input-0 is what the first process reads.
  *
@@ -61,9 +61,10 @@ static struct {
     bool weak;
     bool plain; /**< no reductions: for the test that they lose no end */
     bool replay;
+    int debug; /**< the process that a debugger attaches to, or -1 */
     struct choice choice[MAX_CHOICES];
     uint32_t choices;
-} wanted = {.preemptions = 2, .ends = 256, .schedules = UINT64_MAX, .seconds = 20};
+} wanted = {.preemptions = 2, .ends = 256, .schedules = UINT64_MAX, .seconds = 20, .debug = -1};
 
 static char **command[MAX_PROCESSES]; /**< null-terminated */
 static uint32_t commands;
@@ -391,6 +392,8 @@ static void run_once(const struct choice *choices, uint32_t count)
         if (__atomic_load_n(&control->done,
                             __ATOMIC_SEQ_CST)) /* most schedules: nothing has to be looked at */
             break;
+        if (wanted.debug >= 0) /* whoever looks at it takes their time */
+            continue;
         const pid_t pid = control->turn < MAX_PROCESSES ? control->process[control->turn].pid : 0;
         const struct status status = status_of(pid);
         looks = control->steps == steps ? looks + 1 : 0;
@@ -759,6 +762,8 @@ static int parse_options(char *argv[])
             wanted.weak = atoi(value) != 0;
         else if (strcmp(argv[i], "--reduce") == 0)
             wanted.plain = strcmp(value, "no") == 0;
+        else if (strcmp(argv[i], "--debug") == 0)
+            wanted.debug = atoi(value);
         else if (strcmp(argv[i], "--ends") == 0)
             wanted.ends = atoi(value);
         else if (strcmp(argv[i], "--schedule") == 0)
@@ -800,7 +805,8 @@ int main(int argc, char *argv[])
     for_each_segment(prepare_segment);
     control->processes = commands = (uint32_t)processes;
     control->weak = wanted.weak;
-    control->shares_memory = 1;
+    control->shares_memory = wanted.debug < 0; /* a debugger writes its breakpoints into the memory */
+    control->debugged = (uint32_t)(wanted.debug + 1);
     /* One process runs at a time, and to hand over the turn on one processor is faster. */
     cpu_set_t one;
     const int processor = sched_getcpu();

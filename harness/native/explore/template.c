@@ -36,6 +36,8 @@ void start_process(int index)
     struct process *me = &control->process[index];
     __atomic_store_n(&me->pid, (int32_t)raw_syscall(SYS_getpid), __ATOMIC_SEQ_CST);
     futex_wake((uint32_t *)&me->pid);
+    if (control->debugged == (uint32_t)index + 1) /* until a debugger is attached */
+        raw_syscall(SYS_kill, (long)raw_syscall(SYS_getpid), (long)SIGSTOP);
     while (__atomic_load_n(&me->go, __ATOMIC_SEQ_CST) == 0)
         futex_wait(&me->go, 0);
     __atomic_store_n(&me->go, 0, __ATOMIC_SEQ_CST);

@@ -2,14 +2,24 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
+import shutil
+import signal
+import subprocess
 import sys
 import time
-from typing import Callable, Iterator, Optional, Sequence
+from pathlib import Path
+from typing import Callable, Iterator, List, Optional, Sequence
 
 from ..labs import UserError
+from ..sandbox.box import Box
+from ..sandbox.build import Built
+from ..sandbox.channel import BoxRefused
 from .ends import Progress, RawEnd
-from .search import SearchContext, Search, split_schedule
+from .search import MOST_SECONDS, Search, SearchContext, split_schedule
+
+DEBUG_SECONDS = 3600.0  # for whoever looks at a process with gdb
 
 
 def explores(check: Callable[..., object]) -> bool:
@@ -53,12 +63,22 @@ class Replay(Search):
     """One schedule of one scenario; all others are passed over."""
 
     wanted = ""
+    debugged = ""  # the letter of the process that gdb shows
 
     def __init__(self, fixture: SearchContext, name: str, commands: Sequence[Sequence[object]], preemptions: int, deaths: int,
                  weak: bool = False) -> None:
         scenario, choices = split_schedule(self.wanted)
         self.is_wanted = scenario == name
-        super().__init__(fixture, name, commands, preemptions, deaths, replay=choices, weak=weak)
+        seconds = DEBUG_SECONDS if self.debugged else MOST_SECONDS
+        super().__init__(fixture, name, commands, preemptions, deaths, seconds=seconds, replay=choices, weak=weak)
+        if self.debugged and self.is_wanted:
+            index = ord(self.debugged) - ord("A")
+            if index >= len(commands):
+                last = chr(ord("A") + len(commands) - 1)
+                raise UserError(f"GDB={self.debugged}: the processes of this schedule are A to {last}, those that they fork aside")
+            self.options += ["--debug", str(index)]
+            self.on_start = lambda built: debug(fixture.box, next(one for one in built if one.program == commands[index][0]),
+                                                fixture.submission / fixture.lab.name)
 
     def ends(self) -> Iterator[RawEnd]:
         if not self.is_wanted:
@@ -76,8 +96,50 @@ class Replay(Search):
             say(f"  {self.summary}")
 
 
-def chosen(explore: Optional[str], schedule: Optional[str]) -> Optional[type]:
+def debug(box: Box, built: Built, sources: Path) -> None:
+    """Runs gdb on the process that waits for it. It is in main() when the schedule first gives it the turn.
+
+    Whenever another process has the turn, the next step takes until it is given back.
+    """
+    waiting: List[int] = []
+
+    def found() -> bool:
+        waiting.extend(process.pid for process in box.processes() if process.state == "T")
+        return bool(waiting)
+
+    if not box.pump(found, 10, tick=0.01):
+        raise BoxRefused("no process waits for the debugger")
+    command = ["gdb", "-q", "-d", str(sources), "-ex", "set pagination off", "-ex", "handle SIGURG nostop noprint",
+               "-ex", "tbreak main", "-ex", "continue", str(built.path), "-p", str(outer_pid(box, waiting[0]))]
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for gdb
+    try:
+        subprocess.run(command)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def outer_pid(box: Box, pid: int) -> int:
+    """The number that a process of the box has here."""
+    namespace = os.readlink(f"{pid}/ns/pid", dir_fd=box.proc_fd)
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if os.readlink(f"/proc/{entry}/ns/pid") == namespace and re.search(
+                    rf"^NSpid:.*\t{pid}$", Path(f"/proc/{entry}/status").read_text(encoding="ascii", errors="replace"), re.M):
+                return int(entry)
+        except OSError:
+            continue  # it is another user's, or has ended
+    raise BoxRefused(f"process {pid} of the box is not seen from outside")
+
+
+def chosen(explore: Optional[str], schedule: Optional[str], debugged: Optional[str]) -> Optional[type]:
     """What every_schedule() makes, if not the search of a check. Raises UserError for what is no number or schedule."""
+    if debugged and not schedule:
+        raise UserError("GDB=… needs a schedule: `make replay LAB=13 SCHEDULE=… GDB=A`")
+    if debugged and not re.fullmatch("[A-H]", debugged):
+        raise UserError(f"GDB={debugged} is no process: name it by its letter in the verdict, such as GDB=A")
+    if debugged and not shutil.which("gdb"):
+        raise UserError("gdb is not installed: `sudo apt-get install gdb`")
+    Replay.debugged = debugged or ""
     if schedule:
         try:
             split_schedule(schedule)

@@ -54,6 +54,7 @@ class Search:
         self.inputs: Dict[int, bytes] = {}  # what processes read from stdin, by their index
         self.figures: Optional[Figures] = None
         self.on_progress: Callable[[Progress], None] = lambda progress: None
+        self.on_start: Callable[[List[Built]], None] = lambda built: None
         self.unavailable = ""  # why nothing could be explored
 
     def listing(self, raw: RawEnd) -> Listing:
@@ -86,6 +87,7 @@ class Search:
             words += ["--", *command]
         running = box.start(words, image=build.explorer_program(), wall_ms=int(1000 * MOST_WAITING * self.seconds) + 20000,
                             cpu_s=int(self.seconds) + 10)
+        self.on_start(built)
         output, at = running.output[1], 0
         limit = time.monotonic() + MOST_WAITING * self.seconds + 15
         try:

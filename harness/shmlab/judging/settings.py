@@ -33,6 +33,7 @@ def add_options(parser: pytest.Parser) -> None:
                     help="how many labs to run at once, or checks of one lab (default: one lab per processor, one check)")
     group.addoption("--explore", metavar="SECONDS", help="run many more schedules, so long for each scenario; see `make explore`")
     group.addoption("--schedule", metavar="S", help="run one schedule again and show it; see `make replay`")
+    group.addoption("--gdb", metavar="LETTER", help="with --schedule: look at one of its processes with gdb; see `make replay`")
     group.addoption("--student", action="store_true", help="as `make check` does in labs/: name the next step, keep the "
                     "outcomes for `make hint`, and show several labs in brief")
     group.addoption("--short", action="store_true", help="as `make watch` does: only the first failure, in a few lines")
@@ -60,7 +61,7 @@ class Settings:
         native.find_compiler(self.cc)
         self.tier = tiers.choose_tier(config.getoption("tier"))
         self.schedule: Optional[str] = config.getoption("schedule")
-        self.explorer = by_hand.chosen(config.getoption("explore"), self.schedule)
+        self.explorer = by_hand.chosen(config.getoption("explore"), self.schedule, config.getoption("gdb"))
         self.jobs = parallel.number_of_jobs(config.getoption("jobs"))
 
     def try_to_build(self, lab: Lab, program: str) -> Optional[Built]:

@@ -131,7 +131,7 @@ class Box(Channel):
         #: Whether set_sysctl() can set limits of the box's own IPC: some kernels refuse. Pid 1 has tried.
         self.can_set_limits = first[5] == "1"
         self._looks_as_program = tier == "host" and self.has_own_user and not may_look_at_everybody()
-        self.work_fd, self.run_fd, self.shm_fd, self._proc_fd = directories
+        self.work_fd, self.run_fd, self.shm_fd, self.proc_fd = directories
         self._stops = os.stat("stops", dir_fd=self.run_fd, follow_symlinks=False)
         #: For the host tier: names of the objects, and pids of the processes, that the spy has recorded. Set by environment.py.
         self.claimed: Callable[[], Set[str]] = set
@@ -177,7 +177,7 @@ class Box(Channel):
                     pass
             for program in list(self.programs.values()):
                 self._forget(program)
-            for fd in (self.work_fd, self.run_fd, self.shm_fd, self._proc_fd):
+            for fd in (self.work_fd, self.run_fd, self.shm_fd, self.proc_fd):
                 os.close(fd)
             self.shm_fd = -1
         self._socket.close()
@@ -219,7 +219,7 @@ class Box(Channel):
             # These files are the same for every reader. /proc/sysvipc and /proc/sys depend on the reader's namespaces.
             with self.as_program():
                 return os.open(path[6:], (os.O_RDWR if mode == "w" else os.O_RDONLY) | os.O_CLOEXEC | os.O_NONBLOCK,
-                               dir_fd=self._proc_fd)
+                               dir_fd=self.proc_fd)
         return self._ask("open", path, mode)[1][0]
 
     def read(self, path: str) -> bytes:
