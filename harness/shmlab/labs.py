@@ -77,6 +77,11 @@ class Lab:
         """Returns the checks of this lab in the order of their file, which is parsed and not imported."""
         return _checks(self.name)
 
+    @property
+    def explores(self) -> bool:
+        """Whether a check of this lab runs schedules."""
+        return "every_schedule(" in (CHECKS / f"test_{self.name}.py").read_text(encoding="utf-8")
+
     def hints(self) -> List[Tuple[str, str]]:
         """Returns the title and text of each hint, in order."""
         pattern = r"<details><summary>(.*?)</summary>\s*(.*?)\s*</details>"

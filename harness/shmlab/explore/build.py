@@ -6,12 +6,12 @@ import shlex
 import subprocess
 from functools import lru_cache
 from pathlib import Path
-from typing import List, Tuple
+from typing import Dict, List, Tuple
 
 from ..labs import Lab, UserError
 from ..sandbox import build as building
 from ..sandbox import native
-from ..sandbox.build import BuildProblem, Built
+from ..sandbox.build import BuildProblem, Built, Compilation
 from .steps import WRAPPED
 
 RUNTIME = ("turn.c", "template.c", "access.c", "files.c", "calls.c", "weak.c", "memory.c", "sysv.c")
@@ -61,25 +61,28 @@ def build(lab: Lab, submission: Path, tier: str, cc: str) -> List[Built]:
 
     Raises BuildProblem where the compiler cannot do this; what the student has to know the plain build has told.
     """
+    wanted, files = _compilations(lab, submission, cc)
+    building.compile_missing(wanted, files, tier)
+    for one in wanted:
+        note = one.target / f"{one.program}.json"
+        if not note.exists() or json.loads(note.read_text(encoding="utf-8"))["error"] is not None:
+            raise BuildProblem(f"{one.program}.c cannot be built for the explorer with {cc}")
+    return [Built(one.program, one.target / one.program, "") for one in wanted]
+
+
+def build_both(lab: Lab, submission: Path, tier: str, cc: str) -> None:
+    """Compiles the programs of one lab for the explorer and plainly, all at once. What cannot be built tells who asks for it."""
+    plain, files = building.compilations(lab, submission, cc, False)
+    explored, more = _compilations(lab, submission, cc)
+    building.compile_missing([*plain, *explored], {**files, **more}, tier)
+
+
+def _compilations(lab: Lab, submission: Path, cc: str) -> Tuple[List[Compilation], Dict[str, bytes]]:
     sources = building.read_sources(lab, submission)
     try:
         runtime = runtime_object(cc).read_bytes()
     except UserError as error:
         raise BuildProblem(str(error)) from None
-    parts = [part for name, content in sources.items() for part in (name.encode(), content)]
-    targets, missing = {}, {}
-    for name in lab.programs:
-        command = compile_command(name, cc)
-        key = native.fingerprint(native.find_compiler(cc).encode(), " ".join(command).encode(), runtime, *parts)
-        targets[name] = native.build_directory() / "programs" / key
-        if not (targets[name] / f"{name}.json").exists():
-            missing[name] = command
-    if missing:
-        building._compile(missing, {**sources, ".runtime.o": runtime}, tier, targets)
-    made = []
-    for name, target in targets.items():
-        note = target / f"{name}.json"
-        if not note.exists() or json.loads(note.read_text(encoding="utf-8"))["error"] is not None:
-            raise BuildProblem(f"{name}.c cannot be built for the explorer with {cc}")
-        made.append(Built(name, target / name, ""))
-    return made
+    commands = {name: compile_command(name, cc) for name in lab.programs}
+    wanted = [Compilation(name, command, building.target_of(command, cc, runtime, sources)) for name, command in commands.items()]
+    return wanted, {**sources, ".runtime.o": runtime}

@@ -161,21 +161,17 @@ def lab(request: pytest.FixtureRequest) -> Iterator[LabFixture]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> Optional[bool]:
-    """Runs several labs in parallel, and the checks of one lab if --jobs is given.
-
-    Without --jobs the checks of one lab run in one process. They are short, so distributing them takes longer than it
-    saves: on two processors 0.05 to 0.25 s of a lab that takes one to two seconds.
-    """
+    """Runs several labs in parallel, or the checks of one."""
     config, this_run = session.config, _run_of(session.config)
     if this_run is None:
         return None
     settings = this_run.settings
-    # Not with pytest's own view, which is for debugging; nor when grading, which runs many of these processes at once.
+    # Not with pytest's own view, which is for debugging, nor where a schedule is shown step by step; nor when grading, which
+    # runs many of these processes at once.
     path = _results_path(config)
     lab_of = [_lab_of(item) for item in session.items]
     portions = [[i for i, other in enumerate(lab_of) if other is this] for this in dict.fromkeys(lab_of)]
-    one_process = settings.jobs < 2 or (len(portions) == 1 and not config.getoption("jobs"))
-    if one_process or settings.tier != "namespaces" or session.testsfailed or (path and path.is_dir()) or any(
+    if settings.jobs < 2 or settings.explorer or settings.tier != "namespaces" or session.testsfailed or (path and path.is_dir()) or any(
             config.getoption(name) for name in ("collectonly", "maxfail", "usepdb")) or not isinstance(
             config.pluginmanager.getplugin("terminalreporter"), StudentReporter):
         parallel.pin_to_processor()

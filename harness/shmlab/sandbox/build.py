@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 from . import native
 from .box import Box
@@ -47,6 +47,19 @@ class Built:
     program: str
     path: Path
     warnings: str
+
+
+@dataclass(frozen=True)
+class Compilation:
+    """What compiles one program, and the directory for the executable and the compiler's messages."""
+
+    program: str
+    command: List[str]
+    target: Path
+
+    @property
+    def is_missing(self) -> bool:
+        return self.target not in _timed_out and not (self.target / f"{self.program}.json").exists()
 
 
 def read_source(path: Path) -> bytes:
@@ -152,30 +165,39 @@ def build(lab: Lab, program: str, submission: Path, tier: str, cc: str = "cc", s
     @param san      whether to build with the address and undefined behaviour sanitizers
     @throws BuildProblem  if the program does not compile
     """
+    wanted, files = compilations(lab, submission, cc, san)
+    one = next(compilation for compilation in wanted if compilation.program == program)
+    if one.is_missing:
+        compile_missing(wanted, files, tier)
+    if one.target in _timed_out:
+        raise BuildProblem(_timed_out[one.target])
+    result = json.loads((one.target / f"{program}.json").read_text(encoding="utf-8"))
+    if result["error"] is not None:
+        raise BuildProblem(result["error"])
+    return Built(program, one.target / program, result["warnings"])
+
+
+def compilations(lab: Lab, submission: Path, cc: str, san: bool) -> Tuple[List[Compilation], Dict[str, bytes]]:
+    """What compiles the programs of one lab, and the files that this takes. Raises BuildProblem, see read_sources()."""
     if san and "musl" in cc:
         raise UserError("musl has no sanitizers: use SAN=1 with gcc or clang")
     sources = read_sources(lab, submission)
     spy = native.spy_object(cc).read_bytes()
     wraps = "-Wl," + ",".join(f"--wrap={name}" for name in WRAPPED)
-    parts = [part for name, content in sources.items() for part in (name.encode(), content)]
-    targets: Dict[str, Path] = {}
-    missing: Dict[str, List[str]] = {}
+    wanted = []
     for name in lab.programs:
         command = compile_command(name, cc, san)
         # The spy comes first, because constructors run in the order of linking: it must be ready before the program's own.
         command[command.index(f"{name}.c"):command.index(f"{name}.c")] = [NOT_FORTIFIED, ".spy.o", wraps]
-        key = native.fingerprint(native.find_compiler(cc).encode(), " ".join(command).encode(), spy, *parts)
-        targets[name] = native.build_directory() / "programs" / key
-        if targets[name] not in _timed_out and not (targets[name] / f"{name}.json").exists():
-            missing[name] = command
-    if program in missing:
-        _compile(missing, {**sources, ".spy.o": spy}, tier, targets)
-    if targets[program] in _timed_out:
-        raise BuildProblem(_timed_out[targets[program]])
-    result = json.loads((targets[program] / f"{program}.json").read_text(encoding="utf-8"))
-    if result["error"] is not None:
-        raise BuildProblem(result["error"])
-    return Built(program, targets[program] / program, result["warnings"])
+        wanted.append(Compilation(name, command, target_of(command, cc, spy, sources)))
+    return wanted, {**sources, ".spy.o": spy}
+
+
+def target_of(command: List[str], cc: str, linked: bytes, sources: Dict[str, bytes]) -> Path:
+    """The directory for what a command makes of these sources, and of an object file that it links."""
+    parts = [part for name, content in sources.items() for part in (name.encode(), content)]
+    key = native.fingerprint(native.find_compiler(cc).encode(), " ".join(command).encode(), linked, *parts)
+    return native.build_directory() / "programs" / key
 
 
 def ready_made(lab: Lab, program: str, cc: str) -> Built:
@@ -188,22 +210,22 @@ def ready_made(lab: Lab, program: str, cc: str) -> Built:
     return Built(program, native.unpacked(path), "")
 
 
-def _compile(commands: Dict[str, List[str]], files: Dict[str, bytes], tier: str, targets: Dict[str, Path]) -> None:
-    """Compiles programs in parallel, each in its own box, and stores the results."""
+def compile_missing(wanted: Sequence[Compilation], files: Dict[str, bytes], tier: str) -> None:
+    """Compiles what was not compiled before, all at once and each in its own box, and stores the results."""
     with ExitStack() as boxes:
-        runs: List[Tuple[str, Box, BoxedProcess]] = []
-        for program, command in commands.items():
+        runs: List[Tuple[Compilation, Box, BoxedProcess]] = []
+        for one in [one for one in wanted if one.is_missing]:
             box = boxes.enter_context(Box(tier))
             for name, content in files.items():
                 box.put(name, content)
             # The limit of processor time is no shorter: it would kill only a part of the compiler, which then reports a
             # confusing error.
             limit = MAX_WAITS * COMPILE_SECONDS
-            run = box.start(command, address_mb=0, wall_ms=limit * 1000, cpu_s=limit)
-            runs.append((program, box, run))
-        for program, box, run in runs:
+            run = box.start(one.command, address_mb=0, wall_ms=limit * 1000, cpu_s=limit)
+            runs.append((one, box, run))
+        for one, box, run in runs:
             _wait(box, run)
-            _store_result(program, box, run, targets[program])
+            _store_result(one.program, box, run, one.target)
 
 
 def _wait(box: Box, run: BoxedProcess) -> None:
