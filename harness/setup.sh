@@ -182,6 +182,7 @@ if [ "$purpose" = test ]; then
     need git git
     need strace strace
     need lsof lsof
+    need gdb gdb
     need ipcs util-linux
     need pgrep procps
     if command -v clang >/dev/null 2>&1; then

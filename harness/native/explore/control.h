@@ -172,10 +172,10 @@ struct control {
     uint32_t deaths;        /**< how many more processes may be killed */
     uint32_t explore;       /**< 0: only follow the schedule, do not cut */
     uint32_t shares_memory; /**< processes share the memory of their template: see memory.c */
-    uint32_t debugged;      /**< the number of the process that waits for a debugger when it starts, and 1; or 0 */
-    uint32_t grown;         /**< a thing has become contended that was not */
-    int64_t clock_ns;       /**< virtual time */
-    char trouble[TEXT];     /**< what is not supported */
+    uint32_t debugged; /**< the number of the process that waits for a debugger when it starts, and 1; or 0 */
+    uint32_t grown;    /**< a thing has become contended that was not */
+    int64_t clock_ns;  /**< virtual time */
+    char trouble[TEXT]; /**< what is not supported */
     struct choice choice[MAX_CHOICES];
     struct process process[MAX_PROCESSES];
     struct file file[MAX_FILES];

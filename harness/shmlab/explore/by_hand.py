@@ -69,16 +69,17 @@ class Replay(Search):
                  weak: bool = False) -> None:
         scenario, choices = split_schedule(self.wanted)
         self.is_wanted = scenario == name
-        seconds = DEBUG_SECONDS if self.debugged else MOST_SECONDS
+        index = ord(self.debugged) - ord("A") if self.debugged and self.is_wanted else -1
+        if index >= len(commands):
+            last = chr(ord("A") + len(commands) - 1)
+            say(f"error: GDB={self.debugged}: the processes that this schedule starts are A to {last}")
+            index = -1
+        seconds = DEBUG_SECONDS if index >= 0 else MOST_SECONDS
         super().__init__(fixture, name, commands, preemptions, deaths, seconds=seconds, replay=choices, weak=weak)
-        if self.debugged and self.is_wanted:
-            index = ord(self.debugged) - ord("A")
-            if index >= len(commands):
-                last = chr(ord("A") + len(commands) - 1)
-                raise UserError(f"GDB={self.debugged}: the processes of this schedule are A to {last}, those that they fork aside")
+        if index >= 0:
             self.options += ["--debug", str(index)]
-            self.on_start = lambda built: debug(fixture.box, next(one for one in built if one.program == commands[index][0]),
-                                                fixture.submission / fixture.lab.name)
+            sources = fixture.submission / fixture.lab.name
+            self.on_start = lambda built: debug(fixture.box, next(one for one in built if one.program == commands[index][0]), sources)
 
     def ends(self) -> Iterator[RawEnd]:
         if not self.is_wanted:
@@ -109,13 +110,15 @@ def debug(box: Box, built: Built, sources: Path) -> None:
 
     if not box.pump(found, 10, tick=0.01):
         raise BoxRefused("no process waits for the debugger")
-    command = ["gdb", "-q", "-d", str(sources), "-ex", "set pagination off", "-ex", "handle SIGURG nostop noprint",
-               "-ex", "tbreak main", "-ex", "continue", str(built.path), "-p", str(outer_pid(box, waiting[0]))]
+    first = ["set pagination off", "handle SIGSTOP nostop noprint nopass", "tbreak main", "continue"]
+    command = ["gdb", "-q", "-iex", "set sysroot /", "-d", str(sources), *(word for one in first for word in ("-ex", one)), str(built.path), "-p",
+               str(outer_pid(box, waiting[0]))]
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for gdb
     try:
         subprocess.run(command)
     finally:
         signal.signal(signal.SIGINT, before)
+        box.kill(waiting[0], signal.SIGCONT)  # if gdb was left before the end
 
 
 def outer_pid(box: Box, pid: int) -> int:

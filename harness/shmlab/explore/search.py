@@ -88,6 +88,8 @@ class Search:
         running = box.start(words, image=build.explorer_program(), wall_ms=int(1000 * MOST_WAITING * self.seconds) + 20000,
                             cpu_s=int(self.seconds) + 10)
         self.on_start(built)
+        if running.status is not None:
+            box.wait(running, 1)
         output, at = running.output[1], 0
         limit = time.monotonic() + MOST_WAITING * self.seconds + 15
         try:

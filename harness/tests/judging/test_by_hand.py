@@ -128,3 +128,26 @@ def test_a_failure_that_no_command_repeats_has_none(tmp_path):
     mistake = next(m for m in gallery.mistakes() if str(m) == "05_sysv_create/relies_on_zero_bytes")
     failed = running.check("05", mistake.apply(tmp_path)).not_passed()
     assert failed["test_text"]["by_hand"] == "" and failed["test_text"]["saw"], failed
+
+
+def test_gdb_shows_one_process_of_a_schedule(open_directory):
+    """It waits with the process until the schedule gives it the turn: here while another takes what it has only copied."""
+    mistake = next(mistake for mistake in gallery.mistakes() if str(mistake) == "13_shared_mutex/takes_off_later")
+    directory = mistake.apply(open_directory)
+    found = next(check["by_hand"] for check in running.check("13", directory).checks if "make replay" in check["by_hand"])
+    texts = (directory / "13_shared_mutex" / "consumer.c").read_text().splitlines()
+    line = 1 + next(i for i, text in enumerate(texts) if "pthread_mutex_unlock" in text and "pthread_mutex_lock" in texts[i + 1])
+    words = ["break " + str(line), "continue", "print buffer->count", "continue", "quit"]
+    done = subprocess.run(f"{found} GDB=B", shell=True, cwd=labs.ROOT, input="\n".join(words) + "\n", capture_output=True, text=True,
+                          timeout=120)
+    assert re.search(rf"Breakpoint 2, \w+ \(buffer=0x\w+\) at consumer\.c:{line}", done.stdout), done.stdout + done.stderr
+    assert "exited normally" in done.stdout and re.search(r"^A: consumer /NAME 1 +\| B: consumer /NAME 1", done.stdout, re.M)
+
+
+@pytest.mark.parametrize("words, says", [
+    (("SCHEDULE=several.2/-", "GDB=x"), "GDB=x is no process"), (("GDB=A",), "GDB=… needs a schedule"),
+    (("SCHEDULE=several.2/-", "GDB=H"), "the processes that this schedule starts are A to B")])
+def test_a_process_that_gdb_cannot_show_is_told_in_one_line(words, says):
+    done = subprocess.run(["make", "-s", "replay", "LAB=13", "IN=solutions", *words], cwd=labs.ROOT, stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True)
+    assert [says in line for line in (done.stdout + done.stderr).splitlines()].count(True) == 1, done.stdout + done.stderr
