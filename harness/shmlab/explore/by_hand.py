@@ -111,8 +111,8 @@ def debug(box: Box, built: Built, sources: Path) -> None:
     if not box.pump(found, 10, tick=0.01):
         raise BoxRefused("no process waits for the debugger")
     first = ["set pagination off", "handle SIGSTOP nostop noprint nopass", "tbreak main", "continue"]
-    command = ["gdb", "-q", "-iex", "set sysroot /", "-d", str(sources), *(word for one in first for word in ("-ex", one)), str(built.path), "-p",
-               str(outer_pid(box, waiting[0]))]
+    command = ["gdb", "-q", "-iex", "set sysroot /", "-d", str(sources), *(word for one in first for word in ("-ex", one)),
+               str(built.path), "-p", str(outer_pid(box, waiting[0]))]
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for gdb
     try:
         subprocess.run(command)
