@@ -177,7 +177,8 @@ def require_passed_on(end, name, before, who, story):
         run.require_success()
         require(re.fullmatch(rb"(\d{1,7} \d{1,7}\n)*", run.stdout), "a consumer prints lines `ID NUMBER`", run.stdout)
         printed.append([tuple(map(int, line.split())) for line in run.stdout.splitlines()])
-    saw = [f"{run.command} printed {' '.join(map(str, mine)) or 'nothing'}" for run, mine in zip(end.runs, printed)]
+    saw = [f"{run.process.letter}, {run.command.split()[0]}, printed {' '.join(map(str, mine)) or 'nothing'}"
+           for run, mine in zip(end.runs, printed) if run.command.startswith("consumer")]
     raw = end.object_bytes(name) or b""
     require(len(raw) >= LAYOUT.size, f"{name} is a buffer", saw)
     _, first, count, *slot = LAYOUT.unpack_from(raw)
@@ -185,6 +186,9 @@ def require_passed_on(end, name, before, who, story):
     saw.append(f"at the end: first {first}, count {count}: {' '.join(map(str, left)) or 'no item'}")
     put_in = before + [item for program, *words in who if program == "producer" for item in numbers(words[0], 1, words[1])]
     taken = [item for mine in printed for item in mine]
+    saw += [f"{' '.join(map(str, which))} {what}" for which, what in (
+        ([item for item in put_in if item not in taken + left], "is lost"),
+        (sorted({item for item in taken + left if (taken + left).count(item) > 1}), "is there twice")) if which]
     require(first < SLOTS and sorted(taken + left) == sorted(put_in), f"each item is printed once or is in the buffer, {story}", saw)
     oldest = before[:len(taken)]
     require(all(item in taken for item in oldest), f"the oldest items are taken first, {story}", saw)

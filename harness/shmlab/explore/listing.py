@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import re
-from typing import Dict, List, Sequence, Set, Tuple
+from typing import Container, Dict, List, Sequence, Set, Tuple
 
 from ..sandbox.build import Built
 from ..sandbox.source_lines import source_lines
@@ -11,6 +11,9 @@ from .fields import Fields, read_fields
 from .steps import CREAT, Step, describe
 
 MOST_LINES = 36  # of a verdict
+LONG_LINES = 24  # of a verdict, from which on it is kept short
+LINE_WIDTH, SHORT_WIDTH = 110, 86  # of the columns together; short: of a verdict, which is indented
+SETS_UP = ("shm_open", "open", "fcntl", "flock", "lockf", "ftruncate", "posix_fallocate")  # an object
 
 
 def _letter(process: int) -> str:
@@ -36,10 +39,13 @@ class Listing:
 
     @param programs  the program of each process
     @param sources   the submission's files, by name: lines of them are quoted
+    @param existing  the names of the objects that were there when the schedule began
     """
 
-    def __init__(self, end: RawEnd, tier: str, programs: Sequence[Built], commands: Sequence[str], sources: Dict[str, bytes]) -> None:
-        self.end, self.commands = end, commands
+    def __init__(self, end: RawEnd, tier: str, programs: Sequence[Built], commands: Sequence[str], sources: Dict[str, bytes],
+                 existing: Container[str] = ()) -> None:
+        self.end, self.commands, self.existing = end, commands, existing
+        self._files = [f"{program.program}.c" for program in programs]
         self._text = {name: content.decode("utf-8", "replace").splitlines() for name, content in sources.items()}
         self._place: Dict[Tuple[int, int], str] = {}
         self._fields: Dict[int, Fields] = {}
@@ -74,11 +80,12 @@ class Listing:
             return f"{name}: {found}" if several else found
         return f"{name}+{step.offset}" if several else f"+{step.offset}"
 
-    def _matters(self) -> List[bool]:
+    def _matters(self, long: bool) -> List[bool]:
         """For each step whether it says something about the order: another process touches the same thing, or it waits, or fails.
 
         Of the others' steps, those are left out that only begin or end a process's part: unless an object is made or removed
-        here, it is all the same when which of them opens or unmaps it.
+        here, it is all the same when which of them opens or unmaps it. If the list gets too long, what sets up an object that
+        was there already is left out, too.
         """
         def key(step: Step) -> object:
             if _is_inside(step):
@@ -91,9 +98,15 @@ class Listing:
         makes = any(step.kind in ("shm_unlink", "unlink", "rename", "link", "linkat") or step.kind in ("shm_open", "open")
                     and step.size & CREAT for step in self.end.steps)
         quiet = {"start", "exit", "mmap", "munmap", "close", "fstat", *(() if makes else ("shm_open", "open"))}
-        return [step.waits or bool(step.error) or (step.result != 0 if step.kind == "end" else
-                                                   step.kind not in quiet and len(users[key(step)]) > 1)
-                for step in self.end.steps]
+        removes = any(step.kind in ("shm_unlink", "unlink", "rename") for step in self.end.steps)
+
+        def sets_up_again(step: Step) -> bool:
+            name = self.end.files[step.file] if 0 <= step.file < len(self.end.files) else step.text
+            return long and not removes and step.kind in SETS_UP and name in self.existing
+
+        return [step.waits or bool(step.error) or (
+            step.result != 0 if step.kind == "end" else
+            step.kind not in quiet and len(users[key(step)]) > 1 and not sets_up_again(step)) for step in self.end.steps]
 
     def _quote(self, place: str) -> str:
         """The line of the source at a place such as "file.c:31"."""
@@ -105,21 +118,22 @@ class Listing:
     def _cell(self, steps: Sequence[Step]) -> str:
         """One step, or several accesses that one line of the source makes."""
         place = self._place_of(steps[0])
-        number = place.partition(":")[2]
+        file, _, number = place.partition(":")
+        at = place if number and file != self._files[self._column(steps[0].process)] else f"{number:>4}"
         quoted = self._quote(place) if steps[0].is_access else ""
         said = ", ".join(describe(step, self._object(step)) for step in steps) if len(steps) < 3 else (
             f"{steps[0].kind} " + ", ".join(self._object(step) for step in steps))
-        return f"{number or '':>4} {said}" + (f"   {quoted}" if quoted else "")
+        return f"{at} {said}" + (f"   {quoted}" if quoted else "")
 
     def cell(self, step: Step) -> Tuple[str, str]:
         """What one step is, in words, and its place in the source, such as "file.c:31"."""
         return short(describe(step, self._object(step))), self._place_of(step)
 
-    def _groups(self, most: int) -> List[List[Step]]:
-        """The steps, loads of one line of the source together. With `most` only those that matter to others."""
+    def _groups(self, all_steps: bool, long: bool) -> List[List[Step]]:
+        """The steps, loads of one line of the source together; all, or those that matter to others."""
         groups: List[List[Step]] = []
-        for step, matters in zip(self.end.steps, self._matters()):
-            if most and not matters:
+        for step, matters in zip(self.end.steps, self._matters(long)):
+            if not all_steps and not matters:
                 continue
             last = groups[-1][-1] if groups else None
             same = last and last.is_access and (last.process, last.kind) == (step.process, step.kind) and step.kind == "load" \
@@ -133,9 +147,11 @@ class Listing:
     def lines(self, most: int = 0) -> List[str]:
         """The columns. With `most`, only steps that matter to other processes, and at most so many lines around the last."""
         count = len(self.commands)
-        width = max(30, 110 // count)
-        body = []
-        for group in self._groups(most):
+        width = max(30, (SHORT_WIDTH if most else LINE_WIDTH) // count)
+        body, groups = [], self._groups(not most, False)
+        if most and len(groups) > LONG_LINES:
+            groups = self._groups(False, True)
+        for group in groups:
             cells = [""] * count
             column = self._column(group[0].process)
             text = short(self._cell(group))

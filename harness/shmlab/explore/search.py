@@ -1,6 +1,7 @@
 """Runs the explorer in the box, and gives the ends of the schedules that it finds."""
 from __future__ import annotations
 
+import os
 import re
 import time
 from pathlib import Path
@@ -51,6 +52,7 @@ class Search:
         if replay is not None:
             self.options += ["--schedule", replay or "-"]
         self.seconds = seconds
+        self.existing: List[str] = []  # the names of the objects that are there when each schedule begins
         self.inputs: Dict[int, bytes] = {}  # what processes read from stdin, by their index
         self.figures: Optional[Figures] = None
         self.on_progress: Callable[[Progress], None] = lambda progress: None
@@ -62,7 +64,7 @@ class Search:
         programs = {built.program: built for built in self._built()}
         sources = building.read_sources(self.fixture.lab, self.fixture.submission)
         return Listing(raw, self.fixture.tier, [programs[words[0]] for words in self.commands],
-                       [" ".join(words) for words in self.commands], sources)
+                       [" ".join(words) for words in self.commands], sources, self.existing)
 
     def _built(self) -> List[Built]:
         return build.build(self.fixture.lab, self.fixture.submission, self.fixture.tier, self.fixture.cc)
@@ -78,6 +80,7 @@ class Search:
             self.unavailable = str(problem)
             return
         box = self.fixture.box
+        self.existing = ["/" + name for name in os.listdir(box.shm_fd)]
         for one in built:
             box.put(PREFIX + one.program, one.path.read_bytes(), 0o755)
         for i in range(len(self.commands)):

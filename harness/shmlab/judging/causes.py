@@ -25,7 +25,7 @@ _MASKS = [
 ]
 _SIGNAL = re.compile(r"(\w+) was killed by (SIG\w+)")
 _HANG = re.compile(rf"^{_LATE} (it had not ended|it did not)$", re.M)
-_PREPARATION = "(this check had "  # begins the line that tells what the check did
+_PREPARATION = ("(this check had ", "(before these steps, this check had ")  # begin the line that tells what the check did
 
 
 def _masked(text: str) -> str:

@@ -131,8 +131,11 @@ def outcome_of(item: pytest.Item, this: Lab, error: Optional[BaseException], sec
                     outcome.read = f"labs/{outcome.lab}/README.md, Steps"
                     return outcome
             # The command line does not show what the check or another process did, so the message says it.
-            if fixture.preparations:
-                outcome.saw = [*outcome.saw, "(this check had " + ", and ".join(fixture.preparations[-3:]) + ")"]
+            had = ", and ".join(fixture.preparations[-3:])
+            if had and fixture.end:  # what it started has ended
+                outcome.saw = [*outcome.saw, f"(before these steps, this check had {had})".replace(" beside it", "")]
+            elif had:
+                outcome.saw = [*outcome.saw, f"(this check had {had})"]
             if fixture.end:
                 outcome.calls, outcome.by_hand = fixture.end.shortened(), feedback.replay(fixture)
             else:

@@ -171,8 +171,10 @@ def pytest_runtestloop(session: pytest.Session) -> Optional[bool]:
     path = _results_path(config)
     lab_of = [_lab_of(item) for item in session.items]
     portions = [[i for i, other in enumerate(lab_of) if other is this] for this in dict.fromkeys(lab_of)]
-    if settings.jobs < 2 or settings.explorer or settings.tier != "namespaces" or session.testsfailed or (path and path.is_dir()) or any(
-            config.getoption(name) for name in ("collectonly", "maxfail", "usepdb")) or not isinstance(
+    modules = [item.getparent(pytest.Module) for item in session.items[:1]]
+    alone = len(portions) == 1 and any(getattr(module.obj, "ONE_AT_A_TIME", False) for module in modules if module)
+    if settings.jobs < 2 or settings.explorer or alone or settings.tier != "namespaces" or session.testsfailed or (
+            path and path.is_dir()) or any(config.getoption(name) for name in ("collectonly", "maxfail", "usepdb")) or not isinstance(
             config.pluginmanager.getplugin("terminalreporter"), StudentReporter):
         parallel.pin_to_processor()
         return None
