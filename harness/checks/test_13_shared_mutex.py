@@ -135,26 +135,27 @@ def require_all(outputs, producers, count, story):
             f"{len(set(every) - set(wanted))} were never put in")
 
 
-#: What is in the buffer at first, who comes, and how many preemptions.
+#: What is in the buffer at first, who comes, how many preemptions, and whether memory is weak.
 SCENARIOS = [
-    (0, [("producer", 1, 1), ("consumer", 1)], 2),
-    (2, [("consumer", 1), ("consumer", 1)], 2),
-    (SLOTS - 2, [("producer", 1, 1), ("producer", 2, 1)], 2),
-    (SLOTS, [("producer", 1, 1), ("consumer", 1)], 2),
-    (0, [("producer", 1, 2), ("consumer", 1), ("consumer", 1)], 1),     # two that wait, and two items
-    (SLOTS, [("consumer", 2), ("producer", 1, 1), ("producer", 2, 1)], 1),
+    (0, [("producer", 1, 1), ("consumer", 1)], 2, False),
+    (2, [("consumer", 1), ("consumer", 1)], 2, False),
+    (SLOTS - 2, [("producer", 1, 1), ("producer", 2, 1)], 2, False),
+    (SLOTS, [("producer", 1, 1), ("consumer", 1)], 2, False),
+    (0, [("producer", 1, 2), ("consumer", 1), ("consumer", 1)], 1, False),     # two that wait, and two items
+    (SLOTS, [("consumer", 2), ("producer", 1, 1), ("producer", 2, 1)], 1, False),
+    (1, [("producer", 1, 1), ("consumer", 2)], 1, True),
 ]
 
 
 def explore_buffer(lab: LabFixture):
     """Every order of the steps of two or three processes, from an empty buffer, a full one, and in between."""
-    for at_first, who, preemptions in SCENARIOS:
+    for at_first, who, preemptions, weak in SCENARIOS:
         lab.reset()
         name = new_buffer(lab)
         if at_first > 0:
             lab.reference("producer", name, 7, at_first).wait().require_success()
         commands = [(program, name, *words) for program, *words in who]
-        for end in lab.every_schedule(*commands, preemptions=preemptions):
+        for end in lab.every_schedule(*commands, preemptions=preemptions, weak=weak):
             require_passed_on(end, name, numbers(7, 1, at_first), who,
                               f"whatever the order of the steps, with {at_first} of {SLOTS} slots taken at first")
 

@@ -9,6 +9,18 @@
 
 #include "control.h"
 
+/* From linux/futex.h, which is not where every C library looks. See futex(2). */
+#ifndef FUTEX_WAIT
+enum {
+    FUTEX_WAIT = 0,
+    FUTEX_WAKE = 1,
+    FUTEX_WAIT_BITSET = 9,
+    FUTEX_WAKE_BITSET = 10,
+    FUTEX_PRIVATE_FLAG = 128,
+    FUTEX_CMD_MASK = ~(128 | 256)
+};
+#endif
+
 #include <errno.h>
 #include <stddef.h>
 #include <stdint.h>

@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/futex.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -197,9 +196,10 @@ enum { FIRST_KERNEL = 516 }; /**< older ones end all that share memory if one of
 static struct {
     struct kept *kept;
     ucontext_t program, template;
-    char *stack; /**< two of them */
-    pid_t *tid;  /**< where the C library has the process's id */
-    struct robust_list_head *robust;
+    char *stack;  /**< two of them */
+    pid_t *tid;   /**< where the C library has the process's id */
+    void *robust; /**< a struct robust_list_head, and its size: see set_robust_list(2) */
+    size_t robust_size;
     int index;
 } shared;
 
@@ -210,9 +210,8 @@ static bool prepare_sharing(void)
     if (uname(&system) < 0 || sscanf(system.release, "%d.%d", &major, &minor) != 2 ||
         100 * major + minor < FIRST_KERNEL)
         return false;
-    size_t size = 0;
     if (prctl(PR_GET_TID_ADDRESS, &shared.tid, 0, 0, 0) < 0 || !shared.tid || *shared.tid != getpid() ||
-        raw_syscall(SYS_get_robust_list, 0, &shared.robust, &size) < 0 || !shared.robust)
+        raw_syscall(SYS_get_robust_list, 0, &shared.robust, &shared.robust_size) < 0 || !shared.robust)
         return false;
     /* Between two areas without access, so that the kernel joins it to no other: it is not kept. */
     char *stack = __real_mmap(NULL, 4 * stack_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -227,7 +226,7 @@ static bool prepare_sharing(void)
 static int run_program(void *nothing)
 {
     (void)nothing;
-    raw_syscall(SYS_set_robust_list, shared.robust, sizeof *shared.robust);
+    raw_syscall(SYS_set_robust_list, shared.robust, shared.robust_size);
     setcontext(&shared.program);
     return 127;
 }
@@ -316,12 +315,11 @@ static void begin(int argc, char *argv[], char *environment[])
 
 extern char **__environ;
 
-static void begin_late(int argc, char *argv[], char *environment[])
+static void begin_late(void)
 {
-    begin(argc, argv, environment ? environment : __environ);
+    begin(0, NULL, __environ);
 }
 
 /* glibc runs the first, and before all else; musl only the second, without arguments. */
 __attribute__((section(".preinit_array"), used)) static void (*first)(int, char *[], char *[]) = begin;
-__attribute__((section(".init_array.00000"), used)) static void (*second)(int, char *[],
-                                                                          char *[]) = begin_late;
+__attribute__((section(".init_array.00000"), used)) static void (*second)(void) = begin_late;

@@ -31,7 +31,6 @@ bool timer_interrupts(void)
 #endif
 
 #include <errno.h>
-#include <linux/futex.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>

@@ -10,7 +10,7 @@ from shmlab.explore.search import ScheduleProblem, Search, split_schedule
 from shmlab.judging.fixture import LabFixture
 from shmlab.judging.schedules import End
 
-COMPILERS = [cc for cc in ("gcc", "clang") if shutil.which(cc)]
+COMPILERS = [cc for cc in ("gcc", "clang", "musl-gcc") if shutil.which(cc)]
 HEAD = """
 #define _GNU_SOURCE
 #include <err.h>
