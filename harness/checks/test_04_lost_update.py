@@ -191,14 +191,15 @@ def test_totals(lab):
 
 def explore_counts(lab: LabFixture):
     """Every order of the steps of two children that count to 2."""
-    for end in lab.every_schedule((PROGRAM, 2, 2), preemptions=1, weak=True):
-        end.require_all_ended()
-        run = end.runs[0].require_success()
-        kept = [step.after for step in end.raw.steps if step.process and step.kind in ("store", "update")
-                and (step.offset, step.size) == (8, 8)][-1:]
-        # Who prints the totals too early has lost nothing: that is test_counters_are_shared's matter.
-        require(kept == [4] or re.search(rb"^atomic 4 lost 0$", run.stdout, re.M),
-                "the atomic counter loses nothing, whatever the order of the steps: atomic 4 lost 0", run.stdout)
+    for children, weak in lab.scenarios([(2, True)], [(3, False)]):
+        for end in lab.every_schedule((PROGRAM, children, 2), preemptions=1, weak=weak):
+            end.require_all_ended()
+            run = end.runs[0].require_success()
+            kept = [step.after for step in end.raw.steps if step.process and step.kind in ("store", "update")
+                    and (step.offset, step.size) == (8, 8)][-1:]
+            # Who prints the totals too early has lost nothing: that is test_counters_are_shared's matter.
+            require(kept == [2 * children] or re.search(rb"^atomic %d lost 0$" % (2 * children), run.stdout, re.M),
+                    f"the atomic counter loses nothing, whatever the order of the steps: atomic {2 * children} lost 0", run.stdout)
 
 
 def explore_one_child(lab: LabFixture):

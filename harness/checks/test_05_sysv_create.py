@@ -103,24 +103,25 @@ def test_outlives_its_creator(lab):
 
 def explore_creators(lab: LabFixture):
     """Every order of the steps of two that create the segment of one file at once."""
-    lab.reset()
-    file = lab.file()
-    for end in lab.every_schedule(*(("sysv_create", file, text) for text in ("first", "the second"))):
-        end.require_all_ended()
-        saw = [line for run in end.runs for line in run.ending]
-        users, removals = {}, []  # by segment: the programs that have created it, as they think
-        for step in end.raw.steps:
-            if step.kind == "shmget" and not step.error and step.size & IPC_CREAT:
-                users.setdefault(step.file, []).append(step.process)
-            if step.kind == "shmctl" and step.text == "IPC_RMID" and not step.error:
-                removals.append((step.file, step.process))
-        require(any(run.exit_status == 0 for run in end.runs), "one of two that create the segment at the same time succeeds", saw)
-        for segment, processes in users.items():
-            require(len([n for n in processes if end.runs[n].exit_status == 0]) < 2,
-                    "of two that create the segment at the same time one succeeds, and the other fails with exit status 1",
-                    "both take the same segment for their own", saw)
-            require(not any(removed == segment and process != processes[0] for removed, process in removals),
-                    "a program removes no segment that another has created", saw)
+    for texts in lab.scenarios([("first", "the second")], [("first", "the second", "and one more")]):
+        lab.reset()
+        file = lab.file()
+        for end in lab.every_schedule(*(("sysv_create", file, text) for text in texts)):
+            end.require_all_ended()
+            saw = [line for run in end.runs for line in run.ending]
+            users, removals = {}, []  # by segment: the programs that have created it, as they think
+            for step in end.raw.steps:
+                if step.kind == "shmget" and not step.error and step.size & IPC_CREAT:
+                    users.setdefault(step.file, []).append(step.process)
+                if step.kind == "shmctl" and step.text == "IPC_RMID" and not step.error:
+                    removals.append((step.file, step.process))
+            require(any(run.exit_status == 0 for run in end.runs), "one of those that create the segment at the same time succeeds", saw)
+            for segment, processes in users.items():
+                require(len([n for n in processes if end.runs[n].exit_status == 0]) < 2,
+                        "of two that create the segment at the same time one succeeds, and the other fails with exit status 1",
+                        "both take the same segment for their own", saw)
+                require(not any(removed == segment and process != processes[0] for removed, process in removals),
+                        "a program removes no segment that another has created", saw)
     lab.reset()
 
 

@@ -129,16 +129,17 @@ def test_unmapped_and_still_there(lab):
 
 def explore_creators(lab: LabFixture):
     """Every order of the steps of two that create one object: one of them does, and the other leaves it alone."""
-    name = lab.name()
-    for end in lab.every_schedule(("posix_create", name, 4096, "first"), ("posix_create", name, 8192, "second")):
-        end.require_all_ended()
-        made = [run for run in end.runs if run.exit_status == 0]
-        require(len(made) == 1, "of two programs that create one object at the same time one succeeds, and the other fails",
-                *(run.ending for run in end.runs))
-        other = b"second" if made[0] is end.runs[0] else b"first"
-        content = end.object_bytes(name) or b""
-        require(not content.startswith(other), "the one that fails leaves the object alone",
-                f"{made[0].command} has succeeded; the object begins with ", content[:20])
+    name, two = lab.name(), ((4096, "first"), (8192, "second"))
+    for creators in lab.scenarios([two], [(*two, (100, "third"))]):
+        for end in lab.every_schedule(*(("posix_create", name, size, text) for size, text in creators)):
+            end.require_all_ended()
+            made = [run for run in end.runs if run.exit_status == 0]
+            require(len(made) == 1, "of two programs that create one object at the same time one succeeds, and the other fails",
+                    *(run.ending for run in end.runs))
+            others = tuple(text.encode() for run, (_, text) in zip(end.runs, creators) if run is not made[0])
+            content = end.object_bytes(name) or b""
+            require(not content.startswith(others), "the one that fails leaves the object alone",
+                    f"{made[0].command} has succeeded; the object begins with ", content[:20])
 
 
 @points(1, read="shm_open(3), O_EXCL and EEXIST; handout, Steps")

@@ -115,27 +115,32 @@ def look_at_end(end, name):
 
 def explore_starts(lab: LabFixture):
     """Every order of the steps of two comers to an office that is not there yet."""
-    lab.reset()
-    name = lab.name()
-    for end in lab.every_schedule(("first_comer", name, 100), ("first_comer", name, 200)):
-        answers, setups, _, number, _, saw = look_at_end(end, name)
-        require(setups == 1 and number[0] in (100, 200) and number == tuple(range(number[0], number[0] + DESKS)),
-                "one comer has set the office up, with its N, whatever the order of the steps", saw)
-        require(all(m == number[t % DESKS] for t, m in answers), f"ticket T goes to desk T modulo {DESKS}", saw)
-        require(list(end.objects) == [name], f"{name} is the only name that is left", *end.objects)
+    for comers in lab.scenarios([(100, 200)], [(100, 200, 300)]):
+        lab.reset()
+        name = lab.name()
+        for end in lab.every_schedule(*(("first_comer", name, n) for n in comers)):
+            answers, setups, _, number, _, saw = look_at_end(end, name)
+            require(setups == 1 and number[0] in comers and number == tuple(range(number[0], number[0] + DESKS)),
+                    "one comer has set the office up, with its N, whatever the order of the steps", saw)
+            require(all(m == number[t % DESKS] for t, m in answers), f"ticket T goes to desk T modulo {DESKS}", saw)
+            require(list(end.objects) == [name], f"{name} is the only name that is left", *end.objects)
     lab.reset()
 
 
 def explore_tickets(lab: LabFixture):
     """Every order of the steps of two comers to an office that is in place, where one has been served."""
-    lab.reset()
-    name = lab.name()
-    come(lab, name, 10).wait().require_success()
-    for end in lab.every_schedule(("first_comer", name, 20), ("first_comer", name, 30)):
-        answers, _, tickets, _, visits, saw = look_at_end(end, name)
-        require(sorted(t for t, _ in answers) == [1, 2] and tickets == 3,
-                "each comer has another ticket, whatever the order of the steps: 0 was taken before, so 1 and 2", saw)
-        require(visits == (2, 1), "every visit is counted, whatever the order of the steps: visits (2, 1)", saw)
+    for comers in lab.scenarios([(20, 30)], [(20, 30, 40)]):
+        lab.reset()
+        name = lab.name()
+        come(lab, name, 10).wait().require_success()
+        given = list(range(1, 1 + len(comers)))
+        served = tuple(len(range(d, 1 + len(comers), DESKS)) for d in range(DESKS))
+        for end in lab.every_schedule(*(("first_comer", name, n) for n in comers)):
+            answers, _, tickets, _, visits, saw = look_at_end(end, name)
+            require(sorted(t for t, _ in answers) == given and tickets == 1 + len(comers),
+                    "each comer has another ticket, whatever the order of the steps: 0 was taken before, so "
+                    + " and ".join(map(str, given)), saw)
+            require(visits == served, f"every visit is counted, whatever the order of the steps: visits {served}", saw)
     lab.reset()
 
 

@@ -145,11 +145,13 @@ SCENARIOS = [
     (SLOTS, [("consumer", 2), ("producer", 1, 1), ("producer", 2, 1)], 1, False),
     (1, [("producer", 1, 1), ("consumer", 2)], 1, True),
 ]
+#: For `make explore`.
+MORE_SCENARIOS = [(0, [("producer", 1, 1), ("producer", 2, 1), ("consumer", 1), ("consumer", 1)], 0, False)]
 
 
 def explore_buffer(lab: LabFixture):
     """Every order of the steps of two or three processes, from an empty buffer, a full one, and in between."""
-    for at_first, who, preemptions, weak in SCENARIOS:
+    for at_first, who, preemptions, weak in lab.scenarios(SCENARIOS, MORE_SCENARIOS):
         lab.reset()
         name = new_buffer(lab)
         if at_first > 0:

@@ -13,7 +13,7 @@ import os
 import shlex
 import time
 from pathlib import Path
-from typing import Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, TypeVar, Union
 
 from ..explore.search import Search
 from ..labs import SOLUTIONS, Lab
@@ -31,6 +31,8 @@ from .program import Program
 from .require import CheckFailed, require
 from .run import LeftBehind, Run
 from .schedules import End
+
+T = TypeVar("T")
 
 # The shell's way to set a limit, as far as it is lower than usual.
 ULIMITS = {("files", None): "ulimit -n {}", ("file_mb", 0): "ulimit -f 0"}
@@ -347,6 +349,13 @@ class LabFixture(Environment):
             self.end = End(raw, search)
             yield self.end
         self.end = None
+
+    def scenarios(self, usual: Sequence[T], more: Sequence[T]) -> List[T]:
+        """What a check runs under every order of its steps; for `make explore`, and to replay what it finds, more processes, too.
+
+        They come last in their check, so that the names of the others are the same.
+        """
+        return [*usual, *(() if self.explorer is Search else more)]
 
     def once_more(self, ends: Iterable[End]) -> Iterator[End]:
         """Gives ends of schedules again: what a check requires of one that does not hold is told with its schedule."""

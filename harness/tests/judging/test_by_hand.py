@@ -151,3 +151,12 @@ def test_a_process_that_gdb_cannot_show_is_told_in_one_line(words, says):
     done = subprocess.run(["make", "-s", "replay", "LAB=13", "IN=solutions", *words], cwd=labs.ROOT, stdin=subprocess.DEVNULL,
                           capture_output=True, text=True)
     assert [says in line for line in (done.stdout + done.stderr).splitlines()].count(True) == 1, done.stdout + done.stderr
+
+
+def test_more_processes_are_explored_by_hand_and_replayed():
+    done = subprocess.run(["make", "-s", "explore", "LAB=08", "IN=solutions", "TIME=2"], cwd=labs.ROOT, stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True)
+    commands = [line for line in done.stdout.splitlines() if line.startswith("taken_name.")]
+    assert [line.count("posix_create") for line in commands] == [2, 3] and done.returncode == 0, done.stdout + done.stderr
+    printed, status = replayed("make -s replay LAB=08 IN=solutions SCHEDULE=taken_name.2/-")
+    assert status == 0 and "C: posix_create /NAME 100" in printed, printed
