@@ -222,7 +222,10 @@ def test_atomic_loses_nothing(lab):
     for run in come_to_their_ends(*((program, 4) for program in programs)):
         run.require_success()
         require(totals(run)[2:] == [200000, 0], "the atomic counter comes to 200000 with lost_update 4 50000", "stdout:", run.stdout)
-    _, atomic = explore_one_child(lab)
+    plain, atomic = explore_one_child(lab)
+    require("store" not in atomic or "store" in plain or not plain,
+            "the second counter in the mapping is the atomic one, and the first is the plain one",
+            f"the first is added to in one operation, the second with {' '.join(atomic[:2])}: they stand the other way round")
     require("store" not in atomic, "the child adds to the atomic counter, the second in the mapping, in one operation",
             f"a child that counts to 3 makes these accesses to it, in this order: {' '.join(atomic)}",
             "another process can come between a load and a store")

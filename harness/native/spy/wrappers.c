@@ -127,6 +127,9 @@ WRAP(int, nanosleep, -1, (const struct timespec *time, struct timespec *left), (
 WRAP(int, usleep, -1, (useconds_t time), (time), NULL, time)
 WRAP(unsigned, sleep, -1, (unsigned seconds), (seconds), NULL, seconds)
 WRAP(int, flock, -1, (int fd, int operation), (fd, operation), NULL, fd, operation)
+WRAP(int, fchmod, -1, (int fd, mode_t mode), (fd, mode), NULL, fd, mode)
+WRAP(int, chmod, -1, (const char *path, mode_t mode), (path, mode), path, mode)
+WRAP(mode_t, umask, -1, (mode_t mask), (mask), NULL, mask)
 WRAP(int, link, -1, (const char *from, const char *to), (from, to), to, 0)
 WRAP(int, linkat, -1, (int fd, const char *from, int tofd, const char *to, int flags),
      (fd, from, tofd, to, flags), to, 0)
@@ -145,6 +148,10 @@ WRAP(ssize_t, sendmsg, -1, (int fd, const struct msghdr *message, int flags), (f
      PTR(message), flags)
 WRAP(ssize_t, recvmsg, -1, (int fd, struct msghdr *message, int flags), (fd, message, flags), NULL, fd,
      PTR(message), flags)
+WRAP(ssize_t, send, -1, (int fd, const void *bytes, size_t size, int flags), (fd, bytes, size, flags), NULL,
+     fd, PTR(bytes), size, flags)
+WRAP(ssize_t, recv, -1, (int fd, void *bytes, size_t size, int flags), (fd, bytes, size, flags), NULL, fd,
+     PTR(bytes), size, flags)
 /* The status that was stored, with a bit above it that tells that it is known. */
 #define STATUS(result, status) ((result) > 0 && (status) ? 1 << 30 | *(status) : 0)
 WRAP(pid_t, wait, -1, (int *status), (status), NULL, PTR(status), STATUS(result, status))

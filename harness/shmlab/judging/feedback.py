@@ -127,7 +127,8 @@ def show_cause(page: TerminalText, number: int, outcomes: List[Outcome], whole: 
     steps = outcome.by_hand.startswith("make replay")
     heads, left = calls[:steps], len(calls)  # the columns of a schedule have heads
     while len(calls) > 1 + len(heads) and rows(calls) > max(MOST_LINES if steps else 3, room - rows(saw)):
-        calls = [*heads, *calls[len(heads) + 1:]]  # the last ones say most
+        out = next((i for i in range(len(heads), len(calls) - 1) if "made to fail" not in calls[i]), len(heads))
+        calls = [*calls[:out], *calls[out + 1:]]  # the last ones say most
     if heads and len(calls) < left:
         calls = [*heads, f"(and {left - len(calls) + 1} steps before)", *calls[2:]]
     if not whole and outcome.status != ERROR:
@@ -247,19 +248,27 @@ def recent_calls(fixture: LabFixture) -> List[str]:
         if call.name in _SPY_EVENTS:
             continue
         last = groups[-1][-1] if groups else None
-        if last and (last.pid, last.where, last.error) == (call.pid, call.where, call.error):
-            groups[-1].append(call)  # the same call in a loop: shown once
+        if last and _in_a_loop(last) == _in_a_loop(call):
+            groups[-1].append(call)  # shown once
         else:
             groups.append([call])
     omitted = max(0, len(groups) - MAX_CALLS)
-    counts = [len(group) for group in groups[omitted:]]
-    shown = _with_source_lines(fixture, program, [group[-1] for group in groups[omitted:]])
+    # What this check has made to fail is shown, however long ago that was.
+    failed = [group for group in groups[:omitted] if group[-1].injected][-1:]
+    kept = failed + groups[omitted:]
+    shown = _with_source_lines(fixture, program, [group[-1] for group in kept])
     several = len({call.pid for call in shown}) > 1
     width = max((len(call.place) for call in shown), default=0)
-    lines = [f"(and {sum(map(len, groups[:omitted]))} before)"] if omitted else []
-    for call, count in zip(shown, counts):
-        lines.append(_call_line(call, width, several) + (f"   ({count} times)" if count > 1 else ""))
+    lines = [f"(and {sum(map(len, groups[:omitted])) - sum(map(len, failed))} before)"] if omitted else []
+    for call, group in zip(shown, kept):
+        last = "" if len({str(one) for one in group}) == 1 else ", the last"
+        lines.append(_call_line(call, width, several) + (f"   ({len(group)} times{last})" if len(group) > 1 else ""))
     return lines or ["none that this lab is about"]
+
+
+def _in_a_loop(call: Call) -> Tuple[object, ...]:
+    """What is equal for calls that a loop makes, one after the other, with the same outcome."""
+    return call.pid, call.where, call.error, call.injected, call.wait_status
 
 
 def _call_line(call: Call, width: int, several: bool) -> str:

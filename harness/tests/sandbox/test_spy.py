@@ -28,6 +28,7 @@ TALK = r"""
 #include <sys/mman.h>
 #include <sys/sem.h>
 #include <sys/shm.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -53,6 +54,7 @@ static void use_the_rarer_calls(void)
            pthread_rwlock_unlock(&lock) | pthread_rwlock_destroy(&lock), pthread_barrier_init(&barrier, NULL, 1));
     printf(" %d", pthread_barrier_wait(&barrier));
     printf(" %d", pthread_barrier_destroy(&barrier));
+    umask(027), fchmod(fd, 0640), chmod("rare", 0600);
     const struct sigaction ignore = {.sa_handler = SIG_IGN};
     const struct timespec moment = {0, 1};
     printf(" %d %d %u", sigaction(SIGUSR1, &ignore, NULL), nanosleep(&moment, NULL), sleep(0));
@@ -464,7 +466,7 @@ def test_the_rarer_calls_are_recorded_and_do_the_same(built, build):
     for name in ("mremap", "fallocate", "semget", "semop", "sem_getvalue", "pthread_rwlock_init", "pthread_rwlock_rdlock",
                  "pthread_rwlock_tryrdlock", "pthread_rwlock_wrlock", "pthread_rwlock_trywrlock", "pthread_rwlock_destroy",
                  "pthread_barrier_init", "pthread_barrier_wait", "pthread_barrier_destroy", "sigaction", "nanosleep", "sleep",
-                 "usleep", "clock_nanosleep", "posix_spawn", "posix_spawnp", "execle"):
+                 "usleep", "clock_nanosleep", "umask", "fchmod", "chmod", "posix_spawn", "posix_spawnp", "execle"):
         assert names.count(name) == 1, name
     assert 'openat(-100, "rare", O_RDWR|O_CREAT, 0600) = 3' in texts and 'openat(-100, "rare", O_RDONLY) = 4' in texts
     assert "semctl(0, 0, SETVAL, 0x3) = 0" in texts and "semctl(0, 0, GETVAL) = 2" in texts and "semctl(0, 0, IPC_RMID) = 0" in texts
