@@ -370,9 +370,15 @@ def test_the_drawing_has_every_object_and_its_words(place, plant):
         subprocess.run(["dot", "-Tsvg"], input=text, text=True, check=True, stdout=subprocess.DEVNULL)
 
 
+def hear_ctrl_c():
+    """If a shell started the tests in the background, SIGINT is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_watch_prints_what_changes_until_ctrl_c(place):
     name = f"shmls-watched-{os.getpid()}"
-    run = subprocess.Popen(words_as(USERS[0], sys.executable, place / "shmls", "--watch=0.05"), stdout=subprocess.PIPE, text=True)
+    run = subprocess.Popen(words_as(USERS[0], sys.executable, place / "shmls", "--watch=0.05"), stdout=subprocess.PIPE, text=True,
+                           preexec_fn=hear_ctrl_c)
     try:
         assert re.fullmatch(r"\d\d:\d\d:\d\d\n", run.stdout.readline())
         with open(f"/dev/shm/{name}", "w"):
@@ -424,7 +430,7 @@ def test_clean_ipc_keeps_what_a_process_has(place):
 def test_watch_on_a_terminal_draws_over_what_it_drew(place):
     ours, theirs = pty.openpty()
     run = subprocess.Popen([sys.executable, place / "shmls", "--watch=0.05"], stdin=subprocess.DEVNULL, stdout=theirs,
-                           stderr=theirs, env={**os.environ, "TERM": "xterm"})
+                           stderr=theirs, env={**os.environ, "TERM": "xterm"}, preexec_fn=hear_ctrl_c)
     os.close(theirs)
     shown = b""
     while shown.count(b"\x1b[H") < 3:
