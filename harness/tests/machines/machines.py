@@ -46,7 +46,8 @@ class Command:
 #: Three labs, one of each kind of memory, with each compiler that install_compilers() has brought; two of them run schedules.
 COMPILERS = """for cc in $(cd /usr/bin && ls | grep -xE '(gcc|clang)-[0-9]+|clang|musl-gcc'); do
     make check LAB="03 05 11" IN=solutions CC=$cc > /tmp/compiled || { cat /tmp/compiled; echo "CC=$cc"; exit 1; }
-    [ "$(grep -c "explored: " /tmp/compiled)" = 2 ] && grep -q "30 of 30 points" /tmp/compiled || { cat /tmp/compiled; echo "CC=$cc"; exit 1; }
+    [ "$(grep -c "explored: " /tmp/compiled)" = 2 ] || { cat /tmp/compiled; echo "CC=$cc explores nothing"; exit 1; }
+    grep -q "30 of 30 points" /tmp/compiled || { cat /tmp/compiled; echo "CC=$cc"; exit 1; }
     echo "$cc: 30 of 30 points"
 done"""
 
