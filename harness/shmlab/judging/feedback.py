@@ -261,8 +261,8 @@ def recent_calls(fixture: LabFixture) -> List[str]:
     width = max((len(call.place) for call in shown), default=0)
     lines = [f"(and {sum(map(len, groups[:omitted])) - sum(map(len, failed))} before)"] if omitted else []
     for call, group in zip(shown, kept):
-        last = "" if len({str(one) for one in group}) == 1 else ", the last"
-        lines.append(_call_line(call, width, several) + (f"   ({len(group)} times{last})" if len(group) > 1 else ""))
+        which = "" if len({str(one) for one in group}) == 1 else ", the last"
+        lines.append(_call_line(call, width, several) + (f"   ({len(group)} times{which})" if len(group) > 1 else ""))
     return lines or ["none that this lab is about"]
 
 

@@ -68,6 +68,9 @@ def may_look_at_everybody() -> bool:
 USERS = range(60000, 64000)
 
 
+LOCK_FILES = 16
+
+
 class HostLock:
     """Lets only one harness at a time use the machine's own IPC.
 
@@ -80,10 +83,26 @@ class HostLock:
     @classmethod
     def take(cls) -> None:
         if cls.depth == 0:
-            path = os.path.join(tempfile.gettempdir(), f"shmlab-{os.getuid()}.lock")
-            cls.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            cls.fd = cls._open()
             fcntl.flock(cls.fd, fcntl.LOCK_EX)
         cls.depth += 1
+
+    @classmethod
+    def _open(cls) -> int:
+        """The first of some files that is this user's own. Where others may make files too, one could be theirs."""
+        for number in range(LOCK_FILES):
+            path = os.path.join(tempfile.gettempdir(), f"shmlab-{os.getuid()}{f'-{number}' if number else ''}.lock")
+            try:
+                fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+            except OSError as error:
+                if error.errno not in (errno.EACCES, errno.EISDIR, errno.ELOOP, errno.ENXIO):
+                    raise
+                continue
+            status = os.fstat(fd)
+            if stat.S_ISREG(status.st_mode) and status.st_uid == os.getuid():
+                return fd
+            os.close(fd)
+        raise BoxRefused(f"others have taken the names of its lock in {tempfile.gettempdir()}: set TMPDIR to a directory of your own")
 
     @classmethod
     def drop(cls) -> None:

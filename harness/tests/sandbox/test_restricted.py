@@ -17,7 +17,7 @@ import running
 from shmlab import LabFixture, gallery, labs
 from shmlab.judging import outcomes
 from shmlab.sandbox import apparmor, native, tiers
-from shmlab.sandbox.box import Box
+from shmlab.sandbox.box import Box, HostLock
 
 IMITATION = [sys.executable, str(Path(__file__).with_name("imitation.py"))]
 as_root = pytest.mark.skipif("user" not in tiers.host_promises(), reason="only root can be root in a container")
@@ -174,6 +174,26 @@ def test_a_call_that_a_limit_of_the_machine_refuses_is_no_fault_of_the_program(m
     finally:
         monkeypatch.undo()
         fixture.close()
+
+
+def test_the_lock_of_the_host_tier_cannot_be_taken_by_others(monkeypatch, tmp_path):
+    """Another user may have made what has the lock's name, in a directory that all may write to."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(HostLock, "depth", 0)
+    names = [f"shmlab-{os.getuid()}{end}.lock" for end in ("", "-1", "-2", "-3")]
+    (tmp_path / names[0]).mkdir()
+    (tmp_path / names[1]).symlink_to("/dev/null")
+    os.mkfifo(tmp_path / names[2])
+    if os.getuid() == 0:
+        (tmp_path / names[3]).touch()
+        os.chown(tmp_path / names[3], pwd.getpwnam("nobody").pw_uid, -1)
+    HostLock.take()
+    try:
+        taken = os.readlink(f"/proc/self/fd/{HostLock.fd}")
+        assert taken == str(tmp_path / f"shmlab-{os.getuid()}-{4 if os.getuid() == 0 else 3}.lock")
+        assert os.fstat(HostLock.fd).st_mode & 0o777 == 0o600
+    finally:
+        HostLock.drop()
 
 
 # ---- promises ---------------------------------------------------------------------------------------------
