@@ -62,7 +62,7 @@ class LabFixture(Environment):
             if self._box:
                 self._box.stop()
                 for program in self.history:
-                    self._box.wait(program.started, 0)  # reads the rest of its output
+                    self._box.wait(program.started, SHORT_SECONDS)  # it ends at once; reads the rest of its output
         except (BoxRefused, OSError):
             pass
 

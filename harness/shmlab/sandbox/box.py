@@ -447,12 +447,11 @@ class Box(Channel):
 
     def wait(self, program: BoxedProcess, timeout: float) -> bool:
         """Waits until a program has ended, and reads the rest of its output. Returns False if it still runs."""
-        if not self.expect(lambda: program.status is not None, timeout):
-            return False
+        ended = self.expect(lambda: program.status is not None, timeout)
         # A child may hold the pipe open: read what is there and do not wait for the end of file.
         for fd in list(program.pipes):
             self._drain(fd, program)
-        return True
+        return ended
 
     def set_sysctl(self, name: str, value: int) -> None:
         """Sets a limit of the box's own IPC, such as "kernel/shmmni"; see proc(5). Only in the namespaces tier."""
