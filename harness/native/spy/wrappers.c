@@ -26,22 +26,25 @@
     type WRAPPER(f) parameters                                                                               \
     {                                                                                                        \
         DECLARE_REAL(type, f, parameters)                                                                    \
-        const int saved_errno = errno;                                                                       \
-        const int injected = count_call(CALL_##f, CALLER);                                                   \
-        type result = (type)failure;                                                                         \
-        if (injected)                                                                                        \
-            errno = injected;                                                                                \
-        else                                                                                                 \
-            result = real arguments;                                                                         \
-        const int call_errno = errno;                                                                        \
-        const bool failed = result == (type)failure;                                                         \
-        if (condition)                                                                                       \
-            RECORD(f, injected, failed, INT(result), failed ? call_errno : 0, text, __VA_ARGS__, 0, 0, 0, 0, \
-                   0)                                                                                        \
-        stop_after(CALL_##f, CALLER);                                                                        \
-        errno = failed ? call_errno : saved_errno;                                                           \
-        return result;                                                                                       \
+        MAKE_CALL(condition, type, f, failure, arguments, text, __VA_ARGS__)                                 \
     }
+
+/** What follows DECLARE_REAL() in such a wrapper. */
+#define MAKE_CALL(condition, type, f, failure, arguments, text, ...)                                         \
+    const int saved_errno = errno;                                                                           \
+    const int injected = count_call(CALL_##f, CALLER);                                                       \
+    type result = (type)failure;                                                                             \
+    if (injected)                                                                                            \
+        errno = injected;                                                                                    \
+    else                                                                                                     \
+        result = real arguments;                                                                             \
+    const int call_errno = errno;                                                                            \
+    const bool failed = result == (type)failure;                                                             \
+    if (condition)                                                                                           \
+        RECORD(f, injected, failed, INT(result), failed ? call_errno : 0, text, __VA_ARGS__, 0, 0, 0, 0, 0)  \
+    stop_after(CALL_##f, CALLER);                                                                            \
+    errno = failed ? call_errno : saved_errno;                                                               \
+    return result;
 
 /** The same for a call that returns 0 or an error number, and does not set errno. */
 #define WRAP_RETURNS_ERROR(f, parameters, arguments, ...)                                                    \
@@ -276,18 +279,7 @@ int WRAPPER(open)(const char *path, int flags, ...)
         mode = va_arg(args, mode_t);
         va_end(args);
     }
-    const int injected = count_call(CALL_open, CALLER);
-    int result = -1;
-    if (injected)
-        errno = injected;
-    else
-        result = real(path, flags, mode);
-    const int call_errno = errno;
-    record(CALL_open, CALLER, (injected ? INJECTED : 0) | (result < 0 ? FAILED : 0), result,
-           result < 0 ? call_errno : 0, path, flags, mode, 0, 0, 0);
-    stop_after(CALL_open, CALLER);
-    errno = call_errno;
-    return result;
+    MAKE_CALL(true, int, open, -1, (path, flags, mode), path, flags, mode)
 }
 int WRAPPER(open64)(const char *path, int flags, ...) ALIAS_OF(open, open64);
 
@@ -301,18 +293,7 @@ int WRAPPER(openat)(int directory, const char *path, int flags, ...)
         mode = va_arg(args, mode_t);
         va_end(args);
     }
-    const int injected = count_call(CALL_openat, CALLER);
-    int result = -1;
-    if (injected)
-        errno = injected;
-    else
-        result = real(directory, path, flags, mode);
-    const int call_errno = errno;
-    record(CALL_openat, CALLER, (injected ? INJECTED : 0) | (result < 0 ? FAILED : 0), result,
-           result < 0 ? call_errno : 0, path, directory, flags, mode, 0, 0);
-    stop_after(CALL_openat, CALLER);
-    errno = call_errno;
-    return result;
+    MAKE_CALL(true, int, openat, -1, (directory, path, flags, mode), path, directory, flags, mode)
 }
 int WRAPPER(openat64)(int directory, const char *path, int flags, ...) ALIAS_OF(openat, openat64);
 
@@ -323,19 +304,8 @@ void *WRAPPER(mremap)(void *at, size_t size, size_t new_size, int flags, ...)
     va_start(args, flags);
     void *to = va_arg(args, void *); /* if there is none, the kernel ignores it */
     va_end(args);
-    const int injected = count_call(CALL_mremap, CALLER);
-    void *result = MAP_FAILED;
-    if (injected)
-        errno = injected;
-    else
-        result = real(at, size, new_size, flags, to);
-    const int call_errno = errno;
-    const bool failed = result == MAP_FAILED;
-    record(CALL_mremap, CALLER, (injected ? INJECTED : 0) | (failed ? FAILED : 0), PTR(result),
-           failed ? call_errno : 0, NULL, PTR(at), INT(size), INT(new_size), flags, 0);
-    stop_after(CALL_mremap, CALLER);
-    errno = call_errno;
-    return result;
+    MAKE_CALL(true, void *, mremap, FAILED_ADDRESS, (at, size, new_size, flags, to), NULL, PTR(at), size,
+              new_size, flags)
 }
 
 int WRAPPER(semctl)(int id, int number, int command, ...)
@@ -345,18 +315,8 @@ int WRAPPER(semctl)(int id, int number, int command, ...)
     va_start(args, command);
     void *argument = va_arg(args, void *); /* a union of an int and pointers, passed as a pointer is */
     va_end(args);
-    const int injected = count_call(CALL_semctl, CALLER);
-    int result = -1;
-    if (injected)
-        errno = injected;
-    else
-        result = real(id, number, command, argument);
-    const int call_errno = errno;
-    record(CALL_semctl, CALLER, (injected ? INJECTED : 0) | (result < 0 ? FAILED : 0), result,
-           result < 0 ? call_errno : 0, NULL, id, number, command, PTR(argument), 0);
-    stop_after(CALL_semctl, CALLER);
-    errno = call_errno;
-    return result;
+    MAKE_CALL(true, int, semctl, -1, (id, number, command, argument), NULL, id, number, command,
+              PTR(argument))
 }
 
 WRAP_IF(injected || stops_at_every_call(), ssize_t, read, -1, (int fd, void *bytes, size_t size),
@@ -415,17 +375,6 @@ int WRAPPER(fcntl)(int fd, int command, ...)
     va_start(args, command);
     void *argument = va_arg(args, void *); /* an int argument is passed in the same register */
     va_end(args);
-    const int injected = count_call(CALL_fcntl, CALLER);
-    int result = -1;
-    if (injected)
-        errno = injected;
-    else
-        result = real(fd, command, argument);
-    const int call_errno = errno;
-    record(CALL_fcntl, CALLER, (injected ? INJECTED : 0) | (result < 0 ? FAILED : 0), result,
-           result < 0 ? call_errno : 0, NULL, fd, command, PTR(argument), 0, 0);
-    stop_after(CALL_fcntl, CALLER);
-    errno = call_errno;
-    return result;
+    MAKE_CALL(true, int, fcntl, -1, (fd, command, argument), NULL, fd, command, PTR(argument))
 }
 int WRAPPER(fcntl64)(int fd, int command, ...) ALIAS_OF(fcntl, fcntl64);

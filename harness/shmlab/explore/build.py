@@ -70,6 +70,7 @@ def build(lab: Lab, submission: Path, tier: str, cc: str) -> List[Built]:
     return [Built(one.program, one.target / one.program, "") for one in wanted]
 
 
+@lru_cache(maxsize=None)
 def build_both(lab: Lab, submission: Path, tier: str, cc: str) -> None:
     """Compiles the programs of one lab for the explorer and plainly, all at once. What cannot be built tells who asks for it."""
     plain, files = building.compilations(lab, submission, cc, False)

@@ -319,18 +319,18 @@ class Environment:
 
         Root needs no permission. An ordinary user is the object's owner: the mode is changed, and changed back.
         """
-        flags = access | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        flags = access | os.O_CLOEXEC | os.O_NONBLOCK
         found = os.open(name[1:], os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self.box.shm_fd)
         try:
             mode = os.fstat(found).st_mode
             require(stat.S_ISREG(mode), f"{name} is an object of shared memory", self.objects())
             path = f"/proc/self/fd/{found}"
             try:
-                return os.open(path, flags & ~os.O_NOFOLLOW)
+                return os.open(path, flags)
             except PermissionError:
                 os.chmod(path, stat.S_IMODE(mode) | 0o600)
                 try:
-                    return os.open(path, flags & ~os.O_NOFOLLOW)
+                    return os.open(path, flags)
                 finally:
                     os.chmod(path, stat.S_IMODE(mode))
         finally:
