@@ -66,7 +66,7 @@ SHMLAB := PYTHONPATH=harness
 
 .PHONY: all $(NUMBERS) $(SHORT_NUMBERS) check explore replay trace watch hint doctor shmls box unbox clean-ipc clean help FORCE
 # (not for students
-.PHONY: demo test test-machines lint grade dist gradescope bench docs docs-instructor docs-test
+.PHONY: demo test test-machines test-real lint grade dist gradescope bench docs docs-instructor docs-test
 # not for students)
 
 all: $(PROGRAMS) ## builds all labs (make 05: one of them) into build/labs/
@@ -98,6 +98,9 @@ test: ## installs what is missing, runs the project's own tests; FULL=1: all cas
 
 test-machines: ## tries the project on other machines, as root; ROOTS=directory (12 GB, two hours)
 	$(quiet)python=$$($(SETUP) machines) && "$$python" harness/tests/machines/machines.py $(if $(ROOTS),--roots "$(ROOTS)")
+
+test-real: ## runs PostgreSQL, Redis, stress-ng and Python with the recorder and without
+	$(quiet)python=$$($(SETUP) test-real) && "$$python" -m pytest harness/tests/sandbox/real_programs.py $(if $(V),-v,-q) $(PYTEST)
 
 lint: ## looks for what is wrong in the project's own code without running it; part of make test
 	$(quiet)$(SETUP) lint >/dev/null && sh harness/lint.sh

@@ -11,6 +11,7 @@
 #   machines   also mmdebstrap, which builds the roots of other machines, and QEMU, which gives some a kernel of their own
 #   docs       also Doxygen
 #   docs-test  also Chromium and Selenium
+#   test-real  also PostgreSQL, Redis and stress-ng
 #   test       everything that the project's own tests need, except a browser
 # Installs Debian packages as root or with sudo. If only Python's modules are missing and that is not possible, installs
 # them into .venv. Otherwise prints one line that says what to do, and exits with status 1.
@@ -192,6 +193,11 @@ if [ "$purpose" = test ]; then
     fi
 fi
 case $purpose in test | docs*) need doxygen doxygen ;; esac
+if [ "$purpose" = test-real ]; then
+    [ -n "$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null)" ] || missing="$missing postgresql"
+    need redis-server redis-server
+    need stress-ng stress-ng
+fi
 if [ "$purpose" = docs-test ]; then
     modules=pytest,selenium
     need chromium chromium

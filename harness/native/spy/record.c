@@ -37,6 +37,33 @@ static void note_begin(void)
         began_ns = now_ns();
 }
 
+/**
+ * Marks a place as being written, for the record of this number. Returns false if a later record has the place.
+ *
+ * The number of a record is taken first, so a thread that is interrupted then may find that the ring went round.
+ * A place that another thread is writing is left to it: the one that was killed there would be waited for in vain.
+ */
+static bool claim(struct record *place, uint64_t number)
+{
+    uint64_t there = atomic_load_explicit(&place->sequence, memory_order_relaxed);
+    while (!(there & BEING_WRITTEN) && there < number)
+        if (atomic_compare_exchange_weak_explicit(&place->sequence, &there, BEING_WRITTEN | number,
+                                                  memory_order_acquire, memory_order_relaxed))
+            return true;
+    return false;
+}
+
+static void append(const struct record *r)
+{
+    const uint64_t number = atomic_fetch_add_explicit(&ring->next, 1, memory_order_relaxed) + 1;
+    struct record *place = &ring->record[(number - 1) % ring->capacity];
+    if (!claim(place, number))
+        return;
+    const size_t head = offsetof(struct record, time_ns);
+    memcpy((char *)place + head, (const char *)r + head, sizeof *r - head);
+    atomic_store_explicit(&place->sequence, number, memory_order_release);
+}
+
 static void record(enum call call, uintptr_t caller, int flags, int64_t result, int error, const char *text,
                    int64_t a, int64_t b, int64_t c, int64_t d, int64_t e)
 {
@@ -45,33 +72,24 @@ static void record(enum call call, uintptr_t caller, int flags, int64_t result, 
     const uint64_t now = now_ns();
     if (flags & INJECTED)
         atomic_fetch_add_explicit(&ring->injected, 1, memory_order_relaxed);
-    uint64_t number = atomic_fetch_add_explicit(&ring->next, 1, memory_order_relaxed);
-    struct record *r = &ring->record[number % ring->capacity];
-    atomic_store_explicit(&r->sequence, 0, memory_order_relaxed);
-    r->time_ns = now;
-    r->began_ns = began_ns ? began_ns : now;
-    /* Asked each time: _Fork() and clone(2) create processes, too, of which the recorder does not learn. */
-    r->pid = (int32_t)syscall(SYS_getpid);
-    r->tid = (int32_t)syscall(SYS_gettid);
-    r->call = (uint16_t)call;
-    r->flags = (uint16_t)((flags & ~NOT_YET_MADE) | (called_by_program(caller) ? 0 : FOREIGN));
-    r->error = error;
-    r->result = result;
-    r->where = caller - image_base;
-    r->argument[0] = a;
-    r->argument[1] = b;
-    r->argument[2] = c;
-    r->argument[3] = d;
-    r->argument[4] = e;
-    r->text[0] = '\0';
-    if (text && flags & (FAILED | NOT_YET_MADE)) {
-        copy_unverified(r->text, sizeof r->text, text);
-    } else if (text) { /* the call read it */
-        size_t i = 0;
-        for (; i < sizeof r->text - 1 && text[i]; i++)
-            r->text[i] = text[i];
-        r->text[i] = '\0';
-    }
-    atomic_store_explicit(&r->sequence, number + 1, memory_order_release);
+    struct record r = {
+        .time_ns = now,
+        .began_ns = began_ns ? began_ns : now,
+        /* Asked each time: _Fork() and clone(2) create processes, too, of which the recorder does not learn. */
+        .pid = (int32_t)syscall(SYS_getpid),
+        .tid = (int32_t)syscall(SYS_gettid),
+        .call = (uint16_t)call,
+        .flags = (uint16_t)((flags & ~NOT_YET_MADE) | (called_by_program(caller) ? 0 : FOREIGN)),
+        .error = error,
+        .result = result,
+        .where = caller - image_base,
+        .argument = {a, b, c, d, e},
+    };
+    if (text && flags & (FAILED | NOT_YET_MADE))
+        copy_unverified(r.text, sizeof r.text, text);
+    else if (text) /* the call read it */
+        for (size_t i = 0; i < sizeof r.text - 1 && text[i]; i++)
+            r.text[i] = text[i];
+    append(&r);
     began_ns = 0;
 }

@@ -46,6 +46,7 @@
 #include "record.c"
 #include "rules.c"
 #include "stores.c"
+#include "mappings.c"
 #include "init.c"
 #include "wrappers.c"
 #include "processes.c"

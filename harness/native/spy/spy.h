@@ -56,6 +56,9 @@ enum { INJECTED = 1, FOREIGN = 2, FAILED = 4 };
 /** Not stored: the call is recorded before it is made, so nothing has read its string argument yet. */
 enum { NOT_YET_MADE = 8 };
 
+/** In `sequence`: somebody is writing the record of the number below it. */
+#define BEING_WRITTEN (UINT64_C(1) << 63)
+
 /** One call. 144 bytes; calls.py reads the same layout. */
 struct record {
     _Atomic uint64_t sequence; /**< 1 for the first call of the run; stored last */
@@ -161,6 +164,31 @@ static void after_vfork_in_child(void);
  * Returns the size, so that the wrapper of mmap() can call it among the values it records.
  */
 static size_t protect_until_store(void *mapped, size_t size, int prot, int flags);
+
+/* ---- mappings.c ------------------------------------------------------------------------------------- */
+
+/*
+ * Each returns its last parameter, as protect_until_store() does, so that a wrapper can call it among the values it
+ * records.
+ */
+
+/** Notes a new shared mapping; MAP_FAILED and NULL are none. */
+static size_t note_shared(const void *mapped, size_t size);
+
+/** The same for shmat(2): the kernel knows the size of the segment `id`. */
+static int note_attached(const void *mapped, int id);
+
+/** The same for mremap(2), if what it has moved or resized is shared. */
+static size_t note_moved(const void *from, size_t size, const void *to, size_t new_size);
+
+/** Forgets the shared mappings that lie in the `size` bytes at `from` and are unmapped now. */
+static size_t forget_shared(const void *from, size_t size);
+
+/** Forgets the one that begins at `from`. */
+static const void *forget_attached(const void *from);
+
+/** Whether a call about a lock is recorded: the lock is shared, a rule is about the call, or it is one of the first. */
+static bool is_worth_a_record(enum call call, const void *lock);
 
 /* ---- what the files with wrappers need: wrappers.c, processes.c --------------------------------------- */
 

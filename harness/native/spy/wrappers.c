@@ -48,17 +48,27 @@
 
 /** The same for a call that returns 0 or an error number, and does not set errno. */
 #define WRAP_RETURNS_ERROR(f, parameters, arguments, ...)                                                    \
+    WRAP_RETURNS_ERROR_IF(true, f, parameters, arguments, __VA_ARGS__)
+
+#define WRAP_RETURNS_ERROR_IF(condition, f, parameters, arguments, ...)                                      \
     int WRAPPER(f) parameters                                                                                \
     {                                                                                                        \
         DECLARE_REAL(int, f, parameters)                                                                     \
         const int saved_errno = errno;                                                                       \
         const int injected = count_call(CALL_##f, CALLER);                                                   \
         const int result = injected ? injected : real arguments;                                             \
-        RECORD(f, injected, result != 0, INT(result), result, NULL, __VA_ARGS__, 0, 0, 0, 0, 0)              \
+        if (condition)                                                                                       \
+            RECORD(f, injected, result != 0, INT(result), result, NULL, __VA_ARGS__, 0, 0, 0, 0, 0)          \
         stop_after(CALL_##f, CALLER);                                                                        \
         errno = saved_errno;                                                                                 \
         return result;                                                                                       \
     }
+
+/** A call about a lock, its first parameter; WRAP_SEM() is about a semaphore, which is called `sem`. */
+#define WRAP_LOCK(f, parameters, arguments, lock, ...)                                                       \
+    WRAP_RETURNS_ERROR_IF(is_worth_a_record(CALL_##f, lock), f, parameters, arguments, PTR(lock), __VA_ARGS__)
+#define WRAP_SEM(f, parameters, arguments, ...)                                                              \
+    WRAP_IF(is_worth_a_record(CALL_##f, sem), int, f, -1, parameters, arguments, NULL, PTR(sem), __VA_ARGS__)
 
 #define RECORD(f, injected, failed, result, error, text, a, b, c, d, e, ...)                                 \
     record(CALL_##f, CALLER, (injected ? INJECTED : 0) | (failed ? FAILED : 0), result, error, text, INT(a), \
@@ -68,9 +78,9 @@
 
 WRAP(key_t, ftok, -1, (const char *path, int id), (path, id), path, id)
 WRAP(int, shmget, -1, (key_t key, size_t size, int flags), (key, size, flags), NULL, key, size, flags)
-WRAP(void *, shmat, FAILED_ADDRESS, (int id, const void *at, int flags), (id, at, flags), NULL, id, PTR(at),
-     flags)
-WRAP(int, shmdt, -1, (const void *at), (at), NULL, PTR(at))
+WRAP(void *, shmat, FAILED_ADDRESS, (int id, const void *at, int flags), (id, at, flags), NULL,
+     note_attached(result, id), PTR(at), flags)
+WRAP(int, shmdt, -1, (const void *at), (at), NULL, PTR(failed ? at : forget_attached(at)))
 
 /** Whether IPC_SET has read its data, so that it can be recorded. A negative id is EINVAL before the data is read. */
 static bool has_read_data(int id, int command, bool injected, int result)
@@ -89,37 +99,38 @@ WRAP(int, shm_unlink, -1, (const char *name), (name), name, 0)
 WRAP(int, memfd_create, -1, (const char *name, unsigned flags), (name, flags), name, flags)
 WRAP(int, ftruncate, -1, (int fd, off_t size), (fd, size), NULL, fd, size)
 WRAP(void *, mmap, FAILED_ADDRESS, (void *at, size_t size, int prot, int flags, int fd, off_t offset),
-     (at, size, prot, flags, fd, offset), NULL, protect_until_store(result, size, prot, flags), prot, flags,
-     fd, offset)
+     (at, size, prot, flags, fd, offset), NULL,
+     protect_until_store(result, (flags & MAP_TYPE) == MAP_PRIVATE ? size : note_shared(result, size), prot,
+                         flags),
+     prot, flags, fd, offset)
 WRAP(int, fallocate, -1, (int fd, int mode, off_t offset, off_t size), (fd, mode, offset, size), NULL, fd,
      mode, offset, size)
-WRAP(int, munmap, -1, (void *at, size_t size), (at, size), NULL, PTR(at), size)
+WRAP(int, munmap, -1, (void *at, size_t size), (at, size), NULL, PTR(at),
+     failed ? size : forget_shared(at, size))
 WRAP(int, mprotect, -1, (void *at, size_t size, int prot), (at, size, prot), NULL, PTR(at), size, prot)
 WRAP(int, msync, -1, (void *at, size_t size, int flags), (at, size, flags), NULL, PTR(at), size, flags)
 WRAP(int, sem_close, -1, (sem_t * sem), (sem), NULL, PTR(sem))
 WRAP(int, sem_unlink, -1, (const char *name), (name), name, 0)
-WRAP(int, sem_init, -1, (sem_t * sem, int shared, unsigned value), (sem, shared, value), NULL, PTR(sem),
-     shared, value)
-WRAP(int, sem_destroy, -1, (sem_t * sem), (sem), NULL, PTR(sem))
-WRAP(int, sem_wait, -1, (sem_t * sem), (sem), NULL, PTR(sem))
-WRAP(int, sem_trywait, -1, (sem_t * sem), (sem), NULL, PTR(sem))
-WRAP(int, sem_timedwait, -1, (sem_t *restrict sem, const struct timespec *restrict until), (sem, until), NULL,
-     PTR(sem), PTR(until))
-WRAP(int, sem_post, -1, (sem_t * sem), (sem), NULL, PTR(sem))
-WRAP(int, sem_getvalue, -1, (sem_t *restrict sem, int *restrict value), (sem, value), NULL, PTR(sem),
-     PTR(value))
+WRAP_SEM(sem_init, (sem_t * sem, int shared, unsigned value), (sem, shared, value), shared, value)
+WRAP_SEM(sem_destroy, (sem_t * sem), (sem), 0)
+WRAP_SEM(sem_wait, (sem_t * sem), (sem), 0)
+WRAP_SEM(sem_trywait, (sem_t * sem), (sem), 0)
+WRAP_SEM(sem_timedwait, (sem_t *restrict sem, const struct timespec *restrict until), (sem, until),
+         PTR(until))
+WRAP_SEM(sem_post, (sem_t * sem), (sem), 0)
+WRAP_SEM(sem_getvalue, (sem_t *restrict sem, int *restrict value), (sem, value), PTR(value))
 WRAP(int, semget, -1, (key_t key, int count, int flags), (key, count, flags), NULL, key, count, flags)
 WRAP(int, semop, -1, (int id, struct sembuf *operations, size_t count), (id, operations, count), NULL, id,
      PTR(operations), count)
 
 /** Whether a close() is recorded. Daemons close every number there can be: of those that are not open, some are enough. */
-static bool is_worth_a_record(bool failed, int error)
+static bool may_be_recorded(bool failed, int error)
 {
     enum { MOST = 64 };
     static _Atomic unsigned bad;
     return !failed || error != EBADF || atomic_fetch_add_explicit(&bad, 1, memory_order_relaxed) < MOST;
 }
-WRAP_IF(injected || is_worth_a_record(failed, call_errno), int, close, -1, (int fd), (fd), NULL, fd)
+WRAP_IF(injected || may_be_recorded(failed, call_errno), int, close, -1, (int fd), (fd), NULL, fd)
 WRAP(int, fstat, -1, (int fd, struct stat *data), (fd, data), NULL, fd, PTR(data))
 WRAP(int, kill, -1, (pid_t pid, int number), (pid, number), NULL, pid, number)
 WRAP(int, sigaction, -1,
@@ -169,47 +180,43 @@ WRAP_RETURNS_ERROR(pthread_mutexattr_setpshared, (pthread_mutexattr_t * attr, in
                    PTR(attr), shared)
 WRAP_RETURNS_ERROR(pthread_mutexattr_setrobust, (pthread_mutexattr_t * attr, int robust), (attr, robust),
                    PTR(attr), robust)
-WRAP_RETURNS_ERROR(pthread_mutex_init, (pthread_mutex_t * mutex, const pthread_mutexattr_t *attr),
-                   (mutex, attr), PTR(mutex), PTR(attr))
-WRAP_RETURNS_ERROR(pthread_mutex_lock, (pthread_mutex_t * mutex), (mutex), PTR(mutex))
-WRAP_RETURNS_ERROR(pthread_mutex_trylock, (pthread_mutex_t * mutex), (mutex), PTR(mutex))
-WRAP_RETURNS_ERROR(pthread_mutex_timedlock,
-                   (pthread_mutex_t *restrict mutex, const struct timespec *restrict until), (mutex, until),
-                   PTR(mutex), PTR(until))
-WRAP_RETURNS_ERROR(pthread_mutex_unlock, (pthread_mutex_t * mutex), (mutex), PTR(mutex))
-WRAP_RETURNS_ERROR(pthread_mutex_consistent, (pthread_mutex_t * mutex), (mutex), PTR(mutex))
-WRAP_RETURNS_ERROR(pthread_mutex_destroy, (pthread_mutex_t * mutex), (mutex), PTR(mutex))
+WRAP_LOCK(pthread_mutex_init, (pthread_mutex_t * mutex, const pthread_mutexattr_t *attr), (mutex, attr),
+          mutex, PTR(attr))
+WRAP_LOCK(pthread_mutex_lock, (pthread_mutex_t * mutex), (mutex), mutex, 0)
+WRAP_LOCK(pthread_mutex_trylock, (pthread_mutex_t * mutex), (mutex), mutex, 0)
+WRAP_LOCK(pthread_mutex_timedlock, (pthread_mutex_t *restrict mutex, const struct timespec *restrict until),
+          (mutex, until), mutex, PTR(until))
+WRAP_LOCK(pthread_mutex_unlock, (pthread_mutex_t * mutex), (mutex), mutex, 0)
+WRAP_LOCK(pthread_mutex_consistent, (pthread_mutex_t * mutex), (mutex), mutex, 0)
+WRAP_LOCK(pthread_mutex_destroy, (pthread_mutex_t * mutex), (mutex), mutex, 0)
 WRAP_RETURNS_ERROR(pthread_condattr_init, (pthread_condattr_t * attr), (attr), PTR(attr))
 WRAP_RETURNS_ERROR(pthread_condattr_setpshared, (pthread_condattr_t * attr, int shared), (attr, shared),
                    PTR(attr), shared)
 WRAP_RETURNS_ERROR(pthread_condattr_setclock, (pthread_condattr_t * attr, clockid_t clock), (attr, clock),
                    PTR(attr), clock)
-WRAP_RETURNS_ERROR(pthread_cond_init,
-                   (pthread_cond_t *restrict cond, const pthread_condattr_t *restrict attr), (cond, attr),
-                   PTR(cond), PTR(attr))
-WRAP_RETURNS_ERROR(pthread_cond_wait, (pthread_cond_t *restrict cond, pthread_mutex_t *restrict mutex),
-                   (cond, mutex), PTR(cond), PTR(mutex))
-WRAP_RETURNS_ERROR(pthread_cond_timedwait,
-                   (pthread_cond_t *restrict cond, pthread_mutex_t *restrict mutex,
-                    const struct timespec *restrict until),
-                   (cond, mutex, until), PTR(cond), PTR(mutex), PTR(until))
-WRAP_RETURNS_ERROR(pthread_cond_signal, (pthread_cond_t * cond), (cond), PTR(cond))
-WRAP_RETURNS_ERROR(pthread_cond_broadcast, (pthread_cond_t * cond), (cond), PTR(cond))
-WRAP_RETURNS_ERROR(pthread_cond_destroy, (pthread_cond_t * cond), (cond), PTR(cond))
-WRAP_RETURNS_ERROR(pthread_rwlock_init,
-                   (pthread_rwlock_t *restrict lock, const pthread_rwlockattr_t *restrict attr), (lock, attr),
-                   PTR(lock), PTR(attr))
-WRAP_RETURNS_ERROR(pthread_rwlock_rdlock, (pthread_rwlock_t * lock), (lock), PTR(lock))
-WRAP_RETURNS_ERROR(pthread_rwlock_tryrdlock, (pthread_rwlock_t * lock), (lock), PTR(lock))
-WRAP_RETURNS_ERROR(pthread_rwlock_wrlock, (pthread_rwlock_t * lock), (lock), PTR(lock))
-WRAP_RETURNS_ERROR(pthread_rwlock_trywrlock, (pthread_rwlock_t * lock), (lock), PTR(lock))
-WRAP_RETURNS_ERROR(pthread_rwlock_unlock, (pthread_rwlock_t * lock), (lock), PTR(lock))
-WRAP_RETURNS_ERROR(pthread_rwlock_destroy, (pthread_rwlock_t * lock), (lock), PTR(lock))
-WRAP_RETURNS_ERROR(pthread_barrier_init,
-                   (pthread_barrier_t *restrict barrier, const pthread_barrierattr_t *restrict attr,
-                    unsigned count),
-                   (barrier, attr, count), PTR(barrier), PTR(attr), count)
-WRAP_RETURNS_ERROR(pthread_barrier_destroy, (pthread_barrier_t * barrier), (barrier), PTR(barrier))
+WRAP_LOCK(pthread_cond_init, (pthread_cond_t *restrict cond, const pthread_condattr_t *restrict attr),
+          (cond, attr), cond, PTR(attr))
+WRAP_LOCK(pthread_cond_wait, (pthread_cond_t *restrict cond, pthread_mutex_t *restrict mutex), (cond, mutex),
+          cond, PTR(mutex))
+WRAP_LOCK(pthread_cond_timedwait,
+          (pthread_cond_t *restrict cond, pthread_mutex_t *restrict mutex,
+           const struct timespec *restrict until),
+          (cond, mutex, until), cond, PTR(mutex), PTR(until))
+WRAP_LOCK(pthread_cond_signal, (pthread_cond_t * cond), (cond), cond, 0)
+WRAP_LOCK(pthread_cond_broadcast, (pthread_cond_t * cond), (cond), cond, 0)
+WRAP_LOCK(pthread_cond_destroy, (pthread_cond_t * cond), (cond), cond, 0)
+WRAP_LOCK(pthread_rwlock_init, (pthread_rwlock_t *restrict lock, const pthread_rwlockattr_t *restrict attr),
+          (lock, attr), lock, PTR(attr))
+WRAP_LOCK(pthread_rwlock_rdlock, (pthread_rwlock_t * lock), (lock), lock, 0)
+WRAP_LOCK(pthread_rwlock_tryrdlock, (pthread_rwlock_t * lock), (lock), lock, 0)
+WRAP_LOCK(pthread_rwlock_wrlock, (pthread_rwlock_t * lock), (lock), lock, 0)
+WRAP_LOCK(pthread_rwlock_trywrlock, (pthread_rwlock_t * lock), (lock), lock, 0)
+WRAP_LOCK(pthread_rwlock_unlock, (pthread_rwlock_t * lock), (lock), lock, 0)
+WRAP_LOCK(pthread_rwlock_destroy, (pthread_rwlock_t * lock), (lock), lock, 0)
+WRAP_LOCK(pthread_barrier_init,
+          (pthread_barrier_t *restrict barrier, const pthread_barrierattr_t *restrict attr, unsigned count),
+          (barrier, attr, count), barrier, PTR(attr), count)
+WRAP_LOCK(pthread_barrier_destroy, (pthread_barrier_t * barrier), (barrier), barrier, 0)
 WRAP_RETURNS_ERROR(clock_nanosleep,
                    (clockid_t clock, int flags, const struct timespec *time, struct timespec *left),
                    (clock, flags, time, left), clock, flags, PTR(time), PTR(left))
@@ -217,6 +224,25 @@ WRAP_RETURNS_ERROR(pthread_create,
                    (pthread_t *restrict thread, const pthread_attr_t *restrict attr, void *(*run)(void *),
                     void *restrict closure),
                    (thread, attr, run, closure), PTR(thread), PTR(attr), 0, PTR(closure))
+
+/* Where the C library lacks a call, a program that uses it must not be linked, so there is no wrapper either. */
+#ifdef __GLIBC__
+WRAP_SEM(sem_clockwait, (sem_t *restrict sem, clockid_t clock, const struct timespec *restrict until),
+         (sem, clock, until), clock, PTR(until))
+WRAP_LOCK(pthread_mutex_clocklock,
+          (pthread_mutex_t *restrict mutex, clockid_t clock, const struct timespec *restrict until),
+          (mutex, clock, until), mutex, clock, PTR(until))
+WRAP_LOCK(pthread_cond_clockwait,
+          (pthread_cond_t *restrict cond, pthread_mutex_t *restrict mutex, clockid_t clock,
+           const struct timespec *restrict until),
+          (cond, mutex, clock, until), cond, PTR(mutex), clock, PTR(until))
+#if __GLIBC_PREREQ(2, 36)
+WRAP(int, pidfd_open, -1, (pid_t pid, unsigned flags), (pid, flags), NULL, pid, flags)
+WRAP(int, pidfd_send_signal, -1, (int fd, int number, siginfo_t *info, unsigned flags),
+     (fd, number, info, flags), NULL, fd, number, PTR(info), flags)
+WRAP(int, pidfd_getfd, -1, (int fd, int other, unsigned flags), (fd, other, flags), NULL, fd, other, flags)
+#endif
+#endif
 
 /* Programs that are compiled with _FILE_OFFSET_BITS=64 use these names. On 64-bit systems the calls are the same. */
 void *WRAPPER(mmap64)(void *at, size_t size, int prot, int flags, int fd, off_t offset)
@@ -233,8 +259,9 @@ int WRAPPER(pthread_barrier_wait)(pthread_barrier_t *barrier)
     const int injected = count_call(CALL_pthread_barrier_wait, CALLER);
     const int result = injected ? injected : real(barrier);
     const bool failed = result > 0;
-    RECORD(pthread_barrier_wait, injected, failed, result, failed ? result : 0, NULL, PTR(barrier), 0, 0, 0,
-           0)
+    if (is_worth_a_record(CALL_pthread_barrier_wait, barrier))
+        RECORD(pthread_barrier_wait, injected, failed, result, failed ? result : 0, NULL, PTR(barrier), 0, 0,
+               0, 0, 0)
     stop_after(CALL_pthread_barrier_wait, CALLER);
     errno = saved_errno;
     return result;
@@ -262,6 +289,7 @@ sem_t *WRAPPER(sem_open)(const char *name, int flags, ...)
         result = real(name, flags, mode, value);
     const int call_errno = errno;
     const bool failed = result == SEM_FAILED;
+    note_shared(result, sizeof *result);
     record(CALL_sem_open, CALLER, (injected ? INJECTED : 0) | (failed ? FAILED : 0), PTR(result),
            failed ? call_errno : 0, name, flags, mode, value, 0, 0);
     stop_after(CALL_sem_open, CALLER);
@@ -305,7 +333,7 @@ void *WRAPPER(mremap)(void *at, size_t size, size_t new_size, int flags, ...)
     void *to = va_arg(args, void *); /* if there is none, the kernel ignores it */
     va_end(args);
     MAKE_CALL(true, void *, mremap, FAILED_ADDRESS, (at, size, new_size, flags, to), NULL, PTR(at), size,
-              new_size, flags)
+              note_moved(at, size, result, new_size), flags)
 }
 
 int WRAPPER(semctl)(int id, int number, int command, ...)

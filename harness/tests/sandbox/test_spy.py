@@ -5,6 +5,7 @@ import signal
 import struct
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -223,7 +224,7 @@ int main(int argc, char *argv[])
         return syscall(SYS_getpid) != getpid();
     } else if (!strcmp(what, "threads")) {
         pthread_t t[4];
-        sem_t sem[4];
+        sem_t *sem = mmap(NULL, 4 * sizeof *sem, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         for (int i = 0; i < 4; i++)
             sem_init(&sem[i], 0, 0), pthread_create(&t[i], NULL, work, &sem[i]);
         for (int i = 0; i < 4; i++)
@@ -258,6 +259,18 @@ int main(int argc, char *argv[])
         use_a_name_at_the_end_of_a_page();
     } else if (!strcmp(what, "rarer")) {
         use_the_rarer_calls();
+    } else if (!strcmp(what, "locks")) {
+        sem_t private, *moved = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0), *at[5];
+        const int id = shmget(IPC_PRIVATE, 4096, IPC_CREAT | 0600);
+        at[0] = &private;
+        at[1] = mremap(moved, 4096, 8192, MREMAP_MAYMOVE);
+        at[2] = shmat(id, NULL, 0);
+        at[3] = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        at[4] = sem_open("/locks", O_CREAT, 0600, 0);
+        shmctl(id, IPC_RMID, NULL);
+        for (int i = 0; i < 5; i++)
+            for (int n = (i < 4 ? sem_init(at[i], 1, 0) : sem_unlink("/locks")); n < 100; n++)
+                sem_post(at[i]);
     } else if (!strcmp(what, "closes")) {
         for (int fd = 3; fd < 1000; fd++)
             close(fd);
@@ -321,9 +334,11 @@ def built(tmp_path_factory):
 class Watched:
     """A run of the program in a box, with the recorded calls."""
 
-    def __init__(self, program, *words, rules="", capacity=calls.CAPACITY, preload=False, until=None):
+    def __init__(self, program, *words, rules="", capacity=calls.CAPACITY, preload=False, until=None,
+                 prepare=lambda ring: None):
         with Box(tiers.choose_tier("auto"), memory_mb=2048) as box:
             ring = calls.Ring(box.run_fd, capacity=capacity)
+            prepare(ring)
             box.put("talk", Path(program).read_bytes(), 0o755)
             environment = {"SHMLAB_RING": f"{box.run}/ring", "SHMLAB_STOPS": f"{box.run}/stops", "SHMLAB_RULES": rules,
                            "ASAN_OPTIONS": "detect_leaks=0"}
@@ -360,7 +375,10 @@ def test_only_the_wrappers_are_visible_to_the_program(cc):
     """A program may have functions of the names that the recorder uses inside."""
     done = subprocess.run(["nm", "-g", "--defined-only", native.spy_object(cc)], capture_output=True, text=True, check=True)
     names = [line.split()[2] for line in done.stdout.splitlines()]
-    assert sorted(names) == sorted(f"__wrap_{name}" for name in calls.WRAPPED)
+    not_everywhere = {"sem_clockwait", "pthread_mutex_clocklock", "pthread_cond_clockwait", "pidfd_open", "pidfd_send_signal",
+                      "pidfd_getfd"}
+    wanted = {f"__wrap_{name}" for name in calls.WRAPPED}
+    assert set(names) <= wanted and {name[len("__wrap_"):] for name in wanted - set(names)} <= not_everywhere
 
 
 def test_preload_marks_calls_of_libraries(built):
@@ -473,6 +491,44 @@ def test_the_rarer_calls_are_recorded_and_do_the_same(built, build):
     assert not any(call.failed for call in run.calls)
 
 
+def test_calls_that_not_every_library_has_are_recorded_where_it_has_them(tmp_path):
+    """A program that calls what its library lacks is not linked, with the recorder or without."""
+    source = tmp_path / "newer.c"
+    source.write_text(r"""
+#define _GNU_SOURCE
+#include <errno.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+int pidfd_open(pid_t, unsigned), pidfd_send_signal(int, int, siginfo_t *, unsigned), pidfd_getfd(int, int, unsigned);
+int main(void)
+{
+    static sem_t sem;
+    static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    static pthread_cond_t cond = PTHREAD_COND_INITIALIZER;
+    const struct timespec past = {0};
+    const int waited = sem_clockwait(&sem, CLOCK_MONOTONIC, &past) + (errno == ETIMEDOUT);
+    const int locked = pthread_mutex_clocklock(&mutex, CLOCK_MONOTONIC, &past);
+    const int met = pthread_cond_clockwait(&cond, &mutex, CLOCK_MONOTONIC, &past) == ETIMEDOUT;
+    const int self = pidfd_open(getpid(), 0), other = pidfd_getfd(self, 1, 0);
+    printf("%d %d %d %d %d\n", waited, locked, met, self > 2 && other > self, pidfd_send_signal(self, 0, NULL, 0));
+}
+""", encoding="ascii")
+    names = [f"--wrap={name}" for name in calls.WRAPPED]
+    plain = subprocess.run(["gcc", "-pthread", source, "-o", tmp_path / "plain"], capture_output=True, text=True)
+    recorded = subprocess.run(["gcc", "-pthread", source, native.spy_object("gcc"), "-Wl," + ",".join(names), "-o",
+                               tmp_path / "recorded", "-lrt"], capture_output=True, text=True)
+    assert plain.returncode == recorded.returncode
+    if not plain.returncode:
+        run = Watched(tmp_path / "recorded")
+        assert run.output == Watched(tmp_path / "plain").output == "0 0 1 1 0\n"
+        assert run.names() == ["sem_clockwait", "pthread_mutex_clocklock", "pthread_cond_clockwait", "pidfd_open", "pidfd_getfd",
+                               "pidfd_send_signal"]
+
+
 def test_of_the_numbers_that_a_daemon_closes_some_are_recorded(built):
     run = Watched(built("gcc"), "closes")
     assert [call.failed for call in run.calls if call.name == "close"] == [True] * 64 + [False]
@@ -486,10 +542,32 @@ def test_threads_lose_nothing(built, build):
 
 def test_a_full_ring_loses_the_oldest_and_says_how_many(built):
     run = Watched(built("gcc"), "threads", capacity=100)
-    assert run.status == 0 and len(run.calls) == 100 and run.lost == 8000 + 1 + 4 + 4 - 100
-    assert [call.sequence for call in run.calls] == list(range(run.lost + 1, run.lost + 101))
+    assert run.status == 0 and run.lost == 8000 + 1 + 1 + 4 + 4 - 100
+    # A thread that is interrupted while it writes a record keeps others from its place: one at most for each of four.
+    numbers = [call.sequence for call in run.calls]
+    assert 96 <= len(numbers) <= 100 and numbers == sorted(set(numbers))
+    assert numbers[0] > run.lost and numbers[-1] <= run.lost + 100
     run = Watched(built("gcc"), "fork", rules=f"fail shmget 1 {errno.ENOSPC} p", capacity=2)
     assert not any(call.injected for call in run.calls) and run.injected == 1, "it counts, though its record is lost"
+
+
+@pytest.mark.parametrize("there", [1 << 63 | 2, 1002])
+def test_a_place_that_another_is_writing_or_a_later_record_has_is_left_alone(built, there):
+    """A program that was killed while it wrote a record, and one that the ring overtook."""
+    def occupy(ring):
+        os.pwrite(ring._fd, struct.pack("<Q", there), 128 + 144)
+
+    run = Watched(built("gcc"), "map", prepare=occupy)
+    assert run.status == 0 and [call.sequence for call in run.calls] == [1, 3]
+
+
+@pytest.mark.parametrize("build", ["gcc", "musl", "static"])
+def test_of_private_locks_the_first_are_recorded_and_of_shared_ones_all(built, build):
+    run = Watched(built(build), "locks")
+    at = {call.arguments[0] for call in run.calls if call.name == "sem_init"}
+    assert len(at) == 4 and run.status == 0
+    counts = Counter(call.arguments[0] for call in run.calls if call.name == "sem_post")
+    assert sorted(counts.values()) == [64, 100, 100, 100, 100], "private; moved, System V, anonymous, named"
 
 
 @pytest.mark.parametrize("build", ["gcc", "musl", "static", "asan-clang"])
