@@ -16,6 +16,7 @@ from .naming import shared_fields, shown_call
 from .rows import HIDDEN_CALLS, TIMED_OUT, Lane, Row, Trace, ending
 from .scenario import Action, unescape
 from .state import Camera, State, changes
+from .waiting import waits_for
 
 EVERY_CALL = ["stop * 0 a"]  # the recorder's rule, see native/spy/spy.c
 MOST_SECONDS = 20.0  # of a scenario
@@ -25,6 +26,8 @@ LOOKS_ASLEEP = 6  # in a row, after which a process sleeps
 SAME_CALLS = 2  # how often a process may make the same call without any change before it only polls
 IDLE_ROUNDS = 40  # how often processes that poll go on after the last action, until nothing more is expected
 _WAKES = {"wait": "its end", "waitpid": "its end", "waitid": "its end", "accept": "connect", "recvmsg": "sendmsg"}
+_WHAT = re.compile(r"\w+\((?:SYS_futex, )?&([\w.\[\]]+)")  # what a call waits for, as a row names it
+_WAKING = re.compile(r"sem_post|pthread_(mutex_unlock|cond_signal|cond_broadcast|cond_wait)|syscall.*FUTEX_WAKE.* = [1-9]")
 ENDED = "has ended"
 
 
@@ -37,7 +40,6 @@ class _Process:
         self.last_row: Optional[int] = None  # its last one
         self.slept_after = 0  # the row that was the last one when it went to sleep
         self.seen: Dict[object, int] = {}  # its calls since something has changed
-        self.waiting = ""  # what it does while it sleeps, for people
 
 
 class Stepper:
@@ -88,20 +90,26 @@ class Stepper:
         waited = process.last_row if process.asleep else None
         row = Row(process.lane, "call", "", failed=call.failed, waited_from=waited)
         row.timed_out = call.failed and call.error in TIMED_OUT
-        if waited is not None and not row.timed_out:
-            others = [i for i in range(process.slept_after + 1, len(self.trace.rows)) if self.trace.rows[i].kind == "user" or
-                      self.trace.rows[i].lane != process.lane and self.trace.rows[i].kind != "fold"]
-            row.woken_by = others[-1] if others else None
         number = self._add(row)
         row.text = " ".join(process.program.started.argv) if call.name == "start" else self._shown(call)
-        if row.woken_by is not None:
-            named = re.match(r"\w+\((?:SYS_futex, )?&([\w.\[\]]+)", row.text)
-            row.woken_for = named[1] if named else _WAKES.get(call.name, "")
+        if waited is not None and not row.timed_out:
+            self._find_waker(row, process.slept_after + 1)
         process.last_row, process.asleep = number, False
         self._places.append((number, call))
         if process.seen.get(key, 0) > SAME_CALLS and not row.notes:
             self._fold(number)
             process.idle = True
+
+    def _find_waker(self, row: Row, first: int) -> None:
+        """Notes what woke the call of the last row, among the rows from `first` on: what names the same thing, or the last."""
+        rows = self.trace.rows
+        named = _WHAT.match(row.text)
+        others = [i for i in range(first, len(rows) - 1) if rows[i].kind == "user" or
+                  rows[i].lane != row.lane and rows[i].kind != "fold"]
+        same = [i for i in others if named and _WAKING.match(rows[i].text) and f"&{named[1]}" in re.split(r"[(,) ]+", rows[i].text)]
+        row.woken_by = next(reversed(same or others), None)
+        if row.woken_by is not None:
+            row.woken_for = named[1] if named else _WAKES.get(row.text.partition("(")[0], "")
 
     def _fold(self, number: int) -> None:
         """Puts the last row together with those of before that are like it."""
@@ -181,7 +189,6 @@ class Stepper:
                 return False
             if not process.asleep:
                 process.asleep, process.slept_after = True, len(self.trace.rows) - 1
-            process.waiting = call.name
             return True
 
         self.fixture.box.pump(at_rest, SLOW_SECONDS, tick=0.0005)
@@ -348,16 +355,28 @@ class Stepper:
         self._collect(process)
 
     def _finish(self) -> None:
-        """Says who still runs, and what is left behind."""
+        """Says who still runs, for whom or what it waits, and what is left behind."""
         for process in self._processes.values():
             if not process.ended:
                 doing = "spins: it runs and makes no call" if process.spins else (
-                    f"still waits in {process.waiting}()" if process.asleep else "still asks again and again")
+                    f"still waits {self._waits_for(process)}" if process.asleep else "still asks again and again")
                 self._add(Row(process.lane, "note", doing, failed=True,
                               waited_from=process.last_row if process.asleep else None))
         left = [item.title for item in self._state.items.values() if item.named]
         self._add(Row(-1, "note", "left behind: " + ", ".join(left) if left else "nothing is left behind"))
         self._find_places()
+
+    def _waits_for(self, process: _Process) -> str:
+        def name_of(pid: int) -> str:
+            other = self._processes.get(pid)
+            if other is None:
+                return f"process {pid}"
+            name = f"{self.trace.lanes[other.lane].name} (process {pid})"
+            return "itself" if other is process else f"{name}, which has ended," if other.ended else name
+
+        parents = {each.pid: each.parent for each in self.fixture.box.processes() if each.pid in self._processes}
+        blocked = process.program.blocked(process.pid)
+        return waits_for(blocked, process.pid, self._state, self._camera.leaves, parents, name_of)
 
     def _find_places(self) -> None:
         by_program: Dict[str, List[Tuple[int, Call]]] = {}
