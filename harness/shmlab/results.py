@@ -34,7 +34,8 @@ class Outcome:
 
     `status` is PASSED, FAILED or ERROR, which means that the harness failed and not the program. `expected` and `saw` are
     the message, `calls` the program's last calls, `read` where to read on, `by_hand` commands that reproduce the failure.
-    `explored` has the number of schedules that were run, by the bound of the search: see explored_text().
+    `explored` has the number of schedules that were run, by the bound of the search: see explored_text(). `picture` (SVG) and
+    `picture_text` show what the programs did, where a course is graded, for the first check of a lab that fails.
     """
 
     lab: str
@@ -49,6 +50,8 @@ class Outcome:
     by_hand: str = ""
     seconds: float = 0.0
     explored: Dict[str, int] = field(default_factory=dict)
+    picture: str = ""
+    picture_text: List[str] = field(default_factory=list)
 
     def make_plain(self) -> None:
         """Makes the texts safe to print: they may contain text from the program, its files or the compiler."""

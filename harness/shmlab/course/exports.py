@@ -126,6 +126,11 @@ def explanation(check: Dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def with_picture(check: Dict[str, Any]) -> str:
+    """The same, and the picture as text, where there is one."""
+    return "\n".join([explanation(check), *(["", *check["picture_text"]] if check.get("picture_text") else [])])
+
+
 def _printable(text: str) -> str:
     """Replaces characters that XML 1.0 forbids: a message can quote any bytes that a program printed."""
     return re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\N{REPLACEMENT CHARACTER}", text)
@@ -165,7 +170,7 @@ def gradescope(record: Record, details: Details, course: Course) -> Dict[str, An
                           "score": round(maximum * late_factor, 4) if state == PASSED else 0, "max_score": maximum,
                           "status": "passed" if state == PASSED else "failed", "visibility": "visible",
                           "output_format": "text", "tags": [lab.name],
-                          "output": "" if state == PASSED else explanation(outcome) if outcome else "nothing was handed in"})
+                          "output": "" if state == PASSED else with_picture(outcome) if outcome else "nothing was handed in"})
     notes = [*record["notes"], *(note for lab in record["labs"].values() for note in lab["notes"])]
     return {"score": record["score"], "output": "\n".join(notes), "output_format": "text", "visibility": "visible",
             "stdout_visibility": "hidden", "tests": tests, "extra_data": {"version": 1}}

@@ -36,7 +36,8 @@ def _template(name: str) -> jinja2.Template:
     directory = Path(__file__).with_name("templates")
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(directory), autoescape=True, trim_blocks=True,
                                      lstrip_blocks=True, undefined=jinja2.StrictUndefined, finalize=_finalize)
-    environment.filters.update(number=_number, mark=lambda state: _MARKS[state], code=_code, explored=explored_text)
+    environment.filters.update(number=_number, mark=lambda state: _MARKS[state], code=_code, drawn=markupsafe.Markup,
+                               explored=explored_text)
     return environment.get_template(name)
 
 

@@ -17,7 +17,7 @@ import pytest
 from .. import labs, results
 from ..explore import by_hand
 from ..labs import Lab, UserError
-from ..results import ERROR, Outcome
+from ..results import ERROR, FAILED, Outcome
 from . import parallel
 from .fixture import LabFixture
 from .outcomes import outcome_of
@@ -200,6 +200,10 @@ def pytest_runtest_makereport(item: pytest.Item, call: "pytest.CallInfo[None]") 
     if call.when == "call" or (call.when == "setup" and error is not None):
         outcome = outcome_of(item, this, error, call.duration)
         outcome.make_plain()
+        path = _results_path(item.config)
+        if outcome.status == FAILED and path and path.is_dir() and not any(
+                other.lab == outcome.lab and other.status == FAILED for other in run.outcomes):
+            _draw(item, outcome)
         run.outcomes.append(outcome)
         report.outcome_of_check = outcome
         # pytest copies these properties to the JUnit file when the item's teardown is reported.
@@ -208,6 +212,18 @@ def pytest_runtest_makereport(item: pytest.Item, call: "pytest.CallInfo[None]") 
             report.longrepr = "\n".join([outcome.sentence, f"expected: {outcome.expected}", *outcome.saw])
         elif error is not None and outcome.status == ERROR:
             outcome.saw += traceback.format_tb(error.__traceback__)[-1].strip().splitlines()
+
+
+def _draw(item: pytest.Item, outcome: Outcome) -> None:
+    """Adds the picture of a failed check, which must not cost the student anything if there is none."""
+    fixture = item.funcargs.get("lab")  # type: ignore[attr-defined]
+    if fixture is None:
+        return
+    from ..trace.of_failure import picture_of  # most runs need no picture
+    try:
+        outcome.picture, outcome.picture_text = picture_of(fixture, outcome, outcome.lab)
+    except Exception as error:
+        outcome.picture_text = [results.plain(f"there is no picture: {type(error).__name__}: {error}")]
 
 
 def _results_path(config: pytest.Config) -> Optional[Path]:

@@ -19,15 +19,18 @@ body {{ margin: 0; font: 14px/1.5 system-ui, "DejaVu Sans", sans-serif; backgrou
 @media (prefers-color-scheme: dark) {{ body {{ background: #14181f; color: #e6e9ef }} }}
 main {{ padding: 8px 12px }} h1 {{ position: absolute; width: 1px; height: 1px;
   overflow: hidden; clip-path: inset(50%) }}
+.wide {{ display: none }} @media screen and (max-width: 700px) {{ .wide {{ display: block }} }}
 .picture {{ overflow-x: auto }} .picture svg {{ display: block; margin: 0 auto }}
+g.row {{ cursor: pointer }}
 #moment {{ position: sticky; bottom: 0; max-height: 40vh; overflow: auto; margin: 0; padding: 8px 12px; border-top: 2px solid #1767a8;
   background: inherit; font: 12px/1.5 ui-monospace, "DejaVu Sans Mono", monospace; white-space: pre-wrap }}
 pre {{ overflow-x: auto; font-size: 12px }}
-@media print {{ #moment, details, .how {{ display: none }} .picture {{ overflow: visible }}
+@media print {{ #moment, details, .how, .wide {{ display: none }} .picture {{ overflow: visible }}
   .picture svg {{ max-width: 100%; height: auto }} }}
 </style></head><body><main><h1>{title}</h1>
 """
 
+_WIDE = '<p class="wide">The picture is wider than this window: push it to the side. Below it is the same as text.</p>'
 _SCRIPT = """
 <script>
 "use strict";
@@ -76,8 +79,8 @@ def page(trace: Trace) -> str:
     words = html.escape("\n".join(in_words.lines(trace)))
     how = "<p class=\"how\">Click a row, or go from row to row with the arrow keys, to see what the kernel had at that moment.</p>" \
         if any(row.state for row in trace.rows) else ""
-    return "".join([_HEAD.format(title=title), how, '<div class="picture">', svg.draw(trace), "</div>",
-                    f"<details><summary>The same as text</summary><pre>{words}</pre></details></main>",
+    return "".join([_HEAD.format(title=title), how, _WIDE, '<div class="picture">', svg.draw(trace, "text"), "</div>",
+                    f"<details><summary>The same as text</summary><pre id=\"text\">{words}</pre></details></main>",
                     '<pre id="moment" hidden aria-live="polite"></pre>',
                     f'<script type="application/json" id="moments">{moments}</script>', _SCRIPT, "</body></html>\n"])
 

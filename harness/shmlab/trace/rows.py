@@ -78,11 +78,11 @@ MODES = {
 }
 
 
-def shortened(trace: Trace) -> Trace:
-    """Returns a trace with at most MOST_ROWS rows: those in the middle are left out, and a row says so."""
-    if len(trace.rows) <= MOST_ROWS:
+def shortened(trace: Trace, most: int = MOST_ROWS) -> Trace:
+    """Returns a trace with at most `most` rows: those in the middle are left out, and a row says so."""
+    if len(trace.rows) <= most:
         return trace
-    first, last = MOST_ROWS * 2 // 3, MOST_ROWS - MOST_ROWS * 2 // 3 - 1
+    first, last = most * 2 // 3, most - most * 2 // 3 - 1
     gone = len(trace.rows) - first - last
     tail = trace.rows[-last:]
     for row in tail:

@@ -37,7 +37,7 @@ STYLE = """
 .st .user { fill: var(--name); stroke: var(--name-line) } .st .reach { fill: none; stroke: var(--line) }
 .st .dot { fill: var(--ink) } .st .dot.bad { fill: var(--bad-line) } .st .dot.late { fill: var(--name-line) }
 .st .cross { fill: none; stroke: var(--ink); stroke-width: 2.5 } .st .cross.bad { stroke: var(--bad-line) }
-.st g.row:hover .guide, .st g.row.chosen .guide { stroke: var(--line) } .st g.row { cursor: pointer }
+.st g.row:hover .guide, .st g.row.chosen .guide { stroke: var(--line) }
 """
 CHARACTER, BOLD = 6.75, 7.6  # pixels of one in a row
 LINE, GAP, HEAD = 14, 10, 96
@@ -145,13 +145,13 @@ class Picture:
 
     # ---- drawing
 
-    def draw(self, name: str = "trace") -> str:
-        """Returns the picture as an SVG document."""
-        words = "\n".join(in_words.lines(self.trace))
+    def draw(self, described_by: str = "") -> str:
+        """Returns the picture as an SVG document, which holds itself as text unless the page has that under this id."""
+        text_id = described_by or "trace-desc"
+        words = f'<desc id="{text_id}">{html.escape(chr(10).join(in_words.lines(self.trace)))}</desc>'
         out = [f'<svg xmlns="http://www.w3.org/2000/svg" class="st" viewBox="0 0 {self.width} {self.height}" width="{self.width}" '
-               f'height="{self.height}" role="img" aria-labelledby="{name}-title {name}-desc">',
-               f'<title id="{name}-title">{html.escape(self.trace.title)}</title>',
-               f'<desc id="{name}-desc">{html.escape(words)}</desc>', f"<style>{STYLE}</style>",
+               f'height="{self.height}" role="img" aria-label="{html.escape(self.trace.title)}" aria-describedby="{text_id}">',
+               "" if described_by else words, f"<style>{STYLE}</style>",
                f'<rect class="paper" width="{self.width}" height="{self.height}"/>',
                f'<text class="b" x="12" y="20">{html.escape(self.trace.title)}</text>',
                f'<text class="s" x="12" y="36">{html.escape(MODES[self.trace.mode])}</text>']
@@ -336,6 +336,6 @@ class Picture:
         return out
 
 
-def draw(trace: Trace, name: str = "trace") -> str:
-    """Returns the picture of a trace as an SVG document."""
-    return Picture(trace).draw(name)
+def draw(trace: Trace, described_by: str = "") -> str:
+    """Returns the picture of a trace as an SVG document; `described_by` is the id of the same as text, if a page has it."""
+    return Picture(trace).draw(described_by)

@@ -12,8 +12,13 @@ import pytest
 
 from shmlab import gallery, labs
 from shmlab.sandbox import tiers
-from shmlab.trace import command, page, rows, svg, text
+from shmlab.judging import plugin
+from shmlab.results import Outcome
+from shmlab.sandbox import kernel
+from shmlab.trace import command, of_failure, page, rows, svg, text
 from shmlab.trace.scenario import read_scenario, scenario_of
+from shmlab.trace.state import State
+from shmlab.trace.waiting import waits_for
 
 LEFT = {"05": "segment", "06": "segment", "08": "/dev/shm/shmlab-greeting", "09": "/dev/shm/shmlab-greeting",
         "12": "/dev/shm/shmlab-office", "13": "/dev/shm/shmlab-buffer", "14": "/dev/shm/shmlab-bank", "17": "/dev/shm/shmlab-list"}
@@ -74,17 +79,17 @@ def test_two_programs_in_step(traced):
     trace = traced("11")
     typed = row(trace, "^input arrives")
     posted = row(trace, r"^sem_post\(&items\)", typed)
+    assert "length 0 → 4" in notes(trace, posted) and 'bytes "one\\n"' in notes(trace, row(trace, r"^read\(0, &bytes", typed))
+    posted = row(trace, r"^sem_post\(&items\)", row(trace, "^input arrives", typed))
     woken = row(trace, r"^sem_timedwait\(&items, …\) = 0", posted)
-    assert "length 0 → 6" in notes(trace, posted)
-    assert 'bytes "hello\\n"' in notes(trace, row(trace, r"^read\(0, &bytes", typed))
     assert trace.rows[woken].lane != trace.rows[posted].lane
     if trace.rows[woken].waited_from is not None:  # on a slow machine its wait has just ended
         assert (trace.rows[woken].woken_by, trace.rows[woken].woken_for) == (posted, "items")
     state = trace.rows[posted].state
     (key, item), = state.items.items()
     assert item.title == "/dev/shm/shmlab-chat" and item.facts["mode"] == "0600" and item.facts["size"] == "1112"
-    assert sorted(state.mapped) == sorted((pid, key) for lane in trace.lanes for pid in lane.pids)
-    assert "rw-s" in page.moment(trace, posted) and "length = 6" in page.moment(trace, posted)
+    assert sorted(state.mapped) == sorted((lane.pids[0], key) for lane in trace.lanes)
+    assert "rw-s" in page.moment(trace, posted) and "length = 4" in page.moment(trace, posted)
 
 
 def test_a_killed_owner(traced):
@@ -117,8 +122,79 @@ def test_who_waits_for_ever_is_told(tmp_path):
     source.write_text(changed)
     trace = command.record(labs.find("13"), tmp_path)
     told = [found for found in trace.rows if found.kind == "note" and found.failed]
-    assert [found.text for found in told] == ["still waits in futex()"] and trace.lanes[told[0].lane].name == "consumer"
+    assert [found.text for found in told] == ["still waits for not_empty"] and trace.lanes[told[0].lane].name == "consumer"
     assert told[0].waited_from is not None
+
+
+@pytest.mark.parametrize("mistake, told", [
+    ("14_robust_mutex/not_robust", "still waits for mutex, which robust_mutex (process 5), which has ended, has locked"),
+    ("13_shared_mutex/mutex_not_shared", "still waits for mutex, so that only threads of its own process could wake it")])
+def test_whom_a_process_waits_for_is_told(mistake, told, tmp_path):
+    trace = command.record(*with_mistake(mistake, tmp_path))
+    assert told in [found.text for found in trace.rows if found.kind == "note"]
+
+
+def test_a_wait_in_private_memory_and_one_for_a_child_are_told():
+    def waits(name, number=0):
+        numbers = {name: number for number, name in kernel.CALL_NAMES[os.uname().machine].items()}
+        blocked = kernel.Blocked(numbers[name], (0x1000, 0, 0, 0, 0, 0))
+        return waits_for(blocked, 5, State(), [], {7: 5, 8: 6}, "process {}".format)
+
+    assert waits("futex") == "in memory of its own, where no other process can wake it"
+    assert waits("wait4") == "for process 7 to end" and waits("accept") == "for somebody to connect"
+
+
+def test_a_wake_up_begins_where_the_same_thing_is_named(traced):
+    """In lab 18 the sender asks whether the receiver lives, after it has woken it."""
+    for lab in "13", "18":
+        for found in traced(lab).rows:
+            if found.woken_by is not None and traced(lab).rows[found.woken_by].kind == "call":
+                waker = traced(lab).rows[found.woken_by].text
+                assert found.woken_for in waker and not waker.startswith("kill"), (found.text, waker)
+
+
+def test_room_for_two_is_seen_in_the_picture(tmp_path):
+    trace = command.record(*with_mistake("11_named_pair/room_for_two", tmp_path))
+    assert any(found.text.endswith(r'printed "two\ntwo\n"') for found in trace.rows)
+
+
+def test_a_line_is_that_of_the_calls_own_program(tmp_path):
+    """Two programs have other code at the same offset."""
+    trace = command.record(labs.find("11"), labs.SOLUTIONS, check="joining")
+    for found in trace.rows:
+        if found.kind == "call" and found.place and "(" in found.text:
+            name, number = found.place.split(":")
+            lines = (labs.SOLUTIONS / "11_named_pair" / name).read_text().splitlines()
+            near = "\n".join(lines[int(number) - 1:int(number) + 2])
+            assert found.text.partition("(")[0] in near, (found.place, found.text, near)
+
+
+def graded(mistake, tmp_path):
+    """The outcomes of a lab with a mistake, as in a course."""
+    lab, programs = with_mistake(mistake, tmp_path)
+    (tmp_path / "results").mkdir()
+    subprocess.run([sys.executable, "-m", "pytest", "-p", "no:xdist", "harness", "--lab", lab.number, "--submission", programs,
+                    "--results", tmp_path / "results"], cwd=labs.ROOT, stdin=subprocess.DEVNULL, capture_output=True)
+    return json.loads((tmp_path / "results" / f"{lab.name}.json").read_text())["checks"]
+
+
+@pytest.mark.parametrize("mistake, shown", [("05_sysv_create/no_excl", "shmget("), ("12_first_comer/ticket_in_three_steps", "tickets")])
+def test_in_a_course_the_first_failure_of_a_lab_has_a_picture(mistake, shown, tmp_path):
+    checks = graded(mistake, tmp_path)
+    drawn = [check for check in checks if check["picture"]]
+    assert drawn == [next(check for check in checks if check["status"] == "failed")]
+    assert shown in drawn[0]["picture"] and any(shown in line for line in drawn[0]["picture_text"])
+    xml.fromstring(drawn[0]["picture"])
+    assert len(drawn[0]["picture"]) < of_failure.MOST_CHARACTERS
+
+
+def test_a_failure_to_draw_costs_nothing(monkeypatch):
+    class Item:
+        funcargs = {"lab": object()}
+
+    outcome = Outcome("05_sysv_create", "test_usage", "a sentence", 1, "failed", "this", ["that"])
+    plugin._draw(Item(), outcome)
+    assert outcome.picture == "" and outcome.picture_text[0].startswith("there is no picture: AttributeError")
 
 
 def test_a_check_that_fails(tmp_path):
