@@ -114,6 +114,7 @@ class Object:
         self.attached: Optional[int] = None
         self.creator: Optional[int] = None
         self.dest = False
+        self.huge = False                  # of huge pages, which Shmem does not count
         self.notes: List[str] = []
 
     def holder(self, pid: int) -> Holder:

@@ -158,7 +158,7 @@ class Scan:
 
     def memory(self, items: Iterable[Object]) -> None:
         """Reads how much of each mapping is in memory from /proc/PID/smaps, for the holders of these objects."""
-        wanted = {(pid, mapping.start): mapping for item in items for pid, holder in item.holders.items()
+        wanted = {(pid, mapping.start): (mapping, len(item.holders)) for item in items for pid, holder in item.holders.items()
                   for mapping in holder.mappings}
         for pid in {pid for pid, _ in wanted}:
             try:
@@ -167,14 +167,15 @@ class Scan:
                 continue
             for found in _SHARED.finditer(text):
                 line = _LINE.match(text, text.rfind(b"\n", 0, found.start()) + 1)
-                mapping = wanted.get((pid, int(line[1], 16))) if line else None
+                mapping, holders = wanted.get((pid, int(line[1], 16)), (None, 0)) if line else (None, 0)
                 if mapping is not None:
                     mapping.rss = _field(text, b"\nRss:", found.end())
                     mapping.pss = _field(text, b"\nPss:", found.end())
                     mapping.swap = _field(text, b"\nSwap:", found.end())
-                    huge = (_field(text, b"\nShared_Hugetlb:", found.end()) + _field(text, b"\nPrivate_Hugetlb:", found.end()))
-                    if huge:  # counted neither in Rss nor in Pss
-                        mapping.rss += huge
+                    # Huge pages are counted neither in Rss nor in Pss.
+                    divided, own = (_field(text, name, found.end()) for name in (b"\nShared_Hugetlb:", b"\nPrivate_Hugetlb:"))
+                    mapping.rss += divided + own
+                    mapping.pss += divided // max(holders, 1) + own
 
 
 def _has_memory(directory: int) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from shmlab import labs
-from shmlab.observe import objects, table
+from shmlab.observe import names, objects, processes, table
 from shmlab.sandbox import native
 
 USER = 1234  # owns nothing on the machine
@@ -443,3 +443,21 @@ def test_watch_on_a_terminal_draws_over_what_it_drew(place):
         pass
     os.close(ours)
     assert run.wait(20) in (0, 1) and b"Traceback" not in shown and b"STATE" in shown
+
+
+def test_a_segment_of_huge_pages_has_no_more_than_its_size():
+    """The lines are of Linux 6.18: one huge page that is there is counted as 1 GiB, and Shmem does not count it at all."""
+    found = processes.Scan()
+    names._add_segments(found, "1", "key shmid perms size cpid nattch uid ctime rss\n"
+                        "0 1 600 2097152 5 1 0 1 1073741824\n0 2 600 5000 5 1 0 1 8192\n", True)
+    huge, usual = found.objects.values()
+    assert (huge.resident, huge.huge, usual.resident, usual.huge) == (2 << 20, True, 8192, False)
+    _, in_objects, _ = names.shmem(found)
+    assert in_objects == 8192
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can mount a /proc with hidepid=2")
+def test_where_proc_hides_processes_the_list_says_so(place):
+    script = "mount -t proc -o hidepid=2 proc /proc && exec setpriv --reuid=1234 --regid=1234 --clear-groups ./shmls"
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", script], cwd=place, capture_output=True, text=True)
+    assert done.returncode == 0 and "not seen: processes of other users, which this /proc hides" in done.stderr, done.stderr
