@@ -70,6 +70,8 @@ static void record(enum call call, uintptr_t caller, int flags, int64_t result, 
     if (!ring)
         return;
     const uint64_t now = now_ns();
+    const bool is_bytes = call == CALL_read || call == CALL_write || call == CALL_send || call == CALL_recv ||
+                          call == CALL_sendmsg || call == CALL_recvmsg;
     if (flags & INJECTED)
         atomic_fetch_add_explicit(&ring->injected, 1, memory_order_relaxed);
     struct record r = {
@@ -79,16 +81,18 @@ static void record(enum call call, uintptr_t caller, int flags, int64_t result, 
         .pid = (int32_t)syscall(SYS_getpid),
         .tid = (int32_t)syscall(SYS_gettid),
         .call = (uint16_t)call,
-        .flags = (uint16_t)((flags & ~NOT_YET_MADE) | (called_by_program(caller) ? 0 : FOREIGN)),
+        .flags = (uint16_t)((flags & ~NOT_YET_MADE) | (called_by_program(caller) ? 0 : FOREIGN) |
+                            (is_bytes && text ? HAS_BYTES : 0)),
         .error = error,
         .result = result,
         .where = caller - image_base,
         .argument = {a, b, c, d, e},
     };
+    const size_t room = sizeof r.text - 1, most = is_bytes && result < (int64_t)room ? (size_t)result : room;
     if (text && flags & (FAILED | NOT_YET_MADE))
         copy_unverified(r.text, sizeof r.text, text);
-    else if (text) /* the call read it */
-        for (size_t i = 0; i < sizeof r.text - 1 && text[i]; i++)
+    else if (text) /* the call read or stored it */
+        for (size_t i = 0; i < most && (is_bytes || text[i]); i++)
             r.text[i] = text[i];
     append(&r);
     began_ns = 0;

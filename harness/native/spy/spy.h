@@ -50,8 +50,11 @@ enum call {
     CALLS
 };
 
-/** Flags of a record: made to fail by a rule; called by a library, not by the program; returned an error. */
-enum { INJECTED = 1, FOREIGN = 2, FAILED = 4 };
+/**
+ * Flags of a record: made to fail by a rule; called by a library, not by the program; returned an error; `text` has the
+ * bytes of read() or its like.
+ */
+enum { INJECTED = 1, FOREIGN = 2, FAILED = 4, HAS_BYTES = 16 };
 
 /** Not stored: the call is recorded before it is made, so nothing has read its string argument yet. */
 enum { NOT_YET_MADE = 8 };
@@ -70,7 +73,7 @@ struct record {
     int64_t result;
     uint64_t where; /**< return address, relative to the start of the program's image */
     int64_t argument[5];
-    char text[48]; /**< a string argument, cut to fit */
+    char text[48]; /**< a string argument, or the bytes of read() and its like, cut to fit */
 };
 
 /** The file that the harness creates. All bytes but the capacity are zero at first. */
@@ -121,7 +124,8 @@ static _Thread_local int32_t vfork_child_pid __attribute__((tls_model("initial-e
  * @param caller  return address in the code that made the call
  * @param flags   of INJECTED, FAILED and NOT_YET_MADE
  * @param error   errno, or 0 if the call succeeded
- * @param text    a string argument, which may be an invalid pointer, or NULL
+ * @param text    a string argument, which may be an invalid pointer, or NULL; of read(), write() and their like the
+ *                bytes, `result` of them
  * @param a       the other arguments, up to e
  */
 static void record(enum call call, uintptr_t caller, int flags, int64_t result, int error, const char *text,

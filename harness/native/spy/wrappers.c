@@ -88,12 +88,28 @@ static bool has_read_data(int id, int command, bool injected, int result)
     return command == IPC_SET && !injected && (result == 0 || (id >= 0 && errno != EFAULT));
 }
 
-/* The owner and group, and the mode with a bit above it that tells that they are known. */
-#define SET_IDS(data)  ((uint64_t)(data)->shm_perm.gid << 32 | (data)->shm_perm.uid)
-#define SET_MODE(data) (1 << 30 | (int)(data)->shm_perm.mode)
+/** Whether IPC_STAT has stored its data. */
+static bool has_stored_data(int command, int result)
+{
+    return command == IPC_STAT && result == 0;
+}
+
+/*
+ * Of IPC_SET the owner and group, then the mode; of IPC_STAT the size, then mode and the number of attachments. A bit
+ * above the mode tells that they are known.
+ */
+#define DATA_KNOWN     (INT(1) << 30)
+#define SET_IDS(data)  (INT((data)->shm_perm.gid) << 32 | (data)->shm_perm.uid)
+#define SET_MODE(data) (DATA_KNOWN | (data)->shm_perm.mode)
+#define STORED(data)   (INT((data)->shm_nattch) << 32 | SET_MODE(data))
 WRAP(int, shmctl, -1, (int id, int command, struct shmid_ds *data), (id, command, data), NULL, id, command,
-     PTR(data), has_read_data(id, command, injected, result) ? SET_IDS(data) : 0,
-     has_read_data(id, command, injected, result) ? SET_MODE(data) : 0)
+     PTR(data),
+     has_read_data(id, command, injected, result) ? SET_IDS(data)
+     : has_stored_data(command, result)           ? INT((data)->shm_segsz)
+                                                  : 0,
+     has_read_data(id, command, injected, result) ? SET_MODE(data)
+     : has_stored_data(command, result)           ? STORED(data)
+                                                  : 0)
 WRAP(int, shm_open, -1, (const char *name, int flags, mode_t mode), (name, flags, mode), name, flags, mode)
 WRAP(int, shm_unlink, -1, (const char *name), (name), name, 0)
 WRAP(int, memfd_create, -1, (const char *name, unsigned flags), (name, flags), name, flags)
@@ -158,14 +174,23 @@ WRAP(int, accept, -1, (int fd, struct sockaddr *restrict address, socklen_t *res
      (fd, address, size), NULL, fd, PTR(address), PTR(size))
 WRAP(int, connect, -1, (int fd, const struct sockaddr *address, socklen_t size), (fd, address, size), NULL,
      fd, PTR(address), size)
-WRAP(ssize_t, sendmsg, -1, (int fd, const struct msghdr *message, int flags), (fd, message, flags), NULL, fd,
-     PTR(message), flags)
-WRAP(ssize_t, recvmsg, -1, (int fd, struct msghdr *message, int flags), (fd, message, flags), NULL, fd,
-     PTR(message), flags)
-WRAP(ssize_t, send, -1, (int fd, const void *bytes, size_t size, int flags), (fd, bytes, size, flags), NULL,
-     fd, PTR(bytes), size, flags)
-WRAP(ssize_t, recv, -1, (int fd, void *bytes, size_t size, int flags), (fd, bytes, size, flags), NULL, fd,
-     PTR(bytes), size, flags)
+
+/** The bytes of a message, of which `result` were sent or received; NULL if they lie in several places. */
+static const char *bytes_of(const struct msghdr *message, ssize_t result)
+{
+    return result > 0 && message->msg_iovlen == 1 && (size_t)result <= message->msg_iov->iov_len
+               ? message->msg_iov->iov_base
+               : NULL;
+}
+WRAP(ssize_t, sendmsg, -1, (int fd, const struct msghdr *message, int flags), (fd, message, flags),
+     bytes_of(message, result), fd, PTR(message), flags)
+WRAP(ssize_t, recvmsg, -1, (int fd, struct msghdr *message, int flags), (fd, message, flags),
+     bytes_of(message, result), fd, PTR(message), flags)
+WRAP(ssize_t, send, -1, (int fd, const void *bytes, size_t size, int flags), (fd, bytes, size, flags),
+     failed ? NULL : bytes, fd, PTR(bytes), size, flags)
+/* With MSG_TRUNC the result may be larger than the size. */
+WRAP(ssize_t, recv, -1, (int fd, void *bytes, size_t size, int flags), (fd, bytes, size, flags),
+     failed || (size_t)result > size ? NULL : bytes, fd, PTR(bytes), size, flags)
 /* The status that was stored, with a bit above it that tells that it is known. */
 #define STATUS(result, status) ((result) > 0 && (status) ? 1 << 30 | *(status) : 0)
 WRAP(pid_t, wait, -1, (int *status), (status), NULL, PTR(status), STATUS(result, status))
@@ -348,7 +373,7 @@ int WRAPPER(semctl)(int id, int number, int command, ...)
 }
 
 WRAP_IF(injected || stops_at_every_call(), ssize_t, read, -1, (int fd, void *bytes, size_t size),
-        (fd, bytes, size), NULL, fd, PTR(bytes), INT(size))
+        (fd, bytes, size), failed ? NULL : bytes, fd, PTR(bytes), INT(size))
 
 ssize_t WRAPPER(write)(int fd, const void *bytes, size_t size)
 {
@@ -364,7 +389,7 @@ ssize_t WRAPPER(write)(int fd, const void *bytes, size_t size)
     const int call_errno = errno;
     if (injected > 0 || cut || stops_at_every_call())
         record(CALL_write, CALLER, (injected > 0 || cut ? INJECTED : 0) | (result < 0 ? FAILED : 0), result,
-               result < 0 ? call_errno : 0, NULL, fd, PTR(bytes), INT(size), 0, 0);
+               result < 0 ? call_errno : 0, result < 0 ? NULL : bytes, fd, PTR(bytes), INT(size), 0, 0);
     stop_after(CALL_write, CALLER);
     errno = result < 0 ? call_errno : saved_errno;
     return result;

@@ -31,8 +31,11 @@ WRAPPED += ["mmap64", "ftruncate64", "posix_fallocate64", "fallocate64", "open64
 
 _SAME = 24  # what follows in a record, after its number and its two times, is the same if the call is
 
-INJECTED, FOREIGN, FAILED = 1, 2, 4
-SET_KNOWN = 1 << 30  # in the last number of a shmctl(): the numbers before it are of the record that IPC_SET was given;
+_WITH_BYTES = ("read", "write", "send", "recv", "sendmsg", "recvmsg")  # their text is what was read or written
+_SHOWN_BYTES = 16  # of that
+
+INJECTED, FOREIGN, FAILED, HAS_BYTES = 1, 2, 4, 16
+SET_KNOWN = 1 << 30  # in the last number of a shmctl(): it and the number before it tell what IPC_SET was given or IPC_STAT stored;
 # in the last one of a wait() or waitpid(): the rest is the status that it has stored
 
 _FLAGS: Dict[str, Sequence[Tuple[int, str]]] = {
@@ -136,7 +139,12 @@ class Call:
             words.pop()
         if self.name == "semctl" and self.arguments[2] in (0, 11, 12, 14, 15):  # these take no fourth argument
             words.pop()
-        if self.name == "shmctl" and self.arguments[4] & SET_KNOWN:  # what it hands over says more than where it lies
+        if self.text and self.name in _WITH_BYTES:
+            words[1] += f" = {show(os.fsencode(self.text), _SHOWN_BYTES)}"
+        if self.name == "shmctl" and self.arguments[4] & SET_KNOWN and self.arguments[1] == 2:
+            size, nattch, mode = self.arguments[3], self.arguments[4] >> 32, self.arguments[4] & 0o777
+            words[-1] = f"{{size {size}, nattch {nattch}, mode {mode:04o}}}"
+        elif self.name == "shmctl" and self.arguments[4] & SET_KNOWN:  # what it hands over says more than where it lies
             uid, gid = self.arguments[3] & 0xFFFFFFFF, self.arguments[3] >> 32 & 0xFFFFFFFF
             words[-1] = f"{{uid {uid}, gid {gid}, mode {self.arguments[4] & 0o777:04o}}}"
         if self.wait_status is not None:
@@ -234,7 +242,9 @@ def _parse(slot: bytes, sequence: int) -> Optional[Call]:
     if raw[0] != sequence or not 0 <= raw[5] < len(DEFINITIONS):
         return None
     _, time_ns, began_ns, pid, tid, call, flags, error, result, where, *arguments, text = raw
-    return Call(sequence, time_ns, pid, DEFINITIONS[call][0], tuple(arguments), os.fsdecode(text.split(b"\0", 1)[0]), result, error,
+    name = DEFINITIONS[call][0]
+    text = text[:min(max(result, 0), RECORDED_TEXT)] if flags & HAS_BYTES else text.split(b"\0", 1)[0]
+    return Call(sequence, time_ns, pid, name, tuple(arguments), os.fsdecode(text), result, error,
                 bool(flags & INJECTED), bool(flags & FOREIGN), bool(flags & FAILED), where, "", began_ns, tid)
 
 

@@ -1,6 +1,7 @@
 """The spy: what it records, where it stops a program, what it makes fail, and what it costs."""
 import errno
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -489,6 +490,40 @@ def test_the_rarer_calls_are_recorded_and_do_the_same(built, build):
     assert 'openat(-100, "rare", O_RDWR|O_CREAT, 0600) = 3' in texts and 'openat(-100, "rare", O_RDONLY) = 4' in texts
     assert "semctl(0, 0, SETVAL, 0x3) = 0" in texts and "semctl(0, 0, GETVAL) = 2" in texts and "semctl(0, 0, IPC_RMID) = 0" in texts
     assert not any(call.failed for call in run.calls)
+
+
+def test_what_a_call_stores_or_sends_is_in_its_record(tmp_path):
+    source = tmp_path / "stores.c"
+    source.write_text(r"""
+#include <sys/shm.h>
+#include <sys/socket.h>
+#include <unistd.h>
+int main(void)
+{
+    char bytes[100];
+    int pair[2];
+    struct shmid_ds data;
+    const int id = shmget(IPC_PRIVATE, 100, IPC_CREAT | 0640);
+    shmat(id, NULL, 0);
+    shmctl(id, IPC_STAT, &data);
+    shmctl(id, IPC_RMID, NULL);
+    socketpair(AF_UNIX, SOCK_DGRAM, 0, pair);
+    send(pair[0], "a\0b", 3, 0), send(pair[0], "", 0, 0);
+    recv(pair[1], bytes, 1, MSG_TRUNC), recv(pair[1], bytes, sizeof bytes, 0);
+    struct iovec parts[2] = {{"x", 1}, {"y", 1}};
+    sendmsg(pair[0], &(struct msghdr){.msg_iov = parts, .msg_iovlen = 2}, 0);
+    parts[0] = (struct iovec){bytes, sizeof bytes};
+    recvmsg(pair[1], &(struct msghdr){.msg_iov = parts, .msg_iovlen = 1}, 0);
+    write(pair[0], (const char *)1, 5);
+}
+""", encoding="ascii")
+    subprocess.run(["gcc", "-w", source, native.spy_object("gcc"), "-Wl," + ",".join(f"--wrap={name}" for name in calls.WRAPPED),
+                    "-o", tmp_path / "stores", "-lrt"], check=True)
+    run = Watched(tmp_path / "stores", rules="fail write 9 5 p")
+    texts = [re.sub(r"0x\w+", "…", str(call)) for call in run.calls]
+    assert texts[3] == "shmctl(0, IPC_STAT, {size 100, nattch 1, mode 0640}) = 0"
+    assert texts[5:] == ['send(3, … = "a\\x00b", 3, 0) = 3', "send(3, …, 0, 0) = 0", "recv(4, …, 1, 32) = 3", "recv(4, …, 100, 0) = 0",
+                         "sendmsg(3, …, 0) = 2", 'recvmsg(4, … = "xy", 0) = 2']
 
 
 def test_calls_that_not_every_library_has_are_recorded_where_it_has_them(tmp_path):
