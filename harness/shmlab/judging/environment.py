@@ -98,6 +98,10 @@ class Environment:
         """Returns the calls that the spy has recorded in this box, oldest first."""
         return self._ring.read()[0] if self._ring else []
 
+    def lost_calls(self) -> int:
+        """Returns how many of the oldest calls the spy has overwritten by newer ones."""
+        return self._ring.read()[1] if self._ring else 0
+
     def _claimed_names(self) -> Set[str]:
         """Returns the names in /dev/shm that the programs of this check, or the check itself, have used."""
         names: Set[str] = set()

@@ -12,7 +12,8 @@ from ..labs import ROOT
 from . import kernel
 from .kernel import show
 
-CAPACITY = 8192  # records
+_ASKED = os.environ.get("SHMLAB_RECORDS", "")
+CAPACITY = min(max(64, int(_ASKED)), 10_000_000) if _ASKED.isdecimal() else 8192  # records that a ring has room for
 
 # The same layout as struct ring and struct record in spy.h.
 _HEAD = struct.Struct("<QQQ104x")

@@ -73,6 +73,10 @@ def trace_of_check(fixture: LabFixture, calls: List[Call], title: str, verdict: 
         found = source_lines(program.built, fixture.tier, sorted({call.where for call in mine}))
         places.update({call.sequence: found.get(call.where, "") for call in mine})
     began = shown[0].began_ns if shown else 0
+    lost = fixture.lost_calls()
+    if lost:
+        trace.rows.append(Row(-1, "note", f"{lost} older calls are not known any more: SHMLAB_RECORDS={2 * (lost + len(calls))} keeps "
+                              "so many"))
     for call in shown:
         number = lane(call.pid)
         if number is None:

@@ -12,9 +12,9 @@ import pytest
 
 from shmlab import gallery, labs
 from shmlab.sandbox import tiers
-from shmlab.judging import plugin
+from shmlab.judging import environment, plugin
 from shmlab.results import Outcome
-from shmlab.sandbox import kernel
+from shmlab.sandbox import calls, kernel
 from shmlab.trace import command, of_failure, page, rows, svg, text
 from shmlab.trace.scenario import read_scenario, scenario_of
 from shmlab.trace.state import State
@@ -205,6 +205,12 @@ def test_a_check_that_fails(tmp_path):
     assert [found.seconds for found in trace.rows if found.kind == "call"] == sorted(
         found.seconds for found in trace.rows if found.kind == "call")
     xml.fromstring(svg.draw(trace))
+
+
+def test_calls_that_were_overwritten_are_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(environment, "Ring", lambda directory: calls.Ring(directory, capacity=10))
+    trace = command.record(labs.find("11"), labs.SOLUTIONS, check="joining")
+    assert re.fullmatch(r"\d+ older calls are not known any more: SHMLAB_RECORDS=\d+ keeps so many", trace.rows[0].text)
 
 
 def test_a_schedule_that_a_verdict_printed(tmp_path):
