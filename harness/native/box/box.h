@@ -8,10 +8,13 @@
  * | inside.c     | pid 1: set-up and event loop                                      |
  * | namespaces.c | id maps, sysctls, the user namespaces of the programs             |
  * | mounts.c     | the read-only root and the directories that programs can write to |
- * | confine.c    | resource limits, credentials, system-call filter                  |
+ * | confine.c    | resource limits, credentials                                      |
+ * | seccomp.c    | the system calls that programs may make                           |
  * | landlock.c   | host tier: which files, ports and processes programs can reach     |
  * | start.c      | starting a program                                                |
- * | watch.c      | reaping, time limits, the memory limit, killing                   |
+ * | watch.c      | reaping, time limits, killing                                     |
+ * | memory.c     | the memory limit                                                  |
+ * | rules.c      | the rules of a program, for its recorder                           |
  * | stops.c      | programs that stop themselves and wait for the harness            |
  * | messages.c   | sending to and receiving from the harness                         |
  * | commands.c   | the harness's commands                                            |
@@ -109,6 +112,7 @@ struct limits {
     long wall_ms, cpu_s, address_mb, file_mb, processes, files;
     unsigned umask;
     const char *directory; /**< where the program starts; NULL: where the box was started */
+    const char *rules;     /**< for its recorder, or NULL */
 };
 
 extern const struct limits default_limits;
@@ -128,11 +132,13 @@ void setup_rlimits(const struct limits *limits);
 /** Changes to the programs' uid and gid, and gives up every privilege. @param userns  a user namespace to enter, ignored in the host tier */
 void setup_credentials(int userns);
 
-/** Installs the system-call filter of pid 1, which all programs inherit. */
-void setup_seccomp(void);
-
 /** Prints a message to the program's stderr and ends the child that could not become the program. */
 _Noreturn void child_die(const char *what);
+
+/* ---- seccomp.c ---- */
+
+/** Installs the system-call filter of pid 1, which all programs inherit. */
+void setup_seccomp(void);
 
 /* ---- landlock.c ---- */
 
@@ -173,10 +179,17 @@ struct program {
     pid_t pid; /**< 0: the entry is free */
     int64_t started_us, deadline_us;
     bool timed_out;
+    char *rules;              /**< for its recorder; NULL: it has none, or has got them */
+    char token[17];           /**< 16 hexadecimal digits that its recorder knows as well */
+    unsigned long long image; /**< of the process that has got the rules, see rules.c */
+    bool injected;            /**< one of its calls was made to fail */
 };
 
 extern struct program programs[MAX_PROGRAMS];
 extern int last_status; /**< wait status of the last program that ended, for use by hand */
+
+/** The program with a pid; NULL: there is none. */
+struct program *find_program(pid_t pid);
 
 /** Microseconds of the monotonic clock. */
 int64_t now_us(void);
@@ -190,19 +203,43 @@ void reap(void);
 /** Kills programs past their deadline. Returns the milliseconds until the next deadline; -1: there is none. */
 int check_timeouts(void);
 
+/** Kills every program and all descendants. */
+void kill_all(void);
+
+/** The same, and reaps them, and makes the box as good as new. */
+void reset_box(void);
+
+/** Why everything was killed since the last reset_box(). */
+enum over_memory { NOT_OVER_MEMORY, OVER_LIMIT, MACHINE_FULL };
+
+extern enum over_memory over_memory;
+
+/* ---- memory.c ---- */
+
 /** Remembers how much shared memory the machine used before any program ran. */
 void setup_memory_check(void);
 
-/** Kills everything if all programs together use more memory than they may. */
+/** Kills everything if all programs together use more memory than they may, or the machine has none left. */
 void check_memory(void);
 
-/** Kills every program and all descendants, reaps them, and makes the box as good as new. */
-void reset_box(void);
+/* ---- rules.c ---- */
+
+/** Listens where recorders ask for their rules. Returns the descriptor; -1: no directory for the socket was named. */
+int setup_rules_socket(void);
+
+/** Keeps the rules of a program that was just started; NULL: its recorder gets none. */
+void keep_rules(struct program *program, const char *rules);
+
+/** Answers all who have asked. */
+void answer_rules(void);
 
 /* ---- stops.c ---- */
 
 /** Binds the socket on which programs announce a stop. Returns its descriptor; -1: no directory for it was named. */
 int setup_stop_socket(void);
+
+/** Takes in what recorders have announced. */
+void receive_announcements(void);
 
 /** Reports announced programs that have stopped. Returns whether any has neither stopped nor ended yet. */
 bool check_stops(void);

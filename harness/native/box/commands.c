@@ -51,8 +51,8 @@ static void set_limit(struct limits *limits, const char *name, const char *value
 }
 
 /**
- * Starts a program. Each field begins with a letter: `aARGUMENT`, `eNAME=VALUE` of the environment, or
- * `oNAME=VALUE`, a limit. The descriptors are stdin, stdout, stderr and, if there are four, the executable.
+ * Starts a program. Each field begins with a letter: `aARGUMENT`, `eNAME=VALUE` of the environment,
+ * `oNAME=VALUE`, a limit, or `rRULES`, for its recorder. The descriptors are stdin, stdout, stderr and, if there are four, the executable.
  */
 static void command_start(struct message *message)
 {
@@ -68,6 +68,9 @@ static void command_start(struct message *message)
             break;
         case 'e':
             environment[variables++] = value;
+            break;
+        case 'r':
+            limits.rules = value;
             break;
         case 'o':
             if (!equals)

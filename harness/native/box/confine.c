@@ -1,22 +1,17 @@
 /**
  * @file
- * @brief What a program may not do: resource limits, credentials and the system-call filter.
+ * @brief What a program may not do: resource limits and credentials.
  *
- * Everything here except setup_seccomp() runs in a child that may still share memory with pid 1; see start.c.
+ * Everything here runs in a child that may still share memory with pid 1; see start.c.
  */
 #include "box.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/audit.h>
 #include <linux/capability.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <stddef.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -29,7 +24,8 @@ const struct limits default_limits = {.wall_ms = 30000,
                                       .processes = 128,
                                       .files = 256,
                                       .umask = 022,
-                                      .directory = NULL};
+                                      .directory = NULL,
+                                      .rules = NULL};
 
 void child_die(const char *what)
 {
@@ -63,6 +59,7 @@ void setup_rlimits(const struct limits *limits)
     set_rlimit(RLIMIT_FSIZE, file, file);
     set_rlimit(RLIMIT_NOFILE, (rlim_t)limits->files, (rlim_t)limits->files);
     set_rlimit(RLIMIT_MEMLOCK, 0, 0);
+    set_rlimit(RLIMIT_SIGPENDING, 256, 256); /* a timer counts, too, and is counted for the user */
     if (address)
         set_rlimit(RLIMIT_AS, address, address);
 }
@@ -128,130 +125,4 @@ void setup_credentials(int userns)
     prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
     if (syscall(SYS_capset, &header, none) < 0)
         child_die("capset");
-}
-
-/* ---- the system-call filter -------------------------------------------------------------------------- */
-
-#if defined __x86_64__
-#define ARCHITECTURE AUDIT_ARCH_X86_64
-#elif defined __aarch64__
-#define ARCHITECTURE AUDIT_ARCH_AARCH64
-#elif defined __riscv && __riscv_xlen == 64
-#define ARCHITECTURE AUDIT_ARCH_RISCV64
-#endif
-
-/* One instruction of the filter: load a field of struct seccomp_data, skip instructions if the loaded value is
- * (or is not) equal to a number, and return a result. */
-#define LOAD(field)                                                                                          \
-    ((struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field)))
-#define SKIP(relation, number, if_true, if_false)                                                            \
-    ((struct sock_filter)BPF_JUMP(BPF_JMP | (relation) | BPF_K, number, if_true, if_false))
-#define RETURN(result) ((struct sock_filter)BPF_STMT(BPF_RET | BPF_K, result))
-
-#ifndef SYS_pidfd_open
-#define SYS_pidfd_open 434
-#endif
-
-#ifdef ARCHITECTURE
-/**
- * Refuses what namespaces would make harmless: sockets of any family but AF_UNIX, and signals to pid 1, to the
- * harness, to its ancestors and to their process groups. Pid 1 has the program's uid if an ordinary user started
- * the box, and is in the same Landlock domain. Returns the new length of the filter.
- */
-static unsigned short filter_for_host(struct sock_filter *code, unsigned short n)
-{
-    static const unsigned sending[] = {
-        SYS_kill, SYS_tkill, SYS_tgkill, SYS_rt_sigqueueinfo, SYS_pidfd_open, SYS_rt_tgsigqueueinfo};
-    enum { SENDING = sizeof sending / sizeof *sending, ANCESTORS = 12 };
-    code[n++] = LOAD(nr);
-    code[n++] = SKIP(BPF_JEQ, SYS_socket, 0, 3);
-    code[n++] = LOAD(args[0]);
-    code[n++] = SKIP(BPF_JEQ, AF_UNIX, 1, 0);
-    code[n++] = RETURN(SECCOMP_RET_ERRNO | EACCES);
-    /* The kernel sends a signal to the owner of a descriptor that has become ready. */
-    code[n++] = LOAD(nr);
-    code[n++] = SKIP(BPF_JEQ, SYS_fcntl, 0, 4);
-    code[n++] = LOAD(args[1]);
-    code[n++] = SKIP(BPF_JEQ, F_SETOWN, 1, 0);
-    code[n++] = SKIP(BPF_JEQ, F_SETOWN_EX, 0, 1);
-    code[n++] = RETURN(SECCOMP_RET_ERRNO | EPERM);
-
-    code[n++] = LOAD(nr);
-    for (int i = 0; i < SENDING; i++)
-        code[n++] = SKIP(BPF_JEQ, sending[i], (unsigned char)(SENDING - i), 0);
-    const unsigned short past = n++; /* to be filled in when its length is known */
-    code[n++] = LOAD(args[0]);
-    code[n++] = SKIP(BPF_JEQ, (unsigned)-1, 0, 1); /* all processes */
-    code[n++] = RETURN(SECCOMP_RET_ERRNO | EPERM);
-    pid_t pid = getpid();
-    for (int i = 0; i < ANCESTORS && pid > 0; i++, pid = read_process(pid).parent) {
-        const pid_t group = getpgid(pid); /* not positive: it is outside this pid namespace */
-        code[n++] = SKIP(BPF_JEQ, (unsigned)pid, 1, 0);
-        code[n++] = SKIP(BPF_JEQ, (unsigned)(group > 0 ? -group : pid), 0, 1);
-        code[n++] = RETURN(SECCOMP_RET_ERRNO | EPERM);
-    }
-    code[past] = (struct sock_filter)BPF_STMT(BPF_JMP | BPF_JA, (unsigned)(n - past - 1));
-    return n;
-}
-#endif
-
-/*
- * Refuses system calls that no lab needs, that need no capability, and that would let a program
- * - use the keyring of the user who runs the harness (keyctl),
- * - hold memory and descriptors that check_memory() does not see (io_uring),
- * - create queues that no list shows (mq_open),
- * - change limits, priority or processors of pid 1, which has the program's uid if an ordinary user started the
- *   box. These calls compare nothing else.
- *
- * Pid 1 needs none of them either, so it installs the filter for itself, once, and all programs inherit it.
- */
-void setup_seccomp(void)
-{
-#ifdef ARCHITECTURE
-    static const unsigned refused[] = {
-        SYS_add_key,         SYS_request_key,        SYS_keyctl,      SYS_io_uring_setup,
-        SYS_io_uring_enter,  SYS_io_uring_register,  SYS_userfaultfd, SYS_bpf,
-        SYS_perf_event_open, SYS_setpriority,        SYS_ioprio_set,  SYS_sched_setattr,
-        SYS_sched_setparam,  SYS_sched_setscheduler, SYS_mq_open};
-    enum { REFUSED = sizeof refused / sizeof *refused };
-    struct sock_filter code[2 * REFUSED + 96];
-    unsigned short n = 0;
-    /* The numbers mean other calls in other kinds of programs, such as 32-bit ones. Those get no call at all. */
-    code[n++] = LOAD(arch);
-    code[n++] = SKIP(BPF_JEQ, ARCHITECTURE, 1, 0);
-    code[n++] = RETURN(SECCOMP_RET_ERRNO | ENOSYS);
-    code[n++] = LOAD(nr);
-    code[n++] = SKIP(BPF_JGE, 0x40000000, 0, 1); /* x32 programs have the same architecture */
-    code[n++] = RETURN(SECCOMP_RET_ERRNO | ENOSYS);
-    for (int i = 0; i < REFUSED; i++) {
-        code[n++] = SKIP(BPF_JEQ, refused[i], 0, 1);
-        code[n++] = RETURN(SECCOMP_RET_ERRNO | EPERM);
-    }
-    /* A program may set its own limits, and setrlimit(3) does so with pid 0. */
-    code[n++] = SKIP(BPF_JEQ, SYS_prlimit64, 0, 3);
-    code[n++] = LOAD(args[0]);
-    code[n++] = SKIP(BPF_JEQ, 0, 1, 0);
-    code[n++] = RETURN(SECCOMP_RET_ERRNO | EPERM);
-    /* The processors of pid 1 only; a program may choose its own. */
-    code[n++] = LOAD(nr);
-    code[n++] = SKIP(BPF_JEQ, SYS_sched_setaffinity, 0, 3);
-    code[n++] = LOAD(args[0]);
-    code[n++] = SKIP(BPF_JEQ, (unsigned)getpid(), 0, 1);
-    code[n++] = RETURN(SECCOMP_RET_ERRNO | EPERM);
-    /* A lease makes every other process that opens the file wait, also pid 1 and the harness. */
-    code[n++] = LOAD(nr);
-    code[n++] = SKIP(BPF_JEQ, SYS_fcntl, 0, 3);
-    code[n++] = LOAD(args[1]);
-    code[n++] = SKIP(BPF_JEQ, F_SETLEASE, 0, 1);
-    code[n++] = RETURN(SECCOMP_RET_ERRNO | EPERM);
-    if (!options.namespaces) {
-        n = filter_for_host(code, n);
-        promises |= PROMISE_NETWORK;
-    }
-    code[n++] = RETURN(SECCOMP_RET_ALLOW);
-    const struct sock_fprog filter = {n, code};
-    /* Without this flag older kernels also switch on a mitigation that slows the programs down. */
-    if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &filter) < 0)
-        die("seccomp");
-#endif
 }

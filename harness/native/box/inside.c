@@ -38,11 +38,12 @@ static void send_ready(void)
  */
 static void serve(int children)
 {
-    const int stops = setup_stop_socket();
+    const int stops = setup_stop_socket(), rules = setup_rules_socket();
     if (options.control >= 0)
         send_ready();
 
-    struct pollfd on[3] = {{children, POLLIN, 0}, {stops, POLLIN, 0}, {options.control, POLLIN, 0}};
+    struct pollfd on[4] = {
+        {children, POLLIN, 0}, {stops, POLLIN, 0}, {options.control, POLLIN, 0}, {rules, POLLIN, 0}};
     int64_t next_check_us = 0;
     int rounds = 0; /* in a row, of waiting for an announced stop */
     for (;;) {
@@ -54,7 +55,7 @@ static void serve(int children)
         rounds = check_stops() ? rounds + 1 : 0;
         if (rounds > 0)
             wait_ms = rounds < 500 ? 0 : 1;
-        if (poll(on, 3, wait_ms) < 0 && errno != EINTR)
+        if (poll(on, 4, wait_ms) < 0 && errno != EINTR)
             break;
         if (on[0].revents) {
             struct signalfd_siginfo ignored;
@@ -62,6 +63,8 @@ static void serve(int children)
                 ;
         }
         reap();
+        if (on[3].revents)
+            answer_rules();
         if (on[2].revents && !serve_command())
             break;
         if (options.control < 0 && !any_program())

@@ -46,6 +46,16 @@ static void setup_stdio(const int *io)
             _exit(EXIT_EXEC);
 }
 
+/** If the machine runs out of memory, the kernel kills programs before anything else; see proc_pid_oom_score_adj(5). */
+static void prefer_for_oom(void)
+{
+    const int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    if (fd >= 0 && write(fd, "1000", 4) < 0)
+        errno = 0; /* a sandbox may refuse it */
+    if (fd >= 0)
+        close(fd);
+}
+
 /**
  * Executes the program, in the child.
  *
@@ -70,6 +80,7 @@ static int exec_program(void *closure)
         sched_setaffinity(0, sizeof options.processors, &options.processors);
     /* Before the user changes: setresuid(2) counts against this limit, and only root can raise it. */
     set_rlimit(RLIMIT_NPROC, (rlim_t)start->processes, (rlim_t)start->processes);
+    prefer_for_oom();
     setup_credentials(program_userns[io[3] >= 0]);
     if (!options.namespaces)
         prctl(PR_SET_PDEATHSIG, SIGKILL); /* only now: changing the user clears it */
@@ -108,8 +119,11 @@ pid_t start_program(char *const argv[], char *const environment[], const int io[
     const pid_t pid = clone(exec_program, child_stack + sizeof child_stack, share_memory | SIGCHLD, &start);
     const int reason = errno;
     close(executed[1]);
-    if (pid > 0)
-        *slot = (struct program){pid, now_us(), now_us() + (int64_t)limits->wall_ms * 1000, false};
+    if (pid > 0) {
+        *slot = (struct program){.pid = pid, .started_us = now_us()};
+        slot->deadline_us = slot->started_us + (int64_t)limits->wall_ms * 1000;
+        keep_rules(slot, limits->rules);
+    }
     /* Wait: the child uses child_stack and `start`. */
     struct pollfd until = {executed[0], POLLIN, 0};
     while (pid > 0 && poll(&until, 1, WATCH_MS) <= 0) {

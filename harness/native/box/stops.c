@@ -2,12 +2,14 @@
  * @file
  * @brief Programs that stop themselves, so that the harness can look at them or act before they go on.
  *
- * A program's spy sends a datagram to announce that it is about to stop, and then stops. Pid 1 waits until the
- * kernel shows the process as stopped, and only then reports it.
+ * A program's recorder sends a datagram to announce that it is about to stop, and then stops. Pid 1 waits until the
+ * kernel shows the process as stopped, and only then reports it. On the same socket a recorder tells with its token
+ * that it made a call fail (`iTOKEN`), and at the end how many records the process has written (`nTOKENCOUNT`).
  */
 #include "box.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -34,15 +36,32 @@ int setup_stop_socket(void)
     return announcements = fd;
 }
 
+/** What a recorder tells with its token; a child has that of its parent. A token that is nobody's says nothing. */
+static void take_claim(const char *content, pid_t sender)
+{
+    for (int i = 0; i < MAX_PROGRAMS; i++) {
+        struct program *program = &programs[i];
+        const size_t length = strlen(program->token);
+        if (program->pid == 0 || length == 0 || strncmp(content + 1, program->token, length) != 0)
+            continue;
+        if (*content == 'i' && !program->injected)
+            send_message("injected %d", program->pid);
+        program->injected = program->injected || *content == 'i';
+        if (*content == 'n' && sender == program->pid)
+            send_message("recorded %d %llu", sender, strtoull(content + 1 + length, NULL, 16));
+        return;
+    }
+}
+
 /**
  * Notes who has announced a stop. Returns false if there is no announcement.
  *
- * The content does not matter: the kernel itself reports the sender's pid, which a program cannot forge.
+ * The content of that does not matter: the kernel itself reports the sender's pid, which a program cannot forge.
  */
-static bool receive_stop(void)
+static bool receive_one(void)
 {
-    char content[64];
-    struct iovec part = {content, sizeof content};
+    char content[64] = "";
+    struct iovec part = {content, sizeof content - 1};
     union {
         struct cmsghdr align;
         char bytes[CMSG_SPACE(sizeof(struct ucred))];
@@ -58,6 +77,10 @@ static bool receive_stop(void)
         return true;
     struct ucred sender;
     memcpy(&sender, CMSG_DATA(header), sizeof sender);
+    if (*content == 'i' || *content == 'n') {
+        take_claim(content, sender.pid);
+        return true;
+    }
     for (int i = 0; i < MAX_PROGRAMS; i++)
         if (announced[i] == sender.pid)
             return true;
@@ -69,11 +92,16 @@ static bool receive_stop(void)
     return true;
 }
 
+void receive_announcements(void)
+{
+    while (announcements >= 0 && receive_one())
+        ;
+}
+
 bool check_stops(void)
 {
     bool pending = false;
-    while (receive_stop())
-        ;
+    receive_announcements();
     for (int i = 0; i < MAX_PROGRAMS; i++) {
         if (announced[i] == 0)
             continue;

@@ -72,8 +72,10 @@ static void record(enum call call, uintptr_t caller, int flags, int64_t result, 
     const uint64_t now = now_ns();
     const bool is_bytes = call == CALL_read || call == CALL_write || call == CALL_send || call == CALL_recv ||
                           call == CALL_sendmsg || call == CALL_recvmsg;
-    if (flags & INJECTED)
+    if (flags & INJECTED) {
         atomic_fetch_add_explicit(&ring->injected, 1, memory_order_relaxed);
+        tell_injected();
+    }
     struct record r = {
         .time_ns = now,
         .began_ns = began_ns ? began_ns : now,
@@ -95,5 +97,7 @@ static void record(enum call call, uintptr_t caller, int flags, int64_t result, 
         for (size_t i = 0; i < most && (is_bytes || text[i]); i++)
             r.text[i] = text[i];
     append(&r);
+    if (!vfork_child_pid) /* only now: another thread may end the process at any moment, and tells how many there are */
+        atomic_fetch_add_explicit(&records, 1, memory_order_relaxed);
     began_ns = 0;
 }

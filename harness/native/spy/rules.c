@@ -14,6 +14,8 @@ struct rule {
 static struct rule rules[16];
 static _Atomic unsigned counts[2][CALLS]; /* [1]: in a vfork child, which shares memory with its parent */
 static bool is_child;                     /* the program forked this process */
+static bool has_asked;                    /* for the rules */
+static char token[TOKEN_DIGITS]; /* what makes pid 1 believe what this recorder tells; zero: no rules */
 static struct sockaddr_un stops_address = {.sun_family = AF_UNIX};
 
 /* ---- parsing ---------------------------------------------------------------------------------------- */
@@ -64,23 +66,54 @@ static void parse_rule(const char *text)
                                                 fails ? parse_int(word[3]) : 0, *word[fails ? 4 : 3]};
 }
 
+/**
+ * Asks the box for the rules. Returns the length of the answer, which begins with the token; 0: there is none.
+ *
+ * Where pid 1 announces nothing, or this process has asked before, there are no rules either.
+ */
+static long ask_for_rules(const struct sockaddr_un *address, char *answer, size_t size)
+{
+    const long fd = kernel_call(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return 0;
+    long length = kernel_call(SYS_connect, fd, (long)address, sizeof *address);
+    while (length >= 0 && (length = kernel_call(SYS_read, fd, (long)answer, (long)size)) == -EINTR)
+        ;
+    kernel_call(SYS_close, fd, 0, 0);
+    return length < 0 ? 0 : length;
+}
+
 static void take_rules(char **environment)
 {
-    char **entry = environment;
-    while (entry && *entry && !starts_with(*entry, "SHMLAB_RULES", '='))
-        entry++;
-    if (!entry || !*entry)
+    static const char name[] = "rules"; /* beside the socket for stops */
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    char answer[1024];
+    while (environment && *environment && !starts_with(*environment, "SHMLAB_STOPS", '='))
+        environment++;
+    if (has_asked || !environment || !*environment)
         return;
-    char *rule = *entry;
-    while (*rule++ != '=')
-        ;
-    for (char *c = rule; *c; c++)
-        if (c == rule || c[-1] == ';')
+    has_asked = true;
+    size_t length = 0, file = 0;
+    for (const char *c = *environment + sizeof "SHMLAB_STOPS"; *c; c++, length++) {
+        if (length >= sizeof address.sun_path - sizeof name)
+            return;
+        address.sun_path[length] = *c;
+        if (*c == '/')
+            file = length + 1;
+    }
+    for (size_t i = 0; i < sizeof name; i++)
+        address.sun_path[file + i] = name[i];
+    const size_t size = (size_t)ask_for_rules(&address, answer, sizeof answer - 1);
+    if (size < TOKEN_DIGITS)
+        return;
+    answer[size] = '\0';
+    for (size_t i = 0; i < TOKEN_DIGITS; i++)
+        token[i] = answer[i];
+    for (char *c = answer + TOKEN_DIGITS; *c; c++)
+        if (c == answer + TOKEN_DIGITS || c[-1] == ';')
             parse_rule(c);
-    for (volatile char *c = *entry; *c; c++)
+    for (volatile char *c = answer; c < answer + sizeof answer; c++)
         *c = '\0';
-    for (; *entry; entry++)
-        entry[0] = entry[1];
 }
 
 /* ---- applying --------------------------------------------------------------------------------------- */
@@ -126,15 +159,41 @@ static int count_call(enum call call, uintptr_t caller)
     return 0;
 }
 
-/** Announces the stop and stops until another process sends SIGCONT. Makes no call that is wrapped. */
+/** Sends a message to pid 1. Makes no call that is wrapped. */
+static void announce(const char *content, size_t size)
+{
+    const int saved_errno = errno;
+    const long s = syscall(SYS_socket, AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (s >= 0) {
+        syscall(SYS_sendto, s, content, (long)size, MSG_NOSIGNAL, &stops_address, sizeof stops_address);
+        syscall(SYS_close, s);
+    }
+    errno = saved_errno;
+}
+
+static void announce_with_token(char kind, uint64_t number)
+{
+    char content[1 + 2 * TOKEN_DIGITS] = {kind};
+    for (size_t i = 0; i < TOKEN_DIGITS; i++) {
+        content[1 + i] = token[i];
+        content[1 + TOKEN_DIGITS + i] = "0123456789abcdef"[number >> (4 * (TOKEN_DIGITS - 1 - i)) & 15];
+    }
+    if (*token && *stops_address.sun_path)
+        announce(content, sizeof content);
+}
+
+static void tell_injected(void)
+{
+    static _Atomic bool told;
+    if (!atomic_exchange_explicit(&told, true, memory_order_relaxed))
+        announce_with_token('i', 0);
+}
+
+/** Announces the stop and stops until another process sends SIGCONT. */
 static void announce_and_stop(void)
 {
     const int saved_errno = errno;
-    long s = syscall(SYS_socket, AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (s >= 0) {
-        syscall(SYS_sendto, s, "h", 1L, MSG_NOSIGNAL, &stops_address, sizeof stops_address);
-        syscall(SYS_close, s);
-    }
+    announce("h", 1);
     syscall(SYS_tgkill, (long)syscall(SYS_getpid), (long)syscall(SYS_gettid), (long)SIGSTOP);
     errno = saved_errno;
 }
@@ -154,6 +213,8 @@ static void stop_after(enum call call, uintptr_t caller)
 static void apply_rules(enum call call, uintptr_t caller)
 {
     const int status = count_call(call, caller);
+    if (call == CALL_end && !is_child)
+        announce_with_token('n', atomic_load_explicit(&records, memory_order_relaxed));
     stop_after(call, caller);
     if (status)
         syscall(SYS_exit_group, status);
@@ -170,6 +231,7 @@ static void after_fork_in_child(void)
 {
     vfork_child_pid = 0; /* a vfork child may fork */
     is_child = true;
+    atomic_store_explicit(&records, 0, memory_order_relaxed);
     reset_counts(CALL_fork);
 }
 

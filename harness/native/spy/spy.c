@@ -17,7 +17,9 @@
  *
  *     SHMLAB_RING   file that contains the ring, see struct ring
  *     SHMLAB_STOPS  datagram socket on which each stop is announced before it happens
- *     SHMLAB_RULES  `stop CALL N WHO` and `fail CALL N ERRNO WHO`, separated by `;`
+ *
+ * Beside that socket, as `rules`, the box answers with the rules: `stop CALL N WHO` and `fail CALL N ERRNO WHO`,
+ * separated by `;`.
  *
  * A `stop` stops the process after the call, a `fail` makes the call fail with ERRNO. N is the number of the
  * call, counted from 1 in each process; 0 means every call. WHO is `p` (the program), `c` (the children that it
@@ -29,9 +31,9 @@
  *     store  the first store to a shared mapping; the process stops before it. A load that belongs to the store,
  *            but is a separate instruction, is already done by then.
  *
- * The rules are erased before the program's own code runs: a program that knew which call will fail could
- * pretend to have noticed. A program that searches the recorder's memory can still find them. execve(2) ends
- * them.
+ * Of the rules the program finds nothing before the recorder has asked: one that knew which call will fail could
+ * pretend to have noticed. The box notices who asks a second time. A program that searches the recorder's memory can
+ * still find them. execve(2) ends them.
  *
  * All processes of a run append to one ring in shared memory with one atomic addition. When it is full, the
  * newest record overwrites the oldest. A record is in the ring before its call returns. A program can write to

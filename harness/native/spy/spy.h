@@ -103,9 +103,42 @@ long __real_syscall(long number, ...);
 #define syscall                   __real_syscall
 #endif
 
+/** Digits of the token with which this recorder proves to pid 1 that it is the recorder. */
+enum { TOKEN_DIGITS = 16 };
+
+/**
+ * Makes a system call with at most three arguments, and returns what the kernel does, -errno for an error.
+ *
+ * Not by syscall(3), because a program may define a function of that name.
+ */
+static inline long kernel_call(long number, long a, long b, long c)
+{
+#if defined __x86_64__ && defined __LP64__
+    long result;
+    __asm__ volatile("syscall" : "=a"(result) : "a"(number), "D"(a), "S"(b), "d"(c) : "rcx", "r11", "memory");
+    return result;
+#elif defined __aarch64__
+    register long x8 __asm__("x8") = number, x0 __asm__("x0") = a, x1 __asm__("x1") = b, x2 __asm__("x2") = c;
+    __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2) : "memory");
+    return x0;
+#elif defined __riscv && __riscv_xlen == 64
+    register long a7 __asm__("a7") = number, a0 __asm__("a0") = a, a1 __asm__("a1") = b, a2 __asm__("a2") = c;
+    __asm__ volatile("ecall" : "+r"(a0) : "r"(a7), "r"(a1), "r"(a2) : "memory");
+    return a0;
+#else
+    const int saved_errno = errno;
+    const long result = syscall(number, a, b, c), error = errno;
+    errno = saved_errno;
+    return result < 0 ? -error : result;
+#endif
+}
+
 /* ---- record.c --------------------------------------------------------------------------------------- */
 
 static struct ring *ring; /* NULL: nothing is recorded */
+
+/** How many records this process has written, those of its vfork(2) children left out. */
+static _Atomic uint64_t records;
 
 /** Notes the time at which the calling thread begins a call. */
 static void note_begin(void);
@@ -136,8 +169,11 @@ static void record(enum call call, uintptr_t caller, int flags, int64_t result, 
 static int rule_count;
 static struct sockaddr_un stops_address; /* the socket where stops are announced */
 
-/** Parses SHMLAB_RULES and removes it from the environment, both from the list and from its memory. */
+/** Asks the box for the rules, once, where SHMLAB_STOPS says; box/rules.c answers. */
 static void take_rules(char **environment);
+
+/** Tells pid 1 that a call of this process was made to fail, the first time. */
+static void tell_injected(void);
 
 /** Whether any rule is about this call; one about every call is not about `store`. */
 static bool has_rule(enum call call);

@@ -61,6 +61,7 @@ def each_call_fails(lab: "LabFixture", scenario: Callable[..., Run], names: Sequ
             if nth <= MAX_FAILURES:
                 to_fail.append((call.name, nth))
     require(to_fail or only, "the program makes calls that can fail", "the spy has recorded none")
+    any_failed = False
     for name, nth in to_fail:
         lab.reset()
         lab.history.clear()
@@ -72,11 +73,12 @@ def each_call_fails(lab: "LabFixture", scenario: Callable[..., Run], names: Sequ
         rule_counts = [call.result for call in calls if call.name == "start" and call.pid == program.pid]
         require(rule_counts[:1] in ([], [len(program.rules)]),
                 "the program leaves alone what tells the spy which call to make fail", run.ending)
-        if not lab._ring or not lab._ring.injected:
+        if not program.started.injected:
             # This time the program did not make that call, so nothing failed, and it must end as it did the first time.
             require(run.exit_status == 0 and len(run.left_behind.lines) == len(first.left_behind.lines),
                     "the program does the same as before when no call fails", run.ending, run.left_behind.lines)
             continue
+        any_failed = True
         times = "" if nth == 1 else f" the {nth}{'nd' if nth == 2 else 'rd' if nth == 3 else 'th'} time"
         story = f"{name}() failed{times} with {errno.errorcode[number]} (this check made it fail)"
         require(run.exit_status == 1, "the program notices the failure and ends with exit status 1", story, run.ending)
@@ -88,6 +90,9 @@ def each_call_fails(lab: "LabFixture", scenario: Callable[..., Run], names: Sequ
         if name not in REMOVERS:
             require(not run.left_behind.lines, "the program takes back what it had made before it gives up", story,
                     run.left_behind.lines)
+    # A right program makes its first call each time.
+    require(any_failed or not to_fail, "the program makes the calls that it is recorded to make",
+            f"{', '.join(sorted({name for name, _ in to_fail}))}: made to fail one after the other, but none was made again")
 
 
 def rules_of(stop_at: object, fail: object) -> List[str]:

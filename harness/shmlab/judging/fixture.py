@@ -37,7 +37,6 @@ T = TypeVar("T")
 # The shell's way to set a limit, as far as it is lower than usual.
 ULIMITS = {("files", None): "ulimit -n {}", ("file_mb", 0): "ulimit -f 0"}
 
-RULES_LENGTH = 600  # characters, always: the spy erases the rules, but the program could see how long they were
 
 
 class LabFixture(Environment):
@@ -264,12 +263,11 @@ class LabFixture(Environment):
             by_hand_too = [str(library) for library in libraries if library.stem != "held_sleep"]  # nobody would resume it
             more.update({"LD_PRELOAD": ":".join(by_hand_too)} if by_hand_too else {})
         if spied:
-            environment.update(SHMLAB_RING=f"{box.run}/ring", SHMLAB_STOPS=f"{box.run}/stops",
-                               SHMLAB_RULES=";".join(rules).ljust(RULES_LENGTH, ";"))
+            environment.update(SHMLAB_RING=f"{box.run}/ring", SHMLAB_STOPS=f"{box.run}/stops")
         before, began = box.contents(), time.monotonic()
         started = box.start([f"./{built.program}", *words], environment, stdout=stdout,
                             stdin=-1 if isinstance(stdin, bytes) else stdin,
-                            image=None if spied else built.path, umask=f"{umask:o}",
+                            image=None if spied else built.path, rules=";".join(rules) if spied else None, umask=f"{umask:o}",
                             **{"address_mb": 2048, **(limits or {}), **({"address_mb": 0} if self.san else {})})
         by_hand = ""
         if spied:

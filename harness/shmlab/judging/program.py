@@ -10,7 +10,7 @@ from ..sandbox import kernel
 from ..sandbox.box import Contents
 from ..sandbox.build import Built
 from ..sandbox.calls import Call
-from ..sandbox.channel import BoxedProcess
+from ..sandbox.channel import BoxedProcess, BoxRefused
 from ..sandbox.kernel import Mapping, show
 from .hangs import Hang
 from .limits import FEED_SECONDS, SILENT_SECONDS, STOP_SECONDS, WALL_SECONDS, WaitLimits, slowness
@@ -493,8 +493,20 @@ class Program:
             require(not report, "the sanitizers have nothing to report", report[:3])
         return self.finished
 
+    def _require_honest_record(self) -> None:
+        """Fails the check if something of the program has asked for what only the recorder may know, or has changed the record."""
+        require(not self.started.asked_again, "only the recorder asks the box which call it is to make fail",
+                f"something else in {self.name} has asked, too")
+        written = self.started.records
+        if written is not None and not self.fixture.lost_calls():
+            found = sum(call.pid == self.pid for call in self.calls)
+            require(found >= written, "the program leaves its record alone",
+                    f"the recorder has written {written} calls of {self.name}, and {found} are left")
+
     def _finish(self) -> Run:
         started = self.started
+        if started.machine_full:
+            raise BoxRefused("this machine has no memory left, so it killed all programs; end others, or run fewer labs: JOBS=1")
         notes = []
         if started.timed_out:
             notes.append("it used up its time")
@@ -504,6 +516,7 @@ class Program:
             notes.append("it wrote more than 4 MiB")
         self.calls = self.recorded()
         assert started.status is not None
+        self._require_honest_record()
         return Run(self.name, self.command, started.status, bytes(started.output[1]),
                    started.output[2].decode("utf-8", "replace"), started.cpu, started.wall,
                    self.fixture.left_since(self.before), self, notes)

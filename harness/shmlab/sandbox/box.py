@@ -69,6 +69,7 @@ USERS = range(60000, 64000)
 
 
 LOCK_FILES = 16
+SOCKETS = ("stops", "rules")  # in the run directory, see stops.c and rules.c
 
 
 class HostLock:
@@ -151,7 +152,7 @@ class Box(Channel):
         self.can_set_limits = first[5] == "1"
         self._looks_as_program = tier == "host" and self.has_own_user and not may_look_at_everybody()
         self.work_fd, self.run_fd, self.shm_fd, self.proc_fd = directories
-        self._stops = os.stat("stops", dir_fd=self.run_fd, follow_symlinks=False)
+        self._sockets = self._own_sockets()
         #: For the host tier: names of the objects, and pids of the processes, that the spy has recorded. Set by environment.py.
         self.claimed: Callable[[], Set[str]] = set
         self.claimed_pids: Callable[[], Set[int]] = set
@@ -301,7 +302,8 @@ class Box(Channel):
     # ---- starting programs
 
     def start(self, argv: Sequence[str], environment: Optional[Dict[str, str]] = None, stdin: Optional[int] = None,
-              stdout: Union[str, int, None] = None, image: Optional[Path] = None, **options: object) -> BoxedProcess:
+              stdout: Union[str, int, None] = None, image: Optional[Path] = None, rules: Optional[str] = None,
+              **options: object) -> BoxedProcess:
         """Starts a program in the box.
 
         @param environment  variables besides PATH, LANG, HOME and TMPDIR
@@ -310,6 +312,7 @@ class Box(Channel):
         @param stdout   a file to write to, instead of the pipe that fills `BoxedProcess.output`
         @param image    an executable of the harness, run from its descriptor: it has no name in the box, so the programs
                         there can neither replace nor read nor run it
+        @param rules    for its recorder, see native/spy/rules.c; None: it has none
         @param options  members of `struct limits` in native/box/box.h
         @throws OSError if it cannot be started
         """
@@ -334,6 +337,7 @@ class Box(Channel):
             variables = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LANG": "C.UTF-8", "HOME": self.work,
                          "TMPDIR": self.work, **(environment or {})}
             fields = ["start"] + [f"o{key}={value}" for key, value in options.items()]
+            fields += [] if rules is None else [f"r{rules}"]
             fields += [f"a{word}" for word in argv] + [f"e{key}={value}" for key, value in variables.items()]
             words, _ = self._ask(*fields, fds=theirs)
         except BaseException:
@@ -515,6 +519,11 @@ class Box(Channel):
         self.events.clear()
         self.orphans.clear()
 
+    def _own_sockets(self) -> List[Tuple[int, int]]:
+        """Device and inode of each socket on which pid 1 listens."""
+        found = [os.stat(name, dir_fd=self.run_fd, follow_symlinks=False) for name in SOCKETS]
+        return [(status.st_dev, status.st_ino) for status in found]
+
     def reset(self) -> bool:
         """Empties the box, which takes a fraction of the time of a new one. Returns False if a new one is needed."""
         if self.tier == "host" or not self._resettable:
@@ -523,10 +532,11 @@ class Box(Channel):
             self.clean()
             for directory in self.work_fd, self.run_fd:
                 for name in os.listdir(directory):
-                    if directory == self.work_fd or name != "stops":
+                    if directory == self.work_fd or name not in SOCKETS:
                         os.unlink(name, dir_fd=directory)
-            # A process that stops reports it to pid 1 through this socket: it must not be one that a program has put there.
-            if not os.path.samestat(os.stat("stops", dir_fd=self.run_fd, follow_symlinks=False), self._stops):
+                os.utime(directory, (0, 0))  # a program could leave word there for the next check
+            # Recorders talk to pid 1 through these sockets: they must not be some that a program has put there.
+            if self._own_sockets() != self._sockets:
                 return False
             return self.list("/tmp") == [os.path.basename(self.work)] and self.contents() == Contents()
         except (BoxRefused, OSError):  # a directory in the work directory cannot be unlinked, for example

@@ -26,7 +26,11 @@ class BoxedProcess:
     """A program that the box has started.
 
     `output` has what it wrote to descriptors 1 and 2. `status` is its wait status, None while it runs. `cpu` and `wall` are
-    in seconds. `flooded` means that it wrote more than OUTPUT_LIMIT and was killed.
+    in seconds. `machine_full` means that all were killed because the machine had no memory left, `flooded` that it wrote more
+    than OUTPUT_LIMIT and was killed.
+
+    Of a recorded program: `injected` means that one of its calls was made to fail; `records` is how many it has written, None if
+    it did not end by itself; `asked_again` means that something but the recorder has asked the box for the rules.
     """
 
     pid: int
@@ -38,8 +42,12 @@ class BoxedProcess:
     wall: float = 0.0
     timed_out: bool = False
     over_memory: bool = False
+    machine_full: bool = False
     flooded: bool = False
     stdin: int = -1
+    injected: bool = False
+    records: Optional[int] = None
+    asked_again: bool = False
     trusted: bool = False  # it is the harness's own
     pipes: Dict[int, int] = field(default_factory=dict)  # our end of the pipe -> the program's descriptor, 1 or 2
 
@@ -83,6 +91,14 @@ class Channel:
                 program.cpu, program.peak_kib = int(words[3]) / 1e6, int(words[4])
                 program.wall = int(words[5]) / 1e6
                 program.timed_out, program.over_memory = words[6] == "1", words[7] == "1"
+                program.machine_full = words[7] == "2"
+        elif words[0] in ("injected", "recorded", "asked-again"):
+            told = self.programs.get(int(words[1]))
+            if told and words[0] == "recorded":
+                told.records = int(words[2])
+            elif told:
+                told.injected = told.injected or words[0] == "injected"
+                told.asked_again = told.asked_again or words[0] == "asked-again"
         elif words[0] == "orphan":
             self.orphans.add(int(words[1]))
         elif words[0] == "stopped":

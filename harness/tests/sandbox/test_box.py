@@ -54,7 +54,7 @@ def test_no_privilege_and_the_right_uid(inside):
 
 REFUSED = [
     "touch /x", "touch /etc/x", "touch /usr/x", "mount -t tmpfs none /mnt", "mount -o remount,rw /", "unshare -U true",
-    "echo 1 > /proc/sys/kernel/shmmni", "kill -9 1 && kill -0 $$ && false", "hostname x", "chroot / true",
+    "echo 1 > /proc/sys/kernel/shmmni", "kill -9 1 && kill -0 $$ && false", "hostname x; test \"$(hostname)\" = x", "chroot / true",
     "cat /proc/1/environ", "ls /proc/1/fd", "mknod /tmp/m b 8 0", f"cat {labs.ROOT}/README.md",
     f"ls {labs.SOLUTIONS}/05_sysv_create", f"cat {labs.ROOT}/harness/conftest.py", "ls /run/systemd", "touch /run/x",
     "echo 0 > /proc/sys/kernel/sem", "echo 1 > /proc/sys/kernel/ns_last_pid", "mount -o remount,rw /proc/sys", "umount /proc/sys",

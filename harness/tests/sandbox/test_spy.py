@@ -341,11 +341,11 @@ class Watched:
             ring = calls.Ring(box.run_fd, capacity=capacity)
             prepare(ring)
             box.put("talk", Path(program).read_bytes(), 0o755)
-            environment = {"SHMLAB_RING": f"{box.run}/ring", "SHMLAB_STOPS": f"{box.run}/stops", "SHMLAB_RULES": rules,
+            environment = {"SHMLAB_RING": f"{box.run}/ring", "SHMLAB_STOPS": f"{box.run}/stops",
                            "ASAN_OPTIONS": "detect_leaks=0"}
             if preload:
                 environment["LD_PRELOAD"] = box.put("spy.so", native.spy_preload().read_bytes(), 0o755)
-            started = box.start(["./talk", *words], environment, address_mb=0)
+            started = box.start(["./talk", *words], environment, rules=rules, address_mb=0)
             if until:
                 until(box, started, ring)
             assert box.wait(started, 20)
