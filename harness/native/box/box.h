@@ -7,7 +7,7 @@
  * | main.c       | options; the keeper, which stays outside                          |
  * | inside.c     | pid 1: set-up and event loop                                      |
  * | namespaces.c | id maps, sysctls, the user namespaces of the programs             |
- * | mounts.c     | the read-only root and the directories that programs can write to |
+ * | mounts.c     | the root: what programs can read, and where they can write        |
  * | confine.c    | resource limits, credentials                                      |
  * | seccomp.c    | the system calls that programs may make                           |
  * | landlock.c   | host tier: which files, ports and processes programs can reach     |
@@ -36,7 +36,7 @@
 enum {
     EXIT_SETUP = 125,   /**< exit status: the box could not be set up */
     EXIT_EXEC = 127,    /**< exit status of a child that could not execute its program, as in a shell */
-    MAX_PATHS = 32,     /**< paths that can be hidden */
+    MAX_PATHS = 32,     /**< paths that can be hidden, and shown */
     MAX_PROGRAMS = 256, /**< programs started and not yet reaped */
     MAX_FIELDS = 1024,  /**< fields of one message */
     MAX_FDS = 4,        /**< descriptors sent with one message */
@@ -56,8 +56,8 @@ struct options {
     const char *work;     /**< the work directory */
     const char *run;      /**< directory of the spy's ring and of the socket for stops */
     bool list_promises;   /**< by hand: print what the box promises, and start nothing */
-    const char *hide[MAX_PATHS];
-    int hidden;
+    const char *hide[MAX_PATHS], *show[MAX_PATHS]; /**< directories, besides those of mounts.c */
+    int hidden, shown;
     cpu_set_t processors; /**< those that programs may use; empty: all that the box itself may use */
 };
 
@@ -99,7 +99,7 @@ int set_sysctl(const char *name, const char *text);
 
 extern int sysctl_directory; /**< descriptor of a /proc/sys that pid 1 can still write to; -1: host tier */
 
-/** Makes the whole file system read-only, except for small private directories that programs can write to. */
+/** Makes a root of what programs need, read-only, with small private directories that they can write to. */
 void setup_mounts(void);
 
 /** Undoes what an ordinary user's programs may have done to the permissions of the shared directories. */

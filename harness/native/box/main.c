@@ -92,7 +92,8 @@ static int box_keeper(char *const argv[])
 
 static _Noreturn void usage(void)
 {
-    fputs("usage: box [--tier namespaces|host] [--hide PATH]... [--shm-mb N] [--work-mb N] [--memory-mb N]\n"
+    fputs("usage: box [--tier namespaces|host] [--show PATH]... [--hide PATH]... [--shm-mb N] [--work-mb N] "
+          "[--memory-mb N]\n"
           "           [--slot N] [--processors N,...] [--work DIR --run DIR]\n"
           "           (--control FD | --promises | -- PROGRAM [ARGUMENT]...)\n",
           stderr);
@@ -141,6 +142,8 @@ static int parse_options(int argc, char *argv[])
             options.namespaces = true;
         else if (strcmp(name, "--hide") == 0 && options.hidden < MAX_PATHS)
             options.hide[options.hidden++] = value;
+        else if (strcmp(name, "--show") == 0 && options.shown < MAX_PATHS)
+            options.show[options.shown++] = value;
         else if (strcmp(name, "--shm-mb") == 0)
             options.shm_mb = parse_number(value);
         else if (strcmp(name, "--work-mb") == 0)

@@ -8,7 +8,7 @@ import secrets
 import shlex
 import signal
 import stat
-from typing import Dict, List, Optional, Set, Tuple
+from typing import Dict, List, Optional, Sequence, Set, Tuple
 
 from ..labs import Lab
 from ..sandbox import kernel, native
@@ -43,8 +43,8 @@ class Environment:
 
     _spare: Dict[Tuple[str, int], Box] = {}  # emptied boxes for further checks, by tier and memory
 
-    def __init__(self, lab: Lab, tier: str, memory_mb: int) -> None:
-        self.lab, self.tier = lab, tier
+    def __init__(self, lab: Lab, tier: str, memory_mb: int, show: Sequence[str] = ()) -> None:
+        self.lab, self.tier, self._show = lab, tier, show
         self.files: Set[str] = set()
         self.preparations: List[str] = []  # what the check did besides starting the program, for the feedback
         self._memory_mb = memory_mb
@@ -60,7 +60,8 @@ class Environment:
     @property
     def box(self) -> Box:
         if self._box is None:
-            self._box = self._spare.pop((self.tier, self._memory_mb), None) or Box(self.tier, memory_mb=self._memory_mb)
+            self._box = self._spare.pop((self.tier, self._memory_mb), None) or Box(
+                self.tier, memory_mb=self._memory_mb, show=self._show)
             self._box.claimed = self._claimed_names
             self._box.may_extend = lambda seconds: WaitLimits.extend(self.lab, seconds)
             self._box.claimed_pids = lambda: {call.pid for call in self.read_calls()}

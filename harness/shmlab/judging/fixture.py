@@ -38,12 +38,11 @@ T = TypeVar("T")
 ULIMITS = {("files", None): "ulimit -n {}", ("file_mb", 0): "ulimit -f 0"}
 
 
-
 class LabFixture(Environment):
     """The `lab` fixture of a check: runs the student's programs of one lab in the check's own environment."""
 
     def __init__(self, lab: Lab, submission: Path, tier: str, cc: str, san: bool) -> None:
-        super().__init__(lab, tier, memory_mb=2048 if san else 768)
+        super().__init__(lab, tier, memory_mb=2048 if san else 768, show=native.shown_for(cc))
         self.submission, self.cc, self.san = submission, cc, san
         self.history: List[Program] = []  # the student's programs, in the order in which they were started
         self.subject: Optional[Program] = None  # the program that a failure is about

@@ -4,6 +4,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+from dataclasses import replace
 from typing import TYPE_CHECKING, Callable, Dict, List, Optional, TypeVar
 
 from ..sandbox import kernel
@@ -52,6 +53,7 @@ class Program:
         self.beside = set(os.listdir(fixture.box.work_fd))  # the names in its directory when it started
         self.resumed = 0  # how often the check has resumed it or a child
         self.repeatable = True  # False after the check did something to it that has no shell command
+        self._begun = False  # whether its recorder has the rules, so that its own code may run
         self._cpu_at_call: Optional[float] = None  # its processor time when its first recorded call was seen
         self._first_event = len(fixture.box.events)  # of those in the box, the first that may be about this program
 
@@ -271,9 +273,15 @@ class Program:
         if pid in (None, self.pid) and self.started.status is not None:
             return gone
         try:
-            return kernel.parse_status(self.fixture.box.read(f"/proc/{pid or self.pid}/status")) or gone
+            found = kernel.parse_status(self.fixture.box.read(f"/proc/{pid or self.pid}/status")) or gone
         except (FileNotFoundError, ProcessLookupError):
             return gone
+        # While its recorder asks the box for the rules, it is the recorder that waits.
+        return replace(found, state="R") if found.phase == "waits" and pid in (None, self.pid) and not self._has_begun() else found
+
+    def _has_begun(self) -> bool:
+        self._begun = self._begun or self not in self.fixture.history or any(call.pid == self.pid for call in self.fixture.read_calls())
+        return self._begun
 
     def cpu_seconds(self, pid: Optional[int] = None) -> float:
         """Returns the processor time that a process has used so far; if it has ended, that of the whole program."""

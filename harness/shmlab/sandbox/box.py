@@ -115,12 +115,13 @@ class HostLock:
 class Box(Channel):
     """An isolated place to run programs in. Use it as a context manager: leaving it removes everything."""
 
-    def __init__(self, tier: str, shm_mb: int = 64, memory_mb: int = 768) -> None:
+    def __init__(self, tier: str, shm_mb: int = 64, memory_mb: int = 768, show: Sequence[str] = ()) -> None:
         """Sets up a box.
 
         @param tier       "namespaces" or "host"
         @param shm_mb     size of /dev/shm in MiB
         @param memory_mb  limit of the memory of all its programs together, in MiB
+        @param show       directories that its programs can read, besides those of native/box/mounts.c
         @throws BoxRefused  if the machine does not support it
         """
         self.tier = tier
@@ -132,6 +133,8 @@ class Box(Channel):
         self._locked = False
         command = [str(native.box_program()), "--tier", tier, "--shm-mb", str(shm_mb), "--memory-mb",
                    str(memory_mb), "--slot", str(os.getpid() % len(USERS)), "--processors", ",".join(map(str, PROCESSORS))]
+        for directory in show:
+            command += ["--show", directory]
         for directory in hidden_directories():
             command += ["--hide", directory]
         if tier == "host":

@@ -215,7 +215,7 @@ def compile_missing(wanted: Sequence[Compilation], files: Dict[str, bytes], tier
     with ExitStack() as boxes:
         runs: List[Tuple[Compilation, Box, BoxedProcess]] = []
         for one in [one for one in wanted if one.is_missing]:
-            box = boxes.enter_context(Box(tier))
+            box = boxes.enter_context(Box(tier, show=native.shown_for(one.command[0])))
             for name, content in files.items():
                 box.put(name, content)
             # The limit of processor time is no shorter: it would kill only a part of the compiler, which then reports a
@@ -251,6 +251,8 @@ def _store_result(program: str, box: Box, run: BoxedProcess, target: Path) -> No
     binary: Optional[bytes] = None
     error: Optional[str] = None
     messages = run.output[2].decode("utf-8", "replace").replace(box.work + "/", "")
+    if run.machine_full:
+        raise OSError(errno.ENOMEM, f"the compiler of {program}.c: {os.strerror(errno.ENOMEM)}")
     if run.timed_out or run.over_memory or run.status is None or run.status & 0x7F:
         error = f"the compiler did not finish {program}.c within {COMPILE_SECONDS} s or within its memory"
         if run.timed_out or run.status is None:

@@ -114,6 +114,14 @@ def _spy_parts() -> Sequence[str]:
     return tuple(name for name in _files("spy", ".c", ".h", ".def") if name != "spy/spy.c")
 
 
+def shown_for(cc: str) -> List[str]:
+    """Returns the directory that a compiler needs and a box does not show by itself: that above its bin/, such as /srv/gcc-15."""
+    found = shutil.which(cc.split()[0]) if cc.strip() else None
+    prefix = Path(os.path.realpath(found)).parent.parent if found else Path("/")
+    always = any(Path("/", name) in (prefix, *prefix.parents) for name in ("usr", "bin", "sbin", "lib", "opt", "nix", "gnu"))
+    return [] if always or prefix == Path("/") or prefix in (ROOT, *ROOT.parents, Path.home(), *Path.home().parents) else [str(prefix)]
+
+
 @lru_cache(maxsize=None)
 def box_program() -> Path:
     """The box: the installed one if AppArmor restricts all others and it is the same; see apparmor.py."""

@@ -17,7 +17,7 @@ import running
 from shmlab import LabFixture, gallery, labs
 from shmlab.judging import outcomes
 from shmlab.sandbox import apparmor, native, tiers
-from shmlab.sandbox.box import Box, HostLock
+from shmlab.sandbox.box import SOCKETS, Box, HostLock
 
 IMITATION = [sys.executable, str(Path(__file__).with_name("imitation.py"))]
 as_root = pytest.mark.skipif("user" not in tiers.host_promises(), reason="only root can be root in a container")
@@ -255,7 +255,8 @@ def test_promises_of_the_host_tier(promise, attempt, own_user, public):
             name = f"/dev/shm/shmlab-test-{os.getpid()}"
             allowed = (f"cd {public}/work && echo x > a && mv a b && mkdir c && mv b c/d && rm -r c && echo x > {name} && "
                        f"ln {name} {name}.2 && rm {name} {name}.2 && cat {public}/other/file || exit\nsleep 9 & kill $!")
-            (public / "run" / "stops").unlink()
+            for socket_name in SOCKETS:
+                (public / "run" / socket_name).unlink()
             assert subprocess.run([*box, "--", "sh", "-c", allowed], **as_user).returncode == 0
         finally:
             victim.kill()
