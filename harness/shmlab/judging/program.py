@@ -93,6 +93,7 @@ class Program:
         in_time = self.fixture.pump(lambda: len(stopped()) >= count or self.started.status is not None, timeout,
                                     programs=[self, *self.fixture.history])
         WaitLimits.note(in_time, self)
+        self._require_no_other_asked()
         found = stopped()
         if len(found) < count:
             names = [rule.split(" ")[1] for rule in self.rules if rule.startswith("stop")]
@@ -501,10 +502,13 @@ class Program:
             require(not report, "the sanitizers have nothing to report", report[:3])
         return self.finished
 
-    def _require_honest_record(self) -> None:
-        """Fails the check if something of the program has asked for what only the recorder may know, or has changed the record."""
+    def _require_no_other_asked(self) -> None:
         require(not self.started.asked_again, "only the recorder asks the box which call it is to make fail",
                 f"something else in {self.name} has asked, too")
+
+    def _require_honest_record(self) -> None:
+        """Fails the check if something of the program has asked for what only the recorder may know, or has changed the record."""
+        self._require_no_other_asked()
         written = self.started.records
         if written is not None and not self.fixture.lost_calls():
             found = sum(call.pid == self.pid for call in self.calls)

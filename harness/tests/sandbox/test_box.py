@@ -279,8 +279,8 @@ def test_by_hand():
 
 
 def test_a_refusal_names_the_step(monkeypatch):
-    monkeypatch.setattr(boxes, "hidden_directories", lambda: ["/proc/self/mountinfo"])
-    with pytest.raises(BoxRefused, match="hide /proc/self/mountinfo"):
+    monkeypatch.setattr(boxes, "hidden_directories", lambda: ["/usr/bin/env"])
+    with pytest.raises(BoxRefused, match="hide /usr/bin/env"):
         Box("namespaces")
 
 

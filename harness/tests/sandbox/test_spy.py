@@ -352,6 +352,7 @@ class Watched:
             self.status, self.output = started.status, bytes(started.output[1]).decode()
             self.calls, self.lost = ring.read()
             self.injected = ring.injected
+            self.started = started
             ring.close()
 
     def names(self, own_only=True):
@@ -400,6 +401,36 @@ def test_follows_fork_and_exec(built, build):
     assert [call.name for call in run.calls if call.pid == parent][:3] == ["start", "shmget", "fork"]
     run = Watched(built(build), "exec")
     assert run.names()[:3] == ["execl", "mmap", "munmap"] and len({call.pid for call in run.calls}) == 1
+    assert not run.started.asked_again, "the new image's recorder asks, too, and gets no rules"
+
+
+@pytest.mark.parametrize("build", ["gcc", "static", "musl", "asan-clang"])
+def test_pid_1_is_told_what_was_made_to_fail_and_how_much_was_recorded(built, build):
+    run = Watched(built(build), "fork")
+    parent = [call for call in run.calls if call.pid == run.calls[0].pid]
+    assert (run.started.injected, run.started.records) == (False, len(parent)) and not run.started.asked_again
+    run = Watched(built(build), "fork", rules=f"fail shmat 1 {errno.ENOMEM} c")
+    assert run.started.injected, "in a child"
+    run = Watched(built(build), "segv")
+    assert run.started.records is None and not run.started.injected
+
+
+def test_without_the_token_nothing_is_believed():
+    script = ("import os, socket, sys\n"
+              "there = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n"
+              "for word in ('i' + 16 * '0', 'n' + 32 * '0', 'i', 'n', '', 'i' + 60 * 'f'):\n"
+              "    there.sendto(word.encode(), sys.argv[1] + '/stops')\n"
+              "for turn in range(3):\n"
+              "    asks = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)\n"
+              "    asks.connect(sys.argv[1] + '/rules')\n"
+              "    print(len(asks.recv(1000)))")
+    with Box(tiers.choose_tier("auto")) as box:
+        started = box.start([sys.executable, "-S", "-c", script, box.run])  # not recorded: it has no rules to ask for
+        assert box.wait(started, 20) and bytes(started.output[1]) == b"0\n0\n0\n", started.output
+        assert (started.injected, started.records, started.asked_again) == (False, None, False)
+        started = box.start([sys.executable, "-S", "-c", script, box.run], rules="stop mmap 1 p")
+        assert box.wait(started, 20) and bytes(started.output[1]) == b"29\n0\n0\n", started.output
+        assert (started.injected, started.records, started.asked_again) == (False, None, True)
 
 
 VFORK = "_exit 3 stored 1\nexec 4\nno exec 2\n"
