@@ -18,6 +18,7 @@ FEED_SECONDS = 4.0  # until a program has read its input
 SHORT_SECONDS = 1.0  # instead of these, after a program has exceeded a limit once
 BUSY_SECONDS = 1.5  # of processor time that one process uses while a check waits for such an event: then it spins
 SHORT_BUSY_SECONDS = 0.3  # instead, after a program has exceeded a limit once
+LAB_SECONDS = 60.0  # for all runs of the programs of a lab, before each gets no more than SHORT_SECONDS; the handouts say so
 EXTENSION_SECONDS = 120.0  # for all the checks of a lab together; grading gives them four minutes
 SPIN_SECONDS = 0.3  # of processor time since its first recorded call, after which a program is busy and not about to wait
 KNOWN_SPIN_SECONDS = 0.05  # instead, for a program that was found to spin before
@@ -55,12 +56,22 @@ class WaitLimits:
     misses: Dict[Path, int] = {}  # how often each program exceeded its limit
     spinning: Set[Path] = set()
     extended: Dict[str, float] = {}  # seconds, by lab
+    spent: Dict[str, float] = {}  # seconds that its programs ran, by lab
 
     @classmethod
     def limit(cls, seconds: float, *programs: "Program") -> float:
-        """Returns how many seconds to wait for these programs: `seconds`, or less if one of them hung before."""
-        missed = any(cls.misses.get(program.built.path, 0) for program in programs)
-        return (min(seconds, SHORT_SECONDS) if missed else seconds) * slowness()
+        """Returns how many seconds to wait for these programs: `seconds`, or less if one hung before or the lab's time is spent."""
+        short = any(cls.misses.get(program.built.path, 0) or cls.is_spent(program.fixture.lab) for program in programs)
+        return (min(seconds, SHORT_SECONDS) if short else seconds) * slowness()
+
+    @classmethod
+    def spend(cls, lab: Lab, seconds: float) -> None:
+        """Counts how long a program of the student ran, from its start to its end."""
+        cls.spent[lab.name] = cls.spent.get(lab.name, 0.0) + seconds
+
+    @classmethod
+    def is_spent(cls, lab: Lab) -> bool:
+        return cls.spent.get(lab.name, 0.0) > LAB_SECONDS * slowness()
 
     @classmethod
     def busy(cls, *programs: "Program") -> float:

@@ -14,7 +14,7 @@ from ..sandbox.calls import Call
 from ..sandbox.channel import BoxedProcess, BoxRefused
 from ..sandbox.kernel import Mapping, show
 from .hangs import Hang
-from .limits import FEED_SECONDS, SILENT_SECONDS, STOP_SECONDS, WALL_SECONDS, WaitLimits, slowness
+from .limits import FEED_SECONDS, LAB_SECONDS, SILENT_SECONDS, STOP_SECONDS, WALL_SECONDS, WaitLimits, slowness
 from .pauses import Pauses
 from .require import CheckFailed, require
 from .run import Run
@@ -494,7 +494,9 @@ class Program:
                 box.stop()
                 started.status = signal.SIGKILL
             self.finished = self._finish()
-            raise CheckFailed(f"{self.name} ends", [f"{late} it had not ended", *states])
+            spent = [f"(the programs of this lab have used up the {LAB_SECONDS * slowness():.0f} s that they have together)"] \
+                if WaitLimits.is_spent(self.fixture.lab) else []
+            raise CheckFailed(f"{self.name} ends", [f"{late} it had not ended", *states, *spent])
         self.finished = self._finish()
         text = self.finished.stderr
         if self.fixture.san:
@@ -528,6 +530,8 @@ class Program:
             notes.append("it wrote more than 4 MiB")
         self.calls = self.recorded()
         assert started.status is not None
+        if self in self.fixture.history:
+            WaitLimits.spend(self.fixture.lab, started.wall)
         self._require_honest_record()
         return Run(self.name, self.command, started.status, bytes(started.output[1]),
                    started.output[2].decode("utf-8", "replace"), started.cpu, started.wall,

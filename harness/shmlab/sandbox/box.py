@@ -75,22 +75,29 @@ SOCKETS = ("stops", "rules")  # in the run directory, see stops.c and rules.c
 class HostLock:
     """Lets only one harness at a time use the machine's own IPC.
 
-    The lock is recursive, because a harness may open a second box, for example to compile.
+    The lock is recursive, because a harness may open a second box, for example to compile. Its file is removed with it.
     """
 
     depth = 0
     fd = -1
+    path = ""
 
     @classmethod
     def take(cls) -> None:
-        if cls.depth == 0:
-            cls.fd = cls._open()
+        while cls.depth == 0:
+            cls.fd, cls.path = cls._open()
             fcntl.flock(cls.fd, fcntl.LOCK_EX)
+            try:
+                if os.path.samestat(os.fstat(cls.fd), os.lstat(cls.path)):
+                    break
+            except FileNotFoundError:
+                pass
+            os.close(cls.fd)  # whoever had it has removed the file
         cls.depth += 1
 
     @classmethod
-    def _open(cls) -> int:
-        """The first of some files that is this user's own. Where others may make files too, one could be theirs."""
+    def _open(cls) -> Tuple[int, str]:
+        """The first of some files that is this user's own, open. Where others may make files too, one could be theirs."""
         for number in range(LOCK_FILES):
             path = os.path.join(tempfile.gettempdir(), f"shmlab-{os.getuid()}{f'-{number}' if number else ''}.lock")
             try:
@@ -101,7 +108,7 @@ class HostLock:
                 continue
             status = os.fstat(fd)
             if stat.S_ISREG(status.st_mode) and status.st_uid == os.getuid():
-                return fd
+                return fd, path
             os.close(fd)
         raise BoxRefused(f"others have taken the names of its lock in {tempfile.gettempdir()}: set TMPDIR to a directory of your own")
 
@@ -109,7 +116,24 @@ class HostLock:
     def drop(cls) -> None:
         cls.depth -= 1
         if cls.depth == 0:
+            try:
+                os.unlink(cls.path)
+            except OSError:
+                pass
             os.close(cls.fd)
+
+
+def remove_tree(path: str) -> None:
+    """Removes a directory and all in it, whatever modes the directories have. What cannot be removed stays."""
+    for directory, _, _ in os.walk(path):  # from the top; a link to a directory is none
+        os.chmod(directory, 0o700)
+        for entry in os.scandir(directory):
+            if entry.is_dir(follow_symlinks=False):
+                try:
+                    os.chmod(entry.path, 0o700)
+                except OSError:
+                    pass  # of another user: then this one is root, who needs no mode
+    shutil.rmtree(path, ignore_errors=True)
 
 
 class Box(Channel):
@@ -211,7 +235,7 @@ class Box(Channel):
         os.close(ended)
         self._keeper.wait()
         if self._scratch:
-            shutil.rmtree(self._scratch, ignore_errors=True)
+            remove_tree(self._scratch)
             self._scratch = None
         if self._locked:
             self._locked = False

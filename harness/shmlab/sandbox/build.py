@@ -7,8 +7,10 @@ import os
 import platform
 import re
 import shlex
+import shutil
 import stat
 import tempfile
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,6 +30,9 @@ FLAGS = ["-std=c17", "-O2", "-g", "-pthread", "-Wall", "-Wextra"]
 NOT_FORTIFIED = "-U_FORTIFY_SOURCE"
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
 SOURCE_LIMIT = 1 << 20  # bytes in one source file
+MOST_BYTES = 16 << 20  # of an executable; with sanitizers, one of a lab has 2 MiB
+CACHE_BYTES = 1 << 30  # of all executables that are kept
+TRIM_SECONDS = 900  # between two looks at that; what was used since then stays, and a lab takes no longer
 COMPILE_SECONDS = 20  # the largest program with sanitizers takes one second
 MAX_ENTRIES = 100  # of a directory, that are looked at for a file with another name
 MAX_WAITS = 4  # of COMPILE_SECONDS each, if other processes keep the processors busy
@@ -171,6 +176,7 @@ def build(lab: Lab, program: str, submission: Path, tier: str, cc: str = "cc", s
         compile_missing(wanted, files, tier)
     if one.target in _timed_out:
         raise BuildProblem(_timed_out[one.target])
+    os.utime(one.target)  # see _forget_old()
     result = json.loads((one.target / f"{program}.json").read_text(encoding="utf-8"))
     if result["error"] is not None:
         raise BuildProblem(result["error"])
@@ -226,6 +232,8 @@ def compile_missing(wanted: Sequence[Compilation], files: Dict[str, bytes], tier
         for one, box, run in runs:
             _wait(box, run)
             _store_result(one.program, box, run, one.target)
+    if runs:
+        _forget_old(native.build_directory() / "programs")
 
 
 def _wait(box: Box, run: BoxedProcess) -> None:
@@ -236,6 +244,31 @@ def _wait(box: Box, run: BoxedProcess) -> None:
         processes = box.processes()
         if sum(process.cpu for process in processes) > COMPILE_SECONDS / 2 or all(process.state != "R" for process in processes):
             return
+
+
+def _forget_old(programs: Path) -> None:
+    """Removes the oldest programs if all together take more than CACHE_BYTES; at most every TRIM_SECONDS, and none that is new."""
+    stamp, now = programs / ".trimmed", time.time()
+    try:
+        if now - stamp.stat().st_mtime < TRIM_SECONDS:
+            return
+    except FileNotFoundError:
+        pass
+    stamp.touch()
+    found = []
+    for entry in os.scandir(programs):
+        try:
+            if entry.is_dir():
+                sizes = [file.stat().st_size for file in os.scandir(entry.path)]
+                found.append((entry.stat().st_mtime, sum(sizes), entry.path))
+        except FileNotFoundError:
+            pass  # another harness has removed it
+    total = sum(size for _, size, _ in found)
+    for made, size, path in sorted(found):
+        if total <= CACHE_BYTES or now - made < TRIM_SECONDS:
+            break
+        shutil.rmtree(path, ignore_errors=True)
+        total -= size
 
 
 def _refused_by_the_machine(messages: str, tier: str) -> int:
@@ -267,7 +300,9 @@ def _store_result(program: str, box: Box, run: BoxedProcess, target: Path) -> No
         error = f"{program}.c does not compile:\n{messages[:8000].rstrip()}"
     else:
         try:
-            binary = box.get(program, 64 << 20)
+            binary = box.get(program, MOST_BYTES + 1)
+            if len(binary) > MOST_BYTES:
+                binary, error = None, f"the program of {program}.c has more than {MOST_BYTES >> 20} MiB: a few KiB are usual"
         except FileNotFoundError as problem:
             error = f"the compiler made no program of {program}.c: {problem.strerror}"
     target.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ import running
 import pytest
 
 from shmlab import labs
+from shmlab.judging.limits import LAB_SECONDS, SHORT_SECONDS
 
 LABS = labs.all_labs()
 COMPILERS = ["gcc", "clang", "musl-gcc"]
@@ -84,6 +85,9 @@ def test_handout_has_every_section_and_promises_what_is_checked(lab):
     found = re.findall(r'^@points\((\d+).*?\)\ndef test_\w+\(lab\):\n    """(.*?)(?:\n\n|""")', text, re.M | re.S)
     assert [(int(points), " ".join(sentence.split())) for points, sentence in found] == lab.promised_checks()
     assert sum(points for points, _ in lab.promised_checks()) == 10
+    assert lab.section("What is checked").rstrip().endswith(
+        f"\n\nAll runs of your programs together may take {LAB_SECONDS:.0f} seconds. After that, each run gets one second.")
+    assert SHORT_SECONDS == 1
 
 
 @every_lab

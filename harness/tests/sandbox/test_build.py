@@ -1,5 +1,6 @@
 """Compiling a submission: what is the program's fault, and what the machine's."""
 import errno
+import os
 import shlex
 import subprocess
 
@@ -8,7 +9,7 @@ import running
 
 from shmlab import labs
 from shmlab.explore import build as explored
-from shmlab.sandbox import build
+from shmlab.sandbox import build, tiers
 
 LAB = labs.find("05")
 PROGRAM = LAB.programs[0]
@@ -81,3 +82,26 @@ def test_no_call_is_replaced_by_a_checked_one(instrumented, tmp_path):
         path = build.build(LAB, PROGRAM, tmp_path, "namespaces", cc).path
     names = subprocess.run(["nm", path], stdout=subprocess.PIPE, text=True, check=True).stdout
     assert not any(name in names for name in ("__open_2", "__read_chk", "__memcpy_chk")), names
+
+
+def test_a_huge_program_is_refused_and_not_kept(tmp_path):
+    source = (labs.SOLUTIONS / LAB.name / f"{PROGRAM}.c").read_text()
+    (tmp_path / LAB.name).mkdir()
+    (tmp_path / LAB.name / f"{PROGRAM}.c").write_text(source + "char ballast[20 << 20] = {1};\n")
+    with pytest.raises(build.BuildProblem, match="has more than 16 MiB"):
+        build.build(LAB, PROGRAM, tmp_path, tiers.choose_tier("auto"), "cc", False)
+
+
+def test_of_the_programs_that_are_kept_the_oldest_go(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "CACHE_BYTES", 250)
+    for number in range(5):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "program").write_bytes(bytes(100))
+        os.utime(tmp_path / str(number), (0, 0) if number == 4 else (1000 + number,) * 2)
+    os.utime(tmp_path / "0")  # used a moment ago
+    build._forget_old(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".trimmed", "0", "3"]
+    (tmp_path / "5").mkdir()
+    (tmp_path / "5" / "program").write_bytes(bytes(1000))
+    build._forget_old(tmp_path)
+    assert (tmp_path / "5").exists(), "it was looked at a moment ago"
