@@ -99,6 +99,12 @@ int set_sysctl(const char *name, const char *text);
 
 extern int sysctl_directory; /**< descriptor of a /proc/sys that pid 1 can still write to; -1: host tier */
 
+/** Directories of programs, libraries and compilers. What the machine lacks of them is left out. NULL ends both lists. */
+extern const char *const shown_directories[];
+
+/** Of /etc: how the loader and the linker find libraries, which compiler `cc` is, who has which uid. */
+extern const char *const shown_of_etc[];
+
 /** Makes a root of what programs need, read-only, with small private directories that they can write to. */
 void setup_mounts(void);
 

@@ -93,34 +93,30 @@ static void allow(int directory, const char *path, uint64_t rights, int flags)
 static int is_hidden(const char *path)
 {
     const size_t length = strlen(path);
-    const char *const always[] = {"/tmp", "/run", "/dev"}; /* setup_files() allows what is needed there */
-    const int count = (int)(sizeof always / sizeof *always);
     int result = 0;
-    for (int i = 0; i < options.hidden + count; i++) {
-        const char *hidden = i < count ? always[i] : options.hide[i - count];
-        if (strncmp(hidden, path, length) == 0 && hidden[length] == '\0')
+    for (int i = 0; i < options.hidden; i++) {
+        if (strncmp(options.hide[i], path, length) == 0 && options.hide[i][length] == '\0')
             return 1;
-        if (strncmp(hidden, path, length) == 0 && hidden[length] == '/')
+        if (strncmp(options.hide[i], path, length) == 0 && options.hide[i][length] == '/')
             result = -1;
     }
     return result;
 }
 
-/** Allows to read all in a directory except what is hidden. */
+/** Allows to read a file, or all in a directory except what is hidden. */
 static void allow_visible(const char *path)
 {
+    const int hidden = is_hidden(path);
+    if (hidden == 0)
+        allow(AT_FDCWD, path, READ, 0);
+    if (hidden >= 0)
+        return;
     DIR *directory = opendir(path);
     struct dirent *entry;
     while (directory && (entry = readdir(directory))) {
         char below[4096];
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
-            snprintf(below, sizeof below, "%s/%s", strcmp(path, "/") == 0 ? "" : path, entry->d_name) >=
-                (int)sizeof below)
-            continue;
-        const int hidden = is_hidden(below);
-        if (hidden == 0)
-            allow(dirfd(directory), entry->d_name, READ, O_NOFOLLOW);
-        if (hidden < 0)
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 && entry->d_type != DT_LNK &&
+            snprintf(below, sizeof below, "%s/%s", path, entry->d_name) < (int)sizeof below)
             allow_visible(below);
     }
     if (directory)
@@ -132,7 +128,16 @@ static void setup_files(void)
     const char *const writable[] = {options.work, options.run, "/dev/shm"};
     const char *const devices[] = {"/dev/null",   "/dev/zero",    "/dev/full",
                                    "/dev/random", "/dev/urandom", "/dev/tty"};
-    allow_visible("/");
+    char path[64];
+    for (int i = 0; shown_directories[i]; i++)
+        allow_visible(shown_directories[i]);
+    for (int i = 0; i < options.shown; i++)
+        allow_visible(options.show[i]);
+    for (int i = 0; shown_of_etc[i]; i++) {
+        snprintf(path, sizeof path, "/etc/%s", shown_of_etc[i]);
+        allow(AT_FDCWD, path, READ, 0);
+    }
+    allow(AT_FDCWD, "/proc", READ, 0);
     for (size_t i = 0; i < sizeof writable / sizeof *writable; i++)
         if (writable[i])
             allow(AT_FDCWD, writable[i], handled & ~(uint64_t)MAKE_DEVICES, 0);

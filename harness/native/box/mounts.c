@@ -139,23 +139,22 @@ static void bind_to_itself(const char *path)
 /** Where the new root is put together. It is empty in every box, so nothing is covered that is needed. */
 #define NEW "/tmp"
 
-/** Directories of programs, libraries and compilers. What the list names and the machine lacks is left out. */
-static const char *const shown[] = {"/usr",   "/bin",    "/sbin", "/lib", "/lib32",
-                                    "/lib64", "/libx32", "/opt",  "/nix", "/gnu"};
+const char *const shown_directories[] = {"/usr",    "/bin", "/sbin", "/lib", "/lib32", "/lib64",
+                                         "/libx32", "/opt", "/nix",  "/gnu", NULL};
 
-/** Of /etc: how the loader and the linker find libraries, which compiler `cc` is, who has which uid. */
-static const char *const shown_of_etc[] = {"alternatives",
-                                           "ld.so.cache",
-                                           "ld.so.conf",
-                                           "ld.so.conf.d",
-                                           "ld-musl-x86_64.path",
-                                           "ld-musl-aarch64.path",
-                                           "passwd",
-                                           "group",
-                                           "nsswitch.conf",
-                                           "localtime",
-                                           "hosts",
-                                           "host.conf"};
+const char *const shown_of_etc[] = {"alternatives",
+                                    "ld.so.cache",
+                                    "ld.so.conf",
+                                    "ld.so.conf.d",
+                                    "ld-musl-x86_64.path",
+                                    "ld-musl-aarch64.path",
+                                    "passwd",
+                                    "group",
+                                    "nsswitch.conf",
+                                    "localtime",
+                                    "hosts",
+                                    "host.conf",
+                                    NULL};
 
 static const char *const shown_of_dev[] = {"null", "zero", "full", "random", "urandom"};
 
@@ -267,11 +266,11 @@ static void setup_root(void)
     if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
         die("make the mounts private");
     mount_tmpfs(NEW, 8, 1024, "755");
-    for (size_t i = 0; i < COUNT(shown); i++)
-        show(shown[i], false);
+    for (int i = 0; shown_directories[i]; i++)
+        show(shown_directories[i], false);
     for (int i = 0; i < options.shown; i++)
         show(options.show[i], false);
-    for (size_t i = 0; i < COUNT(shown_of_etc); i++) {
+    for (int i = 0; shown_of_etc[i]; i++) {
         snprintf(path, sizeof path, "/etc/%s", shown_of_etc[i]);
         show(path, false);
     }

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import List, Optional, Tuple
 
+from ..sandbox import native
 from ..sandbox.box import Box, hidden_directories
 from ..sandbox.build import SOURCE_LIMIT
 from ..sandbox.channel import BoxRefused
@@ -91,12 +92,14 @@ class ArchiveReader:
         try:
             if self._box is None or not self._box.reset():
                 self.close()
-                self._box = Box(self.tier, memory_mb=MEMORY_MB)
+                self._box = Box(self.tier, memory_mb=MEMORY_MB, show=native.shown_for(_python()))
             box = self._box
             box.put(PROGRAM.name, PROGRAM.read_bytes())
             run = box.start([_python(), "-I", "-S", PROGRAM.name, name[-60:], str(entries), str(SOURCE_LIMIT)], stdin=fd,
                             cpu_s=CPU_SECONDS, wall_ms=1000 * WALL_SECONDS, address_mb=4 * MEMORY_MB)
             box.wait(run, WALL_SECONDS + 5)
+            if run.machine_full:
+                raise BoxRefused("this machine has no memory left")
             last = False
             for line in bytes(run.output[1]).splitlines():
                 last = _read_line(found, line)

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
 from ..labs import Lab, UserError, all_labs, find
+from ..results import plain
 
 _KNOWN = {"course": ("title", "labs", "late per day", "grace", "last day", "canvas"), "weights": None, "due": None,
           "handed in": None}
@@ -66,7 +67,15 @@ class Course:
 
 def read_course(path: Path, labs: Optional[List[Lab]] = None) -> Course:
     """Reads a course file. Raises UserError, with one line of text, for anything that it does not understand."""
-    parser = configparser.ConfigParser(inline_comment_prefixes=(";", "#"), interpolation=None, delimiters=("=",))
+    try:
+        return _read(path, labs)
+    except UserError as error:
+        raise UserError(plain(str(error), 1000)) from None
+
+
+def _read(path: Path, labs: Optional[List[Lab]]) -> Course:
+    # A `#` may be part of a value, as in "Lab #1"; at the beginning of a line it begins a comment.
+    parser = configparser.ConfigParser(inline_comment_prefixes=(";",), interpolation=None, delimiters=("=",))
     parser.optionxform = str  # type: ignore[assignment]  # keep upper case in the students' names
     try:
         parser.read_string(path.read_text(encoding="utf-8-sig"), source=str(path))

@@ -142,7 +142,7 @@ def test_ctrl_c_says_how_to_go_on(small, tmp_path):
 
 def test_what_comes_out(small, tmp_path):
     out, course = tmp_path / "out", tmp_path / "course.ini"
-    course.write_text("[course]\ntitle = A & B\nlabs = 05 08\nlate per day = 10\ncanvas = Labs (4711)\n[weights]\n08 = 2\n"
+    course.write_text("[course]\ntitle = A & B\nlabs = 05 08\nlate per day = 10\ncanvas = Lab #1 (4711) ; as Canvas has it\n[weights]\n08 = 2\n"
                       "[due]\n05 = 2026-03-01 12:00\n08 = 2026-03-01 12:00\n"
                       "[handed in]\nada = 2026-03-02 13:00\nben = 2026-02-01\neve <b> = 2026-02-01\n")
     done = grade(small, out, "--course", str(course))
@@ -159,7 +159,7 @@ def test_what_comes_out(small, tmp_path):
     rows = list(csv.reader((out / "grades.csv").open(newline="")))
     assert [row[0] for row in rows] == ["student", "ada", "ben", "eve <b>"] and rows[1][1:5] == ["8", "16", "24", "30"]
     canvas = list(csv.reader((out / "canvas.csv").open(newline="")))
-    assert canvas[0] == ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", "Labs (4711)"]
+    assert canvas[0] == ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", "Lab #1 (4711)"]
     assert canvas[1][-1] == "30.00" and canvas[2] == ["ada", "", "", "ada", "", "24.00"]
     moodle = list(csv.reader((out / "moodle.csv").open(newline="")))
     assert moodle[1][2:] == ["ada", "24.00", "30.00"]
