@@ -142,7 +142,8 @@ def test_ctrl_c_says_how_to_go_on(small, tmp_path):
 
 def test_what_comes_out(small, tmp_path):
     out, course = tmp_path / "out", tmp_path / "course.ini"
-    course.write_text("[course]\ntitle = A & B\nlabs = 05 08\nlate per day = 10\ncanvas = Lab #1 (4711) ; as Canvas has it\n[weights]\n08 = 2\n"
+    course.write_text("[course]\ntitle = A & B\nlabs = 05 08\nlate per day = 10\n"
+                      "canvas = Lab #1 (4711) ; as Canvas has it\n[weights]\n08 = 2\n"
                       "[due]\n05 = 2026-03-01 12:00\n08 = 2026-03-01 12:00\n"
                       "[handed in]\nada = 2026-03-02 13:00\nben = 2026-02-01\neve <b> = 2026-02-01\n")
     done = grade(small, out, "--course", str(course))
