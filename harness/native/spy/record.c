@@ -64,6 +64,25 @@ static void append(const struct record *r)
     atomic_store_explicit(&place->sequence, number, memory_order_release);
 }
 
+/** What tells the pid namespace of a process; 0 if it is not known. Looked up once in each process. */
+static uint16_t namespace_of(int32_t pid)
+{
+    static _Atomic int64_t
+        known; /* the pid, and above it the namespace: of a forked child the pid is another one */
+    const int64_t before = atomic_load_explicit(&known, memory_order_relaxed);
+    if ((int32_t)before == pid)
+        return (uint16_t)(before >> 32);
+    char link[64];
+    const long length = syscall(SYS_readlinkat, AT_FDCWD, "/proc/self/ns/pid", link, sizeof link);
+    unsigned number = 0;
+    for (long i = 0; i < length; i++)
+        if (link[i] >= '0' && link[i] <= '9')
+            number = 10 * number + (unsigned)(link[i] - '0');
+    number &= NAMESPACE_MASK;
+    atomic_store_explicit(&known, (int64_t)number << 32 | (uint32_t)pid, memory_order_relaxed);
+    return (uint16_t)number;
+}
+
 static void record(enum call call, uintptr_t caller, int flags, int64_t result, int error, const char *text,
                    int64_t a, int64_t b, int64_t c, int64_t d, int64_t e)
 {
@@ -76,15 +95,16 @@ static void record(enum call call, uintptr_t caller, int flags, int64_t result, 
         atomic_fetch_add_explicit(&ring->injected, 1, memory_order_relaxed);
         tell_injected();
     }
+    /* Asked each time: _Fork() and clone(2) create processes, too, of which the recorder does not learn. */
+    const int32_t pid = (int32_t)syscall(SYS_getpid);
     struct record r = {
         .time_ns = now,
         .began_ns = began_ns ? began_ns : now,
-        /* Asked each time: _Fork() and clone(2) create processes, too, of which the recorder does not learn. */
-        .pid = (int32_t)syscall(SYS_getpid),
+        .pid = pid,
         .tid = (int32_t)syscall(SYS_gettid),
         .call = (uint16_t)call,
         .flags = (uint16_t)((flags & ~NOT_YET_MADE) | (called_by_program(caller) ? 0 : FOREIGN) |
-                            (is_bytes && text ? HAS_BYTES : 0)),
+                            (is_bytes && text ? HAS_BYTES : 0) | namespace_of(pid) << NAMESPACE_SHIFT),
         .error = error,
         .result = result,
         .where = caller - image_base,

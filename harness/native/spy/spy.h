@@ -56,6 +56,9 @@ enum call {
  */
 enum { INJECTED = 1, FOREIGN = 2, FAILED = 4, HAS_BYTES = 16 };
 
+/** The bits of `flags` from this one on are the last of the pid namespace's inode number: two may have the same pids. */
+enum { NAMESPACE_SHIFT = 5, NAMESPACE_MASK = 0x7ff };
+
 /** Not stored: the call is recorded before it is made, so nothing has read its string argument yet. */
 enum { NOT_YET_MADE = 8 };
 

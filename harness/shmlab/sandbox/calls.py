@@ -35,7 +35,7 @@ _SAME = 24  # what follows in a record, after its number and its two times, is t
 _WITH_BYTES = ("read", "write", "send", "recv", "sendmsg", "recvmsg")  # their text is what was read or written
 _SHOWN_BYTES = 16  # of that
 
-INJECTED, FOREIGN, FAILED, HAS_BYTES = 1, 2, 4, 16
+INJECTED, FOREIGN, FAILED, HAS_BYTES, NAMESPACE_SHIFT = 1, 2, 4, 16, 5
 SET_KNOWN = 1 << 30  # in the last number of a shmctl(): it and the number before it tell what IPC_SET was given or IPC_STAT stored;
 # in the last one of a wait() or waitpid(): the rest is the status that it has stored
 
@@ -113,6 +113,7 @@ class Call:
     place: str = ""
     began_ns: int = 0
     tid: int = 0
+    namespace: int = 0  # tells the pid namespace of `pid` from others; 0 if it is not known
 
     @property
     def wait_status(self) -> Optional[int]:
@@ -246,7 +247,7 @@ def _parse(slot: bytes, sequence: int) -> Optional[Call]:
     name = DEFINITIONS[call][0]
     text = text[:min(max(result, 0), RECORDED_TEXT)] if flags & HAS_BYTES else text.split(b"\0", 1)[0]
     return Call(sequence, time_ns, pid, name, tuple(arguments), os.fsdecode(text), result, error,
-                bool(flags & INJECTED), bool(flags & FOREIGN), bool(flags & FAILED), where, "", began_ns, tid)
+                bool(flags & INJECTED), bool(flags & FOREIGN), bool(flags & FAILED), where, "", began_ns, tid, flags >> NAMESPACE_SHIFT)
 
 
 def with_places(calls: Iterable[Call], places: Dict[int, str]) -> List[Call]:

@@ -776,3 +776,16 @@ def test_every_call_is_listed_once_and_prints():
     for name in names:
         call = calls.Call(1, 0, 1, name, (1, 2, 3, 4, 5), "text", -1, errno.EINVAL, False, False, True, 0)
         assert str(call).startswith(name + "(")
+
+
+def test_two_pid_namespaces_are_told_apart(built, tmp_path):
+    directory = os.open(tmp_path, os.O_RDONLY)
+    ring = calls.Ring(directory)
+    os.close(directory)
+    for before in [], ["unshare", "-Urpf"]:
+        subprocess.run([*before, built("gcc"), "map"], env={**os.environ, "SHMLAB_RING": str(tmp_path / "ring")}, check=True)
+    found = ring.read()[0]
+    ring.close()
+    inner = {call.namespace for call in found if call.pid == 1}
+    outer = {call.namespace for call in found if call.pid != 1}
+    assert len(inner) == len(outer) == 1 and inner != outer and 0 not in inner | outer

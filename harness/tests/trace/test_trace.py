@@ -15,7 +15,7 @@ from shmlab.sandbox import tiers
 from shmlab.judging import environment, plugin
 from shmlab.results import Outcome
 from shmlab.sandbox import calls, kernel
-from shmlab.trace import command, of_failure, page, rows, svg, text
+from shmlab.trace import command, naming, of_failure, page, rows, svg, text
 from shmlab.trace.scenario import read_scenario, scenario_of
 from shmlab.trace.state import State
 from shmlab.trace.waiting import waits_for
@@ -233,6 +233,11 @@ def test_a_waking_call_stands_where_it_began():
 
     calls = [call("sem_wait", 5, 20), call("sem_post", 10, 30)]  # the one that is woken may return first
     assert [one.name for one in sorted(calls, key=order_of)] == ["sem_post", "sem_wait"]
+
+
+def test_a_thread_is_named():
+    call = calls.Call(1, 0, 5, "sem_post", (0x7F0000000000, 0, 0, 0, 0), "", 0, 0, False, False, False, 0, "", 0, 7)
+    assert naming.shown_call(call, [], lambda address: 0) == "thread 7: sem_post(memory) = 0"
 
 
 def test_a_picture_has_an_end():
