@@ -38,7 +38,7 @@ class TooMuch(Exception):
 
 
 def say(**what: Any) -> None:
-    sys.stdout.write(json.dumps(what) + "\n")
+    print(json.dumps(what), flush=True)  # what was read so far counts, even if this process is killed
 
 
 def without_suffix(name: str) -> str:

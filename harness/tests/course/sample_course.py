@@ -73,7 +73,7 @@ def build(directory: Path, share: int = 1) -> Tuple[Expected, List[gallery.Patch
             _copy((SOLUTIONS if lab in half[:2] else LABS) / lab.name, where / "labs" / lab.name)
             expected[name][lab.name] = set() if lab in half[:2] else every[lab.name]
     # A third of them; test_hostile.py runs all and compares their messages.
-    hostile = _spread(gallery.hostile()[::3], [f"hostile-{number:02}" for number in range(8)])
+    hostile = _spread(gallery.hostile()[::3], [f"hostile-{number:02}" for number in range(16)])
     for name, attacks in hostile.items():
         where = student(name)
         for attack in attacks:
