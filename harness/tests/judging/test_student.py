@@ -432,9 +432,9 @@ def test_ended_by_kill_the_host_tier_leaves_nothing(tmp_path):
         return [name for name in found if os.path.exists(f"/dev/shm/{name}")]
 
     try:
-        while not made() and run.poll() is None and time.monotonic() < end:
-            pass
         there = made()
+        while not there and run.poll() is None and time.monotonic() < end:
+            there = made()  # it is there for a moment: a program that pauses for ever is seen to hang at once
         run.send_signal(signal.SIGTERM)
         said, _ = run.communicate(timeout=30)
     finally:
