@@ -39,7 +39,7 @@ STYLE = """
 .st .cross { fill: none; stroke: var(--ink); stroke-width: 2.5 } .st .cross.bad { stroke: var(--bad-line) }
 .st g.row:hover .guide, .st g.row.chosen .guide { stroke: var(--line) }
 """
-CHARACTER, BOLD = 6.75, 7.6  # pixels of one in a row
+CHARACTER, BOLD, HEAD_CHARACTER = 6.75, 7.6, 9.0  # pixels of one in a row, and in a head
 LINE, GAP, HEAD = 14, 10, 96
 WIDTHS = 180, 480, 320  # of a lane: at least; at most, if there are one or two; at most, if there are more
 NUMBERS = 40  # pixels for the numbers of the rows
@@ -171,7 +171,9 @@ class Picture:
             left = self._is_left(i)
             x, end = self._life[i] + (-12 if left else 12), " e" if left else ""
             about = textwrap.shorten(lane.about, int(self._widths[i] / CHARACTER) - 4, placeholder=" …")
-            out += [f'<text class="h{end}" x="{x}" y="58">{html.escape(lane.name)}</text>',
+            fits = int((self._widths[i] - 12) / HEAD_CHARACTER)
+            name = lane.name if len(lane.name) <= fits else lane.name.partition(" of ")[0][:fits]
+            out += [f'<text class="h{end}" x="{x}" y="58">{html.escape(name)}</text>',
                     f'<text class="m s{end}" x="{x}" y="74">{html.escape(about)}</text>']
         if self._object_width:
             x = self._kernel_at + self._object_width / 2
@@ -299,7 +301,8 @@ class Picture:
             kind, gap = "b" if row.kind in ("end", "note") else "m", 8 if left and place else 0
             body = f'<tspan class="{kind}{style}" dx="{gap}">{html.escape(line)}</tspan>'
             words = place + body if left else body + place
-            out.append(f'<text class="{end.strip()}" xml:space="preserve" x="{x}" y="{y + 4 + i * LINE}">{words}</text>')
+            halo = " halo" if row.kind == "end" else ""  # an arrow may begin there
+            out.append(f'<text class="{(end + halo).strip()}" xml:space="preserve" x="{x}" y="{y + 4 + i * LINE}">{words}</text>')
         if row.lane >= 0 and row.kind == "call":
             out += [f'<circle class="dot{style}" cx="{self._life[row.lane]}" cy="{y}" r="4"/>', *self._reach(row, number)]
         elif row.lane >= 0 and row.kind == "end":
