@@ -33,6 +33,7 @@ struct memory {
     int64_t resident; /**< mapped pages; a page that several processes share is counted several times */
     int64_t exact;    /**< mapped pages, each counted once; slow, so only if `resident` is over the limit */
     int64_t held;     /**< in open memfds, and what the sockets can hold */
+    int64_t most;     /**< that they may have */
     bool ask_exactly;
     bool look_at_mappings; /**< for memfds that are mapped and not open; slow, too */
     bool
@@ -130,7 +131,7 @@ static void add_descriptors(const char *directory, struct memory *memory)
     snprintf(path, sizeof path, "%s/fd", directory);
     DIR *fds = opendir(path);
     struct dirent *entry;
-    while (fds && (entry = readdir(fds))) {
+    while (fds && memory->held <= memory->most && (entry = readdir(fds))) { /* there may be thousands */
         snprintf(path, sizeof path, "%s/fd/%s", directory, entry->d_name);
         snprintf(info, sizeof info, "%s/fdinfo/%s", directory, entry->d_name);
         add_descriptor(path, info, memory);
@@ -188,9 +189,11 @@ void setup_memory_check(void)
 static bool programs_use_too_much(void)
 {
     const int64_t most = (int64_t)options.memory_mb << 20;
-    struct memory memory = {0};
+    struct memory memory = {.most = most};
     forget_inodes();
     for_each_process(add_memory, &memory);
+    if (memory.held > most)
+        return true;
     if (memory.resident + memory.held > most) {
         memory.ask_exactly = true;
         for_each_process(add_memory, &memory);
