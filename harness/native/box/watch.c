@@ -53,8 +53,8 @@ void reap(void)
     int status;
     struct rusage used;
     pid_t pid;
-    receive_announcements(); /* before the end of who has sent them */
     while ((pid = wait4(-1, &status, WNOHANG, &used)) > 0) {
+        receive_announcements(); /* whatever it sent was sent before its end: the harness learns it before that, too */
         struct program *found = find_program(pid);
         if (!found) {
             send_message("orphan %d %d", pid, status);

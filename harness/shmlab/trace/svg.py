@@ -148,10 +148,11 @@ class Picture:
     def draw(self, described_by: str = "") -> str:
         """Returns the picture as an SVG document, which holds itself as text unless the page has that under this id."""
         text_id = described_by or "trace-desc"
-        words = f'<desc id="{text_id}">{html.escape(chr(10).join(in_words.lines(self.trace)))}</desc>'
+        words = "" if described_by else (
+            f'<desc id="{text_id}">{html.escape(chr(10).join(in_words.lines(self.trace)))}</desc>')
         out = [f'<svg xmlns="http://www.w3.org/2000/svg" class="st" viewBox="0 0 {self.width} {self.height}" width="{self.width}" '
                f'height="{self.height}" role="img" aria-label="{html.escape(self.trace.title)}" aria-describedby="{text_id}">',
-               "" if described_by else words, f"<style>{STYLE}</style>",
+               words, f"<style>{STYLE}</style>",
                f'<rect class="paper" width="{self.width}" height="{self.height}"/>',
                f'<text class="b" x="12" y="20">{html.escape(self.trace.title)}</text>',
                f'<text class="s" x="12" y="36">{html.escape(MODES[self.trace.mode])}</text>']
