@@ -115,11 +115,16 @@ def _spy_parts() -> Sequence[str]:
 
 
 def shown_for(cc: str) -> List[str]:
-    """Returns the directory that a compiler needs and a box does not show by itself: that above its bin/, such as /srv/gcc-15."""
+    """Returns the directory that a compiler needs and a box does not show by itself: that above its bin/, such as /srv/gcc-15, or its own."""
     found = shutil.which(cc.split()[0]) if cc.strip() else None
-    prefix = Path(os.path.realpath(found)).parent.parent if found else Path("/")
-    always = any(Path("/", name) in (prefix, *prefix.parents) for name in ("usr", "bin", "sbin", "lib", "opt", "nix", "gnu"))
-    return [] if always or prefix == Path("/") or prefix in (ROOT, *ROOT.parents, Path.home(), *Path.home().parents) else [str(prefix)]
+    if not found:
+        return []
+    directory = Path(os.path.realpath(found)).parent
+    shown = directory.parent if directory.name in ("bin", "sbin") else directory
+    always = any(Path("/", name) in (shown, *shown.parents) for name in ("usr", "bin", "sbin", "lib", "opt", "nix", "gnu"))
+    of_the_box = shown.parent == Path("/") and shown.name in ("tmp", "dev", "proc", "etc")
+    private = (ROOT, *ROOT.parents, Path.home(), *Path.home().parents)
+    return [] if always or of_the_box or shown in private else [str(shown)]
 
 
 @lru_cache(maxsize=None)

@@ -2,6 +2,7 @@
 import errno
 import os
 import shlex
+import shutil
 import subprocess
 
 import pytest
@@ -42,10 +43,24 @@ def test_a_program_that_fills_its_own_box_is_told_what_the_compiler_said():
         build.build(LAB, PROGRAM, labs.SOLUTIONS, "namespaces", cc)
 
 
-def test_a_compiler_that_the_box_cannot_execute_is_no_fault_of_the_program(open_directory):
-    cc = open_directory / "cc"  # in a directory that the box has not
-    cc.write_text('#!/bin/sh\nexec cc "$@"\n')
+def compiler_elsewhere(directory, shell):
+    """A compiler that is a script of this shell, in a directory that no box shows by itself."""
+    cc = directory / "gcc" / "bin" / "cc"
+    cc.parent.mkdir(parents=True)
+    cc.write_text(f'#!{shell}\nexec cc "$@"\n')
     cc.chmod(0o755)
+    return cc
+
+
+def test_a_compiler_elsewhere_is_shown_to_the_box(open_directory):
+    checked = running.check("05", labs.SOLUTIONS, cc=str(compiler_elsewhere(open_directory, "/bin/sh")), tier="namespaces")
+    assert checked.score == 10, checked.output
+
+
+def test_a_compiler_that_the_box_cannot_execute_is_no_fault_of_the_program(open_directory):
+    shell = open_directory / "sh"  # which the box has not
+    shutil.copy("/bin/sh", shell)
+    cc = compiler_elsewhere(open_directory, shell)
     checked = running.check("05", labs.SOLUTIONS, cc=str(cc), tier="namespaces")
     assert {check["status"] for check in checked.checks} == {"error"}, checked.output
     assert f"could not execute the compiler: {cc}: No such file or directory" in checked.output
