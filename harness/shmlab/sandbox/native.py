@@ -115,7 +115,7 @@ def _spy_parts() -> Sequence[str]:
 
 
 def shown_for(cc: str) -> List[str]:
-    """Returns the directory that a compiler needs and a box does not show by itself: that above its bin/, such as /srv/gcc-15, or its own."""
+    """Returns the directory that a compiler needs and a box does not show by itself: its own, or /srv/gcc-15 of /srv/gcc-15/bin."""
     found = shutil.which(cc.split()[0]) if cc.strip() else None
     if not found:
         return []

@@ -32,8 +32,7 @@ def shown_call(call: Call, leaves: Sequence[Leaf], offset_of: Callable[[int], Op
 
     @param offset_of  the offset, in bytes, of an address in the memory that it belongs to; None for what is not shared
     """
-    thread = f"thread {call.tid}: " if call.tid not in (0, call.pid) else ""
-    text = thread + str(call)
+    text = str(call)
     if call.name in ("ftok", "shmget"):
         return text
 

@@ -86,7 +86,8 @@ def trace_of_check(fixture: LabFixture, calls: List[Call], title: str, verdict: 
             ranges.setdefault(call.pid, []).append((call.result, size))
         text = " ".join(programs[call.pid].started.argv) if call.name == "start" and call.pid in programs else \
             shown_call(call, leaves, partial(offset_of, call.pid))
-        row = Row(number, "call", short(text), places.get(call.sequence, ""), call.failed,
+        number, thread = trace.place_thread(number, call.pid, call.tid)
+        row = Row(number, "call", thread + short(text), places.get(call.sequence, ""), call.failed,
                   call.failed and call.error in TIMED_OUT, seconds=(order_of(call) - began) / 1e9)
         trace.rows.append(row)
     for pid, program in programs.items():

@@ -28,6 +28,7 @@ IDLE_ROUNDS = 40  # how often processes that poll go on after the last action, u
 _WAKES = {"wait": "its end", "waitpid": "its end", "waitid": "its end", "accept": "connect", "recvmsg": "sendmsg"}
 _WHAT = re.compile(r"\w+\((?:SYS_futex, )?&([\w.\[\]]+)")  # what a call waits for, as a row names it
 _WAKING = re.compile(r"sem_post|pthread_(mutex_unlock|cond_signal|cond_broadcast|cond_wait)|syscall.*FUTEX_WAKE.* = [1-9]")
+_MAY_SLEEP = re.compile(r"wait|(?<!un)(?<!try)(?<!f)lock$|read|recv|accept|sleep|syscall")
 ENDED = "has ended"
 
 
@@ -37,7 +38,6 @@ class _Process:
     def __init__(self, pid: int, lane: int, program: Program, killed_at: Tuple[str, int] = ("", 0)) -> None:
         self.pid, self.lane, self.program, self.killed_at = pid, lane, program, killed_at
         self.stopped = self.idle = self.asleep = self.spins = self.ended = False
-        self.last_row: Optional[int] = None  # its last one
         self.slept_after = 0  # the row that was the last one when it went to sleep
         self.seen: Dict[object, int] = {}  # its calls since something has changed
 
@@ -54,6 +54,7 @@ class Stepper:
         self._pending: Dict[int, List[Call]] = {}  # calls by process that no row shows yet
         self._began = time.monotonic()
         self._places: List[Tuple[int, Call]] = []  # row, and the call that it shows
+        self._last_rows: Dict[int, int] = {}  # by lane
         self._camera = Camera(fixture, shared_fields(fixture))
         self._programs: Dict[str, Program] = {}  # the last one of each name
         self._current: Optional[int] = None
@@ -87,18 +88,29 @@ class Stepper:
         key = (call.name, call.where, call.error, call.result if call.name not in ("mmap", "shmat") else 0)
         process.seen[key] = process.seen.get(key, 0) + 1
         self._before = self._state
-        waited = process.last_row if process.asleep else None
-        row = Row(process.lane, "call", "", failed=call.failed, waited_from=waited)
+        lane, thread = self.trace.place_thread(process.lane, call.pid, call.tid)
+        waited = self._last_rows.get(lane) if self._has_slept(process, call) else None
+        row = Row(lane, "call", "", failed=call.failed, waited_from=waited)
         row.timed_out = call.failed and call.error in TIMED_OUT
         number = self._add(row)
-        row.text = " ".join(process.program.started.argv) if call.name == "start" else self._shown(call)
+        row.text = " ".join(process.program.started.argv) if call.name == "start" else thread + self._shown(call)
         if waited is not None and not row.timed_out:
-            self._find_waker(row, process.slept_after + 1)
-        process.last_row, process.asleep = number, False
+            self._find_waker(row, (waited if self._has_threads(call.pid) else process.slept_after) + 1)
+        self._last_rows[lane], process.asleep = number, False
         self._places.append((number, call))
         if process.seen.get(key, 0) > SAME_CALLS and not row.notes:
             self._fold(number)
             process.idle = True
+
+    def _has_threads(self, pid: int) -> bool:
+        return any(call.pid == pid != call.tid for _, call in self._places)
+
+    def _has_slept(self, process: _Process, call: Call) -> bool:
+        """Whether a process slept in a call. Of several threads each may: then another one's call has ended in between."""
+        if not self._has_threads(call.pid) and call.tid in (0, call.pid):
+            return process.asleep
+        last = self._places[-1][1] if self._places else call
+        return bool(_MAY_SLEEP.search(call.name)) and last.tid != call.tid and last.time_ns > call.began_ns
 
     def _find_waker(self, row: Row, first: int) -> None:
         """Notes what woke the call of the last row, among the rows from `first` on: what names the same thing, or the last."""
@@ -123,9 +135,7 @@ class Stepper:
             last.text = f"the same again, {last.folded} times"
         else:
             self.trace.rows.append(Row(row.lane, "fold", "the same again", state=row.state, seconds=row.seconds, folded=1))
-        for process in self._processes.values():
-            if process.lane == row.lane:
-                process.last_row = len(self.trace.rows) - 1
+        self._last_rows[row.lane] = len(self.trace.rows) - 1
 
     def _user(self, text: str, lane: int = -1) -> None:
         self._add(Row(lane, "user", text))
@@ -361,7 +371,7 @@ class Stepper:
                 doing = "spins: it runs and makes no call" if process.spins else (
                     f"still waits {self._waits_for(process)}" if process.asleep else "still asks again and again")
                 self._add(Row(process.lane, "note", doing, failed=True,
-                              waited_from=process.last_row if process.asleep else None))
+                              waited_from=self._last_rows.get(process.lane) if process.asleep else None))
         left = [item.title for item in self._state.items.values() if item.named]
         self._add(Row(-1, "note", "left behind: " + ", ".join(left) if left else "nothing is left behind"))
         self._find_places()

@@ -15,7 +15,7 @@ from shmlab.sandbox import tiers
 from shmlab.judging import environment, plugin
 from shmlab.results import Outcome
 from shmlab.sandbox import calls, kernel
-from shmlab.trace import command, naming, of_failure, page, rows, svg, text
+from shmlab.trace import command, of_failure, page, rows, svg, text
 from shmlab.trace.scenario import read_scenario, scenario_of
 from shmlab.trace.state import State
 from shmlab.trace.waiting import waits_for
@@ -235,9 +235,93 @@ def test_a_waking_call_stands_where_it_began():
     assert [one.name for one in sorted(calls, key=order_of)] == ["sem_post", "sem_wait"]
 
 
-def test_a_thread_is_named():
-    call = calls.Call(1, 0, 5, "sem_post", (0x7F0000000000, 0, 0, 0, 0), "", 0, 0, False, False, False, 0, "", 0, 7)
-    assert naming.shown_call(call, [], lambda address: 0) == "thread 7: sem_post(memory) = 0"
+THREADS = """
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <semaphore.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+struct shared {
+    sem_t go, done;
+    int visits;
+};
+static struct shared *shared;
+
+static void *visit(void *nothing)
+{
+    sem_wait(&shared->go);
+    shared->visits++;
+    sem_post(&shared->done);
+    return nothing;
+}
+
+int main(void)
+{
+    pthread_t threads[THREADS];
+    shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    sem_init(&shared->go, 1, 0);
+    sem_init(&shared->done, 1, 0);
+    for (int i = 0; i < THREADS; i++)
+        pthread_create(&threads[i], NULL, visit, NULL);
+    for (int i = 0; i < THREADS; i++) {
+        sem_post(&shared->go);
+        sem_wait(&shared->done);
+    }
+    for (int i = 0; i < 20; i++) {
+        sem_trywait(&shared->go);
+        usleep(1);
+    }
+    return 0;
+}
+"""
+
+
+def with_program(source, directory):
+    """Makes this the program of lab 01."""
+    (directory / "01_page_size").mkdir()
+    (directory / "01_page_size" / "page_size.c").write_text(source)
+    return directory
+
+
+@pytest.mark.parametrize("check", ["", "lines"])
+def test_threads_have_lanes_and_calls_in_turn_are_folded(check, tmp_path):
+    trace = command.record(labs.find("01"), with_program(THREADS.replace("THREADS", "2"), tmp_path), check=check)
+    names = [re.sub(r"\d+", "N", lane.name) for lane in trace.lanes]
+    assert names == ["page_size", "thread N of page_size", "thread N of page_size"]
+    for lane in 1, 2:
+        assert [found.text for found in trace.rows if found.lane == lane] == ["sem_wait(&go) = 0", "sem_post(&done) = 0"]
+    folded = [found for found in trace.rows if found.kind == "fold"]
+    assert [found.lane for found in folded] == [0] and folded[0].folded > 30, [found.text for found in folded]
+    xml.fromstring(svg.draw(trace))
+
+
+def test_many_threads_share_the_lane_of_their_process(tmp_path):
+    trace = command.record(labs.find("01"), with_program(THREADS.replace("THREADS", str(rows.MOST_THREADS + 3)), tmp_path))
+    assert len(trace.lanes) == 1 + rows.MOST_THREADS
+    assert len([found for found in trace.rows if re.match(r"thread \d+: sem_post\(&done\)", found.text)]) == 3
+
+
+def test_a_thread_has_slept_if_another_ones_call_ended_in_its_own(tmp_path):
+    """One of the two waits for what only the other one gives it."""
+    trace = command.record(labs.find("01"), with_program(THREADS.replace("THREADS", "1"), tmp_path))
+    given, taken = row(trace, r"^sem_post\(&done\)"), row(trace, r"^sem_wait\(&done\)")
+    assert trace.rows[given].lane == 1 and trace.rows[taken].lane == 0
+    if trace.rows[taken].waited_from is not None:  # else the thread was faster than its creator
+        assert (trace.rows[taken].woken_by, trace.rows[taken].woken_for) == (given, "done")
+
+
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_what_repeats_is_folded_and_arrows_still_hold(length):
+    pattern = [rows.Row(0, "call", f"call({i})") for i in range(length)]
+    trace = rows.Trace("many", "free", [rows.Lane("a", [1], 0)], [rows.Row(0, "call", "first()"), *(
+        rows.Row(0, "call", one.text) for _ in range(10) for one in pattern), rows.Row(0, "call", "waker()"),
+        rows.Row(0, "call", "wait()", waited_from=0, woken_by=10 * length + 1)])
+    short = rows.shortened(trace)
+    assert [found.text for found in short.rows[1:-2]] == [*(one.text for one in pattern), (
+        "the same again, 9 times" if length == 1 else f"these {length} calls again, 9 times")]
+    last = short.rows[-1]
+    assert last.waited_from == 0 and short.rows[last.woken_by].text == "waker()"
 
 
 def test_a_picture_has_an_end():
@@ -258,11 +342,8 @@ HOSTILE = {
 
 @pytest.mark.parametrize("what", HOSTILE)
 def test_what_is_hostile_gives_a_picture_of_as_much_as_happened(what, tmp_path):
-    (tmp_path / "01_page_size").mkdir()
-    (tmp_path / "01_page_size" / "page_size.c").write_text(
-        "#define _GNU_SOURCE\n#include <err.h>\n#include <stdio.h>\n#include <sys/mman.h>\n#include <unistd.h>\n"
-        f"int main(void) {{ {HOSTILE[what]} }}\n")
-    trace = command.record(labs.find("01"), tmp_path)
+    source = "#define _GNU_SOURCE\n#include <err.h>\n#include <stdio.h>\n#include <sys/mman.h>\n#include <unistd.h>\n"
+    trace = command.record(labs.find("01"), with_program(f"{source}int main(void) {{ {HOSTILE[what]} }}\n", tmp_path))
     assert 1 < len(trace.rows) <= rows.MOST_ROWS
     xml.fromstring(svg.draw(trace))
     assert "\x1b" not in "\n".join(text.lines(trace)) and "<script>&" not in page.page(trace)
