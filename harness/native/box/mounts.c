@@ -223,13 +223,19 @@ static void show(const char *path, bool is_device)
         die("make %s read-only", path);
 }
 
-/** Hides what is below a directory that is shown. */
+/** Hides a directory if it is below one that is shown. */
 static void hide(const char *path)
 {
     char place[4096];
     snprintf(place, sizeof place, NEW "%s", path);
     if (access(place, F_OK) == 0 && mount_empty(place) < 0)
         die("hide %s", path);
+}
+
+static bool is_below(const char *path, const char *directory)
+{
+    const size_t length = strlen(directory);
+    return strncmp(path, directory, length) == 0 && path[length] == '/';
 }
 
 /** A link to the machine's own, which some programs name: /dev/stdin and the like. */
@@ -268,8 +274,15 @@ static void setup_root(void)
     mount_tmpfs(NEW, 8, 1024, "755");
     for (int i = 0; shown_directories[i]; i++)
         show(shown_directories[i], false);
-    for (int i = 0; i < options.shown; i++)
+    for (int i = 0; i < options.hidden; i++)
+        hide(options.hide[i]);
+    for (int i = 0; i < options.shown;
+         i++) /* perhaps in a directory of the hidden ones that is not there otherwise */
         show(options.show[i], false);
+    for (int i = 0; i < options.hidden; i++)
+        for (int j = 0; j < options.shown; j++)
+            if (is_below(options.hide[i], options.show[j]))
+                hide(options.hide[i]);
     for (int i = 0; shown_of_etc[i]; i++) {
         snprintf(path, sizeof path, "/etc/%s", shown_of_etc[i]);
         show(path, false);
@@ -278,8 +291,6 @@ static void setup_root(void)
         snprintf(path, sizeof path, "/dev/%s", shown_of_dev[i]);
         show(path, true);
     }
-    for (int i = 0; i < options.hidden; i++)
-        hide(options.hide[i]);
     link_descriptors();
     static const char *const places[] = {NEW "/proc", NEW "/tmp",     NEW "/run",
                                          NEW "/var",  NEW "/dev/shm", NEW "/dev/pts"};
