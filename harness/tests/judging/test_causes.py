@@ -1,6 +1,10 @@
 """Failures with the same cause have one number, the nearest cause stands first, and an error of ours is not the student's."""
 import errno
+import os
 import re
+import signal
+import time
+from pathlib import Path
 
 import running
 import pytest
@@ -10,7 +14,7 @@ from shmlab.judging.require import CheckFailed
 from shmlab.judging import causes, outcomes
 from shmlab.judging.fixture import LabFixture
 from shmlab.results import ERROR, FAILED, Outcome
-from shmlab.sandbox import native
+from shmlab.sandbox import kernel, native
 from shmlab.sandbox.build import Built
 
 LAB = labs.find("05")
@@ -114,6 +118,30 @@ def test_a_program_that_has_ended_is_told_so(fixture):
         program.maps()
     assert "is there while this check looks at it" in met.value.expected
     assert met.value.saw[0].endswith("has ended") and "sysv_create: exit status 0" in met.value.saw
+
+
+def test_a_program_whose_recorder_waits_for_the_box_does_not_wait():
+    """The queue for what recorders tell is short, and pid 1 may be kept from reading it."""
+    made = LabFixture(labs.find("11"), labs.SOLUTIONS, "namespaces", "cc", False)
+    pid_1 = int(Path(f"/proc/{made.box._keeper.pid}/task/{made.box._keeper.pid}/children").read_text())
+    try:
+        writers = [made._start(made._built("writer", reference=False), [made.name()], "writer", b"", 0o022, [], True) for _ in range(40)]
+        made.settle(*writers)
+        os.kill(pid_1, signal.SIGSTOP)
+        for writer in writers:
+            writer.close_input()
+        end = time.monotonic() + 20
+        while any(writer.state().phase == "runs" or writer.state().phase == "waits" and writer.blocked() for writer in writers):
+            assert time.monotonic() < end, [(writer.state(), writer.blocked()) for writer in writers]
+        waiting = [writer for writer in writers if writer.state().phase == "waits"]
+        assert waiting, "the queue is not so short here"
+        numbers = {int(made.box.read(f"/proc/{writer.pid}/syscall").split()[0]) for writer in waiting}
+        assert {kernel.CALL_NAMES[os.uname().machine][number] for number in numbers} == {"sendto"}
+        os.kill(pid_1, signal.SIGCONT)
+        assert made.settle(*writers) == "ended"
+    finally:
+        os.kill(pid_1, signal.SIGCONT)
+        made.close()
 
 
 def test_what_the_box_cannot_execute_is_an_error(fixture, tmp_path):
