@@ -219,8 +219,9 @@ def doctor() -> int:
                              "each box has its own of 64 MiB" if tier == "namespaces" else "shared with all users"))
     for name in ("shmmni", "shmmax", "shmall"):
         rows.append((f"kernel.{name}", Path(f"/proc/sys/kernel/{name}").read_text().strip()))
-    if tier == "namespaces":
-        with box.Box(tier) as inside:
+    with box.Box(tier) as inside:
+        rows.append(("memory", inside.describe_memory_limit()))
+        if tier == "namespaces":
             rows.append(("faults", "the kernel's own: a check can make it refuse segments inside the box" if inside.can_set_limits
                          else "injected by the spy: limits cannot be set in the box"))
     for label, text in rows:

@@ -56,6 +56,8 @@ struct options {
     const char *work;     /**< the work directory */
     const char *run;      /**< directory of the spy's ring and of the socket for stops */
     bool list_promises;   /**< by hand: print what the box promises, and start nothing */
+    int group_procs,
+        group_events; /**< of the control group of the programs, see memory.c; -1: they have none */
     const char *hide[MAX_PATHS], *show[MAX_PATHS]; /**< directories, besides those of mounts.c */
     int hidden, shown;
     cpu_set_t processors; /**< those that programs may use; empty: all that the box itself may use */
@@ -227,6 +229,12 @@ void setup_memory_check(void);
 
 /** Kills everything if all programs together use more memory than they may, or the machine has none left. */
 void check_memory(void);
+
+/** Moves the calling child into the control group of the programs, if there is one. */
+void enter_group(void);
+
+/** If the kernel has killed a program because its control group was full, notes that, and kills everything. */
+void check_group(void);
 
 /* ---- rules.c ---- */
 

@@ -46,7 +46,13 @@
 #define CLOSE_RANGE_CLOEXEC (1U << 2)
 #endif
 
-struct options options = {.namespaces = true, .control = -1, .shm_mb = 64, .work_mb = 256, .memory_mb = 768};
+struct options options = {.namespaces = true,
+                          .control = -1,
+                          .shm_mb = 64,
+                          .work_mb = 256,
+                          .memory_mb = 768,
+                          .group_procs = -1,
+                          .group_events = -1};
 uid_t program_uid;
 gid_t program_gid;
 
@@ -94,7 +100,8 @@ static _Noreturn void usage(void)
 {
     fputs("usage: box [--tier namespaces|host] [--show PATH]... [--hide PATH]... [--shm-mb N] [--work-mb N] "
           "[--memory-mb N]\n"
-          "           [--slot N] [--processors N,...] [--work DIR --run DIR]\n"
+          "           [--slot N] [--processors N,...] [--work DIR --run DIR] [--group-procs FD "
+          "--group-events FD]\n"
           "           (--control FD | --promises | -- PROGRAM [ARGUMENT]...)\n",
           stderr);
     exit(2);
@@ -158,6 +165,10 @@ static int parse_options(int argc, char *argv[])
             options.work = value;
         else if (strcmp(name, "--run") == 0)
             options.run = value;
+        else if (strcmp(name, "--group-procs") == 0)
+            options.group_procs = (int)parse_number(value);
+        else if (strcmp(name, "--group-events") == 0)
+            options.group_events = (int)parse_number(value);
         else if (strcmp(name, "--control") == 0)
             options.control = (int)parse_number(value);
         else

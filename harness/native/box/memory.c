@@ -2,13 +2,15 @@
  * @file
  * @brief The memory limit of all programs together: what they have mapped, what they hold otherwise, and what is left.
  *
- * The kernel keeps no such sum, unless a control group does. A program can hold memory that it has not mapped: in a
+ * Where the harness has made a control group for the programs, the kernel itself keeps to the limit, and kills a
+ * program that would exceed it. Elsewhere the kernel keeps no such sum, and pid 1 looks from time to time. A program can hold memory that it has not mapped: in a
  * memfd, in a socket's buffer, or in a file descriptor that lies in a message.
  */
 #include "box.h"
 
 #include <ctype.h>
 #include <dirent.h>
+#include <errno.h>
 #include <linux/capability.h>
 #include <stdlib.h>
 #include <string.h>
@@ -218,6 +220,41 @@ static bool machine_is_full(void)
     const int64_t left = read_number(path, "MemAvailable:") + read_number(path, "SwapFree:");
     return left > 0 && left < (total < most ? total : most);
 }
+
+/* ---- the control group ------------------------------------------------------------------------------- */
+
+static int64_t killed_before;
+
+/** How many processes the kernel has killed because the group was full; see the kernel's cgroup-v2.rst, memory.events. */
+static int64_t killed_by_group(void)
+{
+    char text[512];
+    const ssize_t length =
+        options.group_events < 0 ? -1 : pread(options.group_events, text, sizeof text - 1, 0);
+    text[length > 0 ? length : 0] = '\0';
+    const char *line = strstr(text, "oom_kill ");
+    return line ? strtoll(line + sizeof "oom_kill", NULL, 10) : 0;
+}
+
+/* The descriptor was opened by the harness, whose privilege counts here; see cgroups(7). A kernel that asks for the
+ * child's own refuses: then only pid 1's watch limits the memory. */
+void enter_group(void)
+{
+    if (options.group_procs >= 0 && write(options.group_procs, "0", 1) < 0)
+        errno = 0;
+}
+
+void check_group(void)
+{
+    const int64_t killed = killed_by_group();
+    if (killed == killed_before)
+        return;
+    killed_before = killed;
+    over_memory = OVER_LIMIT;
+    kill_all();
+}
+
+/* ---- the watch --------------------------------------------------------------------------------------- */
 
 void check_memory(void)
 {

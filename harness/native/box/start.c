@@ -81,6 +81,7 @@ static int exec_program(void *closure)
     /* Before the user changes: setresuid(2) counts against this limit, and only root can raise it. */
     set_rlimit(RLIMIT_NPROC, (rlim_t)start->processes, (rlim_t)start->processes);
     prefer_for_oom();
+    enter_group();
     setup_credentials(program_userns[io[3] >= 0]);
     if (!options.namespaces)
         prctl(PR_SET_PDEATHSIG, SIGKILL); /* only now: changing the user clears it */

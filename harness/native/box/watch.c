@@ -54,6 +54,7 @@ void reap(void)
     struct rusage used;
     pid_t pid;
     while ((pid = wait4(-1, &status, WNOHANG, &used)) > 0) {
+        check_group();           /* the kernel counts before it kills */
         receive_announcements(); /* whatever it sent was sent before its end: the harness learns it before that, too */
         struct program *found = find_program(pid);
         if (!found) {
@@ -104,6 +105,7 @@ void reset_box(void)
         programs[i] = (struct program){0};
     }
     forget_stops();
+    check_group(); /* what it has counted until now is past */
     over_memory = NOT_OVER_MEMORY;
     if (options.namespaces && options.slot < 0)
         restore_permissions();

@@ -193,12 +193,32 @@ static void tell_injected(void)
         announce_with_token('i', 0);
 }
 
-/** Announces the stop and stops until another process sends SIGCONT. */
+/** The thread that announces a stop; one of another process if that process had it when it forked. */
+static _Atomic long stopping;
+
+/** Waits until no other thread of this process is between its announcement and the end of its stop. */
+static void begin_stop(long pid, long tid)
+{
+    for (;;) {
+        long holder = 0;
+        if (atomic_compare_exchange_strong(&stopping, &holder, tid) || holder == tid)
+            return;
+        if (syscall(SYS_tgkill, pid, holder, 0L) < 0)
+            atomic_compare_exchange_strong(&stopping, &holder, 0L);
+        else
+            syscall(SYS_sched_yield);
+    }
+}
+
+/** Announces the stop and stops until another process sends SIGCONT. Each announcement is followed by one stop. */
 static void announce_and_stop(void)
 {
     const int saved_errno = errno;
+    const long pid = syscall(SYS_getpid), tid = syscall(SYS_gettid);
+    begin_stop(pid, tid);
     announce("h", 1);
-    syscall(SYS_tgkill, (long)syscall(SYS_getpid), (long)syscall(SYS_gettid), (long)SIGSTOP);
+    syscall(SYS_tgkill, pid, tid, (long)SIGSTOP);
+    atomic_store(&stopping, 0L);
     errno = saved_errno;
 }
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Callable, Dict, FrozenSet, Iterator, List, Optional, Sequence, Set, Tuple, Union
 
 from ..labs import ROOT
-from . import kernel, native
+from . import cgroups, kernel, native
 from .channel import BoxedProcess, BoxRefused, Channel
 
 FIRST_LOOK_SECONDS, LOOK_SECONDS = 0.02, 0.25  # between two looks at whether anything can still happen: the first two, and later
@@ -163,10 +163,16 @@ class Box(Channel):
             command += ["--hide", directory]
         if tier == "host":
             command += self._prepare_host()
+        self._group = self._make_group(memory_mb)
+        fds = self._group.descriptors if self._group else []
+        for option, fd in zip(("--group-procs", "--group-events"), fds):
+            command += [option, str(fd)]
         with self._theirs as theirs:
             self._keeper = subprocess.Popen(command + ["--control", str(theirs.fileno())], stdin=subprocess.DEVNULL,
                                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                                            pass_fds=[theirs.fileno()], cwd="/")
+                                            pass_fds=[theirs.fileno(), *fds], cwd="/")
+        if self._group:
+            self._group.forget_descriptors()
         try:
             first, directories = self._receive(10.0)
             if first[0] != "ready":
@@ -194,6 +200,14 @@ class Box(Channel):
         return self.uid != os.getuid()
 
     # ---- setting up and closing
+
+    @staticmethod
+    def _make_group(memory_mb: int) -> Optional[cgroups.Group]:
+        above = cgroups.parent()
+        try:
+            return cgroups.Group(above, memory_mb) if above else None
+        except OSError:
+            return None  # somebody has taken the group away meanwhile; pid 1 watches the memory in any case
 
     def _prepare_host(self) -> List[str]:
         HostLock.take()
@@ -234,12 +248,23 @@ class Box(Channel):
             self._keeper.kill()
         os.close(ended)
         self._keeper.wait()
+        if self._group:
+            self._group.close()
         if self._scratch:
             remove_tree(self._scratch)
             self._scratch = None
         if self._locked:
             self._locked = False
             HostLock.drop()
+
+    def describe_memory_limit(self) -> str:
+        """Returns who limits the memory of the programs. Starts one to see whether it enters the box's control group."""
+        if not self._group:
+            return f"pid 1 of the box looks at all programs together, every 50 ms; no control group: {cgroups.why_none()}"
+        self.start(["cat"], stdin=-1)  # it waits for input
+        entered = (self._group.path / "cgroup.procs").read_text().strip()
+        return "the kernel, by a control group for each box" if entered else \
+            "pid 1 of the box looks at all programs together, every 50 ms: this kernel does not let them enter its control group"
 
     # ---- reading the state of the box
 

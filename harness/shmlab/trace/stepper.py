@@ -13,6 +13,7 @@ from ..sandbox import kernel
 from ..sandbox.calls import Call, with_places
 from ..sandbox.source_lines import source_lines
 from .naming import shared_fields, shown_call
+from .recorded import order_of
 from .rows import HIDDEN_CALLS, TIMED_OUT, Lane, Row, Trace, ending
 from .scenario import Action, unescape
 from .state import Camera, State, changes
@@ -179,6 +180,15 @@ class Stepper:
     def _stopped_now(self) -> List[int]:
         return [int(event[1]) for event in self.fixture.box.events if event[0] == "stopped"]
 
+    def _other_thread_runs(self, pid: int) -> bool:
+        """Whether a thread of a process, but its first one, is ready to run."""
+        try:
+            others = [name for name in self.fixture.box.list(f"/proc/{pid}/task") if name != str(pid)]
+            states = [kernel.parse_status(self.fixture.box.read(f"/proc/{pid}/task/{name}/status")) for name in others]
+        except OSError:
+            return True  # one of them has just ended: look again
+        return any(state is not None and state.phase == "runs" for state in states)
+
     def _await_rest(self, process: _Process) -> None:
         """Waits until a process is stopped, has ended, sleeps or spins."""
         process.spins, looks, sleeps, used = False, 0, -1, process.program.cpu_seconds(process.pid)
@@ -188,10 +198,11 @@ class Stepper:
             if process.pid in self._stopped_now() or self._has_ended(process):
                 return True
             state = process.program.state(process.pid)
-            looks = looks + 1 if state.phase == "waits" and state.sleeps == sleeps else 0
+            runs = state.phase == "runs" or self._other_thread_runs(process.pid)
+            looks = looks + 1 if not runs and state.phase == "waits" and state.sleeps == sleeps else 0
             sleeps = state.sleeps
             if looks < LOOKS_ASLEEP:
-                process.spins = state.phase == "runs" and process.program.cpu_seconds(process.pid) > used + SPIN_SECONDS
+                process.spins = runs and process.program.cpu_seconds(process.pid) > used + SPIN_SECONDS
                 return process.spins
             call = process.program.blocked(process.pid)
             if call is None or call.pauses:
@@ -224,7 +235,7 @@ class Stepper:
     def _show_calls(self, process: _Process) -> None:
         """Makes rows of the calls of a process that has stopped or ended."""
         process.stopped = process.pid in self._just_stopped
-        for call in self._pending.pop(process.pid, []):
+        for call in sorted(self._pending.pop(process.pid, []), key=order_of):  # of several threads one may have woken another
             self._call_row(process, call)
             if call.wait_status is not None:
                 self._tell_status(call.result, call.wait_status)

@@ -29,8 +29,17 @@ mount -t tmpfs -o mode=1777 tmp /tmp
 mount -t tmpfs -o mode=755 run /run
 mount -t securityfs securityfs /sys/kernel/security
 mount -o remount,rw /
+mount -t cgroup2 cgroup /sys/fs/cgroup && for controller in cpu memory pids; do
+    echo +$controller > /sys/fs/cgroup/cgroup.subtree_control
+done
 for link in fd:/proc/self/fd stdin:fd/0 stdout:fd/1 stderr:fd/2; do ln -sfn "${link#*:}" "/dev/${link%%:*}"; done
 [ ! -x /usr/sbin/apparmor_parser ] || apparmor_parser --replace --write-cache /etc/apparmor.d 2>/dev/null
+delegate() { # as systemd does: a group that is its user's own, and marked so
+    mkdir -p "/sys/fs/cgroup/$1"
+    chown "$1" "/sys/fs/cgroup/$1" "/sys/fs/cgroup/$1"/cgroup.{procs,subtree_control,threads}
+    python3 -c 'import os, sys; os.setxattr(sys.argv[1], "user.delegate", b"1")' "/sys/fs/cgroup/$1"
+    echo $$ > "/sys/fs/cgroup/$1/cgroup.procs"
+}
 echo "@@ booted $(uname -r)"
 . /guest-commands
 echo "@@ end"
@@ -58,7 +67,8 @@ def run(root: Path, directory: str, commands: Sequence[Tuple[str, str, str]], se
         words = ["env", f"HOME={home}", "bash", "-c", f"cd {directory} && {shell}"]
         if who != "root":
             words = ["setpriv", f"--reuid={who}", f"--regid={who}", "--init-groups", *words]
-        lines += [f"began=$(cut -d' ' -f1 /proc/uptime); {shlex.join(words)} > /tmp/output 2>&1 < /dev/null; status=$?",
+        where = "" if who == "root" else f"delegate {who}; "
+        lines += [f"began=$(cut -d' ' -f1 /proc/uptime); ({where}exec {shlex.join(words)}) > /tmp/output 2>&1 < /dev/null; status=$?",
                   f"echo '@@ output {name}'; cat /tmp/output; echo; echo \"@@ status $status $began $(cut -d' ' -f1 /proc/uptime)\""]
     for path, text in ("guest-init", INIT), ("guest-commands", "\n".join(lines) + "\n"):
         (root / path).write_text(text, encoding="utf-8")

@@ -67,6 +67,26 @@ SUDO_UID=1000 SUDO_GID=1000 make box
 setpriv --reuid=1000 --regid=1000 --clear-groups env HOME=/home/{STUDENT} make doctor | tee /dev/stderr | grep -q 'box: each program'
 make unbox"""
 
+#: Programs that hold memory that they have not mapped: the kernel has to end them, and nothing else.
+CONTROL_GROUP = """set -e
+make doctor | grep 'the kernel, by a control group'
+PYTHONPATH=harness python3 -c '
+import pathlib
+from shmlab import gallery
+for attack in gallery.hostile():
+    if attack.path.stem in ("malloc_hog", "memory_without_a_name", "memory_in_flight"):
+        attack.apply(pathlib.Path("/tmp/attacks", attack.path.stem))'
+before=$(sed -n 's/^oom_kill //p' /proc/vmstat)
+for attack in /tmp/attacks/*; do
+    python3 -m pytest -p no:xdist harness --submission $attack/labs --lab 05 -k usage > /tmp/said
+    grep -q 'used up the memory' /tmp/said || cat /tmp/said
+done
+echo "ended by the kernel: $(( $(sed -n 's/^oom_kill //p' /proc/vmstat) - before > 2 ))"
+rm -r /tmp/attacks
+make check LAB=05 IN=solutions | grep '10 of 10 points'
+ls -d /sys/fs/cgroup/*/box-* 2>/dev/null || echo "no group is left"
+"""
+
 COMMANDS = [
     Command("make", "make", True, ""),
     Command("make demo", "make demo", True, "180 of 180 points"),
@@ -78,6 +98,7 @@ COMMANDS = [
     Command("make docs", "make docs", True, ""),
     Command("compilers", COMPILERS, True, "30 of 30 points"),
     Command("make box", BOX, True, ""),
+    Command("control group", CONTROL_GROUP, True, r"(?s)ended by the kernel: 1.*no group is left"),
     Command("gradescope", GRADESCOPE, True, r"^score 180(\.0)?$"),
 ]
 
@@ -112,7 +133,8 @@ class Machine:
 SUITES = (("Debian 11", "bullseye"), ("Debian 12", "bookworm"), ("Debian 13", "trixie"), ("Debian sid", "sid"),
           ("Ubuntu 22.04", "jammy"), ("Ubuntu 24.04", "noble"))
 UBUNTU = ("jammy", "noble")
-ELSEWHERE = {"gradescope": "in the Ubuntu container", "make box": "with Ubuntu's kernel"}
+ELSEWHERE = {"gradescope": "in the Ubuntu container", "make box": "with Ubuntu's kernel",
+             "control group": "with the kernels of Debian 12 and Ubuntu"}
 NOT_AGAIN = {"make docs": "in the row of root", "compilers": "in the row of root", **ELSEWHERE}
 
 SLOW = {name: "an emulated processor is too slow" for name in ("make", "make demo", "skeletons", "hint", "clean-ipc")}
@@ -129,8 +151,8 @@ MACHINES += [
     Machine("Ubuntu container, root", "jammy", wrapper="/container", lacks={**NOT_AGAIN, "gradescope": ""}),
     Machine("dev container, root", "trixie", wrapper="/container", lacks={**NOT_AGAIN, "make docs": ""}, packages=IMAGE),
     Machine("Debian 11's kernel", "bullseye", STUDENT, lacks={**NOT_AGAIN, **SLOW}, kernel="linux-image-cloud-amd64/bullseye"),
-    Machine("Debian 12's kernel", "bookworm", STUDENT, lacks={**NOT_AGAIN, **SLOW}, kernel="linux-image-cloud-amd64"),
-    Machine("Ubuntu 24.04's kernel", "noble", STUDENT, lacks={**NOT_AGAIN, **SLOW, "make box": ""},
+    Machine("Debian 12's kernel", "bookworm", STUDENT, lacks={**NOT_AGAIN, **SLOW, "control group": ""}, kernel="linux-image-cloud-amd64"),
+    Machine("Ubuntu 24.04's kernel", "noble", STUDENT, lacks={**NOT_AGAIN, **SLOW, "make box": "", "control group": ""},
             kernel="linux-image-virtual apparmor"),
     Machine("one mapped id", "bookworm", STUDENT, "unshare -Ur", NOT_AGAIN),
     Machine("hard limits", "bookworm", STUDENT, "prlimit --nproc=200 --nofile=256 --as=8589934592 --", NOT_AGAIN),
