@@ -51,13 +51,13 @@ struct options {
     bool namespaces;
     int control; /**< descriptor of the harness's socket, or -1 */
     long slot;   /**< programs run as uid and gid 60000 + slot; -1: as the user who started the box */
-    long shm_mb, work_mb; /**< sizes of /dev/shm and of the work directory */
-    long memory_mb;       /**< limit for all programs together */
-    const char *work;     /**< the work directory */
-    const char *run;      /**< directory of the spy's ring and of the socket for stops */
-    bool list_promises;   /**< by hand: print what the box promises, and start nothing */
-    int group_procs,
-        group_events; /**< of the control group of the programs, see memory.c; -1: they have none */
+    long shm_mb, work_mb;          /**< sizes of /dev/shm and of the work directory */
+    long memory_mb;                /**< limit for all programs together */
+    const char *work;              /**< the work directory */
+    const char *run;               /**< directory of the spy's ring and of the socket for stops */
+    bool list_promises;            /**< by hand: print what the box promises, and start nothing */
+    bool executes;                 /**< programs may execute others */
+    int group_procs, group_events; /**< of the programs' control group, see memory.c; -1: there is none */
     const char *hide[MAX_PATHS], *show[MAX_PATHS]; /**< directories, besides those of mounts.c */
     int hidden, shown;
     cpu_set_t processors; /**< those that programs may use; empty: all that the box itself may use */
@@ -147,6 +147,9 @@ _Noreturn void child_die(const char *what);
 
 /** Installs the system-call filter of pid 1, which all programs inherit. */
 void setup_seccomp(void);
+
+/** The sixth argument of execve(2) and execveat(2), which the kernel ignores, by which the filter knows pid 1's own. */
+extern uint64_t start_secret;
 
 /* ---- landlock.c ---- */
 

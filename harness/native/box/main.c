@@ -51,6 +51,7 @@ struct options options = {.namespaces = true,
                           .shm_mb = 64,
                           .work_mb = 256,
                           .memory_mb = 768,
+                          .executes = true,
                           .group_procs = -1,
                           .group_events = -1};
 uid_t program_uid;
@@ -100,8 +101,8 @@ static _Noreturn void usage(void)
 {
     fputs("usage: box [--tier namespaces|host] [--show PATH]... [--hide PATH]... [--shm-mb N] [--work-mb N] "
           "[--memory-mb N]\n"
-          "           [--slot N] [--processors N,...] [--work DIR --run DIR] [--group-procs FD "
-          "--group-events FD]\n"
+          "           [--slot N] [--processors N,...] [--work DIR --run DIR] [--executes 0|1]\n"
+          "           [--group-procs FD --group-events FD]\n"
           "           (--control FD | --promises | -- PROGRAM [ARGUMENT]...)\n",
           stderr);
     exit(2);
@@ -165,6 +166,8 @@ static int parse_options(int argc, char *argv[])
             options.work = value;
         else if (strcmp(name, "--run") == 0)
             options.run = value;
+        else if (strcmp(name, "--executes") == 0)
+            options.executes = parse_number(value) != 0;
         else if (strcmp(name, "--group-procs") == 0)
             options.group_procs = (int)parse_number(value);
         else if (strcmp(name, "--group-events") == 0)

@@ -13,7 +13,9 @@
 #include <linux/seccomp.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -25,6 +27,8 @@
 #elif defined __riscv && __riscv_xlen == 64
 #define ARCHITECTURE AUDIT_ARCH_RISCV64
 #endif
+
+uint64_t start_secret;
 
 /* Calls that not all headers have. Their numbers are the same on all architectures. */
 enum {
@@ -332,7 +336,7 @@ static const unsigned allowed[] = {
 #endif
 };
 
-enum { ALLOWED = sizeof allowed / sizeof *allowed, MOST_CODE = 4 * ALLOWED + 160 };
+enum { ALLOWED = sizeof allowed / sizeof *allowed, MOST_CODE = 4 * ALLOWED + 170 };
 
 /* One instruction of the filter: load a field of struct seccomp_data, skip instructions if the loaded value is
  * (or is not) equal to a number, and return a result. */
@@ -453,6 +457,28 @@ static unsigned short filter_for_host(struct sock_filter *code, unsigned short n
     code[past] = JUMP((unsigned)(n - past - 1));
     return n;
 }
+
+/**
+ * Refuses to execute anything but what pid 1 starts: it alone knows the number that it passes beside the arguments.
+ * Returns the new length of the filter.
+ */
+static unsigned short filter_execution(struct sock_filter *code, unsigned short n)
+{
+    while (start_secret == 0)
+        if (getrandom(&start_secret, sizeof start_secret, 0) < 0)
+            die("getrandom");
+    unsigned halves[2]; /* in memory, as the kernel has the argument */
+    memcpy(halves, &start_secret, sizeof halves);
+    code[n++] = LOAD(nr);
+    code[n++] = SKIP(BPF_JEQ, SYS_execve, 1, 0);
+    code[n++] = SKIP(BPF_JEQ, SYS_execveat, 0, 5);
+    code[n++] = LOAD(args[5]);
+    code[n++] = SKIP(BPF_JEQ, halves[0], 0, 2);
+    code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, ARGUMENT(5) + 4);
+    code[n++] = SKIP(BPF_JEQ, halves[1], 1, 0);
+    code[n++] = RETURN(SECCOMP_RET_ERRNO | EACCES);
+    return n;
+}
 #endif
 
 /* Pid 1 needs no other calls than programs do, so it installs the filter for itself, once, and all inherit it. */
@@ -479,6 +505,8 @@ void setup_seccomp(void)
     /* No lab needs a socket of another family, and some reach past the network namespace. */
     n = demand_argument(code, n, SYS_socket, ARGUMENT(0), VALUES(AF_UNIX, AF_INET, AF_INET6), EAFNOSUPPORT);
     n = ignore_buffer_sizes(code, n);
+    if (!options.executes)
+        n = filter_execution(code, n);
     if (!options.namespaces) {
         n = filter_for_host(code, n);
         promises |= PROMISE_NETWORK;

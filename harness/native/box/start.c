@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -90,10 +91,12 @@ static int exec_program(void *closure)
         enter_landlock();
     if (limits->directory && chdir(limits->directory) < 0)
         child_die(limits->directory);
-    if (io[3] < 0)
-        execvpe(start->argv[0], start->argv, start->environment);
+    if (io[3] >= 0)
+        syscall(SYS_execveat, io[3], "", start->argv, start->environment, AT_EMPTY_PATH, start_secret);
+    else if (strchr(start->argv[0], '/'))
+        syscall(SYS_execve, start->argv[0], start->argv, start->environment, 0L, 0L, start_secret);
     else
-        syscall(SYS_execveat, io[3], "", start->argv, start->environment, AT_EMPTY_PATH);
+        execvpe(start->argv[0], start->argv, start->environment);
     child_die(start->argv[0]);
 }
 

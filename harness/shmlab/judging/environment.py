@@ -41,13 +41,15 @@ def _kind(mode: int) -> str:
 class Environment:
     """The environment of one check: a box that is new or was emptied, so that no check influences the next."""
 
-    _spare: Dict[Tuple[str, int], Box] = {}  # emptied boxes for further checks, by tier and memory
+    _spare: Dict[Tuple[str, int, bool], Box] = {}  # emptied boxes for further checks, by tier, memory, and what they may execute
 
     def __init__(self, lab: Lab, tier: str, memory_mb: int, show: Sequence[str] = ()) -> None:
         self.lab, self.tier, self._show = lab, tier, show
         self.files: Set[str] = set()
         self.preparations: List[str] = []  # what the check did besides starting the program, for the feedback
         self._memory_mb = memory_mb
+        # A finished peer is in the students' edition: a program that has it embedded must not become it.
+        self._executes = len(lab.programs) == 1
         self._reusable = True
         self._box: Optional[Box] = None
         self._ring: Optional[Ring] = None
@@ -60,8 +62,8 @@ class Environment:
     @property
     def box(self) -> Box:
         if self._box is None:
-            self._box = self._spare.pop((self.tier, self._memory_mb), None) or Box(
-                self.tier, memory_mb=self._memory_mb, show=self._show)
+            self._box = self._spare.pop((self.tier, self._memory_mb, self._executes), None) or Box(
+                self.tier, memory_mb=self._memory_mb, show=self._show, executes=self._executes)
             self._box.claimed = self._claimed_names
             self._box.may_extend = lambda seconds: WaitLimits.extend(self.lab, seconds)
             self._box.claimed_pids = lambda: {call.pid for call in self.read_calls()}
@@ -82,7 +84,7 @@ class Environment:
     def close(self) -> None:
         """Keeps the box for the next check if the check passed and the box can be emptied; otherwise closes it."""
         if self._box and self._reusable and self._box.reset():
-            self._spare[self.tier, self._memory_mb] = self._box
+            self._spare[self.tier, self._memory_mb, self._executes] = self._box
         elif self._box:
             self._box.close()  # before the ring: in the host tier the ring says what the programs have made
         if self._ring:

@@ -139,13 +139,14 @@ def remove_tree(path: str) -> None:
 class Box(Channel):
     """An isolated place to run programs in. Use it as a context manager: leaving it removes everything."""
 
-    def __init__(self, tier: str, shm_mb: int = 64, memory_mb: int = 768, show: Sequence[str] = ()) -> None:
+    def __init__(self, tier: str, shm_mb: int = 64, memory_mb: int = 768, show: Sequence[str] = (), executes: bool = True) -> None:
         """Sets up a box.
 
         @param tier       "namespaces" or "host"
         @param shm_mb     size of /dev/shm in MiB
         @param memory_mb  limit of the memory of all its programs together, in MiB
         @param show       directories that its programs can read, besides those of native/box/mounts.c
+        @param executes   whether its programs may execute others; those that start() starts then need a path
         @throws BoxRefused  if the machine does not support it
         """
         self.tier = tier
@@ -156,7 +157,8 @@ class Box(Channel):
         self._scratch: Optional[str] = None
         self._locked = False
         command = [str(native.box_program()), "--tier", tier, "--shm-mb", str(shm_mb), "--memory-mb",
-                   str(memory_mb), "--slot", str(os.getpid() % len(USERS)), "--processors", ",".join(map(str, PROCESSORS))]
+                   str(memory_mb), "--slot", str(os.getpid() % len(USERS)), "--processors", ",".join(map(str, PROCESSORS)),
+                   "--executes", str(int(executes))]
         for directory in show:
             command += ["--show", directory]
         for directory in hidden_directories():

@@ -34,11 +34,11 @@ mount -t cgroup2 cgroup /sys/fs/cgroup && for controller in cpu memory pids; do
 done
 for link in fd:/proc/self/fd stdin:fd/0 stdout:fd/1 stderr:fd/2; do ln -sfn "${link#*:}" "/dev/${link%%:*}"; done
 [ ! -x /usr/sbin/apparmor_parser ] || apparmor_parser --replace --write-cache /etc/apparmor.d 2>/dev/null
-delegate() { # as systemd does: a group that is its user's own, and marked so
-    mkdir -p "/sys/fs/cgroup/$1"
-    chown "$1" "/sys/fs/cgroup/$1" "/sys/fs/cgroup/$1"/cgroup.{procs,subtree_control,threads}
-    python3 -c 'import os, sys; os.setxattr(sys.argv[1], "user.delegate", b"1")' "/sys/fs/cgroup/$1"
-    echo $$ > "/sys/fs/cgroup/$1/cgroup.procs"
+delegate() { # as systemd does for a scope: a group that is its user's own, and marked so
+    group=$(mktemp -d /sys/fs/cgroup/scope-XXXX)
+    chown "$1" "$group" "$group"/cgroup.{procs,subtree_control,threads}
+    python3 -c 'import os, sys; os.setxattr(sys.argv[1], "user.delegate", b"1")' "$group"
+    echo "$BASHPID" > "$group/cgroup.procs"
 }
 echo "@@ booted $(uname -r)"
 . /guest-commands

@@ -437,3 +437,30 @@ def test_a_wait_is_over_when_nobody_is_left_who_could_wake_anybody(inside):
     assert is_stuck(["cat"], ["sh", "-c", "while :; do :; done"]) == (False, None), "the other one is awake"
     assert is_stuck(["python3", "-c", ALARM.replace("60", "0.3")]) == (False, 7 << 8), "a timer wakes it"
     assert is_stuck(["python3", "-c", ALARM]) == (False, None), "a timer may wake it"
+
+
+BECOMES_ANOTHER = """
+import errno, os, subprocess, sys
+fd = os.memfd_create("x")
+os.write(fd, open("/usr/bin/true", "rb").read())
+ways = [lambda: os.execv("/usr/bin/true", ["true"]), lambda: os.execve(fd, ["true"], {}), lambda: os.execv(f"/proc/self/fd/{fd}", ["true"]),
+        lambda: subprocess.check_call(["/usr/bin/true"])]
+for way in ways:
+    pid = os.fork()
+    if pid == 0:
+        try:
+            way()
+        except OSError as error:
+            os._exit(error.errno)
+        os._exit(0)
+    print(os.WEXITSTATUS(os.waitpid(pid, 0)[1]))
+"""
+
+
+@pytest.mark.parametrize("executes, statuses", [(True, {0}), (False, {errno.EACCES})])
+def test_a_program_becomes_no_other_where_it_may_not(tier, executes, statuses):
+    """Lab 02 asks for it; where there is a finished peer, a program could have that in itself."""
+    with Box(tier, executes=executes) as box:
+        program = box.start([os.path.realpath(shutil.which("python3", path="/usr/bin")), "-c", BECOMES_ANOTHER])
+        assert box.wait(program, 20) and program.status == 0, bytes(program.output[2])
+        assert {int(line) for line in program.output[1].split()} == statuses
