@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Set
 
 from ..sandbox import box, tiers
-from . import cohort, diagnose, exports, intake, pages
+from . import cohort, diagnose, exports, pages
 from .cohort import Batch, Grader, Student
 from .course_file import Course, read_course
+from .download import Download
 from ..gallery import Patch
 from ..labs import UserError, find
 from ..results import ERROR, FAILED
@@ -119,13 +120,14 @@ def main(source: Path, out: Path, course_file: Optional[Path], labs: List[str], 
     source, out = source.resolve(), out.resolve()
     if out == source or out in source.parents or source in out.parents:
         raise UserError(f"the results cannot go to {out}: it contains the submissions or is inside them")
-    submissions, ignored = intake.list_submissions(source)
+    download = Download(source)
+    submissions, ignored = download.submissions()
     unknown = set(course.handed_in) - {one.name for one in submissions}
     if unknown:
         raise UserError(f"{course_file}, [handed in] {sorted(unknown)[0]}: no submission has that name")
     lock = cohort.Lock(out)
     try:
-        box.also_hidden.update((str(source), str(out)))
+        box.also_hidden.update((str(source), str(download.directory), str(out)))
         grader = Grader(tier, cc, san, jobs)
         grader.prepare()
         students = cohort.take_in(submissions, course.labs, out, grader)
@@ -150,6 +152,7 @@ def main(source: Path, out: Path, course_file: Optional[Path], labs: List[str], 
         return 130
     finally:
         lock.release()
+        download.close()
     return _summary(everything, out)
 
 

@@ -6,6 +6,7 @@ followed, archives are read by a process of its own (archive_reader.py), and at 
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import re
 import shutil
@@ -19,7 +20,7 @@ from ..labs import Lab, UserError, all_labs
 from ..results import plain
 from ..sandbox.build import SOURCE_LIMIT
 from .archive_reader import ArchiveReader
-from .unpack import ARCHIVES, IGNORED, MAX_DEPTH, is_source, without_suffix
+from .unpack import ARCHIVES, IGNORED, MAX_DEPTH, UNREAD, is_source, without_suffix
 
 MAX_FILES = 5000  # examined in one submission
 MAX_SOURCES = 64  # copied for one lab
@@ -28,8 +29,9 @@ MAX_MARKS = 4  # such as "_final (1)", at the end of a name
 MAX_NAME = 100  # bytes of the name of a file that is copied
 
 # The names of files and directories in the platforms' downloads of all submissions.
-_CANVAS = re.compile(r"(?P<student>[^_]+?)_(?P<late>LATE_)?(?P<id>\d+)_\d+_(?P<file>.+)")
-_MOODLE = re.compile(r"(?P<student>.+?)_(?P<id>\d+)_assignsubmission_file_?")
+_CANVAS = re.compile(r"(?:(?P<late_anon>LATE_)?(?P<anon>anon_[A-Za-z0-9]+)|(?P<student>.+?)_(?P<late>LATE_)?(?P<id>\d+))"
+                     r"_(?:\d+_(?P<file>.+)|(?P<text>text\.html))")
+_MOODLE = re.compile(r"(?P<student>.+?)_(?P<id>\d+)_assignsubmission_(?P<plugin>[a-z]+)(?:_(?P<file>.*))?")
 
 
 @dataclass
@@ -67,13 +69,34 @@ class IntakeResult:
 # ---- the list of submissions ------------------------------------------------------------------------------
 
 
-def _identify(entry: str) -> Tuple[str, str, str, Optional[bool]]:
-    """Returns the student's name, the platform, its id, and whether it marks the work as late, as far as an entry's name has them."""
-    for platform, pattern in ("moodle", _MOODLE), ("canvas", _CANVAS):
-        match = pattern.fullmatch(without_suffix(entry)) or (pattern.fullmatch(entry) if platform == "canvas" else None)
-        if match:
-            return match["student"], platform, match["id"], bool(match["late"]) if platform == "canvas" else None
-    return without_suffix(entry), "", "", None
+@dataclass
+class _Entry:
+    """What the name of an entry tells: the student, the platform and its id, whether it marks the work as late, the name that the
+    student gave to the file (empty: a directory), and whether it is text that was typed in on the platform."""
+
+    student: str
+    platform: str = ""
+    platform_id: str = ""
+    late: Optional[bool] = None
+    file: str = ""
+    is_text: bool = False
+
+
+def _identify(name: str) -> _Entry:
+    """Returns what an entry's name tells."""
+    match = _MOODLE.fullmatch(name) or _MOODLE.fullmatch(without_suffix(name))
+    if match:
+        return _Entry(match["student"], "moodle", match["id"], None, match["file"] or "", match["plugin"] == "onlinetext")
+    match = _CANVAS.fullmatch(name)
+    if match:
+        return _Entry(match["student"] or match["anon"], "canvas", match["id"] or match["anon"],
+                      bool(match["late"] or match["late_anon"]), match["file"] or "", bool(match["text"]))
+    return _Entry(without_suffix(name))
+
+
+def is_of_platform(name: str) -> bool:
+    """Whether Canvas or Moodle named this entry of a download."""
+    return bool(_identify(name).platform)
 
 
 def shown_name(text: str) -> Tuple[str, str]:
@@ -87,10 +110,44 @@ def shown_name(text: str) -> Tuple[str, str]:
     return shown, "" if shown == decoded else f"its name has characters that cannot be shown, or more than {MAX_NAME}"
 
 
-def _slug(text: str) -> str:
-    """Returns a directory name that is valid on every system."""
-    ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
-    return re.sub(r"[^A-Za-z0-9.-]+", "_", ascii_text).strip("._-")[:60] or "student"
+def _directory_of(one: Submission, entry: str) -> str:
+    """Returns a directory name that is valid on every system, and in every run this student's alone as far as names tell."""
+    ascii_text = unicodedata.normalize("NFKD", one.name).encode("ascii", "ignore").decode()
+    slug = re.sub(r"[^A-Za-z0-9.-]+", "_", ascii_text).strip("._-")[:60] or "student"
+    if one.platform:
+        return slug if one.platform_id == slug else f"{slug}_{one.platform_id}"
+    lost = not one.name.isascii() or len(ascii_text) > 60
+    return f"{slug}-{_digest(entry)}" if lost else slug
+
+
+def _digest(entry: str) -> str:
+    return hashlib.sha256(os.fsencode(entry)).hexdigest()[:8]
+
+
+def _tell_apart(submissions: List[Submission], entries: List[str]) -> None:
+    """Gives every submission a directory of its own, and those of one name names that differ."""
+    same_name: Dict[str, List[int]] = {}
+    same_directory: Dict[str, List[int]] = {}
+    for number, one in enumerate(submissions):
+        one.directory = _directory_of(one, entries[number])
+        same_name.setdefault(unicodedata.normalize("NFKC", one.name).casefold(), []).append(number)
+        same_directory.setdefault(one.directory.casefold(), []).append(number)
+    for group in same_directory.values():
+        for number in group if len(group) > 1 else []:
+            submissions[number].directory += f"-{_digest(entries[number])}"
+    for group in same_name.values():
+        if len(group) == 1:
+            continue
+        shown = {}
+        for number in group:
+            one = submissions[number]
+            shown[number] = f"{one.name} ({one.platform_id})" if one.platform else shown_name(entries[number])[0]
+        if len({unicodedata.normalize("NFKC", name) for name in shown.values()}) < len(group):
+            shown = {number: f"{submissions[number].name} ({submissions[number].directory})" for number in group}
+        for number in group:
+            same = ", ".join(shown[other] for other in group if other != number)
+            submissions[number].notes.append(f"there is another submission of the same name: {same}; each is graded separately")
+            submissions[number].name = shown[number]
 
 
 def list_submissions(directory: Path) -> Tuple[List[Submission], List[str]]:
@@ -101,47 +158,38 @@ def list_submissions(directory: Path) -> Tuple[List[Submission], List[str]]:
     own = [name for name in sorted(named) if (directory / name).is_dir() or (directory / "labs" / name).is_dir()]
     # A student, or an archive, may be called as a lab: that one is a submission among others.
     others = any(entry.name not in named and entry.name not in IGNORED and not entry.name.startswith(".") and
-                 (entry.is_dir() or entry.name.lower().endswith(ARCHIVES)) for entry in os.scandir(directory))
+                 (entry.is_dir() or entry.name.lower().endswith(ARCHIVES + UNREAD)) for entry in os.scandir(directory))
     if own and (not others or (directory / "labs" / own[0]).is_dir()):
         raise UserError(f"'{directory}' is itself one submission (it has {own[0]}): name the directory that holds the "
                         f"students' directories, or check this one with `make check IN={directory}`")
     found: Dict[Tuple[str, str, str], Submission] = {}
+    first: List[str] = []  # the name of each submission's first entry
     notes = []
     for entry in sorted(os.scandir(directory), key=lambda item: os.fsencode(item.name)):
         shown, _ = shown_name(entry.name)
         if entry.name.startswith(".") or entry.name in IGNORED:
             continue
-        student, platform, platform_id, late = _identify(entry.name)
+        known = _identify(entry.name)
         if entry.is_symlink():
             notes.append(f"{shown} is a symbolic link: not followed")
             continue
-        loose = platform == "canvas" and entry.name.endswith((".c", ".h"))
-        if not (entry.is_dir() or loose or entry.name.lower().endswith(ARCHIVES)):
+        if not (entry.is_dir() or known.platform or entry.name.lower().endswith(ARCHIVES + UNREAD)):
             notes.append(f"{shown} is neither a directory nor an archive ({', '.join(ARCHIVES)}): ignored")
             continue
         # One platform id is one student; an entry without an id is a student of its own.
-        identity = (platform, platform_id, "") if platform else ("", "", entry.name)
-        name, strange = shown_name(student)
-        one = found.setdefault(identity, Submission(name, "", [], platform, platform_id, late, [strange] if strange else []))
-        one.sources.append(Path(entry.path))
-        one.late = one.late or late
+        identity = (known.platform, known.platform_id, "") if known.platform else ("", "", entry.name)
+        if identity not in found:
+            name, strange = shown_name(known.student)
+            found[identity] = Submission(name, "", [], known.platform, known.platform_id, known.late, [strange] if strange else [])
+            first.append(entry.name)
+        one = found[identity]
+        if not known.is_text:
+            one.sources.append(Path(entry.path))
+        one.late = one.late or known.late
     submissions = list(found.values())
     if not submissions:
         raise UserError(f"'{directory}' holds no submission: it needs a directory or an archive for each student")
-    used_names: Dict[str, str] = {}
-    same_name: Dict[str, List[Submission]] = {}
-    for one in submissions:
-        same_name.setdefault(unicodedata.normalize("NFKC", one.name).casefold(), []).append(one)
-        slug, number = _slug(one.name), 1
-        while slug.casefold() in used_names:
-            number += 1
-            slug = f"{_slug(one.name)}-{number}"
-        used_names[slug.casefold()] = one.directory = slug
-    for group in same_name.values():
-        for one in group if len(group) > 1 else []:
-            same = ", ".join(shown_name(other.sources[0].name)[0] for other in group if other is not one)
-            one.notes.append(f"there is another submission of the same name: {same}; each is graded separately")
-            one.name = shown_name(one.sources[0].name)[0]
+    _tell_apart(submissions, first)
     return submissions, notes
 
 
@@ -296,12 +344,13 @@ def take(submission: Submission, labs: List[Lab], target: Path, reader: ArchiveR
         elif source.name.lower().endswith(ARCHIVES):
             files += _sources_in_archive(source, PurePosixPath(), search)
         else:
-            match = _CANVAS.fullmatch(source.name)
-            name = re.sub(r"-\d+(?=\.[ch]$)", "", match["file"] if match else source.name)
+            name = re.sub(r"-\d+(?=\.[ch]$)", "", _identify(source.name).file or source.name)
             status = source.stat()
             files.append(SourceFile(PurePosixPath(name), status.st_size, status.st_mtime, functools.partial(_read, str(source))))
     if search.left < 0:
         taken.notes.append(f"there are more than {MAX_FILES} files: only the first {MAX_FILES} were examined")
+    if not submission.sources:
+        taken.notes.append("only text that was typed in on the platform was handed in, no file: it is not graded")
     for lab in labs:
         notes: List[str] = []
         chosen = {program: _choose(lab, program, files, notes) for program in lab.programs}
@@ -337,7 +386,7 @@ def take(submission: Submission, labs: List[Lab], target: Path, reader: ArchiveR
     for directory in target.iterdir() if target.is_dir() else []:
         if directory.name not in taken.labs:
             shutil.rmtree(directory)
-    if not taken.labs:
+    if not taken.labs and submission.sources:
         taken.notes.append("no file of any lab was found: name each lab's directory NN_name, and its programs as in the handout")
     return taken
 

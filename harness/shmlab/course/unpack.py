@@ -25,6 +25,8 @@ import zipfile
 from typing import Any, Callable, List
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+UNREAD = (".7z", ".rar", ".tar.zst", ".zst", ".tar.lz", ".lz", ".tar.lz4", ".lz4", ".tar.lzma", ".lzma", ".gz", ".tbz2", ".bz2", ".txz",
+          ".xz", ".bundle")  # known, but not read
 IGNORED = {"__MACOSX", ".git", ".svn", "build", "node_modules", "cmake-build-debug"}
 MAX_DEPTH = 8  # of directories
 MAX_NESTING = 2  # of archives in archives
@@ -42,7 +44,7 @@ def say(**what: Any) -> None:
 
 
 def without_suffix(name: str) -> str:
-    for suffix in sorted(ARCHIVES, key=len, reverse=True):
+    for suffix in sorted(ARCHIVES + UNREAD, key=len, reverse=True):
         if name.lower().endswith(suffix):
             return name[: -len(suffix)]
     return name
