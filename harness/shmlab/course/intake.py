@@ -1,4 +1,4 @@
-"""Collects submissions in any layout: finds each lab's files, copies them, and notes what was unusual.
+"""Collects submissions in any layout: lists them, finds their files, copies those of each lab, and notes what was unusual.
 
 A submission is a directory or an archive in one common directory. Its content is untrusted: symbolic links are not
 followed, archives are read by a process of its own (archive_reader.py), and at most SOURCE_LIMIT bytes of a file are used.
@@ -14,34 +14,24 @@ import stat
 import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Dict, Iterator, List, Optional, Tuple
 
 from ..labs import Lab, UserError, all_labs
 from ..results import plain
 from ..sandbox.build import SOURCE_LIMIT
 from .archive_reader import ArchiveReader
-from .unpack import ARCHIVES, IGNORED, MAX_DEPTH, UNREAD, is_source, without_suffix
+from .choice import MAX_NAME, SourceFile, choose, newest, unread
+from .unpack import ARCHIVES, IGNORED, MAX_DEPTH, UNREAD, is_told, without_suffix
 
 MAX_FILES = 5000  # examined in one submission
-MAX_SOURCES = 64  # copied for one lab
+MAX_NOTES = 30  # on one submission, or one lab of it
+MAX_NOTE = 500  # characters
 LAST_TIME = 4e9  # seconds since the Epoch: the year 2096
-MAX_MARKS = 4  # such as "_final (1)", at the end of a name
-MAX_NAME = 100  # bytes of the name of a file that is copied
 
 # The names of files and directories in the platforms' downloads of all submissions.
 _CANVAS = re.compile(r"(?:(?P<late_anon>LATE_)?(?P<anon>anon_[A-Za-z0-9]+)|(?P<student>.+?)_(?P<late>LATE_)?(?P<id>\d+))"
                      r"_(?:\d+_(?P<file>.+)|(?P<text>text\.html))")
 _MOODLE = re.compile(r"(?P<student>.+?)_(?P<id>\d+)_assignsubmission_(?P<plugin>[a-z]+)(?:_(?P<file>.*))?")
-
-
-@dataclass
-class SourceFile:
-    """A source file in a submission. `read` returns its bytes, at most SOURCE_LIMIT + 1."""
-
-    path: PurePosixPath
-    size: int
-    time: float
-    read: Callable[[], bytes]
 
 
 @dataclass
@@ -168,6 +158,8 @@ def list_submissions(directory: Path) -> Tuple[List[Submission], List[str]]:
     for entry in sorted(os.scandir(directory), key=lambda item: os.fsencode(item.name)):
         shown, _ = shown_name(entry.name)
         if entry.name.startswith(".") or entry.name in IGNORED:
+            if entry.is_dir() and entry.name[0] not in "._":
+                notes.append(f"{shown} is called as what programs make, and is ignored: if it is a student's, rename it")
             continue
         known = _identify(entry.name)
         if entry.is_symlink():
@@ -196,6 +188,9 @@ def list_submissions(directory: Path) -> Tuple[List[Submission], List[str]]:
 # ---- the files in a submission ----------------------------------------------------------------------------
 
 
+_LABS_FIRST = {"labs", *(lab.name for lab in all_labs())}
+
+
 @dataclass
 class _Search:
     """What the search through one submission has found to say, how many files it may still look at, and who reads archives."""
@@ -207,7 +202,8 @@ class _Search:
 
 def _sources_in_directory(directory: Path, inside: PurePosixPath, search: _Search) -> Iterator[SourceFile]:
     try:
-        entries = sorted(os.scandir(directory), key=lambda item: os.fsencode(item.name))
+        # First what is a lab by its name: the rest may be too much.
+        entries = sorted(os.scandir(directory), key=lambda item: (item.name not in _LABS_FIRST, os.fsencode(item.name)))
     except OSError as error:
         search.notes.append(f"{inside} cannot be read: {error.strerror}")
         return
@@ -223,9 +219,11 @@ def _sources_in_directory(directory: Path, inside: PurePosixPath, search: _Searc
                 continue
             if len(path.parts) <= MAX_DEPTH:
                 yield from _sources_in_directory(Path(entry.path), path, search)
+            else:
+                search.notes.append(f"{path} is more than {MAX_DEPTH} directories deep: not looked at")
         elif entry.name.lower().endswith(ARCHIVES) and entry.is_file(follow_symlinks=False):
-            yield from _sources_in_archive(Path(entry.path), path.parent / without_suffix(path.name), search)
-        elif is_source(entry.name):
+            yield from _sources_in_archive(Path(entry.path), path, search)
+        elif is_told(entry.name):
             status = entry.stat(follow_symlinks=False)
             if not stat.S_ISREG(status.st_mode):
                 search.notes.append(f"{path} is not a file")
@@ -252,142 +250,55 @@ def _sources_in_archive(archive: Path, inside: PurePosixPath, search: _Search) -
         yield SourceFile(inside / path, size, when, functools.partial(bytes, content or b""))
 
 
-# ---- the choice of a lab's files --------------------------------------------------------------------------
-
-
-def _plain(text: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", text.lower())
-
-
-def _directory_match(lab: Lab, path: PurePosixPath) -> int:
-    """Returns how well a file's directories match a lab: 3 exactly, 2 by a guess, 1 if none names a lab, 0 if they name
-    another lab."""
-    number = lab.number.lstrip("0")
-    for part in reversed(path.parts[:-1]):
-        if part == lab.name:
-            return 3
-        plain = _plain(part)
-        if plain in (_plain(lab.name), _plain(lab.name[3:]), lab.number, f"lab{lab.number}", f"lab{number}", number,
-                     number + _plain(lab.name[3:]), f"lab{lab.number}{_plain(lab.name[3:])}"):
-            return 2
-        if any(part == other.name or plain in (f"lab{other.number}", other.number, _plain(other.name))
-               for other in all_labs()):
-            return 0
-    return 1
-
-
-def _file_match(program: str, name: str) -> int:
-    """Returns how well a file's name matches a program's: 3 exactly, 2 by a guess, 0 not at all."""
-    if name == f"{program}.c":
-        return 3
-    # "Sysv_Create.c", "sysv_create (1).c", "sysv_create-2.c", "sysv_create_final.c", "sysv_create.c.txt"
-    stem = re.sub(r"\.c(\.txt)?$", "", name, flags=re.I)
-    for _ in range(MAX_MARKS):
-        stem = re.sub(r"[ _-]{0,4}(\(\d{1,9}\)|copy|final|new|v?\d{1,9})$", "", stem, flags=re.I)
-    return 2 if re.search(r"\.c(\.txt)?$", name, re.I) and _plain(stem) == _plain(program) else 0
-
-
-def _content(found: SourceFile, name: str, notes: List[str]) -> Optional[bytes]:
-    """Returns the text to compile; None, with a note, if the file is not C source."""
-    try:
-        content = found.read()
-    except OSError as error:
-        notes.append(f"{found.path} cannot be read: {error.strerror}")
-        return None
-    if max(len(content), found.size) > SOURCE_LIMIT:
-        notes.append(f"{found.path} has {found.size >> 20} MiB: a C source of this lab needs a few kilobytes")
-        return None
-    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        notes.append(f"{found.path} is UTF-16 text: taken as UTF-8; save {name} as UTF-8")
-        return content.decode("utf-16", "replace").encode("utf-8")
-    if content.startswith(b"\x7fELF") or b"\0" in content:
-        notes.append(f"{found.path} is a binary file: hand in the C source {name}")
-        return None
-    return content
-
-
-def _choose(lab: Lab, program: str, files: List[SourceFile], notes: List[str]) -> Optional[SourceFile]:
-    """Returns the file to grade as one of a lab's programs, or None."""
-    candidates = []
-    for found in files:
-        directory, name = _directory_match(lab, found.path), _file_match(program, found.path.name)
-        if directory and name:
-            # In a copy of the whole project the student's programs are those in labs/.
-            is_solution = "solutions" in found.path.parts
-            candidates.append((-directory, -name, is_solution, len(found.path.parts), str(found.path), found))
-    if not candidates and len(lab.programs) == 1:
-        # The lab has one program and the directory one source: take it whatever its name is.
-        own = [found for found in files if _directory_match(lab, found.path) >= 2 and found.path.suffix.lower() == ".c"]
-        if len(own) == 1:
-            candidates = [(-2, -1, False, len(own[0].path.parts), str(own[0].path), own[0])]
-    if not candidates:
-        return None
-    candidates.sort(key=lambda candidate: candidate[:5])
-    best = candidates[0][5]
-    if best.path.name != f"{program}.c":
-        notes.append(f"{best.path} was taken as {program}.c: hand it in under that name")
-    others = [candidate[5] for candidate in candidates[1:] if candidate[:3] == candidates[0][:3]]
-    if any(other.read() != best.read() for other in others):
-        notes.append(f"{program}.c exists more than once: {best.path} was graded, not "
-                     f"{', '.join(str(other.path) for other in others[:3])}")
-    return best
-
-
 def take(submission: Submission, labs: List[Lab], target: Path, reader: ArchiveReader) -> IntakeResult:
     """Copies a submission's files of the labs to `target`/NN_name/, which afterwards contains nothing else."""
     taken = IntakeResult(notes=list(submission.notes))
     search = _Search(reader, taken.notes)
     files: List[SourceFile] = []
     for source in submission.sources:
+        name = PurePosixPath(_identify(source.name).file or source.name)
+        renamed = submission.platform == "canvas"
         if source.is_dir():
             files += _sources_in_directory(source, PurePosixPath(), search)
         elif source.name.lower().endswith(ARCHIVES):
-            files += _sources_in_archive(source, PurePosixPath(), search)
+            # The name of the only archive says nothing. Of several, it may tell the lab or the version.
+            files += _sources_in_archive(source, name if len(submission.sources) > 1 else PurePosixPath(), search)
         else:
-            name = re.sub(r"-\d+(?=\.[ch]$)", "", _identify(source.name).file or source.name)
+            search.left -= 1
             status = source.stat()
-            files.append(SourceFile(PurePosixPath(name), status.st_size, status.st_mtime, functools.partial(_read, str(source))))
+            files.append(SourceFile(name, status.st_size, status.st_mtime, functools.partial(_read, str(source)), renamed))
     if search.left < 0:
         taken.notes.append(f"there are more than {MAX_FILES} files: only the first {MAX_FILES} were examined")
-    if not submission.sources:
-        taken.notes.append("only text that was typed in on the platform was handed in, no file: it is not graded")
+    taken.notes += filter(None, (unread(found.path) for found in files))
+    versions = newest(files, taken.notes)
+    without_program = False
     for lab in labs:
-        notes: List[str] = []
-        chosen = {program: _choose(lab, program, files, notes) for program in lab.programs}
-        contents: Dict[str, bytes] = {}
-        used = [found for found in chosen.values() if found]
-        beside = {found.path.parent for found in used}
-        others = [found for found in files if found.path.parent in beside and found not in used
-                  and (_directory_match(lab, found.path) >= 2 or found.path.suffix == ".h")
-                  and re.search(r"\.[ch]$", found.path.name)][: MAX_SOURCES - len(used)]
-        for name, found in [(f"{program}.c", found) for program, found in chosen.items() if found] + \
-                [(found.path.name, found) for found in others
-                 if found.path.suffix == ".h" or found.path.stem not in lab.programs]:
-            if len(os.fsencode(name)) > MAX_NAME:
-                notes.append(f"{plain(name, 40)} has a name of more than {MAX_NAME} bytes: left out")
-                continue
-            content = _content(found, name, notes)
-            if content is not None:
-                contents[name] = content
-        missing = [f"{program}.c" for program, found in chosen.items() if found is None]
-        if missing and used:
-            notes.append(f"missing: {' and '.join(missing)}")
-        guessed = sorted({str(found.path.parent) for found in used if _directory_match(lab, found.path) == 2})
-        if guessed:
-            notes.append(f"the directory {guessed[0]} was taken as {lab.name}: hand it in under that name")
-        _write_only(target / lab.name, contents)
-        if used:
-            taken.labs[lab.name] = notes
-            when = max(found.time for found in used)
+        choice = choose(lab, versions)
+        _write_only(target / lab.name, choice.contents)
+        if choice.programs:
+            taken.labs[lab.name] = choice.notes
+            when = max(found.time for found in choice.programs.values())
             if 0 <= when < LAST_TIME:
                 taken.times[lab.name] = when
             else:
-                notes.append("the time of its files is no date: it counts as handed in on time")
+                choice.notes.append("the time of its files is no date: it counts as handed in on time")
+        else:
+            taken.notes += [f"{lab.name}: {note}" for note in choice.notes]
+            without_program = without_program or bool(choice.notes)
     for directory in target.iterdir() if target.is_dir() else []:
         if directory.name not in taken.labs:
             shutil.rmtree(directory)
-    if not taken.labs and submission.sources:
+    if not submission.sources:
+        taken.notes.append("only text that was typed in on the platform was handed in, no file: it is not graded")
+    elif search.left == MAX_FILES and not taken.notes:
+        taken.notes.append("it is empty: no file was handed in")
+    elif not taken.labs and any((source / "HEAD").is_file() and (source / "objects").is_dir() for source in submission.sources):
+        taken.notes.append("it is a git repository without its working tree: hand in the files")
+    elif not taken.labs and not without_program:
         taken.notes.append("no file of any lab was found: name each lab's directory NN_name, and its programs as in the handout")
+    for notes in taken.notes, *taken.labs.values():
+        notes[:] = [plain(note, MAX_NOTE) for note in notes[:MAX_NOTES]] + \
+            ([f"and {len(notes) - MAX_NOTES} notes more"] if len(notes) > MAX_NOTES else [])
     return taken
 
 

@@ -4,7 +4,8 @@
 
 An archive is untrusted: a small one can unpack to terabytes, name a million members or hold another archive. Whatever it does
 happens in this process, which the box limits. Nothing is unpacked to a file. Each line of the output is a JSON object: a
-source, {"path": [...], "size": bytes, "content": base64 or null}, or {"note": text}; the last one is {"entries": how many members
+source, {"path": [...], "size": bytes, "content": base64 or null}, or {"note": text}; a file that is not a source, such as a
+document, is told of without its content; the last one is {"entries": how many members
 were looked at}, without which the archive was not read to its end.
 
 @param NAME     the archive's name, whose ending tells its kind
@@ -54,6 +55,12 @@ def is_source(name: str) -> bool:
     return bool(re.search(r"\.[ch](\.txt)?$", name, re.I)) and not name.startswith("._")
 
 
+def is_told(name: str) -> bool:
+    """Whether a file is told of: a source, or what may be handed in instead of one."""
+    told = re.search(r"\.(cpp|cc|cxx|c\+\+|hpp|txt|docx?|odt|rtf|pdf|o|exe|out)$", name, re.I) or name.lower().endswith(UNREAD)
+    return is_source(name) or (bool(told) and not name.startswith("._"))
+
+
 class Reader:
     """Reads archives within one budget, however they are nested."""
 
@@ -85,17 +92,19 @@ class Reader:
             raise TooMuch("it has more than %d members" % self.entries)
         name = name.replace("\\", "/").encode("utf-8", "backslashreplace").decode()
         parts = [part for part in name.split("/") if part not in ("", ".", "..")]
-        if not parts or len(inside) + len(parts) > MAX_DEPTH or IGNORED & set(parts[:-1]):
+        if not parts or IGNORED & set(parts[:-1]):
             return
         archive = parts[-1].lower().endswith(ARCHIVES)
-        if not is_source(parts[-1]) and not archive:
+        if not is_told(parts[-1]) and not archive:
             return
         path = [*inside, *parts]
-        if special:
+        if len(path) > MAX_DEPTH:
+            say(note="%s is more than %d directories deep: not looked at" % ("/".join(path), MAX_DEPTH))
+        elif special:
             say(note="%s is a %s: not followed" % ("/".join(path), special))
         elif archive:
             self.nested(path, open_member, nesting)
-        elif size > self.source_limit:
+        elif size > self.source_limit or not is_source(parts[-1]):
             say(path=path, size=size, content=None)
         else:
             content = self.take(open_member(), self.source_limit + 1)
@@ -112,12 +121,15 @@ class Reader:
         if len(content) > MAX_NESTED:
             say(note="%s has more than %d MiB: not read" % ("/".join(path), MAX_NESTED >> 20))
             return
-        self.archive(io.BytesIO(content), path[-1], [*path[:-1], without_suffix(path[-1])], nesting + 1)
+        self.archive(io.BytesIO(content), path[-1], path, nesting + 1)
 
     def archive(self, file: Any, name: str, inside: List[str], nesting: int = 0) -> None:
         """Reads one archive; what is wrong with it is a note."""
         try:
-            (self.zip if name.lower().endswith(".zip") else self.tar)(file, inside, nesting)
+            start = file.read(4)
+            file.seek(0)
+            is_zip = start in (b"PK\3\4", b"PK\5\6") or (name.lower().endswith(".zip") and start[:2] not in (b"\x1f\x8b", b"BZ", b"\xfd7"))
+            (self.zip if is_zip else self.tar)(file, inside, nesting)
         except TooMuch:
             raise
         except MemoryError:

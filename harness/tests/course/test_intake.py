@@ -131,8 +131,9 @@ def test_links_are_not_followed(tmp_path):
 @pytest.mark.parametrize("content, taken, says", [
     (b"\xef\xbb\xbf" + SOURCE, True, None), (SOURCE.replace(b"\n", b"\r\n"), True, None),
     (SOURCE.decode().encode("utf-16"), True, "UTF-16"), (b"\x7fELF\0\0", False, "binary file"),
-    (b"x" * (3 << 20), False, "has 3 MiB"), (b"", True, None),
-], ids=["bom", "crlf", "utf-16", "binary", "huge", "empty"])
+    (b"x" * (3 << 20), False, "has 3 MiB"), (b"", True, "is empty"), (SOURCE.decode().encode("utf-16-le"), True, "UTF-16"),
+    (SOURCE.decode().encode("utf-16-be"), True, "UTF-16"), (SOURCE.replace(b"\n", b"\r"), True, "as old Macs did"),
+], ids=["bom", "crlf", "utf-16", "binary", "huge", "empty", "utf-16-le", "utf-16-be", "cr"])
 def test_what_is_in_the_file(tmp_path, content, taken, says):
     put(tmp_path / "in", "ada/05_sysv_create/sysv_create.c", content)
     files, notes = taken_in(tmp_path / "in")
