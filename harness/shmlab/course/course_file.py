@@ -7,6 +7,11 @@
     grace = 15                 ; minutes after the deadline that cost nothing; default: 0
     last day = 5               ; later than this many days after the deadline: 0 points; default: never
     canvas = Labs (4711)       ; name and id of the assignment in Canvas; default: the title
+    moodle maximum = 100       ; the maximum grade of the assignment in Moodle, to which points are scaled; default: 100
+
+    [canvas]
+    05 = Lab #1 (4711)         ; an assignment in Canvas for each lab, instead of one for all
+    08 = Lab #2 (4712) of 20   ; it has 20 points in Canvas, to which the lab's are scaled; default: the lab's maximum
 
     [weights]
     05 = 2                     ; lab 05 counts twice
@@ -22,6 +27,7 @@ from __future__ import annotations
 
 import configparser
 import math
+import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -30,8 +36,16 @@ from typing import Dict, List, Optional, Tuple
 from ..labs import Lab, UserError, all_labs, find
 from ..results import plain
 
-_KNOWN = {"course": ("title", "labs", "late per day", "grace", "last day", "canvas"), "weights": None, "due": None,
-          "handed in": None}
+_KNOWN = {"course": ("title", "labs", "late per day", "grace", "last day", "canvas", "moodle maximum"), "canvas": None,
+          "weights": None, "due": None, "handed in": None}
+
+
+@dataclass(frozen=True)
+class CanvasColumn:
+    """An assignment in Canvas: its name and id, as in the head of its column, and its points, if they are not those of the labs."""
+
+    name: str
+    maximum: Optional[float] = None
 
 
 @dataclass
@@ -43,7 +57,8 @@ class Course:
     late_per_day: float = 0.0
     grace: float = 0.0  # minutes
     last_day: float = math.inf
-    canvas: str = ""
+    canvas: Dict[str, CanvasColumn] = field(default_factory=dict)  # by lab; with the key "", the one for all labs
+    moodle_maximum: float = 100.0
     lab_weights: Dict[str, float] = field(default_factory=dict)
     check_weights: Dict[Tuple[str, str], float] = field(default_factory=dict)
     due: Dict[str, float] = field(default_factory=dict)
@@ -112,6 +127,14 @@ def _read(path: Path, labs: Optional[List[Lab]]) -> Course:
         except UserError as error:
             raise wrong(section, word, str(error)) from None
 
+    def column(section: str, key: str) -> CanvasColumn:
+        text = " ".join(parser.get(section, key).split())
+        match = re.fullmatch(r"(.*\(\d+\)) of (\d+(?:\.\d+)?)", text)
+        if not text or (match and not float(match[2])):
+            raise wrong(section, key, f"'{text}' is not an assignment in Canvas; write its name and id, such as Lab #1 (4711), "
+                        "or with its points Lab #1 (4711) of 20")
+        return CanvasColumn(match[1], float(match[2])) if match else CanvasColumn(text)
+
     for section in parser.sections():
         if section not in _KNOWN:
             raise UserError(f"{path}: there is no section [{section}]; the sections are "
@@ -122,7 +145,18 @@ def _read(path: Path, labs: Optional[List[Lab]]) -> Course:
                 raise wrong(section, key, f"is unknown; the keys are {', '.join(known)}")
     course = Course(title=parser.get("course", "title", fallback="Shared Memory Lab"),
                     late_per_day=number("course", "late per day", 0.0), grace=number("course", "grace", 0.0),
-                    last_day=number("course", "last day", math.inf), canvas=parser.get("course", "canvas", fallback=""))
+                    last_day=number("course", "last day", math.inf), moodle_maximum=number("course", "moodle maximum", 100.0))
+    if not course.moodle_maximum:
+        raise wrong("course", "moodle maximum", "is 0; it is the maximum grade of the assignment in Moodle, more than 0")
+    if parser.get("course", "canvas", fallback=""):
+        course.canvas[""] = column("course", "canvas")
+    for key in parser["canvas"] if parser.has_section("canvas") else []:
+        lab, one = lab_named("canvas", key), column("canvas", key)
+        if "" in course.canvas:
+            raise wrong("course", "canvas", "is one assignment for all labs, but [canvas] has one for each; leave out one of them")
+        if lab.name in course.canvas or one.name in [other.name for other in course.canvas.values()]:
+            raise wrong("canvas", key, f"lab {lab.number} or '{one.name}' is there twice; each lab has an assignment of its own")
+        course.canvas[lab.name] = one
     words = parser.get("course", "labs", fallback="").replace(",", " ").split()
     if words:
         course.labs = [lab_named("course", word) for word in words]

@@ -1,7 +1,7 @@
 """Writes what other programs read: JSON, CSV for learning platforms, JUnit XML and Gradescope's JSON.
 
 results.json contains everything and is documented in docs/grading.md; the CSV files are made from the same record.
-The columns of grades.csv, canvas.csv and moodle.csv are in write_course().
+The columns of grades.csv, canvas.csv and moodle.csv are in write_course(), _canvas() and _moodle().
 """
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 from xml.etree import ElementTree as xml
 
 from .cohort import Student
-from .course_file import Course
+from .course_file import CanvasColumn, Course
 from ..labs import Lab
 from ..results import ERROR, PASSED, explored_text, write_whole
 
@@ -88,25 +88,48 @@ def write_course(out: Path, everything: Record, course: Course) -> None:
                      student["maximum"], "; ".join(notes)])
     write_whole(out / "grades.csv", _csv(rows))
 
-    # Canvas expects two decimals and a row with the points possible. It finds students by its own id, else by login.
-    title = course.canvas or everything["title"]
-    maximum = f"{sum(lab['maximum'] for lab in labs):.2f}"
-    rows = [["Student", "ID", "SIS User ID", "SIS Login ID", "Section", title],
-            ["Points Possible", "", "", "", "", maximum]]
-    for student in students:
-        canvas_id = student["platform_id"] if student["platform"] == "canvas" else ""
-        rows.append([student["name"], canvas_id, "", "" if canvas_id else student["name"], "", f"{student['score']:.2f}"])
-    write_whole(out / "canvas.csv", _csv(rows))
-
-    # Moodle finds users by the identifier from its grading worksheet, else by user name.
-    rows = [["Identifier", "Full name", "username", "Grade", "Maximum grade"]]
-    for student in students:
-        number = student["platform_id"] if student["platform"] == "moodle" else ""
-        rows.append([f"Participant {number}" if number else "", student["name"] if number else "",
-                     "" if number else student["name"], f"{student['score']:.2f}", maximum])
-    write_whole(out / "moodle.csv", _csv(rows))
-
+    write_whole(out / "canvas.csv", _csv(_canvas(everything, course)))
+    write_whole(out / "moodle.csv", _csv(_moodle(everything, course)))
     write_whole(out / "results.json", json.dumps(everything, indent=1, ensure_ascii=True) + "\n")
+
+
+def _scaled(score: float, maximum: float, wanted: Optional[float]) -> str:
+    """Returns points with two decimals, for an assignment with another maximum if one is wanted."""
+    return f"{score if wanted is None else score * wanted / maximum if maximum else 0:.2f}"
+
+
+def _canvas(everything: Record, course: Course) -> List[List[object]]:
+    """The gradebook of Canvas: two decimals, a row with the points possible. It finds students by its own id, else by login."""
+    labs = {lab["name"]: lab["maximum"] for lab in everything["labs"]}
+    columns = [(one, [name] if name else list(labs)) for name, one in course.canvas.items() if not name or name in labs]
+    if not course.canvas:
+        columns = [(CanvasColumn(everything["title"]), list(labs))]
+    maximums = [sum(labs[name] for name in names) for _, names in columns]
+    rows: List[List[object]] = [
+        ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", *(one.name for one, _ in columns)],
+        ["Points Possible", "", "", "", "", *(_scaled(maximum, maximum, one.maximum) for (one, _), maximum in zip(columns, maximums))]]
+    for student in everything["students"]:
+        # Who was graded anonymously has no id that Canvas would import.
+        of_canvas = student["platform"] == "canvas"
+        rows.append([student["name"], student["platform_id"] if of_canvas and student["platform_id"].isdecimal() else "", "",
+                     "" if of_canvas else student["name"], "",
+                     *(_scaled(sum(student["labs"][name]["score"] for name in names), maximum, one.maximum)
+                       for (one, names), maximum in zip(columns, maximums))])
+    return rows
+
+
+def _moodle(everything: Record, course: Course) -> List[List[object]]:
+    """The grading worksheet of an assignment in Moodle, which also its gradebook imports: by the identifier, or by user name.
+
+    The columns are those that mod/assign/feedback/offline/importgradeslib.php requires; grades above the maximum would be skipped.
+    """
+    rows: List[List[object]] = [["Identifier", "Full name", "username", "ID number", "Email address", "Grade", "Maximum grade",
+                                 "Last modified (grade)"]]
+    for student in everything["students"]:
+        number = student["platform_id"] if student["platform"] == "moodle" else ""
+        rows.append([f"Participant {number}" if number else "", student["name"], "" if number else student["name"], "", "",
+                     _scaled(student["score"], student["maximum"], course.moodle_maximum), f"{course.moodle_maximum:.2f}", ""])
+    return rows
 
 
 def write_student(directory: Path, record: Record, details: Details, course: Course) -> None:

@@ -163,7 +163,7 @@ def test_what_comes_out(small, tmp_path):
     assert canvas[0] == ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", "Lab #1 (4711)"]
     assert canvas[1][-1] == "30.00" and canvas[2] == ["ada", "", "", "ada", "", "24.00"]
     moodle = list(csv.reader((out / "moodle.csv").open(newline="")))
-    assert moodle[1][2:] == ["ada", "24.00", "30.00"]
+    assert moodle[1][2:] == ["ada", "", "", "80.00", "100.00", ""]
     for record in data["students"]:
         directory = out / "students" / record["folder"]
         scope = json.loads((directory / "gradescope.json").read_text())
