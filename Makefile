@@ -7,7 +7,7 @@
 # CHECK=… TEXT=1                           for make trace
 # ARGS="-p PID"                            for make shmls
 # (not for students
-# FROM=DIR OUT=DIR COURSE=FILE TRUST=1         for make grade
+# FROM=DIR|ZIP OUT=DIR COURSE=FILE TRUST=1     for make grade
 # FULL=1                                       for make test: all cases, which takes much longer
 # not for students)
 

@@ -52,7 +52,7 @@ def _is_download(archive: Path) -> bool:
                     paths.append(_parts(member) + ([""] if member.is_dir() else []))
                 except ValueError:
                     continue
-    except (OSError, zipfile.BadZipFile, NotImplementedError, UnicodeError, ValueError):
+    except Exception:  # zipfile raises many different exceptions for damaged archives
         return False
     paths = [parts for parts in paths if _is_wanted(parts)]
     if len({parts[0] for parts in paths}) == 1 and not is_of_platform(paths[0][0]):
@@ -110,8 +110,10 @@ class Download:
                     left -= self._copy_member(members, member, target, left, kept)
                     if left < 0:
                         raise UserError(f"{archive} unpacks to more than {MAX_ALL >> 30} GiB: unpack it, and name the directory")
-        except (zipfile.BadZipFile, NotImplementedError, UnicodeError) as error:
-            raise UserError(f"{archive} cannot be unpacked: {error}") from None
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(f"{archive} cannot be unpacked: {error or type(error).__name__}") from None
         for path in kept:  # As for any archive, its time counts and not what it says about its members.
             os.utime(path, (when, when))
         entries = list(os.scandir(target))
@@ -135,6 +137,8 @@ class Download:
                 raise ValueError("it is a symbolic link")
             with open(path, "xb") as file:  # It stays if its content cannot be read: its author is to be listed.
                 kept[path] = None
+                if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # Others can take gigabytes of memory.
+                    raise ValueError("it is compressed in a way that is not read")
                 with members.open(member) as content:
                     while chunk := content.read(1 << 20):
                         size += len(chunk)

@@ -1,10 +1,14 @@
 """What Canvas and Moodle pack is understood as it is: who handed in what, also while it is still one archive."""
 import io
 import os
+import random
 import stat
+import tempfile
 import zipfile
+from pathlib import Path
 
 import pytest
+from grading import grade, results
 
 from shmlab import labs
 from shmlab.course import archive_reader, download, intake
@@ -117,16 +121,52 @@ def test_members_that_are_unsafe_or_too_large_are_left_out(tmp_path, monkeypatch
         link.external_attr = (stat.S_IFLNK | 0o777) << 16
         archive.writestr(link, "/etc/passwd")
         archive.writestr("bomb_5_6_sysv_create.c", bytes(1 << 20))
+        archive.writestr("xz_7_8_sysv_create.c", SOURCE, zipfile.ZIP_LZMA)
     (tmp_path / "all.zip").write_bytes(content.getvalue())
     os.utime(tmp_path / "all.zip", (1e9, 1e9))
     found, notes, taken = submissions_of(tmp_path / "all.zip", tmp_path / "out")
-    assert [one.name for one in found] == ["ada", "bomb"] and taken["ada"].times == {LAB.name: 1e9}
-    for says in "up_1_2", "abs_1_2", "drive_1_2", "nnnn", "symbolic link", "more than 0 MiB", "File exists":
+    assert [one.name for one in found] == ["ada", "bomb", "xz"] and taken["ada"].times == {LAB.name: 1e9}
+    for says in "up_1_2", "abs_1_2", "drive_1_2", "nnnn", "symbolic link", "more than 0 MiB", "File exists", "way that is not read":
         assert any(says in note and "left out" in note for note in notes), (says, notes)
     assert {path.name for path in tmp_path.iterdir()} == {"all.zip", "out"}
     monkeypatch.setattr(download, "MAX_ALL", 50_000)
     with pytest.raises(UserError, match="all.zip unpacks to more than"):
         submissions_of(tmp_path / "all.zip", tmp_path / "out")
+
+
+def test_a_download_is_graded_as_it_is(tmp_path):
+    (tmp_path / "all.zip").write_bytes(packed({name: content_of(name) for name in CANVAS}))
+    before = set(Path(tempfile.gettempdir()).glob("shmlab-download-*"))
+    done = grade(tmp_path / "all.zip", tmp_path / "out", "--lab", "05")
+    assert done.returncode == 0 and "all.zip was unpacked: it holds all submissions" in done.stdout, done
+    data = results(tmp_path / "out")
+    assert {one["platform_id"]: one["score"] for one in data["students"]} == {
+        platform_id: 0 if name == "textonly" else 10 for name, platform_id, _ in CANVAS.values()}
+    assert (tmp_path / "out" / "students" / "turingalan_102" / "report.html").exists()
+    assert set(Path(tempfile.gettempdir()).glob("shmlab-download-*")) == before
+    (tmp_path / "course.ini").write_text("[handed in]\nnobody = 2026-03-01\n")
+    done = grade(tmp_path / "all.zip", tmp_path / "out", "--lab", "05", "--course", str(tmp_path / "course.ini"))
+    assert done.returncode == 2 and "no submission has that name" in done.stderr
+    assert set(Path(tempfile.gettempdir()).glob("shmlab-download-*")) == before
+
+
+def test_damaged_downloads_are_told_in_one_line(tmp_path):
+    whole = packed({name: content_of(name) for name in CANVAS})
+    chance = random.Random(1)
+    for _ in range(200):
+        damaged = bytearray(whole)
+        for _ in range(chance.randint(1, 30)):
+            damaged[chance.randrange(len(damaged))] = chance.randrange(256)
+        (tmp_path / "all.zip").write_bytes(damaged[:chance.choice((len(damaged), chance.randrange(len(damaged))))])
+        opened = None
+        try:
+            opened = download.Download(chance.choice((tmp_path, tmp_path / "all.zip")))
+            assert opened.submissions()
+        except UserError as told:
+            assert "\n" not in str(told)
+        finally:
+            if opened:
+                opened.close()
 
 
 def test_what_is_no_download(tmp_path):
