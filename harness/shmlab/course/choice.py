@@ -280,7 +280,8 @@ def _program(lab: Lab, program: str, files: Iterable[SourceFile], notes: List[st
     # A skeleton that would have been graded, had its author not finished another file.
     untouched = [found for one, _, found in candidates[1:] if one[1] and not key[1] and one[2:] <= key[2:]]
     untouched += [found for found in passed if found.path.parent == best.path.parent and _is_untouched(lab, program, found) and not key[1]]
-    others = [found for one, _, found in candidates[1:] if one == key] + \
+    # In a copy of the whole project nothing in solutions/ is the student's, but it may be the name of the student's own directory.
+    others = [found for one, _, found in candidates[1:] if not one[1] and (not one[0] or key[1])] + \
         [found for found in passed if found.path.parent == best.path.parent and found not in untouched]
     if untouched:
         notes.append(f"{_listed(untouched)} is still as it was handed out: {best.path} was graded")

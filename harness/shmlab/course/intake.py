@@ -159,7 +159,7 @@ def list_submissions(directory: Path) -> Tuple[List[Submission], List[str]]:
         shown, _ = shown_name(entry.name)
         if entry.name.startswith(".") or entry.name in IGNORED:
             if entry.is_dir() and entry.name[0] not in "._":
-                notes.append(f"{shown} is called as what programs make, and is ignored: if it is a student's, rename it")
+                notes.append(f"{shown} has the name of a build directory and was ignored: rename it if it is a student's")
             continue
         known = _identify(entry.name)
         if entry.is_symlink():

@@ -28,7 +28,7 @@ from typing import Any, Callable, List
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 UNREAD = (".7z", ".rar", ".tar.zst", ".zst", ".tar.lz", ".lz", ".tar.lz4", ".lz4", ".tar.lzma", ".lzma", ".gz", ".tbz2", ".bz2", ".txz",
           ".xz", ".bundle")  # known, but not read
-IGNORED = {"__MACOSX", ".git", ".svn", "build", "node_modules", "cmake-build-debug"}
+IGNORED = {"__MACOSX", ".git", ".svn", "build", "node_modules", "cmake-build-debug", "Thumbs.db", "desktop.ini"}
 MAX_DEPTH = 8  # of directories
 MAX_NESTING = 2  # of archives in archives
 MAX_UNPACKED = 256 << 20  # bytes that all of it may decompress to

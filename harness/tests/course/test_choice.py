@@ -80,7 +80,12 @@ COURSE = {
                         ["lab/labs/05_sysv_create/sysv_create.c is still as it was handed out: sysv_create.c was graded"]),
     "skeleton with other line ends": ({**tree(prefix="labs/", l5={"sysv_create.c": S5["sysv_create.c"].replace(b"\n", b" \r\n")}),
                                        "mine/sysv_create.c": SYSV}, tree(l5=R5), ["mine/sysv_create.c was graded"]),
-    "solutions do not count": ({**tree(prefix="labs/", l5=S5), **tree(prefix="solutions/", l5=R5)}, tree(l5=S5), None),
+    "solutions do not count": ({**tree(prefix="labs/", l5=S5), **tree(prefix="solutions/", l5=R5)}, tree(l5=S5),
+                               ["labs/05_sysv_create/sysv_create.c was graded, not solutions/05_sysv_create/sysv_create.c"]),
+    "solutions beside one's own": ({**tree(prefix="labs/", l5={"sysv_create.c": OLD}), **tree(prefix="solutions/", l5=R5)},
+                                   tree(l5={"sysv_create.c": OLD}), None),
+    "another one in no directory": ({**tree(prefix="labs/", l5=R5), "sysv_create.c": OLD}, tree(l5=R5),
+                                    ["labs/05_sysv_create/sysv_create.c was graded, not sysv_create.c"]),
     "seven zip": ({"work.7z": b"7z", **tree(l5=S5)}, tree(l5=S5), ["work.7z is packed in a form that is not read"]),
     "rar in a zip": ({"all.zip": packed({"work.rar": b"Rar!"})}, {}, ["all.zip/work.rar is packed in a form that is not read"]),
     "single files": ({"sysv_create.c.gz": b"x", "a.bz2": b"x", "a.tar.zst": b"x"}, {}, [".c.gz is packed", "a.bz2 is", "a.tar.zst is"]),
@@ -174,10 +179,10 @@ def test_what_is_not_read_is_a_student_without_points(name, tmp_path, reader):
     assert files == {} and any("is not read" in note or "no file of any lab" in note for note in notes)
 
 
-def test_a_student_called_as_a_build_directory_is_named(tmp_path):
+def test_a_student_with_the_name_of_a_build_directory_is_noted(tmp_path):
     put(tmp_path / "in", {"build/sysv_create.c": SYSV, "ada/sysv_create.c": SYSV})
     found, notes = intake.list_submissions(tmp_path / "in")
-    assert [one.name for one in found] == ["ada"] and "build is called as what programs make" in notes[0]
+    assert [one.name for one in found] == ["ada"] and "build has the name of a build directory and was ignored" in notes[0]
 
 
 def test_notes_are_harmless_and_not_too_many(tmp_path, reader):

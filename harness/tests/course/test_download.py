@@ -83,6 +83,7 @@ def test_downloads(platform, entries, form, tmp_path):
         prefix = "submissions/" if form == "within-a-directory" else ""
         (source / "all.zip").write_bytes(packed({prefix + name: content_of(name) for name in entries}))
         (source / ".DS_Store").touch()
+        (source / "desktop.ini").touch()
     found, notes, taken = submissions_of(source / "all.zip" if form == "itself" else source, tmp_path / "out")
     assert {(one.name.split(" (")[0], one.platform_id, one.late) for one in found} == set(entries.values())
     assert all(one.platform == platform for one in found) and len({one.directory for one in found}) == len(found)
