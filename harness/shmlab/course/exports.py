@@ -9,7 +9,6 @@ import csv
 import io
 import json
 import re
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 from xml.etree import ElementTree as xml
@@ -36,15 +35,14 @@ def _lab_record(student: Student, lab: Lab, course: Course, checks: Optional[Lis
     states = {check.name: MISSING for check in lab.checks()}
     if checks is None:
         return {"state": MISSING, "score": 0, "maximum": rounded(maximum), "score_in_time": 0, "days_late": 0,
-                "handed_in": None, "notes": [], "resembles": [], "checks": states}
+                "handed_in": None, "time_from": "", "notes": [], "resembles": [], "checks": states}
     states.update((check["check"], check["status"]) for check in checks)
     score = sum(course.weighted_points(lab, check.name, check.points) for check in lab.checks() if states[check.name] == PASSED)
-    when = course.handed_in.get(student.submission.name, student.taken.times.get(lab.name))
-    late = student.submission.late if student.submission.name not in course.handed_in else None
-    days = course.days_late(lab, when) if late is None else max(1, course.days_late(lab, when)) if late and lab.name in course.due else 0
+    handed_in = course.when_handed_in(lab, student.submission, student.taken.times.get(lab.name))
+    days = course.days_late(course.deadline(lab, student.submission), handed_in)
     return {"state": ERROR if ERROR in states.values() else "graded", "score": rounded(score * course.late_factor(days)),
             "maximum": rounded(maximum), "score_in_time": rounded(score), "days_late": days,
-            "handed_in": datetime.fromtimestamp(when).isoformat(" ", "seconds") if when else None,
+            "handed_in": None if handed_in.when is None else course.shown(handed_in.when), "time_from": handed_in.source,
             "notes": student.taken.labs[lab.name],
             "resembles": [{"mistake": str(mistake), "title": mistake.title, "likeness": round(value, 2)}
                           for mistake, value in resembling],

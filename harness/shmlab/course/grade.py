@@ -5,14 +5,15 @@ import os
 import sys
 import time
 from collections import Counter
-from datetime import datetime
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Set
+from typing import Any, Dict, Iterable, List, Optional, Set
 
 from ..sandbox import box, tiers
 from . import cohort, diagnose, exports, intake, pages
 from .cohort import Batch, Grader, Student
-from .course_file import Course, read_course
+from .course_file import FILE_TIME, Course, read_course
+from .intake import Submission
+from .tables import folded
 from ..gallery import Patch
 from ..labs import UserError, find
 from ..results import ERROR, FAILED
@@ -87,7 +88,7 @@ def _write_everything(students: List[Student], course: Course, out: Path, grader
         records.append(record)
     labs = [{"name": lab.name, "number": lab.number, "title": lab.title,
              "maximum": exports.rounded(sum(course.weighted_points(lab, check.name, check.points) for check in lab.checks())),
-             "due": datetime.fromtimestamp(course.due[lab.name]).isoformat(" ", "seconds") if lab.name in course.due else None,
+             "due": course.due[lab.name].isoformat(" ", "seconds") if lab.name in course.due else None,
              "checks": [{"name": check.name, "sentence": check.sentence,
                          "points": exports.rounded(course.weighted_points(lab, check.name, check.points))}
                         for check in lab.checks()]}
@@ -109,6 +110,39 @@ def _choose_tier(wanted: Optional[str], trust: bool) -> str:
     return tier
 
 
+def _names(submissions: Iterable[Submission]) -> Dict[str, Set[str]]:
+    """Returns the directories of all submissions that a word, folded, can mean: a name or a platform's id."""
+    found: Dict[str, Set[str]] = {}
+    for one in submissions:
+        for word in filter(None, (one.name, one.platform_id)):
+            found.setdefault(folded(word), set()).add(one.directory)
+    return found
+
+
+def strange_times(students: List[Student], course: Course, now: float) -> List[str]:
+    """Returns a line for each reason to doubt the times, if there are deadlines that depend on them."""
+    dated = [(student, lab, course.when_handed_in(lab, student.submission, student.taken.times.get(lab.name)))
+             for student in students for lab in student.labs if lab.name in course.due]
+    lines = []
+    future = [(student, lab, one.when) for student, lab, one in dated if one.when and one.when > now + 60]
+    if future:
+        student, lab, when = future[0]
+        lines.append(f"{len(future)} {'lab has' if len(future) == 1 else 'labs have'} a time in the future, such as "
+                     f"{student.submission.name}, lab {lab.number}: {course.shown(when)}")
+    by_file = [(student, lab, one) for student, lab, one in dated if one.source == FILE_TIME]
+    who = {student.submission.directory for student, _, _ in by_file}
+    late = {student.submission.directory for student, lab, one in by_file
+            if course.days_late(course.deadline(lab, student.submission), one)}
+    remedy = "say when work was handed in with [handed in] or times = in the course file"
+    if len(who) >= 3 and len({one.when for _, _, one in by_file}) == 1:
+        lines.append(f"the files of all {len(who)} submissions have the same time, {course.shown(by_file[0][2].when or 0)}, "
+                     f"which may be that of a download or a copy: {remedy}")
+    if len(late) >= 3 and 2 * len(late) > len(who):
+        lines.append(f"{len(late)} of {len(who)} submissions are late by the time of their files, which may be that of a download "
+                     f"or a copy: {remedy}")
+    return lines
+
+
 def main(source: Path, out: Path, course_file: Optional[Path], labs: List[str], cc: str, san: bool, jobs: int,
          wanted_tier: Optional[str], trust: bool) -> int:
     """Grades a directory of submissions. Returns 0 if every check reached a verdict, 1 if the instructor must look at one."""
@@ -120,9 +154,7 @@ def main(source: Path, out: Path, course_file: Optional[Path], labs: List[str], 
     if out == source or out in source.parents or source in out.parents:
         raise UserError(f"the results cannot go to {out}: it contains the submissions or is inside them")
     submissions, ignored = intake.list_submissions(source)
-    unknown = set(course.handed_in) - {one.name for one in submissions}
-    if unknown:
-        raise UserError(f"{course_file}, [handed in] {sorted(unknown)[0]}: no submission has that name")
+    course.bind(_names(submissions))
     lock = cohort.Lock(out)
     try:
         box.also_hidden.update((str(source), str(out)))
@@ -138,6 +170,8 @@ def main(source: Path, out: Path, course_file: Optional[Path], labs: List[str], 
         print(f"{len(students)} submissions with {all_labs} labs" + (f", {before} of them graded before" if before else "")
               + (f", {all_labs - before - todo} the same as others" if before + todo < all_labs else "")
               + f"; {tiers.describe_tier(tier)}", file=sys.stderr)
+        for line in strange_times(students, course, time.time()):
+            print(f"warning: {line}", file=sys.stderr)
         progress = Progress(todo, "graded")
         try:
             cohort.grade_all(batches, grader, progress)
@@ -168,6 +202,12 @@ def _summary(everything: Record, out: Path) -> int:
               + ", ".join(noted[:6]) + (" …" if len(noted) > 6 else ""))
     for mistake, count in resembled.most_common(3):
         print(f"{count} {'program resembles' if count == 1 else 'programs resemble'} the known mistake {mistake}")
+    if any(lab["due"] for lab in everything["labs"]):
+        sources = Counter(lab["time_from"] for student in everything["students"] for lab in student["labs"].values()
+                          if lab["state"] != exports.MISSING)
+        print("when labs were handed in: " + ", ".join(
+            f"{count} by the {source} time" if source == FILE_TIME else f"{count} by {source}" if source
+            else f"{count} of unknown time, which count as in time" for source, count in sources.most_common()))
     for name, lab in errors[:10]:
         print(f"look at {name}, {lab}: a check did not end, and counts 0 points")
     relative = os.path.relpath(out)

@@ -9,7 +9,7 @@ from typing import Any, Dict, List
 import jinja2
 import markupsafe
 
-from .course_file import Course
+from .course_file import CANVAS_MARK, FILE_TIME, Course
 from ..labs import find
 from ..results import ERROR, FAILED, PASSED, explored_text, write_whole
 
@@ -32,11 +32,21 @@ def _number(value: float) -> str:
     return f"{round(value, 2):g}"
 
 
+def _handed_in(record: Record) -> str:
+    """Returns when a lab was handed in and how that is known, for people."""
+    source = record["time_from"]
+    if source == CANVAS_MARK:
+        return f"Counts as {'late' if record['days_late'] else 'in time'}, by {source}"
+    if not record["handed_in"]:
+        return "The time is unknown: it counts as in time"
+    return f"Handed in {record['handed_in']} ({'time of the file' if source == FILE_TIME else source})"
+
+
 def _template(name: str) -> jinja2.Template:
     directory = Path(__file__).with_name("templates")
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(directory), autoescape=True, trim_blocks=True,
                                      lstrip_blocks=True, undefined=jinja2.StrictUndefined, finalize=_finalize)
-    environment.filters.update(number=_number, mark=lambda state: _MARKS[state], code=_code, drawn=markupsafe.Markup,
+    environment.filters.update(number=_number, mark=lambda state: _MARKS[state], code=_code, handed_in=_handed_in, drawn=markupsafe.Markup,
                                explored=explored_text)
     return environment.get_template(name)
 
@@ -82,6 +92,7 @@ def write_course(out: Path, everything: Record) -> None:
 
 def write_student(directory: Path, record: Record, details: Dict[str, List[Dict[str, Any]]], course: Course) -> None:
     """Writes report.html: for each lab what `make check` would have shown to the student."""
-    labs = [{"lab": find(name), "record": lab, "checks": details.get(name, [])} for name, lab in record["labs"].items()]
+    labs = [{"lab": find(name), "record": lab, "checks": details.get(name, []), "due": course.due.get(name)}
+            for name, lab in record["labs"].items()]
     page = _template("student.html").render(student=record, labs=labs, course=course, grade=_colour_step)
     write_whole(directory / "report.html", page)

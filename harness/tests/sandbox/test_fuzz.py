@@ -92,7 +92,8 @@ def test_what_the_kernel_says(parse, path):
 
 
 def test_a_course_file(tmp_path):
-    good = ("[course]\ntitle = A course\nlabs = 05 06\ncanvas = Lab #1 (4711)\n[weights]\n05 = 2\n[due]\n05 = 2026-11-20 23:59\n"
+    good = ("[course]\ntitle = A course\nlabs = 05 06\ncanvas = Lab #1 (4711)\ntime zone = Europe/Berlin\n"
+            "[weights]\n05 = 2\n[due]\n05 = 2026-11-20 23:59\n"
             "[handed in]\nada = 2026-11-21 08:30\n").encode()
 
     def test(chance):
