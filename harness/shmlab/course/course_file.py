@@ -156,16 +156,16 @@ def read_time(text: str, clock: str) -> datetime:
     return datetime.fromisoformat(f"{match[1]} {match[2] or clock}" + (f"{offset[:3]}:{offset[3:]}" if offset else ""))
 
 
-def read_course(path: Path, labs: Optional[List[Lab]] = None, tables: bool = True) -> Course:
+def read_course(path: Path, tables: bool = True) -> Course:
     """Reads a course file, and the `tables` that it names. Raises UserError, with one line of text, for anything that it does not
     understand."""
     try:
-        return _read(path, labs, tables)
+        return _read(path, tables)
     except UserError as error:
         raise UserError(plain(str(error), 1000)) from None
 
 
-def _read(path: Path, labs: Optional[List[Lab]], tables: bool) -> Course:
+def _read(path: Path, tables: bool) -> Course:
     # A `#` may be part of a value, as in "Lab #1"; at the beginning of a line it begins a comment.
     parser = configparser.ConfigParser(inline_comment_prefixes=(";",), interpolation=None, delimiters=("=",))
     parser.optionxform = str  # type: ignore[assignment]  # keep upper case in the students' names
@@ -217,8 +217,6 @@ def _read(path: Path, labs: Optional[List[Lab]], tables: bool) -> Course:
     words = parser.get("course", "labs", fallback="").replace(",", " ").split()
     if words:
         course.labs = [lab_named("course", word) for word in words]
-    if labs:
-        course.labs = labs
     for key in parser["weights"] if parser.has_section("weights") else []:
         word, _, check = key.partition(" ")
         lab, weight = lab_named("weights", word), number("weights", key, 1.0)

@@ -21,6 +21,7 @@ from ..results import ERROR, PASSED, explored_text, write_whole
 Record = Dict[str, Any]
 Details = Dict[str, List[Dict[str, Any]]]  # a lab's name -> the outcomes of its checks
 MISSING = "missing"  # nothing was handed in
+NOT_YET = "not graded yet: only other labs or students were graded so far"
 
 
 def rounded(value: float) -> float:
@@ -34,8 +35,10 @@ def _lab_record(student: Student, lab: Lab, course: Course, checks: Optional[Lis
     maximum = sum(course.weighted_points(lab, check.name, check.points) for check in lab.checks())
     states = {check.name: MISSING for check in lab.checks()}
     if checks is None:
+        # A part of the course was graded, and this was not in it; if it was and has nothing, nothing was handed in.
+        open_notes = [NOT_YET] if lab.name in student.taken.labs or lab.name not in student.examined else []
         return {"state": MISSING, "score": 0, "maximum": rounded(maximum), "score_in_time": 0, "days_late": 0,
-                "handed_in": None, "time_from": "", "notes": [], "resembles": [], "checks": states}
+                "handed_in": None, "time_from": "", "notes": open_notes, "resembles": [], "checks": states}
     states.update((check["check"], check["status"]) for check in checks)
     score = sum(course.weighted_points(lab, check.name, check.points) for check in lab.checks() if states[check.name] == PASSED)
     handed_in = course.when_handed_in(lab, student.submission, student.taken.times.get(lab.name))
@@ -54,7 +57,7 @@ def record_of(student: Student, course: Course, details: Details, resembling: Ma
     labs = {lab.name: _lab_record(student, lab, course, details.get(lab.name), resembling.get(lab, [])) for lab in course.labs}
     submission = student.submission
     return {"name": submission.name, "folder": submission.directory, "platform": submission.platform,
-            "platform_id": submission.platform_id,
+            "platform_id": submission.platform_id, "kept": student.kept,
             "score": rounded(sum(lab["score"] for lab in labs.values())),
             "maximum": rounded(sum(lab["maximum"] for lab in labs.values())),
             "notes": student.taken.notes, "labs": labs}

@@ -6,19 +6,18 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Optional, Set
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Set
 
 from ..sandbox import box, tiers
-from . import cohort, diagnose, exports, intake, pages
-from .cohort import Batch, Grader, Student
+from . import cohort, diagnose, exports, intake, pages, results_directory
+from .cohort import Batch, Grader, Selection, Student
 from .course_file import FILE_TIME, Course, read_course
 from .intake import Submission
 from .tables import folded
 from ..gallery import Patch
-from ..labs import UserError, find
-from ..results import ERROR, FAILED
+from ..labs import Lab, UserError, all_labs, find
+from ..results import ERROR, FAILED, plain
 
-VERSION = 1  # of results.json, see docs/grading.md
 Record = Dict[str, Any]
 
 
@@ -93,7 +92,7 @@ def _write_everything(students: List[Student], course: Course, out: Path, grader
                          "points": exports.rounded(course.weighted_points(lab, check.name, check.points))}
                         for check in lab.checks()]}
             for lab in course.labs]
-    everything = {"version": VERSION, "title": course.title, "tier": grader.tier, "compiler": grader.cc,
+    everything = {"version": results_directory.RESULTS_VERSION, "title": course.title, "tier": grader.tier, "compiler": grader.cc,
                   "sanitizers": grader.san, "ignored": ignored, "labs": labs, "students": records}
     exports.write_course(out, everything, course)
     pages.write_course(out, everything)
@@ -143,33 +142,68 @@ def strange_times(students: List[Student], course: Course, now: float) -> List[s
     return lines
 
 
+def _select(course_labs: List[Lab], labs: List[Lab], words: List[str], regrade: str, names: Dict[str, Set[str]]) -> Selection:
+    """Returns what LAB=, STUDENT= and REGRADE= select. Raises UserError for a student that there is not."""
+    if regrade not in ("", "errors", "all"):
+        raise UserError(plain(f"REGRADE={regrade} is unknown: allowed are REGRADE=errors and REGRADE=all"))
+    students: Optional[Set[str]] = None
+    # A name may have a comma in it.
+    for word in [part for item in words for part in ([item] if folded(item) in names else item.split(","))]:
+        found = names.get(folded(word), set())
+        if len(found) != 1:
+            known = ", ".join(sorted(names)[:10]) + (" …" if len(names) > 10 else "")
+            raise UserError(plain(f"STUDENT={word.strip()}: " + (
+                f"{len(found)} submissions have this name, so write the id" if found else
+                f"no submission has this name or id; there are {known}"), 1000))
+        students = (students or set()) | found
+    return Selection(students, {lab.name for lab in labs} if labs else None, regrade)
+
+
 def main(source: Path, out: Path, course_file: Optional[Path], labs: List[str], cc: str, san: bool, jobs: int,
-         wanted_tier: Optional[str], trust: bool) -> int:
+         wanted_tier: Optional[str], trust: bool, student_words: Sequence[str] = (), regrade: str = "") -> int:
     """Grades a directory of submissions. Returns 0 if every check reached a verdict, 1 if the instructor must look at one."""
     tier = _choose_tier(wanted_tier, trust)
-    course = read_course(course_file, [find(word) for word in labs]) if course_file else Course()
-    if labs:
-        course.labs = [find(word) for word in labs]
+    chosen_labs = [find(word) for word in labs]
+    course = read_course(course_file) if course_file else Course()
     source, out = source.resolve(), out.resolve()
     if out == source or out in source.parents or source in out.parents:
         raise UserError(f"the results cannot go to {out}: it contains the submissions or is inside them")
     submissions, ignored = intake.list_submissions(source)
-    course.bind(_names(submissions))
-    lock = cohort.Lock(out)
+    before = results_directory.read(out)
+    results_directory.settle(submissions, before, out)
+    if chosen_labs:
+        shown = {lab.name for lab in chosen_labs}.union(*(one.examined for one in before))
+        course.labs = [lab for lab in all_labs() if lab.name in shown] if before else chosen_labs
+    handed_in = {one.directory: one for one in submissions}
+    selection = _select(course.labs, chosen_labs, list(student_words), regrade, _names(handed_in.values()))
+    course.bind(_names({**{one.submission.directory: one.submission for one in before}, **handed_in}.values()))
+    lock = results_directory.Lock(out)
     try:
+        results_directory.mark(submissions, before, out)
         box.also_hidden.update((str(source), str(out)))
         grader = Grader(tier, cc, san, jobs)
         grader.prepare()
-        students = cohort.take_in(submissions, course.labs, out, grader)
-        cohort.remove_unknown(students, out)
-        all_labs = sum(len(student.labs) for student in students)
-        before = sum(student.outcome_file(lab).exists() for student in students for lab in student.labs)
+        students = cohort.take_in(submissions, course.labs, out, grader, before, selection)
+        if not students:
+            raise UserError(f"there is nothing to grade: {out} has no results yet, so leave out REGRADE=errors")
+        count = sum(len(student.labs) for student in students)
+        done = sum(student.outcome_file(lab).exists() and lab.name not in student.anew for student in students for lab in student.labs)
+        anew = [f"{student.submission.name} {name[:2]}" for student in students for name in sorted(student.anew)]
         cohort.reuse_outcomes(students)
         batches = cohort.pending_batches(students, jobs)
         todo = sum(len(batch.labs) for batch in batches)
-        print(f"{len(students)} submissions with {all_labs} labs" + (f", {before} of them graded before" if before else "")
-              + (f", {all_labs - before - todo} the same as others" if before + todo < all_labs else "")
+        print(f"{len(students)} submissions with {count} labs" + (f", {done} of them graded before" if done else "")
+              + (f", {count - done - todo} the same as others" if done + todo < count else "")
               + f"; {tiers.describe_tier(tier)}", file=sys.stderr)
+        if anew:
+            print(f"{len(anew)} {'lab is' if len(anew) == 1 else 'labs are'} graded anew"
+                  + ("" if regrade == "all" else ", as a check of it did not end in the run before" if len(anew) == 1 else
+                     ", as a check of each did not end in the run before")
+                  + f": {', '.join(anew[:6])}{' …' if len(anew) > 6 else ''}", file=sys.stderr)
+        left_out = len(submissions) - sum(not student.kept for student in students)
+        if left_out:
+            print(f"{left_out} {'submission is' if left_out == 1 else 'submissions are'} not selected and not graded yet: "
+                  "not in the tables", file=sys.stderr)
         for line in strange_times(students, course, time.time()):
             print(f"warning: {line}", file=sys.stderr)
         progress = Progress(todo, "graded")
@@ -189,6 +223,10 @@ def main(source: Path, out: Path, course_file: Optional[Path], labs: List[str], 
 
 def _summary(everything: Record, out: Path) -> int:
     """Prints what the instructor needs to know first. Returns the exit status."""
+    relative = os.path.relpath(out)
+    where = out if relative.startswith("..") else Path(relative)
+    kept = [student["name"] for student in everything["students"] if student["kept"]]
+    several = len(kept) != 1
     errors = [(student["name"], name) for student in everything["students"] for name, lab in student["labs"].items()
               if lab["state"] == ERROR]
     noted = [student["name"] for student in everything["students"]
@@ -210,7 +248,10 @@ def _summary(everything: Record, out: Path) -> int:
             else f"{count} of unknown time, which count as in time" for source, count in sources.most_common()))
     for name, lab in errors[:10]:
         print(f"look at {name}, {lab}: a check did not end, and counts 0 points")
-    relative = os.path.relpath(out)
-    where = out if relative.startswith("..") else Path(relative)
-    print(f"{len(everything['students'])} submissions graded: open {where / 'index.html'}; grades are in {where / 'grades.csv'}")
+    if kept:
+        print(f"{len(kept)} {'students' if several else 'student'} of the runs before {'are' if several else 'is'} "
+              f"kept, though not handed in now: {', '.join(kept[:6])}{' …' if len(kept) > 6 else ''}; to drop one, remove its "
+              f"directory in {where / 'students'}")
+    print(f"{len(everything['students']) - len(kept)} submissions graded: open {where / 'index.html'}; "
+          f"grades are in {where / 'grades.csv'}")
     return 1 if errors else 0

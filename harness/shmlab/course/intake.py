@@ -286,7 +286,7 @@ def _choose(lab: Lab, program: str, files: List[SourceFile], notes: List[str]) -
 
 
 def take(submission: Submission, labs: List[Lab], target: Path, reader: ArchiveReader) -> IntakeResult:
-    """Copies a submission's files of the labs to `target`/NN_name/, which afterwards contains nothing else."""
+    """Copies a submission's files of the labs to `target`/NN_name/. Of these labs nothing else is there afterwards."""
     taken = IntakeResult(notes=list(submission.notes))
     search = _Search(reader, taken.notes)
     files: List[SourceFile] = []
@@ -334,9 +334,9 @@ def take(submission: Submission, labs: List[Lab], target: Path, reader: ArchiveR
                 taken.times[lab.name] = when
             else:
                 notes.append("the time of its files is no date: it counts as handed in on time")
-    for directory in target.iterdir() if target.is_dir() else []:
-        if directory.name not in taken.labs:
-            shutil.rmtree(directory)
+    for lab in labs:
+        if lab.name not in taken.labs:
+            shutil.rmtree(target / lab.name, ignore_errors=True)
     if not taken.labs:
         taken.notes.append("no file of any lab was found: name each lab's directory NN_name, and its programs as in the handout")
     return taken
