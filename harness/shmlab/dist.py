@@ -33,7 +33,7 @@ _STUDENT_MODULES = [*(Path(__file__).with_name(f"{name}.py") for name in ("__mai
                     *(path for room in ("observe", "trace") for path in sorted((Path(__file__).parent / room).glob("*.py")))]
 _AUTOGRADER_MODULES = [Path(__file__).parent / "course" / f"{name}.py"
                        for name in ("__init__", "course_file", "tables", "unpack", "archive_reader", "intake", "cohort", "exports",
-                                    "results_directory", "autograde")]
+                                    "results_directory", "roster", "autograde")]
 
 
 def _without(text: str, start: str, end: str) -> str:

@@ -21,6 +21,7 @@ from . import intake
 from .archive_reader import ArchiveReader
 from .intake import IntakeResult, Submission
 from .results_directory import Before
+from .roster import Person
 from ..labs import CHECKS, ROOT, SOLUTIONS, Lab, judging_modules
 from ..results import ERROR, plain, write_whole
 from ..judging.parallel import fork
@@ -41,6 +42,7 @@ class Student:
     examined: Set[str] = field(default_factory=set)  # the names of the labs whose files were looked for, now or in runs before
     anew: Set[str] = field(default_factory=set)  # the names of the labs that are graded though there is an outcome
     kept: bool = False  # of runs before, and not handed in now
+    person: Optional[Person] = None  # in the roster
     fingerprints: Dict[str, str] = field(default_factory=dict)  # lab's name -> fingerprint of all its outcome depends on
 
     @property
@@ -218,7 +220,7 @@ def take_in(submissions: List[Submission], labs: List[Lab], out: Path, grader: G
     """Copies the sources of what is graded, and finds what runs before left of all else.
 
     Whatever goes wrong with one submission is a note to it, and does not concern the others. A submission that is not graded
-    and never was is left out.
+    and never was is left out; one without files stands for a student who handed in nothing.
     """
     students = []
     known = {one.submission.directory: one for one in before}
@@ -227,6 +229,10 @@ def take_in(submissions: List[Submission], labs: List[Lab], out: Path, grader: G
         for submission in submissions:
             old = known.pop(submission.directory, None)
             student = Student(submission, out / "students" / submission.directory, examined=set(old.examined) if old else set())
+            if not submission.sources:
+                student.examined = {lab.name for lab in labs}
+                students.append(student)
+                continue
             chosen = selection.chosen(student, labs)
             if not chosen:
                 students += restored(old, labs, out, False) if old else []

@@ -11,6 +11,9 @@ The CSV files that it names are read from its own directory.
     canvas = Labs (4711)       ; name and id of the assignment in Canvas; default: the title
     time zone = Europe/Berlin  ; of all times and days; default: that of the machine
     times = times.csv          ; when students handed in: student, handed in, lab (optional)
+    roster = roster.csv        ; who is in the course: name or id, and email, login, group, section
+    overrides = points.csv     ; points by hand: student, lab, check (optional), points, reason
+    extensions = more.csv      ; days that a deadline is later for one: student, lab (optional), days
 
     [weights]
     05 = 2                     ; lab 05 counts twice
@@ -35,12 +38,14 @@ from pathlib import Path
 from typing import Dict, Iterator, List, Optional, Sequence, Set, Tuple
 
 from .intake import Submission
+from .roster import Person, read_roster
 from .tables import Entry, Row, Table, folded, read_rows
 from ..labs import Lab, UserError, all_labs, find
 from ..results import plain
 
-_KNOWN = {"course": ("title", "labs", "late per day", "grace", "last day", "canvas", "time zone", "times"), "weights": None,
-          "due": None, "handed in": None}
+_KNOWN = {"course": ("title", "labs", "late per day", "grace", "last day", "canvas", "time zone", "times", "roster", "overrides",
+                     "extensions"), "weights": None, "due": None, "handed in": None}
+MAX_EXTENSION = 366  # days
 _TIME = re.compile(r"(20\d\d-\d\d-\d\d)(?:[ T](\d\d:\d\d(?::\d\d)?) ?(Z|[+-]\d\d:?\d\d)?)?")
 _HOW_TO_WRITE = "write it as 2026-11-20 23:59, or as 2026-11-20 23:59+01:00"
 CANVAS_MARK, FILE_TIME = "Canvas's mark", "file"
@@ -75,6 +80,9 @@ class Course:
     due: Dict[str, datetime] = field(default_factory=dict)
     handed_in: Table = field(default_factory=Table)
     times: Table = field(default_factory=Table)
+    people: List[Person] = field(default_factory=list)  # the roster; empty: there is none
+    overrides: Table = field(default_factory=Table)
+    extensions: Table = field(default_factory=Table)
 
     def weighted_points(self, lab: Lab, check: str, points: float) -> float:
         """Returns what a check that is worth `points` counts in this course."""
@@ -94,7 +102,13 @@ class Course:
 
     def deadline(self, lab: Lab, submission: Submission) -> Optional[datetime]:
         """Returns the local time until which this submission is in time; None if there is no deadline."""
-        return self.due.get(lab.name)
+        due = self.due.get(lab.name)
+        return due and due + timedelta(days=self.extension(lab, submission))
+
+    def extension(self, lab: Lab, submission: Submission) -> int:
+        """Returns by how many days the deadline is later for this student."""
+        entry = self.extensions.find(submission.directory, lab.name)
+        return int(entry.value) if entry else 0
 
     def bind(self, names: Dict[str, Set[str]]) -> None:
         """Finds the students of all tables; see Table.bind()."""
@@ -105,7 +119,7 @@ class Course:
                     entry.student, entry.lab = name, find(word).name
                 except UserError as error:
                     raise UserError(plain(f"{entry.row.where}: {error}", 1000)) from None
-        for table in self.handed_in, self.times:
+        for table in self.handed_in, self.times, self.overrides, self.extensions:
             table.bind(names)
 
     def when_handed_in(self, lab: Lab, submission: Submission, file_time: Optional[float]) -> HandedIn:
@@ -119,7 +133,8 @@ class Course:
             if entry:
                 return HandedIn(entry.value, table.source)
         if submission.late is not None:
-            return HandedIn(None, CANVAS_MARK, submission.late)
+            # How late it is Canvas does not say, so an extension covers it.
+            return HandedIn(None, CANVAS_MARK, submission.late and not self.extension(lab, submission))
         if not submission.platform and file_time is not None:
             return HandedIn(file_time, FILE_TIME)
         return HandedIn()
@@ -235,31 +250,68 @@ def _read(path: Path, tables: bool) -> Course:
             raise wrong("due", key, f"'{text}' is not a time; {_HOW_TO_WRITE}") from None
         course.due[lab.name] = course.local(due.timestamp()) if due.tzinfo else due
 
-    def handed_in(row: Row, student: str, lab: str, column: str) -> Entry:
-        try:
-            when = read_time(row.cells[column], "00:00")
-        except ValueError:
-            raise row.wrong(column, f"'{row.cells[column]}' is not a time; {_HOW_TO_WRITE}") from None
-        return Entry(row, student, lab, value=when.timestamp() if when.tzinfo else course.moments(when)[0])
-
     for key in parser["handed in"] if parser.has_section("handed in") else []:
         row = Row(f"{path}, [handed in] {key}", {"time": parser.get("handed in", key)})
-        course.handed_in.entries.append(handed_in(row, key, "", "time"))
+        course.handed_in.entries.append(_time_entry(course, row, key, "", "time"))
     course.handed_in.source = "course file"
     if not tables:
         return course
 
-    def rows(key: str, needed: Sequence[str], optional: Sequence[str]) -> Iterator[Row]:
+    def table(key: str) -> Optional[Path]:
         name = parser.get("course", key, fallback="")
-        return read_rows(path.parent / name, needed, optional) if name else iter(())
+        return path.parent / name if name else None
 
-    def lab_of(row: Row) -> str:
-        try:
-            return find(row.cells["lab"]).name if row.cells["lab"] else ""
-        except UserError as error:
-            raise row.wrong("lab", str(error)) from None
+    def rows(key: str, needed: Sequence[str], optional: Sequence[str]) -> Iterator[Row]:
+        file = table(key)
+        return read_rows(file, needed, optional) if file else iter(())
 
-    course.times = Table(plain(Path(parser.get("course", "times", fallback="")).name, 100), [
-        handed_in(row, row.cells["student"], lab_of(row), "handed in")
+    roster = table("roster")
+    course.people = read_roster(roster) if roster else []
+    times = table("times")
+    course.times = Table(plain(times.name, 100) if times else "", [
+        _time_entry(course, row, row.cells["student"], _lab_of(row, False), "handed in")
         for row in rows("times", ("student", "handed in"), ("lab",)) if row.cells["handed in"]])
+    course.extensions = Table("extensions", [
+        Entry(row, row.cells["student"], _lab_of(row, False), value=_number_of(row, "days", 1, MAX_EXTENSION, True))
+        for row in rows("extensions", ("student", "days"), ("lab",))])
+    course.overrides = Table("overrides", [
+        _override(course, row) for row in rows("overrides", ("student", "lab", "points", "reason"), ("check",))])
     return course
+
+
+def _lab_of(row: Row, needed: bool) -> str:
+    word = row.cells["lab"]
+    try:
+        return find(word).name if word or needed else ""
+    except UserError as error:
+        raise row.wrong("lab", str(error)) from None
+
+
+def _number_of(row: Row, column: str, least: float, most: float, whole: bool = False) -> float:
+    text = row.cells[column]
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not least <= value <= most or (whole and value != int(value)):
+        raise row.wrong(column, f"'{text}' is not a {'whole number' if whole else 'number'} from {least:g} to {most:g}")
+    return value
+
+
+def _time_entry(course: Course, row: Row, student: str, lab: str, column: str) -> Entry:
+    try:
+        when = read_time(row.cells[column], "00:00")
+    except ValueError:
+        raise row.wrong(column, f"'{row.cells[column]}' is not a time; {_HOW_TO_WRITE}") from None
+    return Entry(row, student, lab, value=when.timestamp() if when.tzinfo else course.moments(when)[0])
+
+
+def _override(course: Course, row: Row) -> Entry:
+    lab, check, reason = find(_lab_of(row, True)), row.cells["check"], plain(row.cells["reason"])
+    maximum = {one.name: course.weighted_points(lab, one.name, one.points) for one in lab.checks()}
+    if check and check not in maximum:
+        raise row.wrong("check", f"lab {lab.number} has no check '{check}'; it has {', '.join(maximum)}, or none for all of the lab")
+    if not reason:
+        raise row.wrong("reason", "is empty: write what the student should read")
+    most = maximum[check] if check else sum(maximum.values())
+    return Entry(row, row.cells["student"], lab.name, check, _number_of(row, "points", 0, most), reason)

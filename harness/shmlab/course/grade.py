@@ -6,17 +6,16 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Set
+from typing import Any, Dict, List, Optional, Sequence, Set
 
 from ..sandbox import box, tiers
-from . import cohort, diagnose, exports, intake, pages, results_directory
+from . import cohort, diagnose, exports, intake, pages, results_directory, roster
 from .cohort import Batch, Grader, Selection, Student
 from .course_file import FILE_TIME, Course, read_course
-from .intake import Submission
 from .tables import folded
 from ..gallery import Patch
 from ..labs import Lab, UserError, all_labs, find
-from ..results import ERROR, FAILED, plain
+from ..results import FAILED, plain
 
 Record = Dict[str, Any]
 
@@ -109,15 +108,6 @@ def _choose_tier(wanted: Optional[str], trust: bool) -> str:
     return tier
 
 
-def _names(submissions: Iterable[Submission]) -> Dict[str, Set[str]]:
-    """Returns the directories of all submissions that a word, folded, can mean: a name or a platform's id."""
-    found: Dict[str, Set[str]] = {}
-    for one in submissions:
-        for word in filter(None, (one.name, one.platform_id)):
-            found.setdefault(folded(word), set()).add(one.directory)
-    return found
-
-
 def strange_times(students: List[Student], course: Course, now: float) -> List[str]:
     """Returns a line for each reason to doubt the times, if there are deadlines that depend on them."""
     dated = [(student, lab, course.when_handed_in(lab, student.submission, student.taken.times.get(lab.name)))
@@ -142,7 +132,7 @@ def strange_times(students: List[Student], course: Course, now: float) -> List[s
     return lines
 
 
-def _select(course_labs: List[Lab], labs: List[Lab], words: List[str], regrade: str, names: Dict[str, Set[str]]) -> Selection:
+def _select(labs: List[Lab], words: List[str], regrade: str, names: Dict[str, Set[str]]) -> Selection:
     """Returns what LAB=, STUDENT= and REGRADE= select. Raises UserError for a student that there is not."""
     if regrade not in ("", "errors", "all"):
         raise UserError(plain(f"REGRADE={regrade} is unknown: allowed are REGRADE=errors and REGRADE=all"))
@@ -170,13 +160,21 @@ def main(source: Path, out: Path, course_file: Optional[Path], labs: List[str], 
         raise UserError(f"the results cannot go to {out}: it contains the submissions or is inside them")
     submissions, ignored = intake.list_submissions(source)
     before = results_directory.read(out)
+    pairs: List[roster.Pair] = [(one, None) for one in submissions]
+    old: List[roster.Pair] = [(one.submission, None) for one in before]
+    if course.people:
+        pairs, old = roster.match(submissions, course.people, [one.submission for one in before if one.examined])
+        submissions = [one for one, _ in pairs]
+        # What runs before took for a student, and is a group of the roster, is in it no more.
+        people_before = {id(one) for one, _ in old}
+        before = [one for one in before if not one.examined or id(one.submission) in people_before]
     results_directory.settle(submissions, before, out)
     if chosen_labs:
         shown = {lab.name for lab in chosen_labs}.union(*(one.examined for one in before))
-        course.labs = [lab for lab in all_labs() if lab.name in shown] if before else chosen_labs
-    handed_in = {one.directory: one for one in submissions}
-    selection = _select(course.labs, chosen_labs, list(student_words), regrade, _names(handed_in.values()))
-    course.bind(_names({**{one.submission.directory: one.submission for one in before}, **handed_in}.values()))
+        course.labs = [lab for lab in all_labs() if lab.name in shown] if any(one.examined for one in before) else chosen_labs
+    selection = _select(chosen_labs, list(student_words), regrade, roster.words(pairs))
+    people = {one.directory: person for one, person in [*old, *pairs]}
+    course.bind(roster.words({one.directory: (one, person) for one, person in [*old, *pairs]}.values()))
     lock = results_directory.Lock(out)
     try:
         results_directory.mark(submissions, before, out)
@@ -184,6 +182,9 @@ def main(source: Path, out: Path, course_file: Optional[Path], labs: List[str], 
         grader = Grader(tier, cc, san, jobs)
         grader.prepare()
         students = cohort.take_in(submissions, course.labs, out, grader, before, selection)
+        students.sort(key=lambda student: folded(student.submission.name))
+        for student in students:
+            student.person = people.get(student.submission.directory)
         if not students:
             raise UserError(f"there is nothing to grade: {out} has no results yet, so leave out REGRADE=errors")
         count = sum(len(student.labs) for student in students)
@@ -228,7 +229,7 @@ def _summary(everything: Record, out: Path) -> int:
     kept = [student["name"] for student in everything["students"] if student["kept"]]
     several = len(kept) != 1
     errors = [(student["name"], name) for student in everything["students"] for name, lab in student["labs"].items()
-              if lab["state"] == ERROR]
+              if exports.to_look_at(lab)]
     noted = [student["name"] for student in everything["students"]
              if student["notes"] or any(lab["notes"] for lab in student["labs"].values())]
     resembled = Counter(lab["resembles"][0]["mistake"] for student in everything["students"]

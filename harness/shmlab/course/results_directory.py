@@ -48,10 +48,6 @@ class Before:
     taken: IntakeResult = field(default_factory=IntakeResult)
     examined: Set[str] = field(default_factory=set)
 
-    @property
-    def identity(self) -> Tuple[str, str]:
-        return identity(self.submission)
-
     def with_labs_of(self, old: "Before", but: Set[str]) -> "Before":
         """Returns the same with the labs of a run before, but without the labs `but`."""
         labs = {name: notes for name, notes in old.taken.labs.items() if name not in but}
@@ -70,7 +66,7 @@ class Before:
 
 def identity(one: Submission) -> Tuple[str, str]:
     """Returns what tells a student from all others: the platform's id, else the name."""
-    return (one.platform, one.platform_id) if one.platform else ("", one.name)
+    return (one.platform, one.platform_id) if one.platform_id else ("", one.name)
 
 
 def _from_mark(directory: str, data: Dict[str, Any]) -> Before:
@@ -140,8 +136,13 @@ def read(out: Path) -> List[Before]:
 
 
 def settle(submissions: Iterable[Submission], before: List[Before], out: Path) -> None:
-    """Gives each submission its directory: the one of runs before, else one whose name nothing has. Changes nothing on disk."""
-    known = {one.identity: one.submission.directory for one in before}
+    """Gives each submission its directory: the one of runs before, else one whose name nothing has. Changes nothing on disk.
+
+    One without files, of a student who handed in nothing, does not take a directory with results.
+    """
+    known: Dict[Tuple[str, str], List[Before]] = {}
+    for old in before:
+        known.setdefault(identity(old.submission), []).append(old)
     used = {one.submission.directory.casefold() for one in before}
     for entry in os.scandir(out / "students") if (out / "students").is_dir() else []:
         # A run that was killed may have left a directory without its mark, with nothing in it.
@@ -149,7 +150,10 @@ def settle(submissions: Iterable[Submission], before: List[Before], out: Path) -
             used.add(entry.name.casefold())
     for one in submissions:
         wanted, number = one.directory, 1
-        one.directory = known.pop(identity(one), "")
+        own = [old for old in known.get(identity(one), []) if one.sources or not old.examined]
+        if own:
+            known[identity(one)].remove(own[0])
+        one.directory = own[0].submission.directory if own else ""
         while not one.directory:
             name = wanted if number == 1 else f"{wanted}-{number}"
             if name.casefold() not in used:

@@ -88,7 +88,7 @@ def test_results_of_the_version_without_marks_are_taken(tmp_path):
 
 def test_each_student_keeps_a_directory_and_a_foreign_one_is_nobodys(tmp_path):
     def directories(*names, before=()):
-        found = [Submission(name, slug) for name, slug in names]
+        found = [Submission(name, slug, [tmp_path]) for name, slug in names]
         results_directory.settle(found, list(before), tmp_path)
         return [one.directory for one in found]
 
@@ -96,6 +96,11 @@ def test_each_student_keeps_a_directory_and_a_foreign_one_is_nobodys(tmp_path):
     before = [Before(Submission("a b", "a_b")), Before(Submission("a_b", "a_b-2"))]
     assert directories(("a_b", "a_b"), before=before) == ["a_b-2"], "alone, it is still the same student"
     assert directories(("A_b", "A_b"), before=before) == ["A_b-3"], "and another is not taken for it"
+    absent = [Before(Submission("a b", "a_b")), Before(Submission("a b", "a_b-2"), examined={LAB.name})]
+    assert directories(("a b", "a_b"), ("a b", "a_b"), before=absent) == ["a_b", "a_b-2"], "two of one name"
+    found = [Submission("a b", "a_b"), Submission("a b", "a_b")]
+    results_directory.settle(found, absent, tmp_path)
+    assert [one.directory for one in found] == ["a_b", "a_b-3"], "who handed in nothing does not take the place of who did"
     (tmp_path / "students" / "ben").mkdir(parents=True)
     assert directories(("ben", "ben")) == ["ben"], "empty: a killed run made it"
     (tmp_path / "students" / "ben" / "mine.txt").touch()
