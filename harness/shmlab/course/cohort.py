@@ -286,11 +286,15 @@ def old_outcomes(student: Student, lab: Lab) -> List[Path]:
 
 
 def has_error(path: Path) -> bool:
-    """Returns whether a check in this file did not come to an end, or the file cannot be read."""
+    """Returns whether a check in this file did not come to an end, or the file is not whole.
+
+    A course has thousands of these files, so they are not parsed; in a text that is quoted the quotes are escaped.
+    """
     try:
-        return any(check["status"] == ERROR for check in json.loads(path.read_text(encoding="utf-8"))["checks"])
-    except (OSError, ValueError, KeyError, TypeError):
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
         return True
+    return f'"status": "{ERROR}"' in text or not text.endswith("}\n")
 
 
 def add_lab(student: Student, lab: Lab, grader: Grader) -> None:

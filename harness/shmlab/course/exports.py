@@ -73,7 +73,8 @@ def to_look_at(lab: Record) -> bool:
 
 def override_text(override: Record) -> str:
     """Returns what a student reads about points that were set by hand."""
-    return (f"{override['check'] or 'points of the lab'}: {override['points']} by hand, instead of {override['instead_of']}: "
+    points = "1 point" if override["points"] == 1 else f"{override['points']} points"
+    return (f"{points} by hand instead of {override['instead_of']} for {override['check'] or 'the whole lab'}: "
             f"{override['reason']}")
 
 

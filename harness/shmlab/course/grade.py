@@ -193,7 +193,8 @@ def main(source: Path, out: Path, course_file: Optional[Path], labs: List[str], 
         cohort.reuse_outcomes(students)
         batches = cohort.pending_batches(students, jobs)
         todo = sum(len(batch.labs) for batch in batches)
-        print(f"{len(students)} submissions with {count} labs" + (f", {done} of them graded before" if done else "")
+        absent = sum(not one.sources for one in submissions)
+        print(f"{len(students) - absent} submissions with {count} labs" + (f", {done} of them graded before" if done else "")
               + (f", {count - done - todo} the same as others" if done + todo < count else "")
               + f"; {tiers.describe_tier(tier)}", file=sys.stderr)
         if anew:
@@ -228,6 +229,8 @@ def _summary(everything: Record, out: Path) -> int:
     where = out if relative.startswith("..") else Path(relative)
     kept = [student["name"] for student in everything["students"] if student["kept"]]
     several = len(kept) != 1
+    absent = [student["name"] for student in everything["students"] if not (student["kept"] or student["notes"]) and all(
+        lab["state"] == exports.MISSING and not lab["notes"] for lab in student["labs"].values())]
     errors = [(student["name"], name) for student in everything["students"] for name, lab in student["labs"].items()
               if exports.to_look_at(lab)]
     noted = [student["name"] for student in everything["students"]
@@ -253,6 +256,8 @@ def _summary(everything: Record, out: Path) -> int:
         print(f"{len(kept)} {'students' if several else 'student'} of the runs before {'are' if several else 'is'} "
               f"kept, though not handed in now: {', '.join(kept[:6])}{' …' if len(kept) > 6 else ''}; to drop one, remove its "
               f"directory in {where / 'students'}")
-    print(f"{len(everything['students']) - len(kept)} submissions graded: open {where / 'index.html'}; "
+    if absent:
+        print(f"{len(absent)} of the roster handed in nothing: {', '.join(absent[:6])}{' …' if len(absent) > 6 else ''}")
+    print(f"{len(everything['students']) - len(kept) - len(absent)} submissions graded: open {where / 'index.html'}; "
           f"grades are in {where / 'grades.csv'}")
     return 1 if errors else 0

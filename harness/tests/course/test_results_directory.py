@@ -183,6 +183,14 @@ def test_an_error_is_graded_anew_and_a_verdict_is_not(course):
     assert course("error")[0] == ALL and course("passed")[0] == ALL and course()[0] == []
 
 
+@pytest.mark.parametrize("content, error", [
+    ({"status": "passed", "saw": ['"status": "error"']}, False), ({"status": "error"}, True), ("", True), ("{", True), (None, True)])
+def test_an_outcome_that_is_not_whole_counts_as_an_error(tmp_path, content, error):
+    if content is not None:
+        (tmp_path / "x").write_text(content if isinstance(content, str) else json.dumps({"checks": [content]}, indent=1) + "\n")
+    assert cohort.has_error(tmp_path / "x") == error
+
+
 def test_of_the_same_programs_one_is_graded_anew_and_counts_for_all(course):
     for lab in LAB, OTHER:
         put(course.source, "ben", lab, more="//a")
