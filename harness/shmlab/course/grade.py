@@ -159,15 +159,14 @@ def main(source: Path, out: Path, course_file: Optional[Path], labs: List[str], 
     if out == source or out in source.parents or source in out.parents:
         raise UserError(f"the results cannot go to {out}: it contains the submissions or is inside them")
     submissions, ignored = intake.list_submissions(source)
-    before = results_directory.read(out)
+    before = as_read = results_directory.read(out)
     pairs: List[roster.Pair] = [(one, None) for one in submissions]
     old: List[roster.Pair] = [(one.submission, None) for one in before]
     if course.people:
         pairs, old = roster.match(submissions, course.people, [one.submission for one in before if one.examined])
         submissions = [one for one, _ in pairs]
-        # What runs before took for a student, and is a group of the roster, is in it no more.
-        people_before = {id(one) for one, _ in old}
-        before = [one for one in before if not one.examined or id(one.submission) in people_before]
+        staying = {id(one) for one, _ in old}
+        before = [one for one in before if not one.examined or id(one.submission) in staying]
     results_directory.settle(submissions, before, out)
     if chosen_labs:
         shown = {lab.name for lab in chosen_labs}.union(*(one.examined for one in before))
@@ -177,6 +176,8 @@ def main(source: Path, out: Path, course_file: Optional[Path], labs: List[str], 
     course.bind(roster.words({one.directory: (one, person) for one, person in [*old, *pairs]}.values()))
     lock = results_directory.Lock(out)
     try:
+        if results_directory.read(out) != as_read:
+            raise UserError(f"another grading has changed {out} meanwhile: run the same command again")
         results_directory.mark(submissions, before, out)
         box.also_hidden.update((str(source), str(out)))
         grader = Grader(tier, cc, san, jobs)

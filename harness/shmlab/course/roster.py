@@ -11,6 +11,7 @@ from typing import Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
 from . import intake
 from .intake import Submission
+from .results_directory import identity
 from .tables import folded, read_rows
 from ..labs import UserError
 
@@ -90,7 +91,7 @@ def match(submissions: Iterable[Submission], people: Sequence[Person], before: I
     """Finds the person of each submission, and of each one of the runs before.
 
     The first list has the submissions, each group's one for each member, and one without files for each person who has none. The
-    second has no groups.
+    second has those of the runs before that stay in the tables.
     """
     matcher = Matcher(people)
     own: List[Pair] = []
@@ -121,8 +122,14 @@ def match(submissions: Iterable[Submission], people: Sequence[Person], before: I
             found[person] = _made_for(person, one.platform, one.sources, one.late,
                                       [*one.notes, f"handed in by the group {one.name}, and counts for all its members"])
             own.append((found[person], person))
-    old = [(one, candidates[0] if len(candidates) == 1 else None)
-           for one, candidates in ((one, matcher.people(one)) for one in before if not matcher.members(one))]
+    now = {identity(one) for one, _ in own}
+    old: List[Pair] = []
+    for one in before:
+        candidates = matcher.people(one)
+        person = candidates[0] if len(candidates) == 1 else None
+        # A group is not a student, and who handed in somewhere else before has handed in anew.
+        if not matcher.members(one) and (identity(one) in now or person not in found):
+            old.append((one, person))
     have = {person for _, person in old} | set(found)
     platform = next((one.platform for one in submissions if one.platform), "")
     own += [(_made_for(person, platform), person) for person in people if person not in have]

@@ -7,7 +7,7 @@ import pytest
 from grading import grade, results
 
 from shmlab import labs
-from shmlab.course import cohort, results_directory
+from shmlab.course import cohort, grade as course_grade, results_directory
 from shmlab.course.intake import IntakeResult, Submission
 from shmlab.course.results_directory import MARK, Before
 from shmlab.labs import UserError
@@ -55,6 +55,15 @@ def test_make_grade_refuses_before_it_writes(tmp_path):
     done = grade(tmp_path / "in", tmp_path / "out", "--lab", "05")
     assert done.returncode == 2 and done.stdout == "" and len(done.stderr.splitlines()) == 1 and "nothing was changed" in done.stderr
     assert everything(tmp_path / "out") == before
+
+
+def test_what_another_grading_has_changed_meanwhile_is_not_written_over(tmp_path, monkeypatch):
+    put(tmp_path / "in", "ada")
+    seen = iter([[], [Before(Submission("ada", "ada"))]])
+    monkeypatch.setattr(results_directory, "read", lambda out: next(seen))
+    with pytest.raises(UserError, match="another grading has changed"):
+        course_grade.main(tmp_path / "in", tmp_path / "out", None, ["05"], "cc", False, 1, None, True)
+    assert not (tmp_path / "out" / "students").exists()
 
 
 def test_an_empty_directory_and_one_of_a_killed_run_are_taken(tmp_path):

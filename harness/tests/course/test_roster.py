@@ -87,6 +87,14 @@ def test_a_group_gives_its_work_to_all_members():
     assert roster.match([], people, [Submission("Group A", "x"), Submission("Ada", "y")])[1] == [(Submission("Ada", "y"), people[0])]
 
 
+def test_who_hands_in_anew_in_another_way_is_in_the_tables_once():
+    """Ada's directory of a run before is replaced by what Canvas has; a second submission of hers stays what it was."""
+    people, before = [Person("Ada", "7")], [Submission("Ada", "Ada"), Submission("7", "7"), Submission("Eve", "Eve")]
+    new = [handed_in("lovelaceada", "canvas", "7"), handed_in("7")]
+    pairs, old = roster.match(new, people, before)
+    assert [person for _, person in pairs] == [people[0], None] and [one.name for one, _ in old] == ["7", "Eve"]
+
+
 def test_a_word_can_mean_all_that_the_roster_says():
     words = roster.words([(Submission("lovelaceada", "a", [], "canvas", "7"), Person("Ada", "7", "a@x", "al")),
                           (Submission("Ada", "b"), None)])
