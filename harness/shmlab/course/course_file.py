@@ -35,7 +35,8 @@ import zoneinfo
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional, Sequence, Set, Tuple
+from types import MappingProxyType
+from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
 from .intake import Submission
 from .roster import Person, read_roster
@@ -110,17 +111,17 @@ class Course:
         entry = self.extensions.find(submission.directory, lab.name)
         return int(entry.value) if entry else 0
 
-    def bind(self, names: Dict[str, Set[str]]) -> None:
+    def bind(self, names: Mapping[str, Set[str]], groups: Mapping[str, Set[str]] = MappingProxyType({})) -> None:
         """Finds the students of all tables; see Table.bind()."""
         for entry in self.handed_in.entries:
             name, _, word = entry.student.rpartition(" ")
-            if name and not entry.lab and folded(entry.student) not in names and folded(name) in names:
+            if name and not entry.lab and folded(entry.student) not in {*names, *groups} and folded(name) in {*names, *groups}:
                 try:
                     entry.student, entry.lab = name, find(word).name
                 except UserError as error:
                     raise UserError(plain(f"{entry.row.where}: {error}", 1000)) from None
         for table in self.handed_in, self.times, self.overrides, self.extensions:
-            table.bind(names)
+            table.bind(names, groups)
 
     def when_handed_in(self, lab: Lab, submission: Submission, file_time: Optional[float]) -> HandedIn:
         """Returns when a lab was handed in.

@@ -132,15 +132,15 @@ def strange_times(students: List[Student], course: Course, now: float) -> List[s
     return lines
 
 
-def _select(labs: List[Lab], words: List[str], regrade: str, names: Dict[str, Set[str]]) -> Selection:
+def _select(labs: List[Lab], words: List[str], regrade: str, names: Dict[str, Set[str]], groups: Dict[str, Set[str]]) -> Selection:
     """Returns what LAB=, STUDENT= and REGRADE= select. Raises UserError for a student that there is not."""
     if regrade not in ("", "errors", "all"):
         raise UserError(plain(f"REGRADE={regrade} is unknown: allowed are REGRADE=errors and REGRADE=all"))
     students: Optional[Set[str]] = None
     # A name may have a comma in it.
     for word in [part for item in words for part in ([item] if folded(item) in names else item.split(","))]:
-        found = names.get(folded(word), set())
-        if len(found) != 1:
+        found = names.get(folded(word), set()) or groups.get(folded(word), set())
+        if not found or (folded(word) in names and len(found) > 1):
             known = ", ".join(sorted(names)[:10]) + (" …" if len(names) > 10 else "")
             raise UserError(plain(f"STUDENT={word.strip()}: " + (
                 f"{len(found)} submissions have this name, so write the id" if found else
@@ -171,9 +171,10 @@ def main(source: Path, out: Path, course_file: Optional[Path], labs: List[str], 
     if chosen_labs:
         shown = {lab.name for lab in chosen_labs}.union(*(one.examined for one in before))
         course.labs = [lab for lab in all_labs() if lab.name in shown] if any(one.examined for one in before) else chosen_labs
-    selection = _select(chosen_labs, list(student_words), regrade, roster.words(pairs))
-    people = {one.directory: person for one, person in [*old, *pairs]}
-    course.bind(roster.words({one.directory: (one, person) for one, person in [*old, *pairs]}.values()))
+    selection = _select(chosen_labs, list(student_words), regrade, roster.words(pairs), roster.groups(pairs))
+    known = {one.directory: (one, person) for one, person in [*old, *pairs]}
+    people = {directory: person for directory, (_, person) in known.items()}
+    course.bind(roster.words(known.values()), roster.groups(known.values()))
     lock = results_directory.Lock(out)
     try:
         if results_directory.read(out) != as_read:

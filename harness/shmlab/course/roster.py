@@ -150,3 +150,12 @@ def words(submissions: Iterable[Pair]) -> Dict[str, Set[str]]:
         for word in {one.name, one.platform_id, *(person.words if person else [])} - {""}:
             found.setdefault(folded(word), set()).add(one.directory)
     return found
+
+
+def groups(submissions: Iterable[Pair]) -> Dict[str, Set[str]]:
+    """Returns the directories of each group's members, by the group's name, folded."""
+    found: Dict[str, Set[str]] = {}
+    for one, person in submissions:
+        if person and person.group:
+            found.setdefault(folded(person.group), set()).add(one.directory)
+    return found

@@ -99,24 +99,34 @@ class Table:
     def __init__(self, source: str = "", entries: Sequence[Entry] = ()) -> None:
         self.source, self.entries = source, list(entries)
         self._bound: Dict[Tuple[str, str, str], Entry] = {}
+        self._of_group: Dict[Tuple[str, str, str], Entry] = {}
 
-    def bind(self, students: Mapping[str, Set[str]]) -> None:
-        """Finds each entry's student. `students` has the directories of all that a name, folded, can mean.
+    def bind(self, students: Mapping[str, Set[str]], groups: Mapping[str, Set[str]]) -> None:
+        """Finds each entry's student. `students` has the directories of all that a name, folded, can mean; `groups` those of the
+        members, by the group's name.
 
-        Raises UserError if an entry means no student or several, or if two entries say something of the same.
+        Raises UserError if an entry means nobody, or one of several of the same name, or if two say something of the same.
         """
         self._bound.clear()
+        self._of_group.clear()
         for entry in self.entries:
-            found = students.get(folded(entry.student), set())
-            if len(found) != 1:
+            word = folded(entry.student)
+            found, bound = students.get(word, set()), self._bound
+            if not found:
+                found, bound = groups.get(word, set()), self._of_group
+            if not found or (bound is self._bound and len(found) > 1):
                 raise entry.row.wrong("student", f"'{entry.student}' is " + (
                     f"the name of {len(found)} students: write the id" if found else "unknown: allowed are the names and ids "
                     "of the submissions, of the roster and of the results of runs before"))
-            key = (next(iter(found)), entry.lab, entry.check)
-            if key in self._bound:
-                raise entry.row.wrong("student", f"'{entry.student}' has the same line twice; the first is {self._bound[key].row.where}")
-            self._bound[key] = entry
+            for directory in found:
+                first = bound.setdefault((directory, entry.lab, entry.check), entry)
+                if first is not entry:
+                    raise entry.row.wrong("student", f"'{entry.student}' has the same line twice; the first is {first.row.where}")
 
     def find(self, directory: str, lab: str, check: str = "") -> Optional[Entry]:
-        """Returns what is said of a student's lab or check; what is said of all labs if nothing is said of this one."""
-        return self._bound.get((directory, lab, check)) or (None if check else self._bound.get((directory, "", "")))
+        """Returns what is said of a student's lab or check, else of all labs; first of the student, then of the group."""
+        for bound in self._bound, self._of_group:
+            found = bound.get((directory, lab, check)) or (None if check else bound.get((directory, "", "")))
+            if found:
+                return found
+        return None

@@ -135,6 +135,16 @@ def test_each_line_means_one_student_and_says_something_once(tmp_path, name, con
             course.bind(words)
 
 
+def test_a_line_of_a_group_means_its_members_and_a_members_own_comes_first(tmp_path):
+    course = course_of(tmp_path, "[course]\nextensions = more.csv\n", more="student,lab,days\nGROUP A,05,3\nada,,1\n")
+    pairs = [(Submission(name, name), Person(name, group="Group A")) for name in ("ada", "ben")] + [(Submission("cem", "cem"), None)]
+    course.bind(roster.words(pairs), roster.groups(pairs))
+    assert [course.extension(LAB, one) for one, _ in pairs] == [1, 3, 0] and course.extension(OTHER, pairs[1][0]) == 0
+    course = course_of(tmp_path, "[course]\nextensions = more.csv\n", more="student,days\ngroup a,3\nGroup A,1\n")
+    with pytest.raises(UserError, match="line 3, student: 'Group A' has the same line twice"):
+        course.bind(roster.words(pairs), roster.groups(pairs))
+
+
 def record_of(course, states, name="ada", **what):
     """The record of a student whose lab 05 has these states; None: nothing was handed in."""
     student = Student(Submission(name, name, **what), None, IntakeResult([], {} if states is None else {LAB.name: []}, {}),
@@ -217,9 +227,9 @@ def test_a_course_with_a_roster(tmp_path):
                                          "3,Cem,Group A,,\n4,=Dot,,,S2\n")
     (tmp_path / "points.csv").write_text("student,lab,points,reason\na@x,05,3,seen at the desk\n")
     (tmp_path / "course.ini").write_text("[course]\nlabs = 05\nroster = roster.csv\noverrides = points.csv\n")
-    done = grade(source, out, "--course", str(tmp_path / "course.ini"), "--student", "Ben")
-    assert "3 submissions are not selected and not graded yet" in done.stderr, done.stderr
-    assert {student["name"]: student["score"] for student in results(out)["students"]} == {"=Dot": 0, "Ben": 10}
+    done = grade(source, out, "--course", str(tmp_path / "course.ini"), "--student", "ben,group a")
+    assert "2 submissions are not selected and not graded yet" in done.stderr, done.stderr
+    assert {student["name"]: student["score"] for student in results(out)["students"]} == {"=Dot": 0, "Ben": 10, "Cem": 10}
     for _ in range(2):
         done = grade(source, out, "--course", str(tmp_path / "course.ini"))
         assert done.returncode == 0 and "1 of the roster handed in nothing: =Dot\n4 submissions graded" in done.stdout, done.stdout
