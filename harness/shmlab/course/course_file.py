@@ -10,6 +10,7 @@ The CSV files that it names are read from its own directory.
     last day = 5               ; later than this many days after the deadline: 0 points; default: never
     canvas = Labs (4711)       ; name and id of the assignment in Canvas; default: the title
     time zone = Europe/Berlin  ; of all times and days; default: that of the machine
+    attempt = best             ; of what several runs found the best counts, or the last; default: last
     times = times.csv          ; when students handed in: student, handed in, lab (optional)
     roster = roster.csv        ; who is in the course: name or id, and email, login, group, section
     overrides = points.csv     ; points by hand: student, lab, check (optional), points, reason
@@ -45,7 +46,7 @@ from ..labs import Lab, UserError, all_labs, find
 from ..results import plain
 
 _KNOWN = {"course": ("title", "labs", "late per day", "grace", "last day", "canvas", "time zone", "times", "roster", "overrides",
-                     "extensions"), "weights": None, "due": None, "handed in": None}
+                     "extensions", "attempt"), "weights": None, "due": None, "handed in": None}
 MAX_EXTENSION = 366  # days
 _TIME = re.compile(r"(20\d\d-\d\d-\d\d)(?:[ T](\d\d:\d\d(?::\d\d)?) ?(Z|[+-]\d\d:?\d\d)?)?")
 _HOW_TO_WRITE = "write it as 2026-11-20 23:59, or as 2026-11-20 23:59+01:00"
@@ -75,6 +76,7 @@ class Course:
     grace: float = 0.0  # minutes
     last_day: float = math.inf
     canvas: str = ""
+    best_attempt: bool = False  # counts, and not the last one
     zone: Optional[tzinfo] = None  # None: that of the machine
     lab_weights: Dict[str, float] = field(default_factory=dict)
     check_weights: Dict[Tuple[str, str], float] = field(default_factory=dict)
@@ -224,6 +226,10 @@ def _read(path: Path, tables: bool) -> Course:
     course = Course(title=parser.get("course", "title", fallback="Shared Memory Lab"),
                     late_per_day=number("course", "late per day", 0.0), grace=number("course", "grace", 0.0),
                     last_day=number("course", "last day", math.inf), canvas=parser.get("course", "canvas", fallback=""))
+    attempt = parser.get("course", "attempt", fallback="last")
+    if attempt not in ("best", "last"):
+        raise wrong("course", "attempt", f"'{attempt}' is unknown; allowed are best and last")
+    course.best_attempt = attempt == "best"
     zone = parser.get("course", "time zone", fallback="")
     if zone:
         try:

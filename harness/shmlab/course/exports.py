@@ -10,6 +10,7 @@ import io
 import json
 import re
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 from xml.etree import ElementTree as xml
 
@@ -30,7 +31,7 @@ def rounded(value: float) -> float:
     return int(value) if value == int(value) else round(value, 2)
 
 
-def _lab_record(student: Student, lab: Lab, course: Course, checks: Optional[List[Dict[str, Any]]],
+def lab_record(student: Student, lab: Lab, course: Course, checks: Optional[List[Dict[str, Any]]],
                 resembling: List[Tuple[Any, float]]) -> Record:
     """Returns the entry of one lab of one student in results.json. The maximum is always that of the whole lab."""
     worth = {check.name: course.weighted_points(lab, check.name, check.points) for check in lab.checks()}
@@ -78,9 +79,14 @@ def override_text(override: Record) -> str:
             f"{override['reason']}")
 
 
-def record_of(student: Student, course: Course, details: Details, resembling: Mapping[Lab, List[Tuple[Any, float]]]) -> Record:
-    """Returns a student's entry in results.json, from the outcomes of the labs and the mistakes that each resembles."""
-    labs = {lab.name: _lab_record(student, lab, course, details.get(lab.name), resembling.get(lab, [])) for lab in course.labs}
+def record_of(student: Student, course: Course, details: Details, resembling: Mapping[Lab, List[Tuple[Any, float]]],
+              earlier: Mapping[str, Student] = MappingProxyType({})) -> Record:
+    """Returns a student's entry in results.json, from the outcomes of the labs and the mistakes that each resembles.
+
+    `earlier` has the student as at the time of an earlier attempt, for the labs in which that counts.
+    """
+    labs = {lab.name: lab_record(earlier.get(lab.name, student), lab, course, details.get(lab.name), resembling.get(lab, []))
+            for lab in course.labs}
     submission, person = student.submission, student.person or Person()
     return {"name": submission.name, "folder": submission.directory, "platform": submission.platform,
             "platform_id": submission.platform_id, "id": person.id, "email": person.email, "login": person.login,

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Set
 
 from ..sandbox import box, tiers
-from . import cohort, diagnose, exports, intake, pages, results_directory, roster
+from . import attempts, cohort, diagnose, exports, intake, pages, results_directory, roster
+from .attempts import Counted
 from .cohort import Batch, Grader, Selection, Student
 from .course_file import FILE_TIME, Course, read_course
 from .tables import folded
@@ -56,16 +57,19 @@ class Progress:
             self._bar.stop()
 
 
-def _details(student: Student) -> Dict[str, List[Dict[str, Any]]]:
-    return {lab.name: cohort.outcomes(student, lab) for lab in student.labs}
+def _details(student: Student, course: Course, counted: Dict[attempts.Key, Counted]) -> Dict[Lab, List[Dict[str, Any]]]:
+    """Returns the outcomes of the labs: of the last attempt, or of the one that counts instead."""
+    earlier = {lab: counted.get((student.submission.directory, lab.name)) for lab in course.labs}
+    return {lab: one.checks if one else cohort.outcomes(student, lab) for lab, one in earlier.items() if one or lab in student.labs}
 
 
-def _write_everything(students: List[Student], course: Course, out: Path, grader: Grader, ignored: List[str]) -> Record:
+def _write_everything(students: List[Student], course: Course, out: Path, grader: Grader, ignored: List[str],
+                      counted: Dict[attempts.Key, Counted]) -> Record:
     """Writes all results and returns the content of results.json. Holds the details of one student at a time in memory."""
     known = diagnose.Gallery(grader)
     wanted: Set[Patch] = set()
     for student in students:
-        for lab, checks in zip(student.labs, _details(student).values()):
+        for lab, checks in _details(student, course, counted).items():
             if diagnose.is_comparable(checks):
                 wanted.update(known.candidates(lab, {c["check"] for c in checks if c["status"] == FAILED}))
     batches = known.prepare(wanted, students)
@@ -77,10 +81,11 @@ def _write_everything(students: List[Student], course: Course, out: Path, grader
         progress.end()
     records = []
     for student in students:
-        details = _details(student)
-        resembling = {lab: known.resembling(lab, details[lab.name]) for lab in student.labs
-                      if diagnose.is_comparable(details[lab.name])}
-        record = exports.record_of(student, course, details, resembling)
+        outcomes = _details(student, course, counted)
+        details = {lab.name: checks for lab, checks in outcomes.items()}
+        resembling = {lab: known.resembling(lab, checks) for lab, checks in outcomes.items() if diagnose.is_comparable(checks)}
+        record = exports.record_of(student, course, details, resembling, {
+            lab.name: counted[key].student for lab in outcomes if (key := (student.submission.directory, lab.name)) in counted})
         exports.write_student(student.directory, record, details, course)
         pages.write_student(student.directory, record, details, course)
         records.append(record)
@@ -192,8 +197,10 @@ def main(source: Path, out: Path, course_file: Optional[Path], labs: List[str], 
         count = sum(len(student.labs) for student in students)
         done = sum(student.outcome_file(lab).exists() and lab.name not in student.anew for student in students for lab in student.labs)
         anew = [f"{student.submission.name} {name[:2]}" for student in students for name in sorted(student.anew)]
-        cohort.reuse_outcomes(students)
-        batches = cohort.pending_batches(students, jobs)
+        best = attempts.earlier(students, course, out, grader, selection) if course.best_attempt else {}
+        graded = [*students, *best.values()]
+        cohort.reuse_outcomes(graded)
+        batches = cohort.pending_batches(graded, jobs)
         todo = sum(len(batch.labs) for batch in batches)
         absent = sum(not one.sources for one in submissions)
         print(f"{len(students) - absent} submissions with {count} labs" + (f", {done} of them graded before" if done else "")
@@ -215,8 +222,9 @@ def main(source: Path, out: Path, course_file: Optional[Path], labs: List[str], 
             cohort.grade_all(batches, grader, progress)
         finally:
             progress.end()
-        cohort.reuse_outcomes(students)
-        everything = _write_everything(students, course, out, grader, ignored)
+        cohort.reuse_outcomes(graded)
+        counted = attempts.choose(students, best, course, out) if course.best_attempt else {}
+        everything = _write_everything(students, course, out, grader, ignored, counted)
     except KeyboardInterrupt:
         print("\ninterrupted: run the same command again to resume", file=sys.stderr)
         return 130

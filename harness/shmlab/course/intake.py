@@ -326,7 +326,7 @@ def take(submission: Submission, labs: List[Lab], target: Path, reader: ArchiveR
         guessed = sorted({str(found.path.parent) for found in used if _directory_match(lab, found.path) == 2})
         if guessed:
             notes.append(f"the directory {guessed[0]} was taken as {lab.name}: hand it in under that name")
-        _write_only(target / lab.name, contents)
+        write_only(target / lab.name, contents)
         if used:
             taken.labs[lab.name] = notes
             when = max(found.time for found in used)
@@ -342,7 +342,7 @@ def take(submission: Submission, labs: List[Lab], target: Path, reader: ArchiveR
     return taken
 
 
-def _write_only(directory: Path, contents: Dict[str, bytes]) -> None:
+def write_only(directory: Path, contents: Dict[str, bytes]) -> None:
     """Makes a directory contain exactly these files."""
     directory.mkdir(parents=True, exist_ok=True)
     for entry in list(directory.iterdir()):

@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Set, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Set, Tuple
 
 from .intake import IntakeResult, Submission
 from ..labs import UserError
@@ -74,6 +74,18 @@ def _from_mark(directory: str, data: Dict[str, Any]) -> Before:
     times = {str(name): float(lab["time"]) for name, lab in data["labs"].items() if lab["time"] is not None}
     one = Submission(str(data["name"]), directory, [], str(data["platform"]), str(data["platform_id"]), data["late"])
     return Before(one, IntakeResult([str(note) for note in data["notes"]], labs, times), {str(name) for name in data["examined"]})
+
+
+def read_mark(out: Path, directory: str) -> Optional[Before]:
+    """Returns what the mark of a directory below students/ says; None if it has none."""
+    path = out / "students" / directory / MARK
+    try:
+        return _from_mark(directory, _load(path))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(plain(f"{path} is not as a grading wrote it ({type(error).__name__}: {error}): remove its directory, and the "
+                              "attempt in it counts no more", 1000)) from None
 
 
 def _from_record(record: Dict[str, Any]) -> Before:
