@@ -8,6 +8,7 @@
 # ARGS="-p PID"                            for make shmls
 # (not for students
 # FROM=DIR|ZIP OUT=DIR COURSE=FILE TRUST=1     for make grade
+# STUDENT=NAME LAB=05 REGRADE=errors           for make grade: only a part
 # FULL=1                                       for make test: all cases, which takes much longer
 # not for students)
 
@@ -30,6 +31,8 @@ ARGS ?=
 FROM ?=
 OUT ?= results
 COURSE ?=
+STUDENT ?=
+REGRADE ?=
 TRUST ?=
 ROOTS ?=
 # not for students)
@@ -107,16 +110,17 @@ lint: ## looks for what is wrong in the project's own code without running it; p
 
 # not for students)
 # The next step and hints are about the programs in labs/, so not about others.
-STUDENT = $(if $(filter labs,$(IN)),--student)
+FOR_STUDENT = $(if $(filter labs,$(IN)),--student)
 
 check: ## checks your work: LAB=05 one lab, IN=directory other programs
-	$(quiet)python=$$($(SETUP) check) && "$$python" -m pytest harness --submission "$(IN)" $(OPTIONS) $(STUDENT)
+	$(quiet)python=$$($(SETUP) check) && "$$python" -m pytest harness --submission "$(IN)" $(OPTIONS) $(FOR_STUDENT)
 
 # (not for students
 grade: ## grades a course: FROM=submissions OUT=results, see docs/grading.md
 	$(quiet)python=$$($(SETUP) grade) && $(SHMLAB) "$$python" -m shmlab grade --from "$(FROM)" --out "$(OUT)" \
 	    $(if $(LAB),--lab "$(LAB)") --cc "$(CC)" $(if $(SAN),--san) $(if $(TIER),--tier $(TIER)) \
-	    $(if $(COURSE),--course "$(COURSE)") $(if $(JOBS),--jobs $(JOBS)) $(if $(TRUST),--trust)
+	    $(if $(COURSE),--course "$(COURSE)") $(if $(JOBS),--jobs $(JOBS)) $(if $(TRUST),--trust) \
+	    $(if $(STUDENT),--student "$(STUDENT)") $(if $(REGRADE),--regrade "$(REGRADE)")
 
 dist: ## packs the students' edition, build/shared-memory-lab.tar.gz
 	$(quiet)python=$$($(SETUP) dist) && $(SHMLAB) "$$python" -m shmlab dist
@@ -139,7 +143,7 @@ bench: ## measures the harness (start-up, the spy, each lab) and the ring of lab
 
 # not for students)
 watch: ## checks LAB=05 again whenever you save
-	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab watch --lab "$(LAB)" --in "$(IN)" -- $(OPTIONS) $(STUDENT)
+	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab watch --lab "$(LAB)" --in "$(IN)" -- $(OPTIONS) $(FOR_STUDENT)
 
 explore: ## runs LAB=12 under every order of its steps; TIME=30 seconds each
 	$(quiet)python=$$($(SETUP) check) && "$$python" -m pytest harness -s --submission "$(IN)" $(OPTIONS) --explore "$(TIME)"
@@ -186,5 +190,5 @@ help: ## prints this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1~\2/p' Makefile | awk -F'~' '{ printf "%-18s %s\n", $$1, $$2 }'
 	@echo '  options: LAB=05 IN=directory CC=clang SAN=1 V=1 TIER=host JOBS=1 BACK=1'
 # (not for students
-	@echo '  make grade: FROM=submissions OUT=results COURSE=file TRUST=1; make test: FULL=1'
+	@echo '  make grade: FROM=submissions OUT=results COURSE=file STUDENT=name REGRADE=errors TRUST=1; make test: FULL=1'
 # not for students)

@@ -34,7 +34,7 @@ def _grade(arguments: argparse.Namespace) -> int:
     labs = [word for item in arguments.lab for word in item.replace(",", " ").split()]
     course_file = Path(arguments.course) if arguments.course else None
     return grade.main(Path(arguments.source), Path(arguments.out), course_file, labs, arguments.cc, arguments.san, jobs,
-                      arguments.tier, arguments.trust)
+                      arguments.tier, arguments.trust, arguments.student, arguments.regrade)
 
 
 def _pack(arguments: argparse.Namespace) -> int:
@@ -74,6 +74,8 @@ def main() -> int:
     sub.add_argument("--out", default="results")
     sub.add_argument("--course")
     sub.add_argument("--lab", action="append", default=[])
+    sub.add_argument("--student", action="append", default=[])
+    sub.add_argument("--regrade", default="")
     sub.add_argument("--cc", default="cc")
     sub.add_argument("--san", action="store_true")
     sub.add_argument("--tier")

@@ -32,8 +32,8 @@ PROCESSORS = ("aarch64", "x86_64")  # for which peers are compiled, if there is 
 _STUDENT_MODULES = [*(Path(__file__).with_name(f"{name}.py") for name in ("__main__", "student")),
                     *(path for room in ("observe", "trace") for path in sorted((Path(__file__).parent / room).glob("*.py")))]
 _AUTOGRADER_MODULES = [Path(__file__).parent / "course" / f"{name}.py"
-                       for name in ("__init__", "course_file", "unpack", "archive_reader", "choice", "intake", "cohort", "exports",
-                                    "autograde")]
+                       for name in ("__init__", "course_file", "tables", "unpack", "archive_reader", "choice", "intake", "cohort",
+                                    "exports", "results_directory", "roster", "autograde")]
 
 
 def _without(text: str, start: str, end: str) -> str:

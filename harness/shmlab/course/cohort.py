@@ -5,7 +5,6 @@ fingerprint of everything that can change the outcome. All reports are made from
 """
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import select
@@ -15,13 +14,15 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Set, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
 
 from ..sandbox import native
 from . import intake
 from .archive_reader import ArchiveReader
 from .intake import IntakeResult, Submission
-from ..labs import CHECKS, ROOT, SOLUTIONS, Lab, UserError, judging_modules
+from .results_directory import Before
+from .roster import Person
+from ..labs import CHECKS, ROOT, SOLUTIONS, Lab, judging_modules
 from ..results import ERROR, plain, write_whole
 from ..judging.parallel import fork
 
@@ -37,7 +38,11 @@ class Student:
     submission: Submission
     directory: Path
     taken: IntakeResult = field(default_factory=IntakeResult)
-    labs: List[Lab] = field(default_factory=list)  # the labs with at least one file
+    labs: List[Lab] = field(default_factory=list)  # the labs with an outcome, or, before they are graded, with at least one file
+    examined: Set[str] = field(default_factory=set)  # the names of the labs whose files were looked for, now or in runs before
+    anew: Set[str] = field(default_factory=set)  # the names of the labs that are graded though there is an outcome
+    kept: bool = False  # of runs before, and not handed in now
+    person: Optional[Person] = None  # in the roster
     fingerprints: Dict[str, str] = field(default_factory=dict)  # lab's name -> fingerprint of all its outcome depends on
 
     @property
@@ -134,6 +139,7 @@ def _collect(batch: Batch, last: bool, why: str) -> List[Lab]:
             data = {"version": 1, "checks": [not_judged(lab, check.name, why) for check in lab.checks()]}
         text = json.dumps(data, indent=1, ensure_ascii=True).replace(json.dumps(f"{batch.student.directory}/")[1:-1], "")
         write_whole(batch.student.outcome_file(lab), text + "\n")
+        batch.student.anew.discard(lab.name)
     shutil.rmtree(partial, ignore_errors=True)
     return again
 
@@ -193,62 +199,124 @@ def grade_all(batches: List[Batch], grader: Grader, progress: Callable[[Batch, i
 # ---- a course ---------------------------------------------------------------------------------------------
 
 
-class Lock:
-    """Lets one grading at a time work in a directory of results."""
+@dataclass
+class Selection:
+    """What a run grades; all else keeps its outcome. `regrade` is "", "errors" or "all"."""
 
-    def __init__(self, out: Path) -> None:
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-            self._fd = os.open(out / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-        except OSError as error:
-            raise UserError(f"cannot write to {out}: {error.strerror}; name another directory with OUT=") from None
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"another grading is at work in {out}: wait for it, or name another directory with OUT=") from None
+    students: Optional[Set[str]] = None  # their directories; None: all
+    labs: Optional[Set[str]] = None  # their names; None: all
+    regrade: str = ""
 
-    def release(self) -> None:
-        os.close(self._fd)
+    def chosen(self, student: Student, labs: List[Lab]) -> List[Lab]:
+        """Returns those of the labs that are graded if they have to be."""
+        if self.students is not None and student.submission.directory not in self.students:
+            return []
+        return [lab for lab in labs if (self.labs is None or lab.name in self.labs)
+                and (self.regrade != "errors" or any(has_error(path) for path in old_outcomes(student, lab)))]
 
 
-def take_in(submissions: List[Submission], labs: List[Lab], out: Path, grader: Grader) -> List[Student]:
-    """Copies each submission's sources and determines which labs to grade.
+def take_in(submissions: List[Submission], labs: List[Lab], out: Path, grader: Grader, before: Sequence[Before] = (),
+            selection: Selection = Selection()) -> List[Student]:
+    """Copies the sources of what is graded, and finds what runs before left of all else.
 
-    Whatever goes wrong with one submission is a note to it, and does not concern the others.
+    Whatever goes wrong with one submission is a note to it, and does not concern the others. A submission that is not graded
+    and never was is left out; one without files stands for a student who handed in nothing.
     """
     students = []
+    known = {one.submission.directory: one for one in before}
     reader = ArchiveReader(grader.tier)
     try:
         for submission in submissions:
-            student = Student(submission, out / "students" / submission.directory)
+            old = known.pop(submission.directory, None)
+            student = Student(submission, out / "students" / submission.directory, examined=set(old.examined) if old else set())
+            if not submission.sources:
+                student.taken = IntakeResult(list(submission.notes))
+                student.examined = {lab.name for lab in labs}
+                students.append(student)
+                continue
+            chosen = selection.chosen(student, labs)
+            if not chosen:
+                students += restored(old, labs, out, False) if old else []
+                continue
             try:
-                student.taken = intake.take(submission, labs, student.directory / "labs", reader)
-                for lab in labs:
+                student.taken = intake.take(submission, chosen, student.directory / "labs", reader)
+                for lab in chosen:
                     if lab.name in student.taken.labs:
                         add_lab(student, lab, grader)
+                        student.anew.update([lab.name] if selection.regrade == "all" else [])
             except Exception as error:
                 reason = plain(str(error) or type(error).__name__)
                 student.taken = IntakeResult([*submission.notes, f"it could not be taken in: {reason}"])
                 student.labs.clear()
+            student.examined.update(lab.name for lab in chosen)
+            found = Before(submission, student.taken, student.examined)
+            if old:
+                found = found.with_labs_of(old, {lab.name for lab in chosen})
+                keep_labs(student, old, [lab for lab in labs if lab not in chosen])
+            found.write(out)
             students.append(student)
     finally:
         reader.close()
-    return students
+    return students + [student for old in known.values() for student in restored(old, labs, out, True)]
+
+
+def restored(old: Before, labs: List[Lab], out: Path, kept: bool) -> List[Student]:
+    """Returns the student as a run before has left it; none if that run was interrupted before any lab of it was graded."""
+    student = Student(old.submission, out / "students" / old.submission.directory, IntakeResult(old.taken.notes),
+                      examined=old.examined, kept=kept)
+    keep_labs(student, old, labs)
+    return [student] if old.examined and (student.labs or not any(lab.name in old.taken.labs for lab in labs)) else []
+
+
+def keep_labs(student: Student, old: Before, labs: List[Lab]) -> None:
+    """Takes over what runs before found in these labs, and their outcomes."""
+    for lab in labs:
+        outcome = max(old_outcomes(student, lab), key=lambda path: path.stat().st_mtime, default=None)
+        if lab.name in old.taken.labs and outcome:
+            student.labs.append(lab)
+            student.fingerprints[lab.name] = outcome.name.split(".")[1]
+        if lab.name in old.taken.labs:
+            student.taken.labs[lab.name] = old.taken.labs[lab.name]
+        if lab.name in old.taken.times:
+            student.taken.times[lab.name] = old.taken.times[lab.name]
+
+
+def old_outcomes(student: Student, lab: Lab) -> List[Path]:
+    """Returns the files with an outcome of this lab, whatever it depended on."""
+    return sorted((student.directory / "checks").glob(f"{lab.name}.*.json"))
+
+
+def has_error(path: Path) -> bool:
+    """Returns whether a check in this file did not come to an end, or the file is not whole.
+
+    A course has thousands of these files, so they are not parsed; in a text that is quoted the quotes are escaped.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return True
+    return f'"status": "{ERROR}"' in text or not text.endswith("}\n")
 
 
 def add_lab(student: Student, lab: Lab, grader: Grader) -> None:
-    """Adds a lab whose sources are already in the student's directory; removes outcomes of other sources."""
+    """Adds a lab whose sources are already in the student's directory; removes outcomes of other sources.
+
+    An outcome with an error counts as none.
+    """
     student.labs.append(lab)
     student.fingerprints[lab.name] = grader.fingerprint(lab, student.directory / "labs" / lab.name)
     wanted = student.outcome_file(lab)
     for path in wanted.parent.glob(f"{lab.name}.*"):
         if path != wanted:
             path.unlink()
+    if wanted.exists() and has_error(wanted):
+        student.anew.add(lab.name)
 
 
 def reuse_outcomes(students: List[Student]) -> None:
     """Copies an outcome to every student who handed in the same files. Most of these are unchanged skeletons."""
-    graded = {path.name: path for student in students for path in map(student.outcome_file, student.labs) if path.exists()}
+    graded = {path.name: path for student in students for lab in student.labs if lab.name not in student.anew
+              and (path := student.outcome_file(lab)).exists()}
     for student in students:
         for path in map(student.outcome_file, student.labs):
             if path.name in graded and not path.exists():
@@ -256,26 +324,26 @@ def reuse_outcomes(students: List[Student]) -> None:
 
 
 def pending_batches(students: List[Student], jobs: int) -> List[Batch]:
-    """Returns what is not graded yet, and of identical programs only one.
+    """Returns what is to be graded, and of identical programs only one; the others get its outcome later.
 
     The batches are small enough to keep every processor busy until the end.
     """
     names: Set[str] = set()
     todo: List[Tuple[Student, List[Lab]]] = []
     for student in students:
-        labs = [lab for lab in student.labs if not (path := student.outcome_file(lab)).exists() and path.name not in names]
-        names.update(student.outcome_file(lab).name for lab in labs)
+        labs = []
+        for lab in student.labs:
+            path = student.outcome_file(lab)
+            if lab.name not in student.anew and path.exists():
+                continue
+            if path.name not in names:
+                labs.append(lab)
+            elif path.exists():
+                path.unlink()
+            names.add(path.name)
         todo.append((student, labs))
     size = max(1, min(LABS_PER_PROCESS, len(names) // (4 * jobs)))
     return [Batch(student, labs[start:start + size]) for student, labs in todo for start in range(0, len(labs), size)]
-
-
-def remove_unknown(students: List[Student], out: Path) -> None:
-    """Removes the directories of students whose submissions no longer exist."""
-    known = {student.directory.name for student in students}
-    for directory in (out / "students").iterdir() if (out / "students").is_dir() else []:
-        if directory.name not in known:
-            shutil.rmtree(directory)
 
 
 def outcomes(student: Student, lab: Lab) -> List[Dict[str, Any]]:

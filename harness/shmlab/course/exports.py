@@ -9,19 +9,21 @@ import csv
 import io
 import json
 import re
-from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 from xml.etree import ElementTree as xml
 
 from .cohort import Student
-from .course_file import CanvasColumn, Course
+from .course_file import CanvasColumn, Course, HandedIn
+from .roster import Person
 from ..labs import Lab
 from ..results import ERROR, PASSED, explored_text, write_whole
 
 Record = Dict[str, Any]
 Details = Dict[str, List[Dict[str, Any]]]  # a lab's name -> the outcomes of its checks
 MISSING = "missing"  # nothing was handed in
+NOT_YET = "not graded yet: only other labs or students were graded so far"
 
 
 def rounded(value: float) -> float:
@@ -29,34 +31,66 @@ def rounded(value: float) -> float:
     return int(value) if value == int(value) else round(value, 2)
 
 
-def _lab_record(student: Student, lab: Lab, course: Course, checks: Optional[List[Dict[str, Any]]],
+def lab_record(student: Student, lab: Lab, course: Course, checks: Optional[List[Dict[str, Any]]],
                 resembling: List[Tuple[Any, float]]) -> Record:
     """Returns the entry of one lab of one student in results.json. The maximum is always that of the whole lab."""
-    maximum = sum(course.weighted_points(lab, check.name, check.points) for check in lab.checks())
-    states = {check.name: MISSING for check in lab.checks()}
-    if checks is None:
-        return {"state": MISSING, "score": 0, "maximum": rounded(maximum), "score_in_time": 0, "days_late": 0,
-                "handed_in": None, "notes": [], "resembles": [], "checks": states}
-    states.update((check["check"], check["status"]) for check in checks)
-    score = sum(course.weighted_points(lab, check.name, check.points) for check in lab.checks() if states[check.name] == PASSED)
-    when = course.handed_in.get(student.submission.name, student.taken.times.get(lab.name))
-    late = student.submission.late if student.submission.name not in course.handed_in else None
-    days = course.days_late(lab, when) if late is None else max(1, course.days_late(lab, when)) if late and lab.name in course.due else 0
-    return {"state": ERROR if ERROR in states.values() else "graded", "score": rounded(score * course.late_factor(days)),
-            "maximum": rounded(maximum), "score_in_time": rounded(score), "days_late": days,
-            "handed_in": datetime.fromtimestamp(when).isoformat(" ", "seconds") if when else None,
-            "notes": student.taken.labs[lab.name],
+    worth = {check.name: course.weighted_points(lab, check.name, check.points) for check in lab.checks()}
+    states = {**dict.fromkeys(worth, MISSING), **{check["check"]: check["status"] for check in checks or []}}
+    points = {name: value if states[name] == PASSED else 0.0 for name, value in worth.items()}
+    overrides = []
+    for name in worth:
+        by_hand = course.overrides.find(student.submission.directory, lab.name, name)
+        if by_hand:
+            overrides.append({"check": name, "points": rounded(by_hand.value), "instead_of": rounded(points[name]),
+                              "reason": by_hand.reason})
+            points[name] = by_hand.value
+    handed_in, days, notes = HandedIn(), 0, []
+    if checks is not None:
+        handed_in = course.when_handed_in(lab, student.submission, student.taken.times.get(lab.name))
+        days = course.days_late(course.deadline(lab, student.submission), handed_in)
+        notes = student.taken.labs[lab.name]
+    elif lab.name in student.taken.labs or lab.name not in student.examined:
+        # A part of the course was graded, and this was not in it; if it was and has nothing, nothing was handed in.
+        notes = [NOT_YET]
+    score = rounded(sum(points.values()) * course.late_factor(days))
+    whole = course.overrides.find(student.submission.directory, lab.name)
+    if whole:
+        overrides.append({"check": "", "points": rounded(whole.value), "instead_of": score, "reason": whole.reason})
+        score = rounded(whole.value)
+    return {"state": MISSING if checks is None else ERROR if ERROR in states.values() else "graded", "score": score,
+            "maximum": rounded(sum(worth.values())), "score_in_time": rounded(sum(points.values())), "days_late": days,
+            "handed_in": None if handed_in.when is None else course.shown(handed_in.when), "time_from": handed_in.source,
+            "extension": course.extension(lab, student.submission), "overrides": overrides, "notes": notes,
             "resembles": [{"mistake": str(mistake), "title": mistake.title, "likeness": round(value, 2)}
                           for mistake, value in resembling],
             "checks": states}
 
 
-def record_of(student: Student, course: Course, details: Details, resembling: Mapping[Lab, List[Tuple[Any, float]]]) -> Record:
-    """Returns a student's entry in results.json, from the outcomes of the labs and the mistakes that each resembles."""
-    labs = {lab.name: _lab_record(student, lab, course, details.get(lab.name), resembling.get(lab, [])) for lab in course.labs}
-    submission = student.submission
+def to_look_at(lab: Record) -> bool:
+    """Whether somebody has to look at this lab: a check did not come to an end, and nobody has set the points by hand."""
+    by_hand = {override["check"] for override in lab["overrides"]}
+    return "" not in by_hand and any(state == ERROR and name not in by_hand for name, state in lab["checks"].items())
+
+
+def override_text(override: Record) -> str:
+    """Returns what a student reads about points that were set by hand."""
+    points = "1 point" if override["points"] == 1 else f"{override['points']} points"
+    return (f"{points} by hand instead of {override['instead_of']} for {override['check'] or 'the whole lab'}: "
+            f"{override['reason']}")
+
+
+def record_of(student: Student, course: Course, details: Details, resembling: Mapping[Lab, List[Tuple[Any, float]]],
+              earlier: Mapping[str, Student] = MappingProxyType({})) -> Record:
+    """Returns a student's entry in results.json, from the outcomes of the labs and the mistakes that each resembles.
+
+    `earlier` has the student as at the time of an earlier attempt, for the labs in which that counts.
+    """
+    labs = {lab.name: lab_record(earlier.get(lab.name, student), lab, course, details.get(lab.name), resembling.get(lab, []))
+            for lab in course.labs}
+    submission, person = student.submission, student.person or Person()
     return {"name": submission.name, "folder": submission.directory, "platform": submission.platform,
-            "platform_id": submission.platform_id,
+            "platform_id": submission.platform_id, "id": person.id, "email": person.email, "login": person.login,
+            "group": person.group, "section": person.section, "kept": student.kept,
             "score": rounded(sum(lab["score"] for lab in labs.values())),
             "maximum": rounded(sum(lab["maximum"] for lab in labs.values())),
             "notes": student.taken.notes, "labs": labs}
@@ -112,7 +146,7 @@ def _canvas(everything: Record, course: Course) -> List[List[object]]:
         # Who was graded anonymously has no id that Canvas would import.
         of_canvas = student["platform"] == "canvas"
         rows.append([student["name"], student["platform_id"] if of_canvas and student["platform_id"].isdecimal() else "", "",
-                     "" if of_canvas else student["name"], "",
+                     student["login"] or ("" if of_canvas else student["name"]), student["section"],
                      *(_scaled(sum(student["labs"][name]["score"] for name in names), maximum, one.maximum)
                        for (one, names), maximum in zip(columns, maximums))])
     return rows
@@ -127,8 +161,10 @@ def _moodle(everything: Record, course: Course) -> List[List[object]]:
                                  "Last modified (grade)"]]
     for student in everything["students"]:
         number = student["platform_id"] if student["platform"] == "moodle" else ""
-        rows.append([f"Participant {number}" if number else "", student["name"], "" if number else student["name"], "", "",
-                     _scaled(student["score"], student["maximum"], course.moodle_maximum), f"{course.moodle_maximum:.2f}", ""])
+        rows.append([f"Participant {number}" if number else "", student["name"],
+                     student["login"] or ("" if number else student["name"]), student["id"] if student["id"] != number else "",
+                     student["email"], _scaled(student["score"], student["maximum"], course.moodle_maximum),
+                     f"{course.moodle_maximum:.2f}", ""])
     return rows
 
 
@@ -185,15 +221,22 @@ def gradescope(record: Record, details: Details, course: Course) -> Dict[str, An
     for lab in course.labs:
         graded = record["labs"][lab.name]
         checks = {check["check"]: check for check in details.get(lab.name, [])}
-        late_factor = graded["score"] / graded["score_in_time"] if graded["score_in_time"] else 1.0
+        late_factor = course.late_factor(graded["days_late"])
+        by_hand = {override["check"]: override for override in graded["overrides"]}
         for number, check in enumerate(lab.checks(), 1):
             outcome, state = checks.get(check.name), graded["checks"][check.name]
             maximum = course.weighted_points(lab, check.name, check.points)
+            points = by_hand[check.name]["points"] if check.name in by_hand else maximum if state == PASSED else 0
             tests.append({"name": f"{lab.number} {check.sentence}", "number": f"{int(lab.number)}.{number}",
-                          "score": round(maximum * late_factor, 4) if state == PASSED else 0, "max_score": maximum,
+                          "score": round(points * late_factor, 4), "max_score": maximum,
                           "status": "passed" if state == PASSED else "failed", "visibility": "visible",
                           "output_format": "text", "tags": [lab.name],
                           "output": "" if state == PASSED else with_picture(outcome) if outcome else "nothing was handed in"})
-    notes = [*record["notes"], *(note for lab in record["labs"].values() for note in lab["notes"])]
+        if "" in by_hand:
+            tests.append({"name": f"{lab.number} {override_text(by_hand[''])}", "number": f"{int(lab.number)}.{len(lab.checks()) + 1}",
+                          "score": round(by_hand[""]["points"] - by_hand[""]["instead_of"], 4), "max_score": 0, "status": "passed",
+                          "visibility": "visible", "output_format": "text", "tags": [lab.name], "output": ""})
+    notes = [*record["notes"], *(note for lab in record["labs"].values() for note in lab["notes"]),
+             *(override_text(override) for lab in record["labs"].values() for override in lab["overrides"])]
     return {"score": record["score"], "output": "\n".join(notes), "output_format": "text", "visibility": "visible",
             "stdout_visibility": "hidden", "tests": tests, "extra_data": {"version": 1}}

@@ -5,20 +5,20 @@ import os
 import sys
 import time
 from collections import Counter
-from datetime import datetime
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Set
+from typing import Any, Dict, List, Optional, Sequence, Set
 
 from ..sandbox import box, tiers
-from . import cohort, diagnose, exports, pages
-from .cohort import Batch, Grader, Student
-from .course_file import Course, read_course
+from . import attempts, cohort, diagnose, exports, pages, results_directory, roster
+from .attempts import Counted
+from .cohort import Batch, Grader, Selection, Student
+from .course_file import FILE_TIME, Course, read_course
 from .download import Download
+from .tables import folded
 from ..gallery import Patch
-from ..labs import UserError, find
-from ..results import ERROR, FAILED
+from ..labs import Lab, UserError, all_labs, find
+from ..results import FAILED, plain
 
-VERSION = 1  # of results.json, see docs/grading.md
 Record = Dict[str, Any]
 
 
@@ -58,16 +58,19 @@ class Progress:
             self._bar.stop()
 
 
-def _details(student: Student) -> Dict[str, List[Dict[str, Any]]]:
-    return {lab.name: cohort.outcomes(student, lab) for lab in student.labs}
+def _details(student: Student, course: Course, counted: Dict[attempts.Key, Counted]) -> Dict[Lab, List[Dict[str, Any]]]:
+    """Returns the outcomes of the labs: of the last attempt, or of the one that counts instead."""
+    earlier = {lab: counted.get((student.submission.directory, lab.name)) for lab in course.labs}
+    return {lab: one.checks if one else cohort.outcomes(student, lab) for lab, one in earlier.items() if one or lab in student.labs}
 
 
-def _write_everything(students: List[Student], course: Course, out: Path, grader: Grader, ignored: List[str]) -> Record:
+def _write_everything(students: List[Student], course: Course, out: Path, grader: Grader, ignored: List[str],
+                      counted: Dict[attempts.Key, Counted]) -> Record:
     """Writes all results and returns the content of results.json. Holds the details of one student at a time in memory."""
     known = diagnose.Gallery(grader)
     wanted: Set[Patch] = set()
     for student in students:
-        for lab, checks in zip(student.labs, _details(student).values()):
+        for lab, checks in _details(student, course, counted).items():
             if diagnose.is_comparable(checks):
                 wanted.update(known.candidates(lab, {c["check"] for c in checks if c["status"] == FAILED}))
     batches = known.prepare(wanted, students)
@@ -79,21 +82,22 @@ def _write_everything(students: List[Student], course: Course, out: Path, grader
         progress.end()
     records = []
     for student in students:
-        details = _details(student)
-        resembling = {lab: known.resembling(lab, details[lab.name]) for lab in student.labs
-                      if diagnose.is_comparable(details[lab.name])}
-        record = exports.record_of(student, course, details, resembling)
+        outcomes = _details(student, course, counted)
+        details = {lab.name: checks for lab, checks in outcomes.items()}
+        resembling = {lab: known.resembling(lab, checks) for lab, checks in outcomes.items() if diagnose.is_comparable(checks)}
+        record = exports.record_of(student, course, details, resembling, {
+            lab.name: counted[key].student for lab in outcomes if (key := (student.submission.directory, lab.name)) in counted})
         exports.write_student(student.directory, record, details, course)
         pages.write_student(student.directory, record, details, course)
         records.append(record)
     labs = [{"name": lab.name, "number": lab.number, "title": lab.title,
              "maximum": exports.rounded(sum(course.weighted_points(lab, check.name, check.points) for check in lab.checks())),
-             "due": datetime.fromtimestamp(course.due[lab.name]).isoformat(" ", "seconds") if lab.name in course.due else None,
+             "due": course.due[lab.name].isoformat(" ", "seconds") if lab.name in course.due else None,
              "checks": [{"name": check.name, "sentence": check.sentence,
                          "points": exports.rounded(course.weighted_points(lab, check.name, check.points))}
                         for check in lab.checks()]}
             for lab in course.labs]
-    everything = {"version": VERSION, "title": course.title, "tier": grader.tier, "compiler": grader.cc,
+    everything = {"version": results_directory.RESULTS_VERSION, "title": course.title, "tier": grader.tier, "compiler": grader.cc,
                   "sanitizers": grader.san, "ignored": ignored, "labs": labs, "students": records}
     exports.write_course(out, everything, course)
     pages.write_course(out, everything)
@@ -110,43 +114,119 @@ def _choose_tier(wanted: Optional[str], trust: bool) -> str:
     return tier
 
 
+def strange_times(students: List[Student], course: Course, now: float) -> List[str]:
+    """Returns a line for each reason to doubt the times, if there are deadlines that depend on them."""
+    dated = [(student, lab, course.when_handed_in(lab, student.submission, student.taken.times.get(lab.name)))
+             for student in students for lab in student.labs if lab.name in course.due]
+    lines = []
+    future = [(student, lab, one.when) for student, lab, one in dated if one.when and one.when > now + 60]
+    if future:
+        student, lab, when = future[0]
+        lines.append(f"{len(future)} {'lab has' if len(future) == 1 else 'labs have'} a time in the future, such as "
+                     f"{student.submission.name}, lab {lab.number}: {course.shown(when)}")
+    by_file = [(student, lab, one) for student, lab, one in dated if one.source == FILE_TIME]
+    who = {student.submission.directory for student, _, _ in by_file}
+    late = {student.submission.directory for student, lab, one in by_file
+            if course.days_late(course.deadline(lab, student.submission), one)}
+    remedy = "say when work was handed in with [handed in] or times = in the course file"
+    if len(who) >= 3 and len({one.when for _, _, one in by_file}) == 1:
+        lines.append(f"the files of all {len(who)} submissions have the same time, {course.shown(by_file[0][2].when or 0)}, "
+                     f"which may be that of a download or a copy: {remedy}")
+    if len(late) >= 3 and 2 * len(late) > len(who):
+        lines.append(f"{len(late)} of {len(who)} submissions are late by the time of their files, which may be that of a download "
+                     f"or a copy: {remedy}")
+    return lines
+
+
+def _select(labs: List[Lab], words: List[str], regrade: str, names: Dict[str, Set[str]], groups: Dict[str, Set[str]]) -> Selection:
+    """Returns what LAB=, STUDENT= and REGRADE= select. Raises UserError for a student that there is not."""
+    if regrade not in ("", "errors", "all"):
+        raise UserError(plain(f"REGRADE={regrade} is unknown: allowed are REGRADE=errors and REGRADE=all"))
+    students: Optional[Set[str]] = None
+    # A name may have a comma in it.
+    for word in [part for item in words for part in ([item] if folded(item) in names else item.split(","))]:
+        found = names.get(folded(word), set()) or groups.get(folded(word), set())
+        if not found or (folded(word) in names and len(found) > 1):
+            known = ", ".join(sorted(names)[:10]) + (" …" if len(names) > 10 else "")
+            raise UserError(plain(f"STUDENT={word.strip()}: " + (
+                f"{len(found)} submissions have this name, so write the id" if found else
+                f"no submission has this name or id; there are {known}"), 1000))
+        students = (students or set()) | found
+    return Selection(students, {lab.name for lab in labs} if labs else None, regrade)
+
+
 def main(source: Path, out: Path, course_file: Optional[Path], labs: List[str], cc: str, san: bool, jobs: int,
-         wanted_tier: Optional[str], trust: bool) -> int:
+         wanted_tier: Optional[str], trust: bool, student_words: Sequence[str] = (), regrade: str = "") -> int:
     """Grades a directory of submissions. Returns 0 if every check reached a verdict, 1 if the instructor must look at one."""
     tier = _choose_tier(wanted_tier, trust)
-    course = read_course(course_file, [find(word) for word in labs]) if course_file else Course()
-    if labs:
-        course.labs = [find(word) for word in labs]
+    chosen_labs = [find(word) for word in labs]
+    course = read_course(course_file) if course_file else Course()
     source, out = source.resolve(), out.resolve()
     if out == source or out in source.parents or source in out.parents:
         raise UserError(f"the results cannot go to {out}: it contains the submissions or is inside them")
     download = Download(source)
     submissions, ignored = download.submissions()
-    unknown = set(course.handed_in) - {one.name for one in submissions}
-    if unknown:
-        raise UserError(f"{course_file}, [handed in] {sorted(unknown)[0]}: no submission has that name")
-    lock = cohort.Lock(out)
+    before = as_read = results_directory.read(out)
+    pairs: List[roster.Pair] = [(one, None) for one in submissions]
+    old: List[roster.Pair] = [(one.submission, None) for one in before]
+    if course.people:
+        pairs, old = roster.match(submissions, course.people, [one.submission for one in before if one.examined])
+        submissions = [one for one, _ in pairs]
+        staying = {id(one) for one, _ in old}
+        before = [one for one in before if not one.examined or id(one.submission) in staying]
+    results_directory.settle(submissions, before, out)
+    if chosen_labs:
+        shown = {lab.name for lab in chosen_labs}.union(*(one.examined for one in before))
+        course.labs = [lab for lab in all_labs() if lab.name in shown] if any(one.examined for one in before) else chosen_labs
+    selection = _select(chosen_labs, list(student_words), regrade, roster.words(pairs), roster.groups(pairs))
+    known = {one.directory: (one, person) for one, person in [*old, *pairs]}
+    people = {directory: person for directory, (_, person) in known.items()}
+    course.bind(roster.words(known.values()), roster.groups(known.values()))
+    lock = results_directory.Lock(out)
     try:
+        if results_directory.read(out) != as_read:
+            raise UserError(f"another grading has changed {out} meanwhile: run the same command again")
+        results_directory.mark(submissions, before, out)
         box.also_hidden.update((str(source), str(download.directory), str(out)))
         grader = Grader(tier, cc, san, jobs)
         grader.prepare()
-        students = cohort.take_in(submissions, course.labs, out, grader)
-        cohort.remove_unknown(students, out)
-        all_labs = sum(len(student.labs) for student in students)
-        before = sum(student.outcome_file(lab).exists() for student in students for lab in student.labs)
-        cohort.reuse_outcomes(students)
-        batches = cohort.pending_batches(students, jobs)
+        students = cohort.take_in(submissions, course.labs, out, grader, before, selection)
+        students.sort(key=lambda student: folded(student.submission.name))
+        for student in students:
+            student.person = people.get(student.submission.directory)
+        if not students:
+            raise UserError(f"there is nothing to grade: {out} has no results yet, so leave out REGRADE=errors")
+        count = sum(len(student.labs) for student in students)
+        done = sum(student.outcome_file(lab).exists() and lab.name not in student.anew for student in students for lab in student.labs)
+        anew = [f"{student.submission.name} {name[:2]}" for student in students for name in sorted(student.anew)]
+        best = attempts.earlier(students, course, out, grader, selection) if course.best_attempt else {}
+        graded = [*students, *best.values()]
+        cohort.reuse_outcomes(graded)
+        batches = cohort.pending_batches(graded, jobs)
         todo = sum(len(batch.labs) for batch in batches)
-        print(f"{len(students)} submissions with {all_labs} labs" + (f", {before} of them graded before" if before else "")
-              + (f", {all_labs - before - todo} the same as others" if before + todo < all_labs else "")
+        absent = sum(not (one.sources or one.notes) for one in submissions)
+        print(f"{len(students) - absent} submissions with {count} labs" + (f", {done} of them graded before" if done else "")
+              + (f", {count - done - todo} the same as others" if done + todo < count else "")
               + f"; {tiers.describe_tier(tier)}", file=sys.stderr)
+        if anew:
+            print(f"{len(anew)} {'lab is' if len(anew) == 1 else 'labs are'} graded anew"
+                  + ("" if regrade == "all" else ", as a check of it did not end in the run before" if len(anew) == 1 else
+                     ", as a check of each did not end in the run before")
+                  + f": {', '.join(anew[:6])}{' …' if len(anew) > 6 else ''}", file=sys.stderr)
+        left_out = len(submissions) - sum(not student.kept for student in students)
+        if left_out:
+            print(f"{left_out} {'submission is' if left_out == 1 else 'submissions are'} not selected and not graded yet: "
+                  "not in the tables", file=sys.stderr)
+        for line in strange_times(students, course, time.time()):
+            print(f"warning: {line}", file=sys.stderr)
         progress = Progress(todo, "graded")
         try:
             cohort.grade_all(batches, grader, progress)
         finally:
             progress.end()
-        cohort.reuse_outcomes(students)
-        everything = _write_everything(students, course, out, grader, ignored)
+        cohort.reuse_outcomes(graded)
+        counted = attempts.choose(students, best, course, out) if course.best_attempt else {}
+        everything = _write_everything(students, course, out, grader, ignored, counted)
     except KeyboardInterrupt:
         print("\ninterrupted: run the same command again to resume", file=sys.stderr)
         return 130
@@ -158,8 +238,14 @@ def main(source: Path, out: Path, course_file: Optional[Path], labs: List[str], 
 
 def _summary(everything: Record, out: Path) -> int:
     """Prints what the instructor needs to know first. Returns the exit status."""
+    relative = os.path.relpath(out)
+    where = out if relative.startswith("..") else Path(relative)
+    kept = [student["name"] for student in everything["students"] if student["kept"]]
+    several = len(kept) != 1
+    absent = [student["name"] for student in everything["students"] if not (student["kept"] or student["notes"]) and all(
+        lab["state"] == exports.MISSING and not lab["notes"] for lab in student["labs"].values())]
     errors = [(student["name"], name) for student in everything["students"] for name, lab in student["labs"].items()
-              if lab["state"] == ERROR]
+              if exports.to_look_at(lab)]
     noted = [student["name"] for student in everything["students"]
              if student["notes"] or any(lab["notes"] for lab in student["labs"].values())]
     resembled = Counter(lab["resembles"][0]["mistake"] for student in everything["students"]
@@ -171,9 +257,20 @@ def _summary(everything: Record, out: Path) -> int:
               + ", ".join(noted[:6]) + (" …" if len(noted) > 6 else ""))
     for mistake, count in resembled.most_common(3):
         print(f"{count} {'program resembles' if count == 1 else 'programs resemble'} the known mistake {mistake}")
+    if any(lab["due"] for lab in everything["labs"]):
+        sources = Counter(lab["time_from"] for student in everything["students"] for lab in student["labs"].values()
+                          if lab["state"] != exports.MISSING)
+        print("when labs were handed in: " + ", ".join(
+            f"{count} by the {source} time" if source == FILE_TIME else f"{count} by {source}" if source
+            else f"{count} of unknown time, which count as in time" for source, count in sources.most_common()))
     for name, lab in errors[:10]:
         print(f"look at {name}, {lab}: a check did not end, and counts 0 points")
-    relative = os.path.relpath(out)
-    where = out if relative.startswith("..") else Path(relative)
-    print(f"{len(everything['students'])} submissions graded: open {where / 'index.html'}; grades are in {where / 'grades.csv'}")
+    if kept:
+        print(f"{len(kept)} {'students' if several else 'student'} of the runs before {'are' if several else 'is'} "
+              f"kept, though not handed in now: {', '.join(kept[:6])}{' …' if len(kept) > 6 else ''}; to drop one, remove its "
+              f"directory in {where / 'students'}")
+    if absent:
+        print(f"{len(absent)} of the roster handed in nothing: {', '.join(absent[:6])}{' …' if len(absent) > 6 else ''}")
+    print(f"{len(everything['students']) - len(kept) - len(absent)} submissions graded: open {where / 'index.html'}; "
+          f"grades are in {where / 'grades.csv'}")
     return 1 if errors else 0

@@ -100,8 +100,11 @@ def shown_name(text: str) -> Tuple[str, str]:
     return shown, "" if shown == decoded else f"its name has characters that cannot be shown, or more than {MAX_NAME}"
 
 
-def _directory_of(one: Submission, entry: str) -> str:
-    """Returns a directory name that is valid on every system, and in every run this student's alone as far as names tell."""
+def directory_of(one: Submission, entry: str) -> str:
+    """Returns a directory name that is valid on every system, and in every run this student's alone as far as names tell.
+
+    @param entry  what tells the student from others of the same name: the entry of the download
+    """
     ascii_text = unicodedata.normalize("NFKD", one.name).encode("ascii", "ignore").decode()
     slug = re.sub(r"[^A-Za-z0-9.-]+", "_", ascii_text).strip("._-")[:60] or "student"
     if one.platform:
@@ -119,7 +122,7 @@ def _tell_apart(submissions: List[Submission], entries: List[str]) -> None:
     same_name: Dict[str, List[int]] = {}
     same_directory: Dict[str, List[int]] = {}
     for number, one in enumerate(submissions):
-        one.directory = _directory_of(one, entries[number])
+        one.directory = directory_of(one, entries[number])
         same_name.setdefault(unicodedata.normalize("NFKC", one.name).casefold(), []).append(number)
         same_directory.setdefault(one.directory.casefold(), []).append(number)
     for group in same_directory.values():
@@ -181,6 +184,9 @@ def list_submissions(directory: Path) -> Tuple[List[Submission], List[str]]:
     submissions = list(found.values())
     if not submissions:
         raise UserError(f"'{directory}' holds no submission: it needs a directory or an archive for each student")
+    for one in submissions:
+        if not one.sources:
+            one.notes.append("only text that was typed in on the platform was handed in, no file: it is not graded")
     _tell_apart(submissions, first)
     return submissions, notes
 
@@ -251,8 +257,10 @@ def _sources_in_archive(archive: Path, inside: PurePosixPath, search: _Search) -
 
 
 def take(submission: Submission, labs: List[Lab], target: Path, reader: ArchiveReader) -> IntakeResult:
-    """Copies a submission's files of the labs to `target`/NN_name/, which afterwards contains nothing else."""
+    """Copies a submission's files of the labs to `target`/NN_name/. Of these labs nothing else is there afterwards."""
     taken = IntakeResult(notes=list(submission.notes))
+    if not submission.sources:
+        return taken
     search = _Search(reader, taken.notes)
     files: List[SourceFile] = []
     for source in submission.sources:
@@ -274,7 +282,7 @@ def take(submission: Submission, labs: List[Lab], target: Path, reader: ArchiveR
     without_program = False
     for lab in labs:
         choice = choose(lab, versions)
-        _write_only(target / lab.name, choice.contents)
+        write_only(target / lab.name, choice.contents)
         if choice.programs:
             taken.labs[lab.name] = choice.notes
             when = max(found.time for found in choice.programs.values())
@@ -285,12 +293,10 @@ def take(submission: Submission, labs: List[Lab], target: Path, reader: ArchiveR
         else:
             taken.notes += [f"{lab.name}: {note}" for note in choice.notes]
             without_program = without_program or bool(choice.notes)
-    for directory in target.iterdir() if target.is_dir() else []:
-        if directory.name not in taken.labs:
-            shutil.rmtree(directory)
-    if not submission.sources:
-        taken.notes.append("only text that was typed in on the platform was handed in, no file: it is not graded")
-    elif search.left == MAX_FILES and not taken.notes:
+    for lab in labs:
+        if lab.name not in taken.labs:
+            shutil.rmtree(target / lab.name, ignore_errors=True)
+    if search.left == MAX_FILES and not taken.notes:
         taken.notes.append("it is empty: no file was handed in")
     elif not taken.labs and any((source / "HEAD").is_file() and (source / "objects").is_dir() for source in submission.sources):
         taken.notes.append("it is a git repository without its working tree: hand in the files")
@@ -302,7 +308,7 @@ def take(submission: Submission, labs: List[Lab], target: Path, reader: ArchiveR
     return taken
 
 
-def _write_only(directory: Path, contents: Dict[str, bytes]) -> None:
+def write_only(directory: Path, contents: Dict[str, bytes]) -> None:
     """Makes a directory contain exactly these files."""
     directory.mkdir(parents=True, exist_ok=True)
     for entry in list(directory.iterdir()):

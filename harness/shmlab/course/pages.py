@@ -3,13 +3,15 @@ from __future__ import annotations
 
 import re
 import statistics
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Dict, List
 
 import jinja2
 import markupsafe
 
-from .course_file import Course
+from . import exports
+from .course_file import CANVAS_MARK, FILE_TIME, Course
 from ..labs import find
 from ..results import ERROR, FAILED, PASSED, explored_text, write_whole
 
@@ -32,12 +34,22 @@ def _number(value: float) -> str:
     return f"{round(value, 2):g}"
 
 
+def _handed_in(record: Record) -> str:
+    """Returns when a lab was handed in and how that is known, for people."""
+    source = record["time_from"]
+    if source == CANVAS_MARK:
+        return f"Counts as {'late' if record['days_late'] else 'in time'}, by {source}"
+    if not record["handed_in"]:
+        return "The time is unknown: it counts as in time"
+    return f"Handed in {record['handed_in']} ({'time of the file' if source == FILE_TIME else source})"
+
+
 def _template(name: str) -> jinja2.Template:
     directory = Path(__file__).with_name("templates")
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(directory), autoescape=True, trim_blocks=True,
                                      lstrip_blocks=True, undefined=jinja2.StrictUndefined, finalize=_finalize)
-    environment.filters.update(number=_number, mark=lambda state: _MARKS[state], code=_code, drawn=markupsafe.Markup,
-                               explored=explored_text)
+    environment.filters.update(number=_number, mark=lambda state: _MARKS[state], code=_code, handed_in=_handed_in,
+                               by_hand=exports.override_text, drawn=markupsafe.Markup, explored=explored_text)
     return environment.get_template(name)
 
 
@@ -72,9 +84,11 @@ def write_course(out: Path, everything: Record) -> None:
     scores = sorted(student["score"] for student in students)
     common = sorted(((lab, name, title, len(who)) for lab in labs for name, title, who in lab["alike"]),
                     key=lambda row: (-row[3], row[1]))
-    to_look_at = [(student, name) for student in students for name, lab in student["labs"].items() if lab["state"] == ERROR]
+    to_look_at = [(student, name) for student in students for name, lab in student["labs"].items() if exports.to_look_at(lab)]
     noted = [student for student in students if student["notes"] or any(lab["notes"] for lab in student["labs"].values())]
-    page = _template("course.html").render(course=everything, labs=labs, students=students, grade=_colour_step,
+    changed = [(student, name, lab) for student in students for name, lab in student["labs"].items()
+               if lab["overrides"] or lab["extension"]]
+    page = _template("course.html").render(changed=changed, course=everything, labs=labs, students=students, grade=_colour_step,
                                            median=statistics.median(scores), best=scores[-1], common=common,
                                            to_look_at=to_look_at, noted=noted, maximum=students[0]["maximum"])
     write_whole(out / "index.html", page)
@@ -82,6 +96,8 @@ def write_course(out: Path, everything: Record) -> None:
 
 def write_student(directory: Path, record: Record, details: Dict[str, List[Dict[str, Any]]], course: Course) -> None:
     """Writes report.html: for each lab what `make check` would have shown to the student."""
-    labs = [{"lab": find(name), "record": lab, "checks": details.get(name, [])} for name, lab in record["labs"].items()]
+    labs = [{"lab": find(name), "record": lab, "checks": details.get(name, []),
+             "due": course.due[name] + timedelta(days=lab["extension"]) if name in course.due else None}
+            for name, lab in record["labs"].items()]
     page = _template("student.html").render(student=record, labs=labs, course=course, grade=_colour_step)
     write_whole(directory / "report.html", page)

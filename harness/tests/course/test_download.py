@@ -147,7 +147,7 @@ def test_a_download_is_graded_as_it_is(tmp_path):
     assert set(Path(tempfile.gettempdir()).glob("shmlab-download-*")) == before
     (tmp_path / "course.ini").write_text("[handed in]\nnobody = 2026-03-01\n")
     done = grade(tmp_path / "all.zip", tmp_path / "out", "--lab", "05", "--course", str(tmp_path / "course.ini"))
-    assert done.returncode == 2 and "no submission has that name" in done.stderr
+    assert done.returncode == 2 and "'nobody' is unknown" in done.stderr
     assert set(Path(tempfile.gettempdir()).glob("shmlab-download-*")) == before
 
 

@@ -176,7 +176,11 @@ def test_what_comes_out(small, tmp_path):
         page = (directory / "report.html").read_text()
         assert "A &amp; B" in page and "<b>" not in page.replace("<li><b>", "") and str(tmp_path) not in page
     assert "IPC_CREAT|0640" in (out / "students" / "eve_b" / "report.html").read_text(), "the calls that led to the failure"
+    assert "Handed in 2026-03-02 13:00:00 (course file). Due 2026-03-01 12:00:00. 2 days late: 10 points became 8." in \
+        (out / "students" / "ada" / "report.html").read_text()
+    assert "when labs were handed in: 5 by course file" in done.stdout and ada["labs"]["05_sysv_create"]["time_from"] == "course file"
     index = (out / "index.html").read_text()
+    assert "Handed in 2026-03-02 13:00:00 (course file)" in index
     assert "eve &lt;b&gt;" in index and "1 of 3: <code>" in index and "http" not in index.replace("http-equiv", "")
 
 

@@ -10,14 +10,16 @@ from shmlab.labs import UserError
 LABS = [{"name": "05_sysv_create", "number": "05", "maximum": 10}, {"name": "08_posix_create", "number": "08", "maximum": 20}]
 
 
-def student(name, first, second, platform="", platform_id=""):
-    return {"name": name, "platform": platform, "platform_id": platform_id, "score": first + second, "maximum": 30, "notes": [],
+def student(name, first, second, platform="", platform_id="", **of_roster):
+    person = {key: of_roster.get(key, "") for key in ("id", "email", "login", "group", "section")}
+    return {**person, "name": name, "platform": platform, "platform_id": platform_id, "score": first + second, "maximum": 30, "notes": [],
             "labs": {"05_sysv_create": {"score": first, "notes": []}, "08_posix_create": {"score": second, "notes": []}}}
 
 
 EVERYTHING = {"title": "Shared memory", "labs": [{**lab, "title": "x"} for lab in LABS], "students": [
     student("lovelaceada (101)", 10, 20, "canvas", "101"), student("anon_aB3xZ", 1, 0, "canvas", "anon_aB3xZ"),
     student("Ada Lovelace", 10, 20, "moodle", "2001"), student("Alan Turing", 3.33, 0, "moodle", "2002"), student("ben", 0, 0)]}
+IN_ROSTER = {"login": "ada1815", "id": "77", "email": "ada@example.org", "section": "B"}
 
 
 def course_of(tmp_path, text):
@@ -62,6 +64,15 @@ def test_canvas_has_a_column_for_each_lab_of_its_section(tmp_path):
     rows = written(tmp_path, "canvas.csv", "[canvas]\n5 = Lab #1 (4711)\n08 = Lab #2 (4712) of 5\n09 = Not graded here (1)\n")
     assert [row[5:] for row in rows] == [["Lab #1 (4711)", "Lab #2 (4712)"], ["10.00", "5.00"], ["10.00", "5.00"], ["1.00", "0.00"],
                                          ["10.00", "5.00"], ["3.33", "0.00"], ["0.00", "0.00"]]
+
+
+@pytest.mark.parametrize("platform", ["", "canvas", "moodle"])
+def test_what_the_roster_tells_helps_to_find_the_student(platform, tmp_path):
+    everything = {**EVERYTHING, "students": [student("Ada Lovelace", 1, 2, platform, "2001" if platform else "", **IN_ROSTER)]}
+    exports.write_course(tmp_path, everything, course_file.Course())
+    canvas, moodle = (list(csv.reader(io.StringIO((tmp_path / f"{name}.csv").read_text())))[-1] for name in ("canvas", "moodle"))
+    assert canvas[1:5] == ["2001" if platform == "canvas" else "", "", "ada1815", "B"]
+    assert moodle[:5] == ["Participant 2001" if platform == "moodle" else "", "Ada Lovelace", "ada1815", "77", "ada@example.org"]
 
 
 @pytest.mark.parametrize("text, says", [

@@ -8,7 +8,6 @@ import zipfile
 
 import pytest
 
-from shmlab.course import course_file
 from shmlab import labs
 from shmlab.course import archive_reader, intake
 from shmlab.labs import UserError
@@ -192,44 +191,6 @@ def test_what_is_no_submission(tmp_path):
             (labs.SOLUTIONS, "is itself one submission"), (labs.ROOT, "is itself one submission"):
         with pytest.raises(UserError, match=says):
             intake.list_submissions(directory)
-
-
-# ---- the course file --------------------------------------------------------------------------------------
-
-
-def course_of(tmp_path, text):
-    path = tmp_path / "course.ini"
-    path.write_text(text)
-    return course_file.read_course(path)
-
-
-def test_weights_and_deadlines(tmp_path):
-    course = course_of(tmp_path, "[course]\nlabs = 05, 08\nlate per day = 10 ; per cent\ngrace = 30\nlast day = 3\n"
-                                 "[weights]\n05 = 2\n05 test_usage = 0.5\n[due]\n05 = 2026-03-01 12:00\n")
-    lab, other = course.labs
-    assert [lab.number, other.number] == ["05", "08"]
-    assert course.weighted_points(lab, "test_usage", 1) == 1 and course.weighted_points(lab, "test_x", 2) == 4
-    assert course.weighted_points(other, "test_x", 2) == 2
-    due, day = course.due[lab.name], 86400
-    lateness = (-day, 0, 1800, 1801, day, day + 1, 4 * day)
-    assert [course.days_late(lab, due + seconds) for seconds in lateness] == [0, 0, 0, 1, 1, 2, 4]
-    assert course.days_late(other, due + day) == 0 and course.days_late(lab, None) == 0
-    assert [course.late_factor(days) for days in (0, 1, 3, 4)] == [1.0, 0.9, 0.7, 0.0]
-    assert course_file.Course(late_per_day=60).late_factor(2) == 0.0, "never negative"
-
-
-@pytest.mark.parametrize("text, says", [
-    ("[weigths]\n", "no section [weigths]"), ("[course]\nlate = 3\n", "late: is unknown"),
-    ("[course]\ngrace = soon\n", "'soon' is not a number"), ("[course]\ngrace = -1\n", "negative or not finite"),
-    ("[weights]\n05 = nan\n", "negative or not finite"), ("[weights]\n77 = 1\n", "there is no lab '77'"),
-    ("[weights]\n05 test_x = 1\n", "has no check 'test_x'"), ("[due]\n05 = tomorrow\n", "is not a time"),
-    ("[course]\nlabs = 05 nine\n", "there is no lab 'nine'"), ("05 = 2\n", "no section headers"),
-    ("[course]\ntitle = a\ntitle = b\n", "already exists"),
-])
-def test_mistakes_in_it_are_told_in_one_line(tmp_path, text, says):
-    with pytest.raises(UserError) as told:
-        course_of(tmp_path, text)
-    assert says in str(told.value) and "\n" not in str(told.value) and "course.ini" in str(told.value)
 
 
 # ---- what is hostile ----------------------------------------------------------------------------------------

@@ -92,7 +92,8 @@ def test_what_the_kernel_says(parse, path):
 
 
 def test_a_course_file(tmp_path):
-    good = ("[course]\ntitle = A course\nlabs = 05 06\ncanvas = Lab #1 (4711)\n[weights]\n05 = 2\n[due]\n05 = 2026-11-20 23:59\n"
+    good = ("[course]\ntitle = A course\nlabs = 05 06\ncanvas = Lab #1 (4711)\ntime zone = Europe/Berlin\n"
+            "[weights]\n05 = 2\n[due]\n05 = 2026-11-20 23:59\n"
             "[handed in]\nada = 2026-11-21 08:30\n").encode()
 
     def test(chance):
@@ -102,6 +103,24 @@ def test_a_course_file(tmp_path):
             read_course(path)
         except labs.UserError as error:
             assert len(str(error).splitlines()) == 1, error
+
+    rounds(test)
+
+
+@pytest.mark.parametrize("key, good", [
+    ("roster", "name,id,e-mail,group,section\nAda,1,a@x,Group A,S1\n\"Lovelace, Ben\",2,b@x,,\n"),
+    ("times", "student,handed in,lab\nada,2026-11-20 23:59,05\n1,2026-11-20 23:59+01:00,\n"),
+    ("overrides", "student;lab;check;points;reason\nada;05;;9.5;ill\nada;05;test_taken_key;0;copied\n"),
+    ("extensions", "student,days,lab\nada,3,\nben,14,05\n")])
+def test_the_tables_of_a_course(tmp_path, key, good):
+    (tmp_path / "course.ini").write_text(f"[course]\n{key} = table.csv\n")
+
+    def test(chance):
+        (tmp_path / "table.csv").write_bytes(damaged(good.encode(), chance))
+        try:
+            read_course(tmp_path / "course.ini")
+        except labs.UserError as error:
+            assert len(str(error).splitlines()) == 1 and str(error).isprintable(), error
 
     rounds(test)
 

@@ -1,0 +1,162 @@
+"""Who is in the course: reads the roster, and finds each submission's person in it.
+
+A submission belongs to a person by the platform's id, the login, the e-mail address or the name. The submission of a group
+counts for all its members. Who handed in nothing gets a submission without files.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, Iterable, List, Optional, Sequence, Set, Tuple
+
+from . import intake
+from .intake import Submission
+from .results_directory import identity
+from .tables import folded, read_rows
+from ..labs import UserError
+
+COLUMNS = ("name", "id", "email", "login", "group", "section")
+Pair = Tuple[Submission, Optional["Person"]]
+
+
+@dataclass(frozen=True)
+class Person:
+    """A line of the roster; what it does not say is empty."""
+
+    name: str = ""
+    id: str = ""
+    email: str = ""
+    login: str = ""
+    group: str = ""
+    section: str = ""
+
+    @property
+    def words(self) -> List[str]:
+        """What a table or a directory can call this person."""
+        return [word for word in (self.name, self.id, self.email, self.login) if word]
+
+
+def read_roster(path: Path) -> List[Person]:
+    """Reads the roster. Raises UserError, with one line of text, for a line that names nobody, or somebody for the second time."""
+    people: List[Person] = []
+    lines: Dict[Tuple[str, str], str] = {}
+    for row in read_rows(path, (), COLUMNS, others=True):
+        person = Person(*(intake.shown_name(row.cells[column])[0] for column in COLUMNS))
+        if not (person.name or person.id):
+            raise row.wrong("name", f"this line has neither a name nor an id; the columns are {', '.join(COLUMNS)}")
+        alike = [("id", person.id), ("email", person.email), ("login", person.login)]
+        if not person.id:
+            alike.append(("name", person.name))  # with ids there may be two of one name
+        for column, value in alike:
+            first = lines.setdefault((column, folded(value)), row.where) if value else row.where
+            if first != row.where:
+                raise row.wrong(column, f"'{value}' is on two lines, the first is {first}"
+                                + ("; two of one name need an id" if column == "name" else ""))
+        people.append(person)
+    if not people:
+        raise UserError(f"{path}: there is nobody in it; a line for each student, with the columns {', '.join(COLUMNS)}")
+    return people
+
+
+class Matcher:
+    """Finds people by what submissions are called."""
+
+    def __init__(self, people: Sequence[Person]) -> None:
+        self._by: Dict[str, Dict[str, List[Person]]] = {column: {} for column in COLUMNS}
+        for person in people:
+            for column in COLUMNS:
+                value = getattr(person, column)
+                if value:
+                    self._by[column].setdefault(folded(value), []).append(person)
+
+    def people(self, one: Submission) -> List[Person]:
+        """Returns the people who may have handed this in: nobody, one, or several of one name."""
+        name = folded(one.name)
+        searches = [("id", folded(one.platform_id))] if one.platform_id else [("id", name)]
+        for column, word in [*searches, ("login", name), ("email", name), ("name", name)]:
+            if word in self._by[column]:
+                return self._by[column][word]
+        return []
+
+    def members(self, one: Submission) -> List[Person]:
+        """Returns the members of the group that handed this in; none if it is not called as a group, or also as a person.
+
+        A group's id on the platform can be the same as a person's id, so it says nothing.
+        """
+        name = folded(one.name)
+        return [] if name in self._by["name"] else self._by["group"].get(name, [])
+
+
+def match(submissions: Iterable[Submission], people: Sequence[Person], before: Iterable[Submission]) -> Tuple[List[Pair], List[Pair]]:
+    """Finds the person of each submission, and of each one of the runs before.
+
+    The first list has the submissions, each group's one for each member, and one without files for each person who has none. The
+    second has those of the runs before that stay in the tables.
+    """
+    matcher = Matcher(people)
+    own: List[Pair] = []
+    groups: List[Tuple[Submission, List[Person]]] = []
+    found: Dict[Person, Submission] = {}
+    for one in submissions:
+        members = matcher.members(one)
+        if members:
+            groups.append((one, members))
+            continue
+        candidates = matcher.people(one)
+        person = candidates[0] if len(candidates) == 1 else None
+        if len(candidates) > 1:
+            one.notes.append(f"{len(candidates)} in the roster have this name: which one it is needs the platform's id")
+        elif not person:
+            one.notes.append("this submission belongs to nobody in the roster")
+        elif person in found:
+            one.notes.append(f"{person.name or person.id} of the roster has another submission, too; each is graded separately")
+            person = None
+        if person:
+            found[person] = one
+        own.append((one, person))
+    for one, members in groups:
+        for person in members:
+            if person in found:
+                found[person].notes.append(f"the group {one.name} has handed in, too: this submission counts")
+                continue
+            found[person] = _made_for(person, one.platform, one.sources, one.late,
+                                      [*one.notes, f"handed in by the group {one.name}, and counts for all its members"])
+            own.append((found[person], person))
+    now = {identity(one) for one, _ in own}
+    old: List[Pair] = []
+    for one in before:
+        candidates = matcher.people(one)
+        person = candidates[0] if len(candidates) == 1 else None
+        # A group is not a student, and who handed in somewhere else before has handed in anew.
+        if not matcher.members(one) and (identity(one) in now or person not in found):
+            old.append((one, person))
+    have = {person for _, person in old} | set(found)
+    platform = next((one.platform for one in submissions if one.platform), "")
+    own += [(_made_for(person, platform), person) for person in people if person not in have]
+    return own, old
+
+
+def _made_for(person: Person, platform: str, sources: Sequence[Path] = (), late: Optional[bool] = None,
+              notes: Sequence[str] = ()) -> Submission:
+    name = person.name or person.id
+    made = Submission(name, "", list(sources), platform if person.id else "", person.id if platform else "", late, list(notes))
+    made.directory = intake.directory_of(made, name)
+    return made
+
+
+def words(submissions: Iterable[Pair]) -> Dict[str, Set[str]]:
+    """Returns the directories of all submissions that a word, folded, can mean."""
+    found: Dict[str, Set[str]] = {}
+    for one, person in submissions:
+        for word in {one.name, one.platform_id, *(person.words if person else [])} - {""}:
+            found.setdefault(folded(word), set()).add(one.directory)
+    return found
+
+
+def groups(submissions: Iterable[Pair]) -> Dict[str, Set[str]]:
+    """Returns the directories of each group's members, by the group's name, folded."""
+    found: Dict[str, Set[str]] = {}
+    for one, person in submissions:
+        if person and person.group:
+            found.setdefault(folded(person.group), set()).add(one.directory)
+    return found
