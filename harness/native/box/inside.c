@@ -25,8 +25,9 @@ static void send_ready(void)
     for (int i = 0; i < MAX_FDS; i++)
         if ((fds[i] = open(path[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
             die("open %s", path[i]);
-    send_message_fds(fds, MAX_FDS, "ready %s %s %s %u %d", options.namespaces ? "namespaces" : "host",
-                     options.work, options.run, program_uid, can_set_limits());
+    send_message_fds(fds, MAX_FDS, "ready %s %s %s %u %d %llx", options.namespaces ? "namespaces" : "host",
+                     options.work, options.run, program_uid, can_set_limits(),
+                     (unsigned long long)start_secret);
     for (int i = 0; i < MAX_FDS; i++)
         close(fds[i]);
 }

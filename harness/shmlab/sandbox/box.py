@@ -185,6 +185,8 @@ class Box(Channel):
         self.work, self.run, self.uid = first[2], first[3], int(first[4])
         #: Whether set_sysctl() can set limits of the box's own IPC: some kernels refuse. Pid 1 has tried.
         self.can_set_limits = first[5] == "1"
+        #: With which one of our own executables may execute programs although programs may not: see native/box/seccomp.c.
+        self.start_secret = first[6]
         self._looks_as_program = tier == "host" and self.has_own_user and not may_look_at_everybody()
         self.work_fd, self.run_fd, self.shm_fd, self.proc_fd = directories
         self._sockets = self._own_sockets()
