@@ -88,8 +88,8 @@ class Search:
         words = ["explore", *self.options]
         for command in self.commands:
             words += ["--", *command]
-        running = box.start(words, {"SHMLAB_START": box.start_secret}, image=build.explorer_program(), wall_ms=int(1000 * MOST_WAITING * self.seconds) + 20000,
-                            cpu_s=int(self.seconds) + 10)
+        running = box.start(words, {"SHMLAB_START": box.start_secret}, image=build.explorer_program(),
+                            wall_ms=int(1000 * MOST_WAITING * self.seconds) + 20000, cpu_s=int(self.seconds) + 10)
         self.on_start(built)
         if running.status is not None:
             box.wait(running, 1)
