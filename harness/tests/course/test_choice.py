@@ -210,3 +210,10 @@ def test_many_versions_take_little_time(name):
 def test_what_a_name_tells_of_its_version(stem, base, numbers, date):
     found, version, _ = choice.version_of(stem)
     assert (found, version.numbers, version.date) == (base, numbers, date)
+
+
+@pytest.mark.parametrize("name, is_there", [
+    ("sys/shm.h", True), ("stdatomic.h", True), ("stdio.h", True), ("nothing.h", False), ("/usr/include/stdio.h", False),
+    ("sys/../stdio.h", False), ("/proc/1/root/etc/shadow", False), ("x" * 300, False), ("", False)])
+def test_a_header_of_the_machine_is_looked_for_among_its_headers_only(name, is_there):
+    assert choice._is_of_system(name) is is_there
