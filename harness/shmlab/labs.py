@@ -78,6 +78,11 @@ class Lab:
         return _checks(self.name)
 
     @property
+    def executes(self) -> bool:
+        """Whether the handout asks a program to execute another."""
+        return "execvp" in self.section("Steps")
+
+    @property
     def explores(self) -> bool:
         """Whether a check of this lab runs schedules."""
         return "every_schedule(" in (CHECKS / f"test_{self.name}.py").read_text(encoding="utf-8")

@@ -48,8 +48,8 @@ class Environment:
         self.files: Set[str] = set()
         self.preparations: List[str] = []  # what the check did besides starting the program, for the feedback
         self._memory_mb = memory_mb
-        # A finished peer is in the students' edition: a program that has it embedded must not become it.
-        self._executes = len(lab.programs) == 1
+        # The students' edition has finished peers: a program that has one embedded must not become it.
+        self._executes = lab.executes
         self._reusable = True
         self._box: Optional[Box] = None
         self._ring: Optional[Ring] = None

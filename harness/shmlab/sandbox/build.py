@@ -271,6 +271,10 @@ def _forget_old(programs: Path) -> None:
         total -= size
 
 
+#: What a compiler says that has met a limit by itself, before the box has looked.
+_LIMIT_MET = re.compile(r"out of memory allocating|memory exhausted|LLVM ERROR: out of memory|CPU time limit exceeded signal terminated")
+
+
 def _refused_by_the_machine(messages: str, tier: str) -> int:
     """Returns the error number if the compiler ran out of what the machine has, and not of what the box grants; else 0."""
     if "Killed signal terminated program" in messages or "unable to execute command: Killed" in messages:
@@ -286,7 +290,7 @@ def _store_result(program: str, box: Box, run: BoxedProcess, target: Path) -> No
     messages = run.output[2].decode("utf-8", "replace").replace(box.work + "/", "")
     if run.machine_full:
         raise OSError(errno.ENOMEM, f"the compiler of {program}.c: {os.strerror(errno.ENOMEM)}")
-    if run.timed_out or run.over_memory or run.status is None or run.status & 0x7F:
+    if run.timed_out or run.over_memory or run.status is None or run.status & 0x7F or _LIMIT_MET.search(messages) and run.status != 0:
         error = f"the compiler did not finish {program}.c within {COMPILE_SECONDS} s or within its memory"
         if run.timed_out or run.status is None:
             _timed_out[target] = error

@@ -44,6 +44,13 @@ def test_a_program_that_fills_its_own_box_is_told_what_the_compiler_said():
         build.build(LAB, PROGRAM, labs.SOLUTIONS, "namespaces", cc)
 
 
+@pytest.mark.parametrize("message", ["cc1: out of memory allocating 4064 bytes after a total of 2 bytes", "virtual memory exhausted: no",
+                                     "LLVM ERROR: out of memory", "cc: fatal error: CPU time limit exceeded signal terminated program cc1"])
+def test_a_compiler_that_meets_a_limit_by_itself_did_not_finish(message):
+    with pytest.raises(build.BuildProblem, match="the compiler did not finish"):
+        build.build(LAB, PROGRAM, labs.SOLUTIONS, "namespaces", compiler_that_says(message))
+
+
 def compiler_elsewhere(directory, shell):
     """A compiler that is a script of this shell, in a directory that no box shows by itself."""
     cc = directory / "gcc" / "bin" / "cc"
