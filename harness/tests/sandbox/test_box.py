@@ -1,5 +1,6 @@
 """The box: each of its guarantees, with an attempt to break it."""
 import errno
+import fcntl
 import os
 import pwd
 import shutil
@@ -464,3 +465,14 @@ def test_a_program_becomes_no_other_where_it_may_not(tier, executes, statuses):
         program = box.start([os.path.realpath(shutil.which("python3", path="/usr/bin")), "-c", BECOMES_ANOTHER])
         assert box.wait(program, 20) and program.status == 0, bytes(program.output[2])
         assert {int(line) for line in program.output[1].split()} == statuses
+
+
+LOCKS = "import fcntl, sys; fcntl.flock(open('/usr/bin/true'), fcntl.LOCK_EX); print('locked', flush=True); sys.stdin.read()"
+
+
+def test_a_lock_on_a_file_of_the_machine_is_none_outside():
+    """Where the kernel lets the box make overlays, which is so since Linux 5.11."""
+    with Box("namespaces") as box, open("/usr/bin/true") as outside:
+        program = box.start(["python3", "-c", LOCKS], stdin=-1)
+        assert box.pump(lambda: bool(program.output[1]), 10) and program.output[1] == b"locked\n"
+        fcntl.flock(outside, fcntl.LOCK_EX | fcntl.LOCK_NB)
