@@ -80,6 +80,7 @@ def test_an_object_that_its_owner_may_not_read_fails_no_other_check(place, conta
     assert {check["check"] for check in checks if check["status"] != "passed"} == set(mistake.caught_by)
 
 
+@pytest.mark.full
 def test_a_bare_debian():
     """The README's first command, where there is a compiler, make and Python and nothing else."""
     machine = next(machine for machine in machines.MACHINES if machine.name == "Debian 12, root")
