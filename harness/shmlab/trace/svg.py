@@ -62,6 +62,7 @@ class Picture:
         self.trace = trace
         self._rows = trace.rows
         count = max(1, len(trace.lanes))
+        self._wakers = {row.woken_by for row in self._rows}
         self._objects = self._find_objects()
         slots = 1 + max([item.slot for item in self._objects.values()], default=0)
         self._around = count <= 2  # the kernel is drawn between two lanes
@@ -302,7 +303,7 @@ class Picture:
             kind, gap = "b" if row.kind in ("end", "note") else "m", 8 if left and place else 0
             body = f'<tspan class="{kind}{style}" dx="{gap}">{html.escape(line)}</tspan>'
             words = place + body if left else body + place
-            halo = " halo" if row.kind == "end" else ""  # an arrow may begin there
+            halo = " halo" if number in self._wakers else ""  # an arrow begins there
             out.append(f'<text class="{(end + halo).strip()}" xml:space="preserve" x="{x}" y="{y + 4 + i * LINE}">{words}</text>')
         if row.lane >= 0 and row.kind == "call":
             out += [f'<circle class="dot{style}" cx="{self._life[row.lane]}" cy="{y}" r="4"/>', *self._reach(row, number)]
