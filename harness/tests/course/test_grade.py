@@ -171,6 +171,7 @@ def test_what_comes_out(small, tmp_path):
         assert abs(sum(test["score"] for test in scope["tests"]) - record["score"]) < 0.01
         cases = list(xml.parse(directory / "junit.xml").iter("testcase"))
         assert len(cases) == sum(len(lab.checks()) for lab in (labs.find("05"), labs.find("08")))
+        assert all(case.find("properties/property[@name='sentence']").get("value") for case in cases)
         failed = sum(case.find("failure") is not None for case in cases)
         assert failed == sum(state != "passed" for lab in record["labs"].values() for state in lab["checks"].values())
         page = (directory / "report.html").read_text()
