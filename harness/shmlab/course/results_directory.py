@@ -8,6 +8,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -30,11 +32,11 @@ class Lock:
             out.mkdir(parents=True, exist_ok=True)
             self._fd = os.open(out / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         except OSError as error:
-            raise UserError(f"cannot write to {out}: {error.strerror}; name another directory with OUT=") from None
+            raise UserError(plain(f"cannot write to {out}: {error.strerror}; name another directory with OUT=", 1000)) from None
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f"another grading is at work in {out}: wait for it, or name another directory with OUT=") from None
+            raise UserError(plain(f"another grading is at work in {out}: wait for it, or name another directory with OUT=", 1000)) from None
 
     def release(self) -> None:
         os.close(self._fd)
@@ -174,12 +176,40 @@ def settle(submissions: Iterable[Submission], before: List[Before], out: Path) -
         used.add(one.directory.casefold())
 
 
-def mark(submissions: Iterable[Submission], before: List[Before], out: Path) -> None:
-    """Marks the directory, and those of these submissions that have no mark yet."""
+_STALE = re.compile(r'<p class="note" id="stale">.*?</p>\n', re.S)
+
+
+def mark_page(page: Path, began: str) -> None:
+    """Says at the top of a page that it is of the run before, if there is that page. The next page in its place does not say so."""
+    with suppress(FileNotFoundError):
+        text = page.read_text(encoding="utf-8")
+        if _STALE.search(text) is None:
+            note = f"This page is of the run before. A run that began at {began} has not ended: run the same command again."
+            write_whole(page, text.replace("<body>\n", f'<body>\n<p class="note" id="stale">{note}</p>\n', 1))
+
+
+def unfinished(out: Path) -> str:
+    """Returns when the last run began if it has not ended, so that the results are older than the outcomes; else an empty text."""
+    try:
+        return str(_load(out / MARK).get("began", ""))
+    except (OSError, ValueError):
+        return ""
+
+
+def end(out: Path) -> None:
+    """Marks the last run as ended."""
+    write_whole(out / MARK, json.dumps({"version": VERSION}) + "\n")
+
+
+def mark(submissions: Iterable[Submission], before: List[Before], out: Path, began: str = "") -> None:
+    """Marks the directory, and those of these submissions that have no mark yet. With the time when
+    the run began, it counts as not ended until end()."""
     for one in before:
         if not (out / "students" / one.submission.directory / MARK).exists():
             one.write(out)
-    write_whole(out / MARK, json.dumps({"version": VERSION}) + "\n")
+    write_whole(out / MARK, json.dumps({"version": VERSION, **({"began": began} if began else {})}) + "\n")
+    if began:
+        mark_page(out / "index.html", began)
     known = {one.submission.directory for one in before}
     for submission in submissions:
         if submission.directory not in known:

@@ -175,9 +175,9 @@ def pytest_runtestloop(session: pytest.Session) -> Optional[bool]:
     portions = [[i for i, other in enumerate(lab_of) if other is this] for this in dict.fromkeys(lab_of)]
     modules = [item.getparent(pytest.Module) for item in session.items[:1]]
     alone = len(portions) == 1 and any(getattr(module.obj, "ONE_AT_A_TIME", False) for module in modules if module)
-    if settings.jobs < 2 or settings.explorer or alone or settings.tier != "namespaces" or session.testsfailed or (
-            path and path.is_dir()) or any(config.getoption(name, None) for name in ("collectonly", "maxfail", "usepdb", "stepwise")) or not isinstance(
-            config.pluginmanager.getplugin("terminalreporter"), StudentReporter):
+    in_order = any(config.getoption(name, None) for name in ("collectonly", "maxfail", "usepdb", "stepwise"))
+    if settings.jobs < 2 or settings.explorer or alone or settings.tier != "namespaces" or session.testsfailed or in_order or (
+            path and path.is_dir()) or not isinstance(config.pluginmanager.getplugin("terminalreporter"), StudentReporter):
         parallel.pin_to_processor()
         return None
     if len(portions) == 1 and lab_of[0]:
