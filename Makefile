@@ -34,6 +34,7 @@ COURSE ?=
 STUDENT ?=
 REGRADE ?=
 TRUST ?=
+ANONYMOUS ?=
 ROOTS ?=
 # not for students)
 
@@ -72,7 +73,7 @@ SHMLAB := PYTHONPATH=harness
 
 .PHONY: all $(NUMBERS) $(SHORT_NUMBERS) check explore replay trace watch hint doctor shmls box unbox clean-ipc clean help FORCE
 # (not for students
-.PHONY: demo test test-machines test-real lint grade dist gradescope bench docs docs-instructor docs-test
+.PHONY: demo test test-machines test-real lint grade feedback dist gradescope bench docs docs-instructor docs-test
 # not for students)
 
 all: $(PROGRAMS) ## builds all labs (make 05: one of them) into build/labs/
@@ -124,6 +125,13 @@ grade: ## grades a course: FROM=submissions OUT=results, see docs/grading.md
 	    --from $(call quoted,$(FROM)) --out $(call quoted,$(OUT)) $(if $(LAB),--lab $(call quoted,$(LAB))) --cc $(call quoted,$(CC)) \
 	    $(if $(SAN),--san) $(if $(TIER),--tier $(TIER)) $(if $(COURSE),--course $(call quoted,$(COURSE))) $(if $(JOBS),--jobs $(JOBS)) $(if $(TRUST),--trust) \
 	    $(if $(STUDENT),--student $(call quoted,$(STUDENT))) $(if $(REGRADE),--regrade $(call quoted,$(REGRADE)))
+
+feedback: ## packs the reports to hand back by Moodle or Canvas: FROM=results OUT=feedback; ANONYMOUS=1 also without names
+feedback: FROM = results
+feedback: OUT = feedback
+feedback:
+	$(quiet)python=$$($(SETUP) grade) && $(SHMLAB) "$$python" -m shmlab feedback --from $(call quoted,$(FROM)) \
+	    --out $(call quoted,$(OUT)) $(if $(ANONYMOUS),--anonymous)
 
 dist: ## packs the students' edition, build/shared-memory-lab.tar.gz
 	$(quiet)python=$$($(SETUP) dist) && $(SHMLAB) "$$python" -m shmlab dist
@@ -195,5 +203,6 @@ help: ## prints this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1~\2/p' Makefile | awk -F'~' '{ printf "%-18s %s\n", $$1, $$2 }'
 	@echo '  options: LAB=05 IN=directory CC=clang SAN=1 V=1 TIER=host JOBS=1 BACK=1'
 # (not for students
-	@echo '  make grade: FROM=submissions OUT=results COURSE=file STUDENT=name REGRADE=errors TRUST=1; make test: FULL=1'
+	@echo '  make grade: FROM=submissions OUT=results COURSE=file STUDENT=name REGRADE=errors TRUST=1'
+	@echo '  make feedback: FROM=results OUT=directory ANONYMOUS=1; make test: FULL=1'
 # not for students)

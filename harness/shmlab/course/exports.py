@@ -89,8 +89,8 @@ def record_of(student: Student, course: Course, details: Details, resembling: Ma
             for lab in course.labs}
     submission, person = student.submission, student.person or Person()
     return {"name": submission.name, "folder": submission.directory, "platform": submission.platform,
-            "platform_id": submission.platform_id, "id": person.id, "email": person.email, "login": person.login,
-            "group": person.group, "section": person.section, "kept": student.kept,
+            "platform_id": submission.platform_id, "entries": submission.entries, "id": person.id, "email": person.email,
+            "login": person.login, "group": person.group, "section": person.section, "kept": student.kept,
             "score": rounded(sum(lab["score"] for lab in labs.values())),
             "maximum": rounded(sum(lab["maximum"] for lab in labs.values())),
             "notes": student.taken.notes, "labs": labs}

@@ -61,7 +61,7 @@ class Before:
         one = self.submission
         write_whole(out / "students" / one.directory / MARK, json.dumps({
             "version": VERSION, "name": one.name, "platform": one.platform, "platform_id": one.platform_id, "late": one.late,
-            "notes": self.taken.notes, "examined": sorted(self.examined),
+            "entries": one.entries, "notes": self.taken.notes, "examined": sorted(self.examined),
             "labs": {name: {"notes": notes, "time": self.taken.times.get(name)} for name, notes in self.taken.labs.items()}},
             indent=1) + "\n")
 
@@ -74,7 +74,8 @@ def identity(one: Submission) -> Tuple[str, str]:
 def _from_mark(directory: str, data: Dict[str, Any]) -> Before:
     labs = {str(name): [str(note) for note in lab["notes"]] for name, lab in data["labs"].items()}
     times = {str(name): float(lab["time"]) for name, lab in data["labs"].items() if lab["time"] is not None}
-    one = Submission(str(data["name"]), directory, [], str(data["platform"]), str(data["platform_id"]), data["late"])
+    one = Submission(str(data["name"]), directory, [], str(data["platform"]), str(data["platform_id"]), data["late"],
+                     entries=[str(name) for name in data.get("entries", [])])
     return Before(one, IntakeResult([str(note) for note in data["notes"]], labs, times), {str(name) for name in data["examined"]})
 
 
@@ -147,6 +148,20 @@ def read(out: Path) -> List[Before]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _strange(out, f"{path} is not as a grading wrote it ({type(error).__name__}: {error})") from None
     return found
+
+
+def results(out: Path) -> Dict[str, Any]:
+    """Returns the content of results.json. Raises UserError if the directory has none."""
+    path = out / "results.json"
+    try:
+        data = _load(path)
+        if data["version"] != RESULTS_VERSION:
+            raise ValueError(f"it has version {data['version']}, which is not known here")
+        return data
+    except FileNotFoundError:
+        raise UserError(plain(f"there is no {path}: name a directory that `make grade` wrote with FROM=", 1000)) from None
+    except (OSError, ValueError) as error:
+        raise UserError(plain(f"{path} is not as a grading wrote it: {error}", 1000)) from None
 
 
 def settle(submissions: Iterable[Submission], before: List[Before], out: Path) -> None:
