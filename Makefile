@@ -73,7 +73,7 @@ SHMLAB := PYTHONPATH=harness
 
 .PHONY: all $(NUMBERS) $(SHORT_NUMBERS) check explore replay trace watch hint doctor shmls box unbox clean-ipc clean help FORCE
 # (not for students
-.PHONY: demo test test-machines test-real lint grade feedback dist gradescope bench docs docs-instructor docs-test
+.PHONY: demo test test-machines test-real lint grade feedback similar dist gradescope bench docs docs-instructor docs-test
 # not for students)
 
 all: $(PROGRAMS) ## builds all labs (make 05: one of them) into build/labs/
@@ -132,6 +132,12 @@ feedback: OUT = feedback
 feedback:
 	$(quiet)python=$$($(SETUP) grade) && $(SHMLAB) "$$python" -m shmlab feedback --from $(call quoted,$(FROM)) \
 	    --out $(call quoted,$(OUT)) $(if $(ANONYMOUS),--anonymous)
+
+similar: ## writes the programs of a course for JPlag and MOSS: FROM=results OUT=similar
+similar: FROM = results
+similar: OUT = similar
+similar:
+	$(quiet)python=$$($(SETUP) grade) && $(SHMLAB) "$$python" -m shmlab similar --from $(call quoted,$(FROM)) --out $(call quoted,$(OUT))
 
 dist: ## packs the students' edition, build/shared-memory-lab.tar.gz
 	$(quiet)python=$$($(SETUP) dist) && $(SHMLAB) "$$python" -m shmlab dist

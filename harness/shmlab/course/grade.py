@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Set
 
 from ..sandbox import box, tiers
-from . import attempts, cohort, diagnose, exports, pages, results_directory, roster
+from . import attempts, cohort, diagnose, exports, insight, pages, results_directory, roster, similar
 from .attempts import Counted
 from .cohort import Batch, Grader, Selection, Student
 from .course_file import FILE_TIME, Course, read_course
@@ -99,8 +99,14 @@ def _write_everything(students: List[Student], course: Course, out: Path, grader
                          "points": exports.rounded(course.weighted_points(lab, check.name, check.points))}
                         for check in lab.checks()]}
             for lab in course.labs]
+    labs = [{**lab, **insight.how_it_went(lab, records)} for lab in labs]
+    alike, left = similar.search(out, course.labs, records)
+    if left:
+        print(f"warning: near-identical work was not looked for in {', '.join(left)}, as it took more than {similar.SECONDS:.0f} s",
+              file=sys.stderr)
     everything = {"version": results_directory.RESULTS_VERSION, "title": course.title, "tier": grader.tier, "compiler": grader.cc,
-                  "sanitizers": grader.san, "ignored": ignored, "labs": labs, "students": records}
+                  "sanitizers": grader.san, "ignored": ignored, "labs": labs, "similar": alike,
+                  "changes": insight.changes(results_directory.results_before(out), records), "students": records}
     exports.write_course(out, everything, course)
     pages.write_course(out, everything)
     return everything

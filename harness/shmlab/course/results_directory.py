@@ -164,6 +164,14 @@ def results(out: Path) -> Dict[str, Any]:
         raise UserError(plain(f"{path} is not as a grading wrote it: {error}", 1000)) from None
 
 
+def results_before(out: Path) -> Optional[Dict[str, Any]]:
+    """Returns the content of results.json of the run before; None if there is none, or none that is known here."""
+    try:
+        return results(out)
+    except UserError:
+        return None
+
+
 def settle(submissions: Iterable[Submission], before: List[Before], out: Path) -> None:
     """Gives each submission its directory: the one of runs before, else one whose name nothing has. Changes nothing on disk.
 
