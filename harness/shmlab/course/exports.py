@@ -208,7 +208,7 @@ def _junit(record: Record, details: Details) -> str:
             case = xml.SubElement(suite, "testcase", classname=name, name=check,
                                   time=f"{outcome['seconds'] if outcome else 0:.3f}")
             properties = xml.SubElement(case, "properties")
-            xml.SubElement(properties, "property", name="sentence", value=_printable(sentences[check]))
+            xml.SubElement(properties, "property", name="sentence", value=_printable(sentences.get(check, check)))
             if state == PASSED:
                 continue
             kind = xml.SubElement(case, "error" if state == ERROR else "failure",

@@ -157,6 +157,8 @@ def results(out: Path) -> Dict[str, Any]:
         data = _load(path)
         if data["version"] != RESULTS_VERSION:
             raise ValueError(f"it has version {data['version']}, which is not known here")
+        if not all(isinstance(data.get(key), list) for key in ("labs", "students")):
+            raise ValueError("it has no list of labs or of students")
         return data
     except FileNotFoundError:
         raise UserError(plain(f"there is no {path}: name a directory that `make grade` wrote with FROM=", 1000)) from None

@@ -116,6 +116,7 @@ def test_who_is_not_handed_in_now_keeps_the_name_of_the_file(graded):
 @pytest.mark.parametrize("change, says", [
     (lambda out: (out / "results.json").unlink(), "there is no"), (lambda out: (out / "results.json").write_text("{"), "not as a grading"),
     (lambda out: (out / "results.json").write_text('{"version": 7}'), "version 7"),
+    (lambda out: (out / "results.json").write_text('{"version": 1, "labs": []}'), "no list of labs or of students"),
     (lambda out: (out / "students" / "Ada_Lovelace_2001" / "report.html").unlink(), "report.html cannot be read"),
     (lambda out: results_directory.mark([], [], out, "now"), "has not ended"),
     (lambda out: edited(out, lambda data: [one.update(platform="") for one in data["students"]]), "ANONYMOUS=1 packs"),
