@@ -195,6 +195,11 @@ def test_results_json_is_as_documented(small, tmp_path):
     assert data["version"] == 1
 
 
+def test_options_of_pytest_in_the_environment_change_no_points(small, tmp_path):
+    done = grade(small, tmp_path / "out", "--lab", "05", env={"PYTEST_ADDOPTS": "-n 2 -x --lf -k usage"})
+    assert done.returncode == 0 and [student["score"] for student in results(tmp_path / "out")["students"]] == [10, 0, 9], done.stdout
+
+
 def test_pytest_grades_too(small, tmp_path):
     done = subprocess.run([sys.executable, "-m", "pytest", "harness", "--grade", str(small), "--out", str(tmp_path / "out"),
                            "--lab", "05"], cwd=labs.ROOT, capture_output=True, text=True, timeout=120)
