@@ -15,7 +15,7 @@ from typing import Any, Callable, Dict, List, Set
 import markupsafe
 
 from . import exports, results_directory
-from .intake import canvas_prefix
+from .intake import canvas_prefix, moodle_full_name
 from ..labs import UserError
 from ..results import plain
 
@@ -31,7 +31,8 @@ def moodle_name(student: Record) -> str:
     """
     if student["platform"] != "moodle" or not re.fullmatch(r"[0-9]{1,20}", student["platform_id"]):
         return ""
-    name = " ".join(re.sub(r'[_/\\:*?"<>|]', " ", student["name"]).split()).strip(".~ ") or "student"
+    told = next(filter(None, map(moodle_full_name, student.get("entries", []))), student["name"])
+    name = " ".join(re.sub(r'[_/\\:*?"<>|]', " ", told).split()).strip(".~ ") or "student"
     return f"{name}_{student['platform_id']}_assignsubmission_file_/{REPORT}"
 
 

@@ -85,6 +85,12 @@ def _identify(name: str) -> _Entry:
     return _Entry(without_suffix(name))
 
 
+def moodle_full_name(entry: str) -> str:
+    """Returns the student's name as Moodle wrote it in the name of an entry; empty if that is not from Moodle."""
+    match = _MOODLE.fullmatch(entry)
+    return match["student"] if match else ""
+
+
 def canvas_prefix(entry: str) -> str:
     """Returns what Canvas wrote before the student's own file name in the name of an entry; empty if that is not from Canvas."""
     match = _CANVAS.fullmatch(entry)

@@ -106,6 +106,9 @@ def test_a_name_like_a_tag_or_with_signs_leaves_a_page_as_it_is():
 def test_a_name_does_not_change_whose_a_report_is(name, first):
     path = feedback.moodle_name({"name": name, "platform": "moodle", "platform_id": "2001"})
     assert path == f"{first}_2001_assignsubmission_file_/report.html" and moodle_student(path) == (2001, "report.html")
+    entry = "Ada_2001_assignsubmission_file_"  # two students of one name are told apart in our tables only
+    path = feedback.moodle_name({"name": name, "platform": "moodle", "platform_id": "2001", "entries": [entry]})
+    assert path == f"{entry}/report.html"
 
 
 def test_who_is_not_handed_in_now_keeps_the_name_of_the_file(graded):
