@@ -34,6 +34,7 @@ COURSE ?=
 STUDENT ?=
 REGRADE ?=
 TRUST ?=
+ANONYMOUS ?=
 ROOTS ?=
 # not for students)
 
@@ -63,13 +64,16 @@ ifneq ($(LOWER),)
 $(error write $(shell echo '$(firstword $(LOWER))' | tr a-z A-Z)=$($(firstword $(LOWER))), in capital letters)
 endif
 
+# A value as one word of the shell, whatever characters it has.
+quoted = '$(subst ','\'',$(1))'
+
 SETUP := sh harness/setup.sh
-OPTIONS = $(if $(LAB),--lab "$(LAB)") --cc "$(CC)" $(if $(SAN),--san) $(if $(TIER),--tier $(TIER)) $(if $(JOBS),--jobs $(JOBS)) $(if $(V),-v)
+OPTIONS = $(if $(LAB),--lab $(call quoted,$(LAB))) --cc $(call quoted,$(CC)) $(if $(SAN),--san) $(if $(TIER),--tier $(TIER)) $(if $(JOBS),--jobs $(JOBS)) $(if $(V),-v)
 SHMLAB := PYTHONPATH=harness
 
 .PHONY: all $(NUMBERS) $(SHORT_NUMBERS) check explore replay trace watch hint doctor shmls box unbox clean-ipc clean help FORCE
 # (not for students
-.PHONY: demo test test-machines test-real lint grade dist gradescope bench docs docs-instructor docs-test
+.PHONY: demo test test-machines test-real lint grade feedback similar dist gradescope bench docs docs-instructor docs-test
 # not for students)
 
 all: $(PROGRAMS) ## builds all labs (make 05: one of them) into build/labs/
@@ -100,7 +104,7 @@ test: ## installs what is missing, runs the project's own tests; FULL=1: all cas
 	$(quiet)python=$$($(SETUP) test) && "$$python" -m pytest harness/tests -n 5 --dist loadgroup $(if $(V),-v,-q) $(PYTEST)
 
 test-machines: ## tries the project on other machines, as root; ROOTS=directory (12 GB, two hours)
-	$(quiet)python=$$($(SETUP) machines) && "$$python" harness/tests/machines/machines.py $(if $(ROOTS),--roots "$(ROOTS)")
+	$(quiet)python=$$($(SETUP) machines) && "$$python" harness/tests/machines/machines.py $(if $(ROOTS),--roots $(call quoted,$(ROOTS)))
 
 test-real: ## runs PostgreSQL, Redis, stress-ng and Python with the recorder and without
 	$(quiet)python=$$($(SETUP) test-real) && "$$python" -m pytest harness/tests/sandbox/real_programs.py $(if $(V),-v,-q) $(PYTEST)
@@ -113,21 +117,34 @@ lint: ## looks for what is wrong in the project's own code without running it; p
 FOR_STUDENT = $(if $(filter labs,$(IN)),--student)
 
 check: ## checks your work: LAB=05 one lab, IN=directory other programs
-	$(quiet)python=$$($(SETUP) check) && "$$python" -m pytest harness --submission "$(IN)" $(OPTIONS) $(FOR_STUDENT)
+	$(quiet)python=$$($(SETUP) check) && "$$python" -m pytest harness --submission $(call quoted,$(IN)) $(OPTIONS) $(FOR_STUDENT)
 
 # (not for students
 grade: ## grades a course: FROM=submissions OUT=results, see docs/grading.md
-	$(quiet)python=$$($(SETUP) grade) && $(SHMLAB) "$$python" -m shmlab grade --from "$(FROM)" --out "$(OUT)" \
-	    $(if $(LAB),--lab "$(LAB)") --cc "$(CC)" $(if $(SAN),--san) $(if $(TIER),--tier $(TIER)) \
-	    $(if $(COURSE),--course "$(COURSE)") $(if $(JOBS),--jobs $(JOBS)) $(if $(TRUST),--trust) \
-	    $(if $(STUDENT),--student "$(STUDENT)") $(if $(REGRADE),--regrade "$(REGRADE)")
+	$(quiet)python=$$($(SETUP) grade) && exec env $(SHMLAB) "$$python" -m shmlab grade \
+	    --from $(call quoted,$(FROM)) --out $(call quoted,$(OUT)) $(if $(LAB),--lab $(call quoted,$(LAB))) --cc $(call quoted,$(CC)) \
+	    $(if $(SAN),--san) $(if $(TIER),--tier $(TIER)) $(if $(COURSE),--course $(call quoted,$(COURSE))) $(if $(JOBS),--jobs $(JOBS)) $(if $(TRUST),--trust) \
+	    $(if $(STUDENT),--student $(call quoted,$(STUDENT))) $(if $(REGRADE),--regrade $(call quoted,$(REGRADE)))
+
+feedback: ## packs the reports to hand back by Moodle or Canvas: FROM=results OUT=feedback; ANONYMOUS=1 also without names
+feedback: FROM = results
+feedback: OUT = feedback
+feedback:
+	$(quiet)python=$$($(SETUP) grade) && $(SHMLAB) "$$python" -m shmlab feedback --from $(call quoted,$(FROM)) \
+	    --out $(call quoted,$(OUT)) $(if $(ANONYMOUS),--anonymous)
+
+similar: ## writes the programs of a course for JPlag and MOSS: FROM=results OUT=similar
+similar: FROM = results
+similar: OUT = similar
+similar:
+	$(quiet)python=$$($(SETUP) grade) && $(SHMLAB) "$$python" -m shmlab similar --from $(call quoted,$(FROM)) --out $(call quoted,$(OUT))
 
 dist: ## packs the students' edition, build/shared-memory-lab.tar.gz
 	$(quiet)python=$$($(SETUP) dist) && $(SHMLAB) "$$python" -m shmlab dist
 
 gradescope: ## packs Gradescope's autograder, build/gradescope.zip; LAB="05 06" COURSE=file
-	$(quiet)python=$$($(SETUP) dist) && $(SHMLAB) "$$python" -m shmlab gradescope $(if $(LAB),--lab "$(LAB)") \
-	    $(if $(COURSE),--course "$(COURSE)")
+	$(quiet)python=$$($(SETUP) dist) && $(SHMLAB) "$$python" -m shmlab gradescope $(if $(LAB),--lab $(call quoted,$(LAB))) \
+	    $(if $(COURSE),--course $(call quoted,$(COURSE)))
 
 docs: ## builds the pages, in build/docs/
 	$(quiet)python=$$($(SETUP) docs) && $(SHMLAB) "$$python" -m shmlab docs
@@ -143,21 +160,23 @@ bench: ## measures the harness (start-up, the spy, each lab) and the ring of lab
 
 # not for students)
 watch: ## checks LAB=05 again whenever you save
-	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab watch --lab "$(LAB)" --in "$(IN)" -- $(OPTIONS) $(FOR_STUDENT)
+	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab watch --lab $(call quoted,$(LAB)) \
+	    --in $(call quoted,$(IN)) -- $(OPTIONS) $(FOR_STUDENT)
 
 explore: ## runs LAB=12 under every order of its steps; TIME=30 seconds each
-	$(quiet)python=$$($(SETUP) check) && "$$python" -m pytest harness -s --submission "$(IN)" $(OPTIONS) --explore "$(TIME)"
+	$(quiet)python=$$($(SETUP) check) && "$$python" -m pytest harness -s --submission $(call quoted,$(IN)) $(OPTIONS) --explore $(call quoted,$(TIME))
 
 replay: ## shows one schedule, step by step: LAB=12 SCHEDULE=what a verdict says; GDB=A looks at process A with gdb
-	$(quiet)python=$$($(SETUP) check) && "$$python" -m pytest harness -s --submission "$(IN)" $(OPTIONS) --schedule "$(SCHEDULE)" \
-	    $(if $(GDB),--gdb "$(GDB)")
+	$(quiet)python=$$($(SETUP) check) && "$$python" -m pytest harness -s --submission $(call quoted,$(IN)) $(OPTIONS) \
+	    --schedule $(call quoted,$(SCHEDULE)) $(if $(GDB),--gdb $(call quoted,$(GDB)))
 
 trace: ## draws what a run of LAB=11 did to shared memory: CHECK=name, SCHEDULE=…, TEXT=1 in the terminal, too
-	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab trace --lab "$(LAB)" --in "$(IN)" --cc "$(CC)" \
-	    $(if $(TIER),--tier $(TIER)) $(if $(CHECK),--check "$(CHECK)") $(if $(SCHEDULE),--schedule "$(SCHEDULE)") $(if $(TEXT),--text)
+	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab trace --lab $(call quoted,$(LAB)) \
+	    --in $(call quoted,$(IN)) --cc $(call quoted,$(CC)) $(if $(TIER),--tier $(TIER)) $(if $(CHECK),--check $(call quoted,$(CHECK))) \
+	    $(if $(SCHEDULE),--schedule $(call quoted,$(SCHEDULE))) $(if $(TEXT),--text)
 
 hint: ## shows the next hint for LAB=05; BACK=1 the one before
-	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab hint --lab "$(LAB)" $(if $(BACK),--back)
+	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab hint --lab $(call quoted,$(LAB)) $(if $(BACK),--back)
 
 doctor: ## reports what this machine supports
 	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab doctor
@@ -190,5 +209,6 @@ help: ## prints this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1~\2/p' Makefile | awk -F'~' '{ printf "%-18s %s\n", $$1, $$2 }'
 	@echo '  options: LAB=05 IN=directory CC=clang SAN=1 V=1 TIER=host JOBS=1 BACK=1'
 # (not for students
-	@echo '  make grade: FROM=submissions OUT=results COURSE=file STUDENT=name REGRADE=errors TRUST=1; make test: FULL=1'
+	@echo '  make grade: FROM=submissions OUT=results COURSE=file STUDENT=name REGRADE=errors TRUST=1'
+	@echo '  make feedback: FROM=results OUT=directory ANONYMOUS=1; make test: FULL=1'
 # not for students)

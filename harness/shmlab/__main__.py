@@ -37,6 +37,14 @@ def _grade(arguments: argparse.Namespace) -> int:
                       arguments.tier, arguments.trust, arguments.student, arguments.regrade)
 
 
+def _of_results(arguments: argparse.Namespace) -> int:
+    from .course import feedback, similar
+
+    if arguments.command == "similar":
+        return similar.export(Path(arguments.source), Path(arguments.out))
+    return feedback.main(Path(arguments.source), Path(arguments.out), arguments.anonymous)
+
+
 def _pack(arguments: argparse.Namespace) -> int:
     from . import dist
 
@@ -81,6 +89,11 @@ def main() -> int:
     sub.add_argument("--tier")
     sub.add_argument("--jobs", default="")
     sub.add_argument("--trust", action="store_true")
+    for name in ("similar", "feedback"):
+        sub = commands.add_parser(name)
+        sub.add_argument("--from", dest="source", required=True)
+        sub.add_argument("--out", required=True)
+    sub.add_argument("--anonymous", action="store_true")
     commands.add_parser("dist").add_argument("--out", default="")
     sub = commands.add_parser("gradescope")
     sub.add_argument("--out", default="")
@@ -110,6 +123,8 @@ def main() -> int:
             return bench.main()
         if arguments.command == "grade":
             return _grade(arguments)
+        if arguments.command in ("feedback", "similar"):
+            return _of_results(arguments)
         if arguments.command in ("dist", "gradescope"):
             return _pack(arguments)
         if arguments.command == "docs":

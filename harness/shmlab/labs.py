@@ -26,8 +26,21 @@ def judging_modules() -> List[Path]:
             *(path for part in ("sandbox", "judging", "explore") for path in sorted((package / part).glob("*.py")))]
 
 
+def is_refusal(error: OSError) -> bool:
+    """Whether a call failed because the disk is full or broken, or may not be written to."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.EISDIR)
+
+
 class UserError(Exception):
     """An error that the user can fix; its text is one line that says what is wrong and how to fix it."""
+
+    @classmethod
+    def of_results(cls, error: OSError, out: Path) -> "UserError":
+        """Describes why a course's results could not be written. Raises any other error again."""
+        if not is_refusal(error):
+            raise error
+        return cls(f"cannot write {str(error.filename or out)!a}: {error.strerror}; nothing that was graded is lost: make space, or give "
+                   "the right to write, and run the same command again")
 
     @classmethod
     def from_refusal(cls, error: OSError) -> "UserError":

@@ -97,8 +97,8 @@ def check(lab: Optional[str], submission: Path, cc: str = "cc", san: bool = Fals
     with tempfile.TemporaryDirectory() as directory:
         results, output = Path(directory, "results.json"), Path(directory, "output.txt")
         # One job, because the tests themselves run in parallel.
-        words = ["-p", "no:xdist", str(HARNESS), "--submission", str(submission), "--cc", cc, "--results", str(results),
-                 "--jobs", "1"]
+        words = ["-p", "no:xdist", "-p", "no:cacheprovider", str(HARNESS), "--submission", str(submission), "--cc", cc,
+                 "--results", str(results), "--jobs", "1"]
         words += (["--lab", lab] if lab else []) + (["--san"] if san else []) + (["--tier", tier] if tier else [])
         words += ["-k", only] if only else []
         status = _run(words, output, timeout)

@@ -22,7 +22,7 @@ from .archive_reader import ArchiveReader
 from .intake import IntakeResult, Submission
 from .results_directory import Before
 from .roster import Person
-from ..labs import CHECKS, ROOT, SOLUTIONS, Lab, judging_modules
+from ..labs import CHECKS, ROOT, SOLUTIONS, Lab, is_refusal, judging_modules
 from ..results import ERROR, plain, write_whole
 from ..judging.parallel import fork
 
@@ -98,8 +98,8 @@ class Grader:
             if not os.path.exists(f"/proc/{old.suffix[1:]}") or old == partial:
                 shutil.rmtree(old, ignore_errors=True)
         partial.mkdir(parents=True)
-        words = [str(ROOT / "harness"), "-p", "no:xdist", "--submission", str(batch.student.directory), "--results",
-                 str(partial), "--tier", self.tier, "--cc", self.cc, *(["--san"] if self.san else [])]
+        words = [str(ROOT / "harness"), "-p", "no:xdist", "-p", "no:cacheprovider", "--submission", str(batch.student.directory),
+                 "--results", str(partial), "--tier", self.tier, "--cc", self.cc, *(["--san"] if self.san else [])]
         words += [word for lab in batch.labs for word in ("--lab", lab.number)]
         sys.stdout.flush()
         sys.stderr.flush()
@@ -114,6 +114,7 @@ class Grader:
                 os.dup2(fd, number)
                 os.close(fd)
             os.chdir(ROOT)
+            os.environ.pop("PYTEST_ADDOPTS", None)  # the instructor's habits, such as -x, are not for this
             import pytest
 
             os._exit(int(pytest.main(words)))
@@ -245,6 +246,8 @@ def take_in(submissions: List[Submission], labs: List[Lab], out: Path, grader: G
                         add_lab(student, lab, grader)
                         student.anew.update([lab.name] if selection.regrade == "all" else [])
             except Exception as error:
+                if isinstance(error, OSError) and str(out) in str(error.filename) and is_refusal(error):
+                    raise  # the fault of the disk, not of the submission
                 reason = plain(str(error) or type(error).__name__)
                 student.taken = IntakeResult([*submission.notes, f"it could not be taken in: {reason}"])
                 student.labs.clear()

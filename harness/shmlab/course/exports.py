@@ -17,7 +17,7 @@ from xml.etree import ElementTree as xml
 from .cohort import Student
 from .course_file import CanvasColumn, Course, HandedIn
 from .roster import Person
-from ..labs import Lab
+from ..labs import Lab, find
 from ..results import ERROR, PASSED, explored_text, write_whole
 
 Record = Dict[str, Any]
@@ -89,8 +89,8 @@ def record_of(student: Student, course: Course, details: Details, resembling: Ma
             for lab in course.labs}
     submission, person = student.submission, student.person or Person()
     return {"name": submission.name, "folder": submission.directory, "platform": submission.platform,
-            "platform_id": submission.platform_id, "id": person.id, "email": person.email, "login": person.login,
-            "group": person.group, "section": person.section, "kept": student.kept,
+            "platform_id": submission.platform_id, "entries": submission.entries, "id": person.id, "email": person.email,
+            "login": person.login, "group": person.group, "section": person.section, "kept": student.kept,
             "score": rounded(sum(lab["score"] for lab in labs.values())),
             "maximum": rounded(sum(lab["maximum"] for lab in labs.values())),
             "notes": student.taken.notes, "labs": labs}
@@ -202,10 +202,13 @@ def _junit(record: Record, details: Details) -> str:
         suite = xml.SubElement(root, "testsuite", name=name, tests=str(len(lab["checks"])),
                                failures=str(sum(state in ("failed", "missing") for state in lab["checks"].values())),
                                errors=str(sum(state == ERROR for state in lab["checks"].values())))
+        sentences = {check.name: check.sentence for check in find(name).checks()}
         for check, state in lab["checks"].items():
             outcome = checks.get(check)
             case = xml.SubElement(suite, "testcase", classname=name, name=check,
                                   time=f"{outcome['seconds'] if outcome else 0:.3f}")
+            properties = xml.SubElement(case, "properties")
+            xml.SubElement(properties, "property", name="sentence", value=_printable(sentences.get(check, check)))
             if state == PASSED:
                 continue
             kind = xml.SubElement(case, "error" if state == ERROR else "failure",

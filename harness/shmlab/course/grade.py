@@ -2,14 +2,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Set
 
 from ..sandbox import box, tiers
-from . import attempts, cohort, diagnose, exports, pages, results_directory, roster
+from . import attempts, cohort, diagnose, exports, insight, pages, results_directory, roster, similar
 from .attempts import Counted
 from .cohort import Batch, Grader, Selection, Student
 from .course_file import FILE_TIME, Course, read_course
@@ -97,8 +99,14 @@ def _write_everything(students: List[Student], course: Course, out: Path, grader
                          "points": exports.rounded(course.weighted_points(lab, check.name, check.points))}
                         for check in lab.checks()]}
             for lab in course.labs]
+    labs = [{**lab, **insight.how_it_went(lab, records)} for lab in labs]
+    alike, left = similar.search(out, course.labs, records)
+    if left:
+        print(f"warning: near-identical work was not looked for in {', '.join(left)}, as it took more than {similar.SECONDS:.0f} s",
+              file=sys.stderr)
     everything = {"version": results_directory.RESULTS_VERSION, "title": course.title, "tier": grader.tier, "compiler": grader.cc,
-                  "sanitizers": grader.san, "ignored": ignored, "labs": labs, "students": records}
+                  "sanitizers": grader.san, "ignored": ignored, "labs": labs, "similar": alike,
+                  "changes": insight.changes(results_directory.results_before(out), records), "students": records}
     exports.write_course(out, everything, course)
     pages.write_course(out, everything)
     return everything
@@ -158,13 +166,49 @@ def _select(labs: List[Lab], words: List[str], regrade: str, names: Dict[str, Se
 def main(source: Path, out: Path, course_file: Optional[Path], labs: List[str], cc: str, san: bool, jobs: int,
          wanted_tier: Optional[str], trust: bool, student_words: Sequence[str] = (), regrade: str = "") -> int:
     """Grades a directory of submissions. Returns 0 if every check reached a verdict, 1 if the instructor must look at one."""
+    stopped_by = 0
+
+    def stop(number: int, _frame: Any) -> None:
+        nonlocal stopped_by
+        stopped_by = number
+        for one in signal.SIGINT, signal.SIGTERM:  # once is enough
+            signal.signal(one, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, stop)
+    out = out.resolve()
+    try:
+        return _main(source, out, course_file, labs, cc, san, jobs, wanted_tier, trust, student_words, regrade)
+    except KeyboardInterrupt:
+        stale = "; the pages are of the run before" if results_directory.unfinished(out) and (out / "index.html").exists() else ""
+        print(f"\ninterrupted: run the same command again to resume{stale}", file=sys.stderr)
+        return 128 + (stopped_by or signal.SIGINT)
+    except OSError as error:
+        raise UserError.of_results(error, out) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _main(source: Path, out: Path, course_file: Optional[Path], labs: List[str], cc: str, san: bool, jobs: int,
+          wanted_tier: Optional[str], trust: bool, student_words: Sequence[str], regrade: str) -> int:
     tier = _choose_tier(wanted_tier, trust)
     chosen_labs = [find(word) for word in labs]
     course = read_course(course_file) if course_file else Course()
-    source, out = source.resolve(), out.resolve()
+    source = source.resolve()
     if out == source or out in source.parents or source in out.parents:
-        raise UserError(f"the results cannot go to {out}: it contains the submissions or is inside them")
-    download = Download(source)
+        raise UserError(plain(f"the results cannot go to {out}: it contains the submissions or is inside them", 1000))
+    with closing(Download(source)) as download:
+        everything = _grade(download, source, out, course, chosen_labs, Grader(tier, cc, san, jobs), list(student_words), regrade)
+    return _summary(everything, out)
+
+
+def _grade(download: Download, source: Path, out: Path, course: Course, chosen_labs: List[Lab], grader: Grader, student_words: List[str],
+           regrade: str) -> Record:
+    """Grades what is selected and writes all results. Returns the content of results.json."""
     submissions, ignored = download.submissions()
     before = as_read = results_directory.read(out)
     pairs: List[roster.Pair] = [(one, None) for one in submissions]
@@ -178,7 +222,7 @@ def main(source: Path, out: Path, course_file: Optional[Path], labs: List[str], 
     if chosen_labs:
         shown = {lab.name for lab in chosen_labs}.union(*(one.examined for one in before))
         course.labs = [lab for lab in all_labs() if lab.name in shown] if any(one.examined for one in before) else chosen_labs
-    selection = _select(chosen_labs, list(student_words), regrade, roster.words(pairs), roster.groups(pairs))
+    selection = _select(chosen_labs, student_words, regrade, roster.words(pairs), roster.groups(pairs))
     known = {one.directory: (one, person) for one, person in [*old, *pairs]}
     people = {directory: person for directory, (_, person) in known.items()}
     course.bind(roster.words(known.values()), roster.groups(known.values()))
@@ -186,9 +230,9 @@ def main(source: Path, out: Path, course_file: Optional[Path], labs: List[str], 
     try:
         if results_directory.read(out) != as_read:
             raise UserError(f"another grading has changed {out} meanwhile: run the same command again")
-        results_directory.mark(submissions, before, out)
+        began = course.shown(time.time())
+        results_directory.mark(submissions, before, out, began)
         box.also_hidden.update((str(source), str(download.directory), str(out)))
-        grader = Grader(tier, cc, san, jobs)
         grader.prepare()
         students = cohort.take_in(submissions, course.labs, out, grader, before, selection)
         students.sort(key=lambda student: folded(student.submission.name))
@@ -201,13 +245,16 @@ def main(source: Path, out: Path, course_file: Optional[Path], labs: List[str], 
         anew = [f"{student.submission.name} {name[:2]}" for student in students for name in sorted(student.anew)]
         best = attempts.earlier(students, course, out, grader, selection) if course.best_attempt else {}
         graded = [*students, *best.values()]
+        for student in graded:
+            if any(lab.name in student.anew or not student.outcome_file(lab).exists() for lab in student.labs):
+                results_directory.mark_page(student.directory / "report.html", began)
         cohort.reuse_outcomes(graded)
-        batches = cohort.pending_batches(graded, jobs)
+        batches = cohort.pending_batches(graded, grader.jobs)
         todo = sum(len(batch.labs) for batch in batches)
         absent = sum(not (one.sources or one.notes) for one in submissions)
         print(f"{len(students) - absent} submissions with {count} labs" + (f", {done} of them graded before" if done else "")
               + (f", {count - done - todo} the same as others" if done + todo < count else "")
-              + f"; {tiers.describe_tier(tier)}", file=sys.stderr)
+              + f"; {tiers.describe_tier(grader.tier)}", file=sys.stderr)
         if anew:
             print(f"{len(anew)} {'lab is' if len(anew) == 1 else 'labs are'} graded anew"
                   + ("" if regrade == "all" else ", as a check of it did not end in the run before" if len(anew) == 1 else
@@ -227,13 +274,10 @@ def main(source: Path, out: Path, course_file: Optional[Path], labs: List[str], 
         cohort.reuse_outcomes(graded)
         counted = attempts.choose(students, best, course, out) if course.best_attempt else {}
         everything = _write_everything(students, course, out, grader, ignored, counted)
-    except KeyboardInterrupt:
-        print("\ninterrupted: run the same command again to resume", file=sys.stderr)
-        return 130
+        results_directory.end(out)
+        return everything
     finally:
         lock.release()
-        download.close()
-    return _summary(everything, out)
 
 
 def _summary(everything: Record, out: Path) -> int:

@@ -45,6 +45,7 @@ class Submission:
     platform_id: str = ""
     late: Optional[bool] = None  # whether the platform says so; None if it says nothing
     notes: List[str] = field(default_factory=list)
+    entries: List[str] = field(default_factory=list)  # the names of the sources in the platform's download
 
 
 @dataclass
@@ -82,6 +83,18 @@ def _identify(name: str) -> _Entry:
         return _Entry(match["student"] or match["anon"], "canvas", match["id"] or match["anon"],
                       bool(match["late"] or match["late_anon"]), match["file"] or "", bool(match["text"]))
     return _Entry(without_suffix(name))
+
+
+def moodle_full_name(entry: str) -> str:
+    """Returns the student's name as Moodle wrote it in the name of an entry; empty if that is not from Moodle."""
+    match = _MOODLE.fullmatch(entry)
+    return match["student"] if match else ""
+
+
+def canvas_prefix(entry: str) -> str:
+    """Returns what Canvas wrote before the student's own file name in the name of an entry; empty if that is not from Canvas."""
+    match = _CANVAS.fullmatch(entry)
+    return entry[:match.start("file")] if match and match["file"] else ""
 
 
 def is_of_platform(name: str) -> bool:
@@ -180,6 +193,7 @@ def list_submissions(directory: Path) -> Tuple[List[Submission], List[str]]:
         one = found[identity]
         if not known.is_text:
             one.sources.append(Path(entry.path))
+            one.entries += [shown] if known.platform else []
         one.late = one.late or known.late
     submissions = list(found.values())
     if not submissions:

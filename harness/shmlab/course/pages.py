@@ -5,7 +5,7 @@ import re
 import statistics
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Tuple
 
 import jinja2
 import markupsafe
@@ -62,25 +62,28 @@ def _colour_step(score: float, maximum: float) -> int:
     return 0 if not maximum else min(5, int(5 * score / maximum))
 
 
+def _passed(numbered: Tuple[int, Record]) -> int:
+    return int(numbered[1]["passed"])
+
+
 def write_course(out: Path, everything: Record) -> None:
-    """Writes index.html: each student's labs and checks, how often each check fails, and the common mistakes."""
+    """Writes index.html: each student's labs and checks, how each lab and check went, the common mistakes, what changed."""
     students = everything["students"]
     labs = []
     for lab in everything["labs"]:
         mine = [(student, student["labs"][lab["name"]]) for student in students]
         tried = [(student, record) for student, record in mine if record["state"] != "missing"]
-        failed = {check["name"]: sum(record["checks"][check["name"]] != PASSED for _, record in tried)
-                  for check in lab["checks"]}
         resembling: Dict[str, List[Record]] = {}
         titles = {}
         for student, record in tried:
             for likely in record["resembles"][:1]:
                 resembling.setdefault(likely["mistake"], []).append({**student, "likeness": likely["likeness"]})
                 titles[likely["mistake"]] = likely["title"]
-        labs.append({**lab, "tried": len(tried), "full": sum(r["score_in_time"] == r["maximum"] for _, r in tried),
+        labs.append({**lab, "full": sum(r["score_in_time"] == r["maximum"] for _, r in tried),
                      "mean": statistics.fmean(r["score"] for _, r in tried) if tried else 0.0, "students": mine,
-                     "failed": failed, "alike": sorted(((name, titles[name], who) for name, who in resembling.items()),
-                                                       key=lambda row: (-len(row[2]), row[0]))})
+                     "hardest": sorted(enumerate(lab["checks"], 1), key=_passed),
+                     "alike": sorted(((name, titles[name], who) for name, who in resembling.items()),
+                                     key=lambda row: (-len(row[2]), row[0]))})
     scores = sorted(student["score"] for student in students)
     common = sorted(((lab, name, title, len(who)) for lab in labs for name, title, who in lab["alike"]),
                     key=lambda row: (-row[3], row[1]))
@@ -88,9 +91,10 @@ def write_course(out: Path, everything: Record) -> None:
     noted = [student for student in students if student["notes"] or any(lab["notes"] for lab in student["labs"].values())]
     changed = [(student, name, lab) for student in students for name, lab in student["labs"].items()
                if lab["overrides"] or lab["extension"]]
-    page = _template("course.html").render(changed=changed, course=everything, labs=labs, students=students, grade=_colour_step,
-                                           median=statistics.median(scores), best=scores[-1], common=common,
-                                           to_look_at=to_look_at, noted=noted, maximum=students[0]["maximum"])
+    page = _template("course.html").render(
+        course=everything, labs=labs, students=students, by_folder={one["folder"]: one for one in students}, grade=_colour_step,
+        median=statistics.median(scores), best=scores[-1], common=common, to_look_at=to_look_at, noted=noted, changed=changed,
+        maximum=students[0]["maximum"])
     write_whole(out / "index.html", page)
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -30,11 +32,11 @@ class Lock:
             out.mkdir(parents=True, exist_ok=True)
             self._fd = os.open(out / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         except OSError as error:
-            raise UserError(f"cannot write to {out}: {error.strerror}; name another directory with OUT=") from None
+            raise UserError(plain(f"cannot write to {out}: {error.strerror}; name another directory with OUT=", 1000)) from None
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f"another grading is at work in {out}: wait for it, or name another directory with OUT=") from None
+            raise UserError(plain(f"another grading is at work in {out}: wait for it, or name another directory with OUT=", 1000)) from None
 
     def release(self) -> None:
         os.close(self._fd)
@@ -59,7 +61,7 @@ class Before:
         one = self.submission
         write_whole(out / "students" / one.directory / MARK, json.dumps({
             "version": VERSION, "name": one.name, "platform": one.platform, "platform_id": one.platform_id, "late": one.late,
-            "notes": self.taken.notes, "examined": sorted(self.examined),
+            "entries": one.entries, "notes": self.taken.notes, "examined": sorted(self.examined),
             "labs": {name: {"notes": notes, "time": self.taken.times.get(name)} for name, notes in self.taken.labs.items()}},
             indent=1) + "\n")
 
@@ -72,7 +74,8 @@ def identity(one: Submission) -> Tuple[str, str]:
 def _from_mark(directory: str, data: Dict[str, Any]) -> Before:
     labs = {str(name): [str(note) for note in lab["notes"]] for name, lab in data["labs"].items()}
     times = {str(name): float(lab["time"]) for name, lab in data["labs"].items() if lab["time"] is not None}
-    one = Submission(str(data["name"]), directory, [], str(data["platform"]), str(data["platform_id"]), data["late"])
+    one = Submission(str(data["name"]), directory, [], str(data["platform"]), str(data["platform_id"]), data["late"],
+                     entries=[str(name) for name in data.get("entries", [])])
     return Before(one, IntakeResult([str(note) for note in data["notes"]], labs, times), {str(name) for name in data["examined"]})
 
 
@@ -147,6 +150,30 @@ def read(out: Path) -> List[Before]:
     return found
 
 
+def results(out: Path) -> Dict[str, Any]:
+    """Returns the content of results.json. Raises UserError if the directory has none."""
+    path = out / "results.json"
+    try:
+        data = _load(path)
+        if data["version"] != RESULTS_VERSION:
+            raise ValueError(f"it has version {data['version']}, which is not known here")
+        if not all(isinstance(data.get(key), list) for key in ("labs", "students")):
+            raise ValueError("it has no list of labs or of students")
+        return data
+    except FileNotFoundError:
+        raise UserError(plain(f"there is no {path}: name a directory that `make grade` wrote with FROM=", 1000)) from None
+    except (OSError, ValueError) as error:
+        raise UserError(plain(f"{path} is not as a grading wrote it: {error}", 1000)) from None
+
+
+def results_before(out: Path) -> Optional[Dict[str, Any]]:
+    """Returns the content of results.json of the run before; None if there is none, or none that is known here."""
+    try:
+        return results(out)
+    except UserError:
+        return None
+
+
 def settle(submissions: Iterable[Submission], before: List[Before], out: Path) -> None:
     """Gives each submission its directory: the one of runs before, else one whose name nothing has. Changes nothing on disk.
 
@@ -174,12 +201,40 @@ def settle(submissions: Iterable[Submission], before: List[Before], out: Path) -
         used.add(one.directory.casefold())
 
 
-def mark(submissions: Iterable[Submission], before: List[Before], out: Path) -> None:
-    """Marks the directory, and those of these submissions that have no mark yet."""
+_STALE = re.compile(r'<p class="note" id="stale">.*?</p>\n', re.S)
+
+
+def mark_page(page: Path, began: str) -> None:
+    """Says at the top of a page that it is of the run before, if there is that page. The next page in its place does not say so."""
+    with suppress(FileNotFoundError):
+        text = page.read_text(encoding="utf-8")
+        if _STALE.search(text) is None:
+            note = f"This page is of the run before. A run that began at {began} has not ended: run the same command again."
+            write_whole(page, text.replace("<body>\n", f'<body>\n<p class="note" id="stale">{note}</p>\n', 1))
+
+
+def unfinished(out: Path) -> str:
+    """Returns when the last run began if it has not ended, so that the results are older than the outcomes; else an empty text."""
+    try:
+        return str(_load(out / MARK).get("began", ""))
+    except (OSError, ValueError):
+        return ""
+
+
+def end(out: Path) -> None:
+    """Marks the last run as ended."""
+    write_whole(out / MARK, json.dumps({"version": VERSION}) + "\n")
+
+
+def mark(submissions: Iterable[Submission], before: List[Before], out: Path, began: str = "") -> None:
+    """Marks the directory, and those of these submissions that have no mark yet. With the time when
+    the run began, it counts as not ended until end()."""
     for one in before:
         if not (out / "students" / one.submission.directory / MARK).exists():
             one.write(out)
-    write_whole(out / MARK, json.dumps({"version": VERSION}) + "\n")
+    write_whole(out / MARK, json.dumps({"version": VERSION, **({"began": began} if began else {})}) + "\n")
+    if began:
+        mark_page(out / "index.html", began)
     known = {one.submission.directory for one in before}
     for submission in submissions:
         if submission.directory not in known:

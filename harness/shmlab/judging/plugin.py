@@ -61,6 +61,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "points(number, read): what a check is worth, and where to read on")
     if not _is_check_run(config):
         return
+    if config.getoption("dist", "no") != "no" or config.getoption("tx", None):
+        raise pytest.UsageError("the checks do not run in pytest-xdist's processes, as each keeps to its own processor and box: "
+                                "write --jobs 2 instead of -n 2")
     try:
         settings = Settings(config)
     except UserError as error:
@@ -69,12 +72,11 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(UserError.from_refusal(error))) from None
     run = Run(settings)
     config.pluginmanager.register(run, RUN)
-    if not hasattr(config, "workerinput"):
-        # SIGTERM cleans up as Ctrl-C does: without namespaces, the kernel does not remove what the programs have made.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # An xdist worker has no terminal; with -v, pytest's own view with tracebacks is wanted.
+    # SIGTERM cleans up as Ctrl-C does: without namespaces, the kernel does not remove what the programs have made.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # With -v, pytest's own view with tracebacks is wanted.
     standard = config.pluginmanager.getplugin("terminalreporter")
-    if standard and config.getoption("verbose") <= 0 and not hasattr(config, "workerinput"):
+    if standard and config.getoption("verbose") <= 0:
         config.pluginmanager.unregister(standard)
         config.pluginmanager.register(StudentReporter(config, settings, run.outcomes), "terminalreporter")
 
@@ -166,16 +168,16 @@ def pytest_runtestloop(session: pytest.Session) -> Optional[bool]:
     if this_run is None:
         return None
     settings = this_run.settings
-    # Not with pytest's own view, which is for debugging, nor where a schedule is shown step by step; nor when grading, which
-    # runs many of these processes at once.
+    # Not with pytest's own view, which is for debugging, nor where a schedule is shown step by step, nor where a failure ends
+    # the run; nor when grading, which runs many of these processes at once.
     path = _results_path(config)
     lab_of = [_lab_of(item) for item in session.items]
     portions = [[i for i, other in enumerate(lab_of) if other is this] for this in dict.fromkeys(lab_of)]
     modules = [item.getparent(pytest.Module) for item in session.items[:1]]
     alone = len(portions) == 1 and any(getattr(module.obj, "ONE_AT_A_TIME", False) for module in modules if module)
-    if settings.jobs < 2 or settings.explorer or alone or settings.tier != "namespaces" or session.testsfailed or (
-            path and path.is_dir()) or any(config.getoption(name) for name in ("collectonly", "maxfail", "usepdb")) or not isinstance(
-            config.pluginmanager.getplugin("terminalreporter"), StudentReporter):
+    in_order = any(config.getoption(name, None) for name in ("collectonly", "maxfail", "usepdb", "stepwise"))
+    if settings.jobs < 2 or settings.explorer or alone or settings.tier != "namespaces" or session.testsfailed or in_order or (
+            path and path.is_dir()) or not isinstance(config.pluginmanager.getplugin("terminalreporter"), StudentReporter):
         parallel.pin_to_processor()
         return None
     if len(portions) == 1 and lab_of[0]:
@@ -207,7 +209,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: "pytest.CallInfo[None]") 
         run.outcomes.append(outcome)
         report.outcome_of_check = outcome
         # pytest copies these properties to the JUnit file when the item's teardown is reported.
-        item.user_properties += [("points", outcome.points), ("score", outcome.score)]
+        item.user_properties += [("sentence", outcome.sentence), ("points", outcome.points), ("score", outcome.score)]
         if error is not None and item.config.getoption("verbose") <= 0:
             report.longrepr = "\n".join([outcome.sentence, f"expected: {outcome.expected}", *outcome.saw])
         elif error is not None and outcome.status == ERROR:
@@ -241,7 +243,7 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: Optional[pytest.Item]) 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     LabFixture.close_spare()
     path, run = _results_path(session.config), _run_of(session.config)
-    if run and session.config.getoption("student") and not hasattr(session.config, "workerinput"):
+    if run and session.config.getoption("student"):
         results.keep(run.outcomes, run.settings.tier)
     if run and path and not path.is_dir():
         results.write_json(path, run.outcomes, run.settings.tier)

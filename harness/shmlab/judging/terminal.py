@@ -18,6 +18,9 @@ from .causes import COMPILES, FINISHED, Causes
 from .settings import Settings
 
 
+REPORTED_BY_DEFAULT = "fE"  # pytest's own value of -r
+
+
 class StudentReporter(TerminalReporter):  # type: ignore[misc]  # pytest has no other way to replace its output
     """Replaces pytest's own terminal output when checks run.
 
@@ -69,6 +72,8 @@ class StudentReporter(TerminalReporter):  # type: ignore[misc]  # pytest has no 
         pass
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        category = self.config.hook.pytest_report_teststatus(report=report, config=self.config)[0]
+        self.stats.setdefault(category, []).append(report)
         outcome: Optional[Outcome] = getattr(report, "outcome_of_check", None)
         if outcome is None:
             if report.failed:
@@ -115,6 +120,11 @@ class StudentReporter(TerminalReporter):  # type: ignore[misc]  # pytest has no 
             self.page.line()
         feedback.show_score(self.page, this, outcomes, found[0][0] if len(found) > 1 and not self.short else 0,
                             self._next_step(this) if self.student else "", stuck=not self.short, where=self._where)
+
+    @property
+    def _reports_more(self) -> bool:
+        """Whether an option -r asks for pytest's list of outcomes."""
+        return bool(self.config.getoption("reportchars") != REPORTED_BY_DEFAULT)
 
     @property
     def _where(self) -> str:
@@ -194,16 +204,20 @@ class StudentReporter(TerminalReporter):  # type: ignore[misc]  # pytest has no 
                            "none of these checks runs every schedule")
         if session.shouldfail or session.shouldstop:
             self.page.line(str(session.shouldfail or session.shouldstop))
+        if self.config.getoption("durations") is not None or self._reports_more:
+            self.config.hook.pytest_terminal_summary(terminalreporter=self, exitstatus=exitstatus, config=self.config)
 
     pytest_sessionfinish = pytest.hookimpl(hookwrapper=True)(pytest_sessionfinish)
 
     def pytest_terminal_summary(self) -> Iterator[None]:
-        yield
+        yield  # pytest's own plugin shows the --durations
+        if self._reports_more:
+            self.short_test_summary()
 
     pytest_terminal_summary = pytest.hookimpl(hookwrapper=True)(pytest_terminal_summary)
 
     def pytest_keyboard_interrupt(self, excinfo: Any) -> None:
-        if not self.short:
+        if not self.short and type(excinfo.value) is KeyboardInterrupt:  # pytest's own subclass is for -x and --sw
             self.page.line("interrupted")
 
     def pytest_unconfigure(self) -> None:

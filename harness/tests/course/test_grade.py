@@ -171,6 +171,7 @@ def test_what_comes_out(small, tmp_path):
         assert abs(sum(test["score"] for test in scope["tests"]) - record["score"]) < 0.01
         cases = list(xml.parse(directory / "junit.xml").iter("testcase"))
         assert len(cases) == sum(len(lab.checks()) for lab in (labs.find("05"), labs.find("08")))
+        assert all(case.find("properties/property[@name='sentence']").get("value") for case in cases)
         failed = sum(case.find("failure") is not None for case in cases)
         assert failed == sum(state != "passed" for lab in record["labs"].values() for state in lab["checks"].values())
         page = (directory / "report.html").read_text()
@@ -192,6 +193,11 @@ def test_results_json_is_as_documented(small, tmp_path):
             *data["students"][0]["labs"]["05_sysv_create"], *data["students"][2]["labs"]["05_sysv_create"]["resembles"][0]}
     assert {key for key in keys if f"`{key}`" not in text and f"`{key}[]`" not in text} == set()
     assert data["version"] == 1
+
+
+def test_options_of_pytest_in_the_environment_change_no_points(small, tmp_path):
+    done = grade(small, tmp_path / "out", "--lab", "05", env={"PYTEST_ADDOPTS": "-n 2 -x --lf -k usage"})
+    assert done.returncode == 0 and [student["score"] for student in results(tmp_path / "out")["students"]] == [10, 0, 9], done.stdout
 
 
 def test_pytest_grades_too(small, tmp_path):
