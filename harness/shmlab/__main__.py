@@ -24,9 +24,12 @@ def _lab_named(word: str) -> Lab:
 
 
 def _grade(arguments: argparse.Namespace) -> int:
-    from .course import grade  # imported here because it needs Jinja2, which students need not have
+    from .course import grade, slices  # imported here because it needs Jinja2, which students need not have
     from .judging import parallel
 
+    if arguments.command == "merge":
+        return grade.merge(arguments.source, Path(arguments.out), Path(arguments.course) if arguments.course else None,
+                           parallel.number_of_jobs(arguments.jobs), arguments.partial)
     if not arguments.source:
         raise UserError("say where the submissions are: make grade FROM=submissions OUT=results")
     jobs = parallel.number_of_jobs(arguments.jobs)
@@ -34,7 +37,8 @@ def _grade(arguments: argparse.Namespace) -> int:
     labs = [word for item in arguments.lab for word in item.replace(",", " ").split()]
     course_file = Path(arguments.course) if arguments.course else None
     return grade.main(Path(arguments.source), Path(arguments.out), course_file, labs, arguments.cc, arguments.san, jobs,
-                      arguments.tier, arguments.trust, arguments.student, arguments.regrade)
+                      arguments.tier, arguments.trust, arguments.student, arguments.regrade,
+                      slices.parse(arguments.slice) if arguments.slice else None)
 
 
 def _pack(arguments: argparse.Namespace) -> int:
@@ -76,11 +80,18 @@ def main() -> int:
     sub.add_argument("--lab", action="append", default=[])
     sub.add_argument("--student", action="append", default=[])
     sub.add_argument("--regrade", default="")
+    sub.add_argument("--slice", default="")
     sub.add_argument("--cc", default="cc")
     sub.add_argument("--san", action="store_true")
     sub.add_argument("--tier")
     sub.add_argument("--jobs", default="")
     sub.add_argument("--trust", action="store_true")
+    sub = commands.add_parser("merge")
+    sub.add_argument("--from", dest="source", required=True)
+    sub.add_argument("--out", default="results")
+    sub.add_argument("--course")
+    sub.add_argument("--jobs", default="")
+    sub.add_argument("--partial", action="store_true")
     commands.add_parser("dist").add_argument("--out", default="")
     sub = commands.add_parser("gradescope")
     sub.add_argument("--out", default="")
@@ -108,7 +119,7 @@ def main() -> int:
             from . import bench
 
             return bench.main()
-        if arguments.command == "grade":
+        if arguments.command in ("grade", "merge"):
             return _grade(arguments)
         if arguments.command in ("dist", "gradescope"):
             return _pack(arguments)
