@@ -10,6 +10,7 @@
 # FROM=DIR|ZIP OUT=DIR COURSE=FILE TRUST=1     for make grade
 # STUDENT=NAME LAB=05 REGRADE=errors           for make grade: only a part
 # SLICE=3/16                                   for make grade: every 16th student; then make merge FROM="out.*" OUT=DIR
+# REPOS=list.csv BY='2026-11-20 23:59' OUT=DIR  for make collect
 # PARTIAL=1                                    for make merge: without slices that are missing
 # FULL=1                                       for make test: all cases, which takes much longer
 # not for students)
@@ -36,6 +37,8 @@ COURSE ?=
 STUDENT ?=
 REGRADE ?=
 SLICE ?=
+REPOS ?=
+BY ?=
 PARTIAL ?=
 TRUST ?=
 ROOTS ?=
@@ -73,7 +76,7 @@ SHMLAB := PYTHONPATH=harness
 
 .PHONY: all $(NUMBERS) $(SHORT_NUMBERS) check explore replay trace watch hint doctor shmls box unbox clean-ipc clean help FORCE
 # (not for students
-.PHONY: demo test test-machines test-real test-slurm lint grade merge dist gradescope bench docs docs-instructor docs-test
+.PHONY: demo test test-machines test-real test-slurm lint grade merge collect dist gradescope bench docs docs-instructor docs-test
 # not for students)
 
 all: $(PROGRAMS) ## builds all labs (make 05: one of them) into build/labs/
@@ -133,6 +136,10 @@ grade: ## grades a course: FROM=submissions OUT=results, see docs/grading.md
 merge: ## joins slices of a course into one directory of results: FROM="out.*" OUT=results
 	$(quiet)python=$$($(SETUP) grade) && $(SHMLAB) "$$python" -m shmlab merge --from "$(FROM)" --out "$(OUT)" \
 	    $(if $(COURSE),--course "$(COURSE)") $(if $(JOBS),--jobs $(JOBS)) $(if $(PARTIAL),--partial)
+
+collect: ## copies students' repositories as at a time: REPOS=list.csv BY=2026-11-20 OUT=handed-in
+	$(quiet)python=$$($(SETUP) collect) && $(SHMLAB) "$$python" -m shmlab collect --repos "$(REPOS)" --by "$(BY)" \
+	    --out "$(if $(filter file,$(origin OUT)),,$(OUT))" $(if $(JOBS),--jobs $(JOBS))
 
 dist: ## packs the students' edition, build/shared-memory-lab.tar.gz
 	$(quiet)python=$$($(SETUP) dist) && $(SHMLAB) "$$python" -m shmlab dist

@@ -6,6 +6,7 @@
 #   build      nothing: only looks whether there is a compiler ($2) and build/ can be written to; for `make` alone
 #   check      a C compiler and pytest, for students
 #   grade      also what the progress bar and the reports need
+#   collect    also git
 #   dist       also musl-gcc and a compiler for the other processor, with which the peers are compiled again
 #   lint       also flake8, mypy, shellcheck, clang-format and clang-tidy
 #   machines   also mmdebstrap, which builds the roots of other machines, and QEMU, which gives some a kernel of their own
@@ -193,6 +194,7 @@ if [ "$purpose" = test ]; then
         late_clang_rt=yes
     fi
 fi
+[ "$purpose" != collect ] || need git git
 case $purpose in test | docs*) need doxygen doxygen ;; esac
 if [ "$purpose" = test-real ]; then
     [ -n "$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null)" ] || missing="$missing postgresql"

@@ -41,6 +41,15 @@ def _grade(arguments: argparse.Namespace) -> int:
                       slices.parse(arguments.slice) if arguments.slice else None)
 
 
+def _collect(arguments: argparse.Namespace) -> int:
+    from .course import collect
+    from .judging import parallel
+
+    if not (arguments.repos and arguments.by and arguments.out):
+        raise UserError("say which repositories, until when, and where to: make collect REPOS=list.csv BY='2026-11-20 23:59' OUT=handed-in")
+    return collect.main(Path(arguments.repos), arguments.by, Path(arguments.out), parallel.number_of_jobs(arguments.jobs))
+
+
 def _pack(arguments: argparse.Namespace) -> int:
     from . import dist
 
@@ -86,6 +95,9 @@ def main() -> int:
     sub.add_argument("--tier")
     sub.add_argument("--jobs", default="")
     sub.add_argument("--trust", action="store_true")
+    sub = commands.add_parser("collect")
+    for name in ("repos", "by", "out", "jobs"):
+        sub.add_argument(f"--{name}", default="")
     sub = commands.add_parser("merge")
     sub.add_argument("--from", dest="source", required=True)
     sub.add_argument("--out", default="results")
@@ -121,6 +133,8 @@ def main() -> int:
             return bench.main()
         if arguments.command in ("grade", "merge"):
             return _grade(arguments)
+        if arguments.command == "collect":
+            return _collect(arguments)
         if arguments.command in ("dist", "gradescope"):
             return _pack(arguments)
         if arguments.command == "docs":
