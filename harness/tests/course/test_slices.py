@@ -1,5 +1,6 @@
 """A course that is graded in slices and merged has the same marks, tables and pages as one that one machine graded."""
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -9,7 +10,7 @@ from grading import grade, results
 from test_results_directory import everything, put
 
 from shmlab import labs
-from shmlab.course import grade as course_grade, slices
+from shmlab.course import cohort, grade as course_grade, slices
 from shmlab.course.intake import Submission
 from shmlab.course.results_directory import MARK, SLICE
 from shmlab.course.roster import Person
@@ -222,3 +223,15 @@ def test_a_slice_without_students_and_one_that_was_killed(tmp_path, monkeypatch)
             assert course_grade.main(*arguments) == 0
     with pytest.raises(UserError, match=f"slice {mine}/2 in out.{mine} is not finished"):
         merge()
+
+
+def test_machines_that_share_a_known_mistake_leave_each_others_work_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(cohort, "fork", lambda: 1)
+    student = cohort.Student(Submission("mistake", "mistake"), tmp_path)
+    others = [f"partial.elsewhere.{os.getpid()}", "partial.elsewhere.99999999", f"partial.{os.uname().nodename}.1"]
+    ours = f"partial.{os.uname().nodename}.{os.getpid()}"
+    for name in [*others, ours, f"partial.{os.uname().nodename}.99999999"]:
+        (tmp_path / name).mkdir()
+    (tmp_path / ours / "old.json").touch()
+    cohort.Grader("host", "cc", False, 1).start(cohort.Batch(student, [LAB]))
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*others, ours]) and not list((tmp_path / ours).iterdir())

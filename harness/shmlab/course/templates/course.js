@@ -48,8 +48,8 @@ function labColumns(lab, at) {
     const [mark, state] = MARKS[mine(student)[1][number]];
     return element("td", mark, { class: state, title: `${state}: ${sentence}` });
   })), column("Score", "", student => mine(student)[0], student => element("td", mine(student)[0])),
-  ...(lab.due ? [column("Handed in", "", student => data.texts[mine(student)[3] || 0], student =>
-    element("td", data.texts[mine(student)[3] || 0], { class: "left" })),
+  ...(lab.due ? [{ head: "Handed in", left: "left", key: student => data.texts[mine(student)[3] || 0], cell: student =>
+    element("td", data.texts[mine(student)[3] || 0], { class: "left" }) },
   column("Days late", "", student => mine(student)[2] || 0, student => element("td", mine(student)[2] || 0))] : [])];
 }
 
@@ -57,8 +57,8 @@ function labColumns(lab, at) {
 function makeTable(place, columns, has) {
   const table = element("table"), head = element("tr"), body = element("tbody");
   let sorted = 0, turn = 1;
-  columns.forEach(({ head: text, title }, at) => {
-    const cell = element("th", "", { scope: "col", "aria-sort": at ? "none" : "ascending" });
+  columns.forEach(({ head: text, title, left }, at) => {
+    const cell = element("th", "", { scope: "col", class: left, "aria-sort": at ? "none" : "ascending" });
     const button = element("button", text, { type: "button", title });
     button.addEventListener("click", () => {
       turn = at === sorted ? -turn : at ? -1 : 1;  // Numbers begin with the largest.
