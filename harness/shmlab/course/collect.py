@@ -44,6 +44,7 @@ _BRANCH = re.compile(r"[\w][\w./-]*", re.ASCII)
 # What the user or the repository could have set otherwise. Nothing is asked for, and no other program is started than ssh.
 _SETTINGS = {"core.hooksPath": "/dev/null", "core.fsmonitor": "false", "core.bigFileThreshold": "16m", "fetch.unpackLimit": "1",
              "transfer.unpackLimit": "1", "submodule.recurse": "false", "fetch.recurseSubmodules": "false", "gc.auto": "0",
+             "credential.interactive": "false",
              "protocol.allow": "never", "protocol.https.allow": "always", "protocol.ssh.allow": "always",
              "protocol.file.allow": "always"}
 

@@ -238,6 +238,12 @@ def students_of(records: Sequence[Record], course: Course, out: Path) -> Dict[Pa
     order: Dict[Path, Tuple[bool, int, str]] = {}
     for record in records:
         marks = {one.submission.directory: one for one in results_directory.read(record.where)}
+        members = {one.directory for one in record.members}
+        left_out = [one.name for one in record.everybody
+                    if one.slice == record.part.number and one.directory not in members and not one.directory.startswith("/")]
+        if left_out:
+            raise UserError(plain(f"{record.where} has no result of {left_out[0]}{' and others' if left_out[1:] else ''}: run `make grade "
+                                  f"SLICE={record.part}` again, without STUDENT=", 1000))
         for one in record.members:
             path, mark = record.where / "students" / one.directory, marks.get(one.directory)
             if mark is None:

@@ -147,6 +147,16 @@ def test_a_missing_slice_is_an_error_unless_partial(top, capsys):
         merge(partial=True)
 
 
+def test_who_was_not_selected_in_a_slice_is_told(top):
+    path, = (path for path in Path(".").glob("out.*/students/ada"))
+    number = int(path.parts[0][-1])
+    shutil.rmtree(path.parents[1])
+    words = ["--course", str(top / "course.ini"), "--slice", f"{number}/3", "--student", "cem"]
+    assert grade(top / "in", top / path.parts[0], *words).returncode == 0
+    with pytest.raises(UserError, match=rf"out.{number} has no result of .*: run `make grade SLICE={number}/3` again, without STUDENT="):
+        merge()
+
+
 def test_a_student_in_two_slices_or_without_an_outcome(top):
     one, = (path for path in Path(".").glob("out.*/students/ada"))
     number = int(one.parts[0][-1])
