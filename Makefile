@@ -9,6 +9,9 @@
 # (not for students
 # FROM=DIR|ZIP OUT=DIR COURSE=FILE TRUST=1     for make grade
 # STUDENT=NAME LAB=05 REGRADE=errors           for make grade: only a part
+# SLICE=3/16                                   for make grade: every 16th student; then make merge FROM="out.*" OUT=DIR
+# REPOS=list.csv BY='2026-11-20 23:59' OUT=DIR  for make collect
+# PARTIAL=1                                    for make merge: without slices that are missing
 # FULL=1                                       for make test: all cases, which takes much longer
 # not for students)
 
@@ -33,6 +36,10 @@ OUT ?= results
 COURSE ?=
 STUDENT ?=
 REGRADE ?=
+SLICE ?=
+REPOS ?=
+BY ?=
+PARTIAL ?=
 TRUST ?=
 ANONYMOUS ?=
 ROOTS ?=
@@ -73,7 +80,7 @@ SHMLAB := PYTHONPATH=harness
 
 .PHONY: all $(NUMBERS) $(SHORT_NUMBERS) check explore replay trace watch hint doctor shmls box unbox clean-ipc clean help FORCE
 # (not for students
-.PHONY: demo test test-machines test-real lint grade feedback similar dist gradescope bench docs docs-instructor docs-test
+.PHONY: demo test test-machines test-real test-slurm lint grade merge collect feedback similar dist gradescope bench docs docs-instructor docs-test
 # not for students)
 
 all: $(PROGRAMS) ## builds all labs (make 05: one of them) into build/labs/
@@ -109,6 +116,9 @@ test-machines: ## tries the project on other machines, as root; ROOTS=directory 
 test-real: ## runs PostgreSQL, Redis, stress-ng and Python with the recorder and without
 	$(quiet)python=$$($(SETUP) test-real) && "$$python" -m pytest harness/tests/sandbox/real_programs.py $(if $(V),-v,-q) $(PYTEST)
 
+test-slurm: ## grades a course on two nodes of a Slurm that it starts, as root
+	$(quiet)python=$$($(SETUP) test-slurm) && "$$python" -m pytest harness/tests/course/in_slurm.py $(if $(V),-v,-q) $(PYTEST)
+
 lint: ## looks for what is wrong in the project's own code without running it; part of make test
 	$(quiet)$(SETUP) lint >/dev/null && sh harness/lint.sh
 
@@ -124,7 +134,8 @@ grade: ## grades a course: FROM=submissions OUT=results, see docs/grading.md
 	$(quiet)python=$$($(SETUP) grade) && exec env $(SHMLAB) "$$python" -m shmlab grade \
 	    --from $(call quoted,$(FROM)) --out $(call quoted,$(OUT)) $(if $(LAB),--lab $(call quoted,$(LAB))) --cc $(call quoted,$(CC)) \
 	    $(if $(SAN),--san) $(if $(TIER),--tier $(TIER)) $(if $(COURSE),--course $(call quoted,$(COURSE))) $(if $(JOBS),--jobs $(JOBS)) $(if $(TRUST),--trust) \
-	    $(if $(STUDENT),--student $(call quoted,$(STUDENT))) $(if $(REGRADE),--regrade $(call quoted,$(REGRADE)))
+	    $(if $(STUDENT),--student $(call quoted,$(STUDENT))) $(if $(REGRADE),--regrade $(call quoted,$(REGRADE))) \
+	    $(if $(SLICE),--slice $(call quoted,$(SLICE)))
 
 feedback: ## packs the reports to hand back by Moodle or Canvas: FROM=results OUT=feedback; ANONYMOUS=1 also without names
 feedback: FROM = results
@@ -138,6 +149,14 @@ similar: FROM = results
 similar: OUT = similar
 similar:
 	$(quiet)python=$$($(SETUP) grade) && $(SHMLAB) "$$python" -m shmlab similar --from $(call quoted,$(FROM)) --out $(call quoted,$(OUT))
+
+merge: ## joins slices of a course into one directory of results: FROM="out.*" OUT=results
+	$(quiet)python=$$($(SETUP) grade) && $(SHMLAB) "$$python" -m shmlab merge --from $(call quoted,$(FROM)) --out $(call quoted,$(OUT)) \
+	    $(if $(COURSE),--course $(call quoted,$(COURSE))) $(if $(JOBS),--jobs $(JOBS)) $(if $(PARTIAL),--partial)
+
+collect: ## copies students' repositories as at a time: REPOS=list.csv BY=2026-11-20 OUT=handed-in
+	$(quiet)python=$$($(SETUP) collect) && $(SHMLAB) "$$python" -m shmlab collect --repos $(call quoted,$(REPOS)) --by $(call quoted,$(BY)) \
+	    --out $(call quoted,$(if $(filter file,$(origin OUT)),,$(OUT))) $(if $(JOBS),--jobs $(JOBS))
 
 dist: ## packs the students' edition, build/shared-memory-lab.tar.gz
 	$(quiet)python=$$($(SETUP) dist) && $(SHMLAB) "$$python" -m shmlab dist
@@ -209,6 +228,6 @@ help: ## prints this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1~\2/p' Makefile | awk -F'~' '{ printf "%-18s %s\n", $$1, $$2 }'
 	@echo '  options: LAB=05 IN=directory CC=clang SAN=1 V=1 TIER=host JOBS=1 BACK=1'
 # (not for students
-	@echo '  make grade: FROM=submissions OUT=results COURSE=file STUDENT=name REGRADE=errors TRUST=1'
+	@echo '  make grade: FROM=submissions OUT=results COURSE=file STUDENT=name REGRADE=errors SLICE=3/16 TRUST=1'
 	@echo '  make feedback: FROM=results OUT=directory ANONYMOUS=1; make test: FULL=1'
 # not for students)

@@ -6,11 +6,13 @@
 #   build      nothing: only looks whether there is a compiler ($2) and build/ can be written to; for `make` alone
 #   check      a C compiler and pytest, for students
 #   grade      also what the progress bar and the reports need
+#   collect    also git
 #   dist       also musl-gcc and a compiler for the other processor, with which the peers are compiled again
 #   lint       also flake8, mypy, shellcheck, clang-format and clang-tidy
 #   machines   also mmdebstrap, which builds the roots of other machines, and QEMU, which gives some a kernel of their own
 #   docs       also Doxygen
 #   docs-test  also Chromium and Selenium
+#   test-slurm also what the reports need, and Slurm with munge
 #   test-real  also PostgreSQL, Redis and stress-ng
 #   test       everything that the project's own tests need, except a browser
 # Installs Debian packages as root or with sudo. If only Python's modules are missing and that is not possible, installs
@@ -153,7 +155,7 @@ need cc gcc
 if [ ! -e /usr/include/stdio.h ] && ! echo '#include <stdio.h>' | cc -E - >/dev/null 2>&1; then
     missing="$missing libc6-dev"
 fi
-if [ "$purpose" = grade ] || [ "$purpose" = test ]; then
+if [ "$purpose" = grade ] || [ "$purpose" = test ] || [ "$purpose" = test-slurm ]; then
     modules=pytest,rich,jinja2
     need patch patch
 fi
@@ -192,22 +194,30 @@ if [ "$purpose" = test ]; then
         late_clang_rt=yes
     fi
 fi
+[ "$purpose" != collect ] || need git git
 case $purpose in test | docs*) need doxygen doxygen ;; esac
 if [ "$purpose" = test-real ]; then
     [ -n "$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null)" ] || missing="$missing postgresql"
     need redis-server redis-server
     need stress-ng stress-ng
 fi
+if [ "$purpose" = test-slurm ]; then
+    PATH=$PATH:/usr/sbin
+    need munged munge
+    need slurmctld slurmctld
+    need slurmd slurmd
+    need sbatch slurm-client
+fi
 if [ "$purpose" = docs-test ]; then
-    modules=pytest,selenium
+    modules=pytest,selenium,jinja2
     need chromium chromium
     need chromedriver chromium-driver
 fi
 if ! find_python "$modules" && [ "$apt_helps" = yes ]; then
     missing="$missing python3-pytest" # this package depends on python3
-    case $purpose in grade | test) missing="$missing python3-rich python3-jinja2" ;; esac
+    case $purpose in grade | test | test-slurm) missing="$missing python3-rich python3-jinja2" ;; esac
     [ "$purpose" = test ] && missing="$missing python3-pytest-xdist"
-    [ "$purpose" = docs-test ] && missing="$missing python3-selenium"
+    [ "$purpose" = docs-test ] && missing="$missing python3-selenium python3-jinja2"
 fi
 
 # Optional: without this theme the pages have Doxygen's own, without this compiler the students' edition has peers for one

@@ -24,9 +24,12 @@ def _lab_named(word: str) -> Lab:
 
 
 def _grade(arguments: argparse.Namespace) -> int:
-    from .course import grade  # imported here because it needs Jinja2, which students need not have
+    from .course import grade, slices  # imported here because it needs Jinja2, which students need not have
     from .judging import parallel
 
+    if arguments.command == "merge":
+        return grade.merge(arguments.source, Path(arguments.out), Path(arguments.course) if arguments.course else None,
+                           parallel.number_of_jobs(arguments.jobs), arguments.partial)
     if not arguments.source:
         raise UserError("say where the submissions are: make grade FROM=submissions OUT=results")
     jobs = parallel.number_of_jobs(arguments.jobs)
@@ -34,7 +37,17 @@ def _grade(arguments: argparse.Namespace) -> int:
     labs = [word for item in arguments.lab for word in item.replace(",", " ").split()]
     course_file = Path(arguments.course) if arguments.course else None
     return grade.main(Path(arguments.source), Path(arguments.out), course_file, labs, arguments.cc, arguments.san, jobs,
-                      arguments.tier, arguments.trust, arguments.student, arguments.regrade)
+                      arguments.tier, arguments.trust, arguments.student, arguments.regrade,
+                      slices.parse(arguments.slice) if arguments.slice else None)
+
+
+def _collect(arguments: argparse.Namespace) -> int:
+    from .course import collect
+    from .judging import parallel
+
+    if not (arguments.repos and arguments.by and arguments.out):
+        raise UserError("say which repositories, until when, and where to: make collect REPOS=list.csv BY='2026-11-20 23:59' OUT=handed-in")
+    return collect.main(Path(arguments.repos), arguments.by, Path(arguments.out), parallel.number_of_jobs(arguments.jobs))
 
 
 def _of_results(arguments: argparse.Namespace) -> int:
@@ -84,6 +97,7 @@ def main() -> int:
     sub.add_argument("--lab", action="append", default=[])
     sub.add_argument("--student", action="append", default=[])
     sub.add_argument("--regrade", default="")
+    sub.add_argument("--slice", default="")
     sub.add_argument("--cc", default="cc")
     sub.add_argument("--san", action="store_true")
     sub.add_argument("--tier")
@@ -94,6 +108,15 @@ def main() -> int:
         sub.add_argument("--from", dest="source", required=True)
         sub.add_argument("--out", required=True)
     sub.add_argument("--anonymous", action="store_true")
+    sub = commands.add_parser("collect")
+    for name in ("repos", "by", "out", "jobs"):
+        sub.add_argument(f"--{name}", default="")
+    sub = commands.add_parser("merge")
+    sub.add_argument("--from", dest="source", required=True)
+    sub.add_argument("--out", default="results")
+    sub.add_argument("--course")
+    sub.add_argument("--jobs", default="")
+    sub.add_argument("--partial", action="store_true")
     commands.add_parser("dist").add_argument("--out", default="")
     sub = commands.add_parser("gradescope")
     sub.add_argument("--out", default="")
@@ -121,10 +144,12 @@ def main() -> int:
             from . import bench
 
             return bench.main()
-        if arguments.command == "grade":
+        if arguments.command in ("grade", "merge"):
             return _grade(arguments)
         if arguments.command in ("feedback", "similar"):
             return _of_results(arguments)
+        if arguments.command == "collect":
+            return _collect(arguments)
         if arguments.command in ("dist", "gradescope"):
             return _pack(arguments)
         if arguments.command == "docs":

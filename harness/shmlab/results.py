@@ -81,7 +81,7 @@ def totals(outcomes: List[Outcome]) -> Dict[str, List[int]]:
 def write_whole(path: Path, text: str) -> None:
     """Writes a file atomically and durably: after a crash it has its old or its new content."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    scratch = path.with_name(f".{path.name}.{os.uname().nodename}.{os.getpid()}")  # another machine may write the same
     try:
         with open(scratch, "w", encoding="utf-8", newline="") as file:
             file.write(text)

@@ -47,9 +47,9 @@ class Student:
 
     @property
     def partial(self) -> Path:
-        """Where a grading process writes its outcomes. The pid is in the name because two gradings may grade the same
-        known mistake at once."""
-        return self.directory / f"partial.{os.getpid()}"
+        """Where a grading process writes its outcomes. The machine and the pid are in the name because two gradings may grade
+        the same known mistake at once."""
+        return self.directory / f"partial.{os.uname().nodename}.{os.getpid()}"
 
     def outcome_file(self, lab: Lab) -> Path:
         return self.directory / "checks" / f"{lab.name}.{self.fingerprints[lab.name]}.json"
@@ -79,8 +79,7 @@ class Grader:
 
         native.box_program(), native.peer_program(), native.spy_object(self.cc)
 
-    def fingerprint(self, lab: Lab, directory: Path) -> str:
-        """Returns a hash of all that a lab's outcome depends on: its sources, the checks, the harness, the compiler."""
+    def _hash_without_sources(self, lab: Lab) -> bytes:
         if lab.name not in self._common:
             files = [CHECKS / f"test_{lab.name}.py", *judging_modules(),
                      *sorted(path for path in native.NATIVE.rglob("*") if path.suffix in (".c", ".h", ".def"))]
@@ -88,14 +87,22 @@ class Grader:
                 files += sorted((SOLUTIONS / lab.name).iterdir())
             how = f"{native.find_compiler(self.cc)} {self.san} {self.tier}".encode()
             self._common[lab.name] = native.fingerprint(how, *(path.read_bytes() for path in files)).encode()
+        return self._common[lab.name]
+
+    def version(self, labs: Sequence[Lab]) -> str:
+        """Returns a hash of all that outcomes of these labs depend on, but the sources."""
+        return native.fingerprint(*map(self._hash_without_sources, labs))
+
+    def fingerprint(self, lab: Lab, directory: Path) -> str:
+        """Returns a hash of all that a lab's outcome depends on: its sources, the checks, the harness, the compiler."""
         parts = [part for path in sorted(directory.iterdir()) for part in (path.name.encode(), path.read_bytes())]
-        return native.fingerprint(self._common[lab.name], *parts)[:12]
+        return native.fingerprint(self._hash_without_sources(lab), *parts)[:12]
 
     def start(self, batch: Batch) -> int:
         """Starts a process that grades a batch. Returns its pid."""
         partial = batch.student.partial
         for old in partial.parent.glob("partial.*"):
-            if not os.path.exists(f"/proc/{old.suffix[1:]}") or old == partial:
+            if old == partial or (old.stem == partial.stem and not os.path.exists(f"/proc/{old.suffix[1:]}")):
                 shutil.rmtree(old, ignore_errors=True)
         partial.mkdir(parents=True)
         words = [str(ROOT / "harness"), "-p", "no:xdist", "-p", "no:cacheprovider", "--submission", str(batch.student.directory),

@@ -49,6 +49,7 @@ from .roster import Person, read_roster
 from .tables import Entry, Row, Table, folded, read_rows
 from ..labs import Lab, UserError, all_labs, find
 from ..results import plain
+from ..sandbox import native
 
 _KNOWN = {"course": ("title", "labs", "late per day", "grace", "last day", "canvas", "moodle maximum", "time zone", "times", "roster",
                      "overrides", "extensions", "attempt"), "canvas": None, "weights": None, "due": None, "handed in": None}
@@ -100,6 +101,7 @@ class Course:
     people: List[Person] = field(default_factory=list)  # the roster; empty: there is none
     overrides: Table = field(default_factory=Table)
     extensions: Table = field(default_factory=Table)
+    digest: str = ""  # a hash of the course file and of the tables that it names
 
     def weighted_points(self, lab: Lab, check: str, points: float) -> float:
         """Returns what a check that is worth `points` counts in this course."""
@@ -316,6 +318,8 @@ def _read(path: Path, tables: bool) -> Course:
         for row in rows("extensions", ("student", "days"), ("lab",))])
     course.overrides = Table("overrides", [
         _override(course, row) for row in rows("overrides", ("student", "lab", "points", "reason"), ("check",))])
+    files = [path, *filter(None, map(table, ("roster", "times", "extensions", "overrides")))]
+    course.digest = native.fingerprint(*(file.read_bytes() for file in files))
     return course
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Set
 
 from ..sandbox import box, tiers
-from . import attempts, cohort, diagnose, exports, insight, pages, results_directory, roster, similar
+from . import attempts, cohort, diagnose, exports, insight, pages, results_directory, roster, similar, slices
 from .attempts import Counted
 from .cohort import Batch, Grader, Selection, Student
 from .course_file import FILE_TIME, Course, read_course
@@ -164,8 +164,9 @@ def _select(labs: List[Lab], words: List[str], regrade: str, names: Dict[str, Se
 
 
 def main(source: Path, out: Path, course_file: Optional[Path], labs: List[str], cc: str, san: bool, jobs: int,
-         wanted_tier: Optional[str], trust: bool, student_words: Sequence[str] = (), regrade: str = "") -> int:
-    """Grades a directory of submissions. Returns 0 if every check reached a verdict, 1 if the instructor must look at one."""
+         wanted_tier: Optional[str], trust: bool, student_words: Sequence[str] = (), regrade: str = "",
+         part: Optional[slices.Slice] = None) -> int:
+    """Grades submissions, or one slice of them. Returns 0 if every check reached a verdict, 1 if the instructor must look at one."""
     stopped_by = 0
 
     def stop(number: int, _frame: Any) -> None:
@@ -181,7 +182,7 @@ def main(source: Path, out: Path, course_file: Optional[Path], labs: List[str], 
             signal.signal(number, stop)
     out = out.resolve()
     try:
-        return _main(source, out, course_file, labs, cc, san, jobs, wanted_tier, trust, student_words, regrade)
+        return _main(source, out, course_file, labs, cc, san, jobs, wanted_tier, trust, student_words, regrade, part)
     except KeyboardInterrupt:
         stale = "; the pages are of the run before" if results_directory.unfinished(out) and (out / "index.html").exists() else ""
         print(f"\ninterrupted: run the same command again to resume{stale}", file=sys.stderr)
@@ -194,7 +195,7 @@ def main(source: Path, out: Path, course_file: Optional[Path], labs: List[str], 
 
 
 def _main(source: Path, out: Path, course_file: Optional[Path], labs: List[str], cc: str, san: bool, jobs: int,
-          wanted_tier: Optional[str], trust: bool, student_words: Sequence[str], regrade: str) -> int:
+          wanted_tier: Optional[str], trust: bool, student_words: Sequence[str], regrade: str, part: Optional[slices.Slice]) -> int:
     tier = _choose_tier(wanted_tier, trust)
     chosen_labs = [find(word) for word in labs]
     course = read_course(course_file) if course_file else Course()
@@ -202,15 +203,17 @@ def _main(source: Path, out: Path, course_file: Optional[Path], labs: List[str],
     if out == source or out in source.parents or source in out.parents:
         raise UserError(plain(f"the results cannot go to {out}: it contains the submissions or is inside them", 1000))
     with closing(Download(source)) as download:
-        everything = _grade(download, source, out, course, chosen_labs, Grader(tier, cc, san, jobs), list(student_words), regrade)
-    return _summary(everything, out)
+        everything = _grade(download, source, out, course, course_file, chosen_labs, Grader(tier, cc, san, jobs), list(student_words),
+                            regrade, part)
+    return _summary(everything, out) if everything else 0
 
 
-def _grade(download: Download, source: Path, out: Path, course: Course, chosen_labs: List[Lab], grader: Grader, student_words: List[str],
-           regrade: str) -> Record:
-    """Grades what is selected and writes all results. Returns the content of results.json."""
+def _grade(download: Download, source: Path, out: Path, course: Course, course_file: Optional[Path], chosen_labs: List[Lab],
+           grader: Grader, student_words: List[str], regrade: str, part: Optional[slices.Slice]) -> Optional[Record]:
+    """Grades what is selected and writes all results. Returns the content of results.json; None if nobody is in this slice."""
     submissions, ignored = download.submissions()
     before = as_read = results_directory.read(out)
+    slices.check_directory(out, part, before)
     pairs: List[roster.Pair] = [(one, None) for one in submissions]
     old: List[roster.Pair] = [(one.submission, None) for one in before]
     if course.people:
@@ -223,14 +226,21 @@ def _grade(download: Download, source: Path, out: Path, course: Course, chosen_l
         shown = {lab.name for lab in chosen_labs}.union(*(one.examined for one in before))
         course.labs = [lab for lab in all_labs() if lab.name in shown] if any(one.examined for one in before) else chosen_labs
     selection = _select(chosen_labs, student_words, regrade, roster.words(pairs), roster.groups(pairs))
-    known = {one.directory: (one, person) for one, person in [*old, *pairs]}
+    gone = slices.gone(out, [one for one, _ in [*old, *pairs]]) if part else []
+    known = {one.directory: (one, person) for one, person in [*((one.submission, None) for one in gone), *old, *pairs]}
     people = {directory: person for directory, (_, person) in known.items()}
     course.bind(roster.words(known.values()), roster.groups(known.values()))
+    everybody = pairs
+    if part:
+        submissions = [one for one, person in pairs if slices.number_of(one, person, part.total) == part.number]
     lock = results_directory.Lock(out)
     try:
         if results_directory.read(out) != as_read:
             raise UserError(f"another grading has changed {out} meanwhile: run the same command again")
         began = course.shown(time.time())
+        record = slices.begin(part, course, course_file, grader, ignored, everybody, gone) if part else None
+        if record:
+            record.write(out)
         results_directory.mark(submissions, before, out, began)
         box.also_hidden.update((str(source), str(download.directory), str(out)))
         grader.prepare()
@@ -238,6 +248,11 @@ def _grade(download: Download, source: Path, out: Path, course: Course, chosen_l
         students.sort(key=lambda student: folded(student.submission.name))
         for student in students:
             student.person = people.get(student.submission.directory)
+        if record and not students:
+            record.finish(students, course, out)
+            results_directory.end(out)
+            print(f"no student is in slice {part}", file=sys.stderr)
+            return None
         if not students:
             raise UserError(f"there is nothing to grade: {out} has no results yet, so leave out REGRADE=errors")
         count = sum(len(student.labs) for student in students)
@@ -274,10 +289,62 @@ def _grade(download: Download, source: Path, out: Path, course: Course, chosen_l
         cohort.reuse_outcomes(graded)
         counted = attempts.choose(students, best, course, out) if course.best_attempt else {}
         everything = _write_everything(students, course, out, grader, ignored, counted)
+        if record:
+            record.finish(students, course, out)
         results_directory.end(out)
         return everything
     finally:
         lock.release()
+
+
+def merge(words: str, out: Path, course_file: Optional[Path], jobs: int, partial: bool) -> int:
+    """Merges slices into one directory of results, as one machine would have written it. Returns the same as main()."""
+    records, missing = slices.find_slices(words, partial)
+    first, out = records[0], out.resolve()
+    if any(out == where or out in where.parents or where in out.parents for where in (one.where.resolve() for one in records)):
+        raise UserError(f"the results cannot go to {out}: it contains a slice or is inside one")
+    file = course_file or (Path(first.course_file) if first.course_file else None)
+    course = read_course(file) if file else Course()
+    if course.digest != first.course_hash:
+        raise UserError(plain(f"{file} is not the course file with which the slices were graded, or it has changed, or a file "
+                              "that it names: run `make grade SLICE=…` for each again", 1000))
+    course.labs = [find(name) for name in first.labs]
+    grader = Grader(first.tier, first.compiler, first.sanitizers, jobs)
+    if grader.version(course.labs) != first.lab_version:
+        raise UserError("the slices were graded with another version of the lab, or with another compiler: merge them where they were "
+                        "graded, or grade them again")
+    before = results_directory.read(out)
+    slices.check_directory(out, None, [])
+    found = slices.students_of(records, course, out)
+    students = sorted(found.values(), key=lambda student: folded(student.submission.name))
+    if not students:
+        raise UserError(f"there is nothing to merge: no student is in {words}")
+    own = {student.submission.directory for student in students}
+    strange = [one.submission.directory for one in before if one.submission.directory not in own]
+    if strange:
+        raise UserError(plain(f"{out} has {strange[0]}, who is in no slice: name another directory with OUT=, or remove "
+                              f"{out / 'students' / strange[0]}", 1000))
+    pairs = slices.everybody(records, course) + [(student.submission, student.person) for student in students]
+    course.bind(roster.words(pairs), roster.groups(pairs))
+    lock = results_directory.Lock(out)
+    try:
+        results_directory.mark([], [], out)
+        for source, student in found.items():
+            slices.copy(source, student.directory)
+        grader.prepare()
+        nobody = Selection(students=set())
+        best = attempts.earlier(students, course, out, grader, nobody) if course.best_attempt else {}
+        counted = attempts.choose(students, best, course, out) if course.best_attempt else {}
+        ignored = list(dict.fromkeys(line for record in records for line in record.ignored))
+        everything = _write_everything(students, course, out, grader, ignored, counted)
+    except KeyboardInterrupt:
+        print("\ninterrupted: run the same command again", file=sys.stderr)
+        return 130
+    finally:
+        lock.release()
+    for line in missing:
+        print(f"warning: {line}: its students are not in the tables", file=sys.stderr)
+    return _summary(everything, out)
 
 
 def _summary(everything: Record, out: Path) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -14,7 +15,7 @@ import stat
 import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from ..labs import Lab, UserError, all_labs
 from ..results import plain
@@ -26,6 +27,8 @@ from .unpack import ARCHIVES, IGNORED, MAX_DEPTH, UNREAD, is_told, without_suffi
 MAX_FILES = 5000  # examined in one submission
 MAX_NOTES = 30  # on one submission, or one lab of it
 MAX_NOTE = 500  # characters
+TIMES = "times.csv"  # what collect.py writes beside the submissions
+COLLECTED = ".shmlab-collected"
 LAST_TIME = 4e9  # seconds since the Epoch: the year 2096
 
 # The names of files and directories in the platforms' downloads of all submissions.
@@ -156,6 +159,20 @@ def _tell_apart(submissions: List[Submission], entries: List[str]) -> None:
             submissions[number].name = shown[number]
 
 
+def collected(directory: Path) -> Dict[str, Dict[str, Any]]:
+    """Returns what collect.py wrote about each student: the commit, its time and notes; nothing if it did not make this directory."""
+    path = directory / COLLECTED
+    try:
+        students = json.loads(path.read_text(encoding="utf-8"))["students"]
+        return {str(name): {"commit": str(one["commit"]), "time": one["time"], "notes": [str(note) for note in one["notes"]]}
+                for name, one in students.items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(plain(f"{path} is not as `make collect` wrote it ({type(error).__name__}: {error}): collect into another directory",
+                              1000)) from None
+
+
 def list_submissions(directory: Path) -> Tuple[List[Submission], List[str]]:
     """Returns the submissions in a directory, sorted by name, and notes on entries that are not submissions."""
     if not directory.is_dir():
@@ -171,9 +188,10 @@ def list_submissions(directory: Path) -> Tuple[List[Submission], List[str]]:
     found: Dict[Tuple[str, str, str], Submission] = {}
     first: List[str] = []  # the name of each submission's first entry
     notes = []
+    told = collected(directory)
     for entry in sorted(os.scandir(directory), key=lambda item: os.fsencode(item.name)):
         shown, _ = shown_name(entry.name)
-        if entry.name.startswith(".") or entry.name in IGNORED:
+        if entry.name.startswith(".") or entry.name in IGNORED or (told and entry.name == TIMES):
             if entry.is_dir() and entry.name[0] not in "._":
                 notes.append(f"{shown} has the name of a build directory and was ignored: rename it if it is a student's")
             continue
@@ -191,6 +209,7 @@ def list_submissions(directory: Path) -> Tuple[List[Submission], List[str]]:
             found[identity] = Submission(name, "", [], known.platform, known.platform_id, known.late, [strange] if strange else [])
             first.append(entry.name)
         one = found[identity]
+        one.notes += told.get(entry.name, {}).get("notes", [])
         if not known.is_text:
             one.sources.append(Path(entry.path))
             one.entries += [shown] if known.platform else []

@@ -1,6 +1,7 @@
 """Writes the HTML pages of a graded course: one for the course and one for each student. They work offline."""
 from __future__ import annotations
 
+import json
 import re
 import statistics
 from datetime import timedelta
@@ -67,20 +68,24 @@ def _passed(numbered: Tuple[int, Record]) -> int:
 
 
 def write_course(out: Path, everything: Record) -> None:
-    """Writes index.html: each student's labs and checks, how each lab and check went, the common mistakes, what changed."""
+    """Writes index.html: each student's labs and checks, how each lab and check went, the common mistakes, what changed.
+
+    The tables of students would be 24 MB for a large course, so the page has their content as JSON, and course.js makes them.
+    """
     students = everything["students"]
+    places = {student["folder"]: number for number, student in enumerate(students)}
     labs = []
     for lab in everything["labs"]:
         mine = [(student, student["labs"][lab["name"]]) for student in students]
         tried = [(student, record) for student, record in mine if record["state"] != "missing"]
-        resembling: Dict[str, List[Record]] = {}
+        resembling: Dict[str, List[int]] = {}
         titles = {}
         for student, record in tried:
             for likely in record["resembles"][:1]:
-                resembling.setdefault(likely["mistake"], []).append({**student, "likeness": likely["likeness"]})
+                resembling.setdefault(likely["mistake"], []).append(places[student["folder"]])
                 titles[likely["mistake"]] = likely["title"]
         labs.append({**lab, "full": sum(r["score_in_time"] == r["maximum"] for _, r in tried),
-                     "mean": statistics.fmean(r["score"] for _, r in tried) if tried else 0.0, "students": mine,
+                     "mean": statistics.fmean(r["score"] for _, r in tried) if tried else 0.0,
                      "hardest": sorted(enumerate(lab["checks"], 1), key=_passed),
                      "alike": sorted(((name, titles[name], who) for name, who in resembling.items()),
                                      key=lambda row: (-len(row[2]), row[0]))})
@@ -94,8 +99,35 @@ def write_course(out: Path, everything: Record) -> None:
     page = _template("course.html").render(
         course=everything, labs=labs, students=students, by_folder={one["folder"]: one for one in students}, grade=_colour_step,
         median=statistics.median(scores), best=scores[-1], common=common, to_look_at=to_look_at, noted=noted, changed=changed,
-        maximum=students[0]["maximum"])
+        data=_data(everything), maximum=students[0]["maximum"])
     write_whole(out / "index.html", page)
+
+
+def _data(everything: Record) -> markupsafe.Markup:
+    """Returns what course.js reads, as JSON that can stand in a page; texts that occur often are in it once."""
+    texts = {"": 0}
+
+    def text(line: str) -> int:
+        return texts.setdefault(_escape_controls(line), len(texts))
+
+    def cell(record: Record) -> List[Any]:
+        missing = record["state"] == "missing"
+        by_hand = "; ".join(map(exports.override_text, record["overrides"]))
+        values = [record["score"], "" if missing else "".join(state[0] for state in record["checks"].values()), record["days_late"],
+                  0 if missing or not dated[record["lab"]] else text(_handed_in(record)), text(by_hand),
+                  text(record["notes"][0]) if missing and record["notes"] else 0]
+        while not values[-1] and len(values) > 2:
+            values.pop()
+        return values
+
+    dated = {lab["name"]: bool(lab["due"]) for lab in everything["labs"]}
+    labs = [{"name": lab["name"], "number": lab["number"], "title": lab["title"], "maximum": lab["maximum"], "due": dated[lab["name"]],
+             "checks": [check["sentence"] for check in lab["checks"]]} for lab in everything["labs"]]
+    students = [[*(_escape_controls(student[key]) for key in ("name", "id", "folder", "group", "section")), student["score"],
+                 student["maximum"], int(student["kept"]), [cell({**record, "lab": name}) for name, record in student["labs"].items()]]
+                for student in everything["students"]]
+    found = json.dumps({"labs": labs, "students": students, "texts": list(texts)}, ensure_ascii=False, separators=(",", ":"))
+    return markupsafe.Markup(re.sub("[<>&\u2028\u2029]", lambda match: f"\\u{ord(match.group()):04x}", found))
 
 
 def write_student(directory: Path, record: Record, details: Dict[str, List[Dict[str, Any]]], course: Course) -> None:

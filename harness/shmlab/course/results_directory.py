@@ -20,6 +20,7 @@ from ..labs import UserError
 from ..results import plain, write_whole
 
 MARK = ".shmlab-results"
+SLICE = ".shmlab-slice"  # says which slice of a course this is, see slices.py
 VERSION = 1  # of the marks
 RESULTS_VERSION = 1  # of results.json, see docs/grading.md
 
@@ -142,7 +143,7 @@ def read(out: Path) -> List[Before]:
             found = [one for one in found if Path(one.submission.directory).name == one.submission.directory
                      and (out / "students" / one.submission.directory).is_dir()]
         else:
-            foreign = [name for name in names if name != ".lock" and not name.startswith(f".{MARK}.")]
+            foreign = [name for name in names if name not in (".lock", SLICE) and not name.startswith((f".{MARK}.", f".{SLICE}."))]
             if foreign:
                 raise _strange(out, f"it has {foreign[0]!a}, and no mark of a grading ({MARK})")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -144,11 +144,11 @@ def test_a_download_is_graded_as_it_is(tmp_path):
     assert {one["platform_id"]: one["score"] for one in data["students"]} == {
         platform_id: 0 if name == "textonly" else 10 for name, platform_id, _ in CANVAS.values()}
     assert (tmp_path / "out" / "students" / "turingalan_102" / "report.html").exists()
-    assert set(Path(tempfile.gettempdir()).glob("shmlab-download-*")) == before
+    assert not set(Path(tempfile.gettempdir()).glob("shmlab-download-*")) - before  # another test may have one
     (tmp_path / "course.ini").write_text("[handed in]\nnobody = 2026-03-01\n")
     done = grade(tmp_path / "all.zip", tmp_path / "out", "--lab", "05", "--course", str(tmp_path / "course.ini"))
     assert done.returncode == 2 and "'nobody' is unknown" in done.stderr
-    assert set(Path(tempfile.gettempdir()).glob("shmlab-download-*")) == before
+    assert not set(Path(tempfile.gettempdir()).glob("shmlab-download-*")) - before  # another test may have one
 
 
 def test_damaged_downloads_are_told_in_one_line(tmp_path):

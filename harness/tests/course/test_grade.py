@@ -182,7 +182,8 @@ def test_what_comes_out(small, tmp_path):
     assert "when labs were handed in: 5 by course file" in done.stdout and ada["labs"]["05_sysv_create"]["time_from"] == "course file"
     index = (out / "index.html").read_text()
     assert "Handed in 2026-03-02 13:00:00 (course file)" in index
-    assert "eve &lt;b&gt;" in index and "1 of 3: <code>" in index and "http" not in index.replace("http-equiv", "")
+    assert r"eve \u003cb\u003e" in index and "eve <b>" not in index
+    assert "1 of 3: <code>" in index and "http" not in index.replace("http-equiv", "")
 
 
 def test_results_json_is_as_documented(small, tmp_path):

@@ -6,6 +6,7 @@ picture must have a name, and all text enough contrast between the computed colo
 import re
 
 import pytest
+from made_up_results import made_up
 from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
@@ -13,6 +14,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
+from shmlab.course import pages
 from shmlab.site import docs
 
 WIDE, NARROW = (1280, 900), (390, 844)
@@ -308,3 +310,51 @@ def test_side_bar_shows_where_one_is(browser, site):
         browser.open(site / "student" / f"{page}.html")
         browser.until("const e = document.querySelector('#nav-tree .selected .label');"
                       f"return e && e.innerText.trim().startsWith({title!r})")
+
+
+# ---- the page of a graded course
+
+
+@pytest.fixture
+def course_page(browser, tmp_path):
+    pages.write_course(tmp_path, made_up(40))
+    browser.window(WIDE)
+    browser.colours("light")
+    browser.driver.get_log("browser")
+    browser.driver.get((tmp_path / "index.html").as_uri() + "#05_sysv_create")
+    browser.until("return document.readyState === 'complete'")
+    yield browser
+    assert browser.driver.get_log("browser") == []
+
+
+FIRST = "return [...document.querySelectorAll('#students tbody tr')].map(row => row.children[{}].textContent)"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [WIDE, NARROW])
+def test_the_course_page_can_be_read(course_page, scheme, size):
+    course_page.window(size)
+    course_page.colours(scheme)
+    assert [course_page.run(script) for script in (NAMES, CONTRAST, LAYOUT)] == [[], [], []]
+
+
+def test_the_course_page_is_sorted_and_filtered(course_page):
+    names = course_page.run(FIRST.format(0))
+    assert len(names) == 40 and names[3] == "Ada Constance <b>3</b> Ünïcode"
+    score = course_page.driver.find_elements(By.CSS_SELECTOR, "#students thead button")[1]
+    for order in -1, 1:
+        score.send_keys(Keys.ENTER)
+        scores = list(map(int, course_page.run(FIRST.format(1))))
+        assert scores == sorted(scores, reverse=order < 0)
+    assert course_page.run("return document.querySelector('#students th:nth-child(2)').ariaSort") == "ascending"
+    course_page.driver.find_element(By.ID, "filter").send_keys("TEAM 7  ünïcode")
+    assert sorted(course_page.run(FIRST.format(0))) == sorted(name for name in names if "7" in name or re.search(r">2[123]<", name))
+    assert course_page.run("return document.getElementById('count').textContent").endswith(" of 40")
+
+
+def test_a_link_to_a_lab_opens_its_table(course_page):
+    rows = "return document.querySelectorAll('[id=\"05_sysv_create\"] .students tbody tr').length"
+    course_page.until(rows)
+    assert 30 <= course_page.run(rows) <= 40
+    assert course_page.run("return document.querySelectorAll('[id=\"08_posix_create\"] .students table').length") == 0
+    assert "Ada" in course_page.run("return document.querySelector('.alike').textContent")
