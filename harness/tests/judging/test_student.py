@@ -335,7 +335,7 @@ def test_several_labs_are_shown_in_brief_with_the_first_unfinished_one(tmp_path)
 @pytest.mark.parametrize("words", ["check 05", "check 5", "check lab=05", "check LAB=5"])
 def test_a_lab_can_be_named_in_several_ways(words):
     said = make("-n", *words.split()).stdout
-    assert re.search(r'--lab "0?5"', said) and "build/labs" not in said, said
+    assert re.search(r"--lab '0?5'", said) and "build/labs" not in said, said
 
 
 @pytest.mark.parametrize("words, says", [("check 77", "there is no lab '77': write `make check LAB=05`"),
