@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 from collections import Counter
 from contextlib import closing
@@ -172,11 +173,12 @@ def main(source: Path, out: Path, course_file: Optional[Path], labs: List[str], 
     def stop(number: int, _frame: Any) -> None:
         nonlocal stopped_by
         stopped_by = number
-        for one in signal.SIGINT, signal.SIGTERM:  # once is enough
+        for one in before:  # once is enough
             signal.signal(one, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    own = threading.current_thread() is threading.main_thread()  # no other may set a handler
+    before = {number: signal.getsignal(number) for number in ((signal.SIGINT, signal.SIGTERM) if own else ())}
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:
             signal.signal(number, stop)
