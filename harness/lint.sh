@@ -33,7 +33,7 @@ types() { (cd harness && mypy --no-error-summary -p shmlab); }
 
 run "flake8        Python's style" flake8 harness docs/examples
 run "mypy          Python's types" types
-run "shellcheck    shell scripts" shellcheck harness/setup.sh harness/lint.sh docs/slurm.sbatch ci/check.sh .ci/run
+run "shellcheck    shell scripts" shellcheck harness/setup.sh harness/lint.sh docs/slurm.sbatch harness/ci/check.sh .ci/run
 # shellcheck disable=SC2046
 run "clang-format  C's format" clang-format --dry-run -Werror $(c_files)
 run "clang-tidy    C's bugs" tidy

@@ -27,7 +27,7 @@ _FILES = ["LICENSE", "compile_flags.txt", ".clang-format", ".editorconfig", ".gi
           "docs/schedules.md", "docs/trace.md", "docs/examples/trace_segment.out", "docs/examples/trace_pair.svg",
           ".devcontainer/devcontainer.json", ".devcontainer/Dockerfile"]
 _DIRECTORIES = ["labs", "harness/checks", "harness/native/box", "harness/native/spy", "harness/native/interpose",
-                "harness/native/explore", "harness/scenarios", "docs/figures", ".vscode", "ci"]
+                "harness/native/explore", "harness/scenarios", "docs/figures", ".vscode", "harness/ci"]
 PROCESSORS = ("aarch64", "x86_64")  # for which peers are compiled, if there is a compiler
 _STUDENT_MODULES = [*(Path(__file__).with_name(f"{name}.py") for name in ("__main__", "student")),
                     *(path for room in ("observe", "trace") for path in sorted((Path(__file__).parent / room).glob("*.py")))]

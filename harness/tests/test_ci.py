@@ -1,4 +1,4 @@
-"""What ci/ has for GitHub and GitLab: the script runs in a container as root and as a user, in the students' edition."""
+"""What harness/ci/ has for GitHub and GitLab: the script runs in a container as root and as a user, in the students' edition."""
 import os
 import re
 import shutil
@@ -11,7 +11,7 @@ from test_devcontainer import wanted
 
 from shmlab import dist, labs
 
-CI = labs.ROOT / "ci"
+CI = labs.ROOT / "harness" / "ci"
 FILES = "github.yml", "gitlab.yml"
 
 
@@ -35,7 +35,7 @@ def edition(open_directory):
 
 def check(container, edition, who, numbers):
     environment = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "LAB": numbers, "GITHUB_STEP_SUMMARY": str(edition.parent / "summary")}
-    return subprocess.run([container, "sh", "ci/check.sh", who], cwd=edition, env=environment, stdin=subprocess.DEVNULL,
+    return subprocess.run([container, "sh", "harness/ci/check.sh", who], cwd=edition, env=environment, stdin=subprocess.DEVNULL,
                           capture_output=True, text=True, timeout=300)
 
 
@@ -59,7 +59,7 @@ def test_labs_are_checked_in_a_container(container, edition, who, uid):
 
 def test_the_user_has_to_be_named():
     done = subprocess.run(["sh", CI / "check.sh"], capture_output=True, text=True)
-    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and "sh ci/check.sh user" in done.stderr
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and "sh harness/ci/check.sh user" in done.stderr
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -67,7 +67,7 @@ def test_a_platform_installs_what_a_check_needs_and_keeps_what_it_writes(name, t
     text = (CI / name).read_text()
     installed = set(re.search(r"--no-install-recommends (.*)", text)[1].split())
     assert wanted("check", tmp_path) <= installed
-    assert "debian:trixie" in text and "[root, user]" in text and "sh ci/check.sh" in text and "build/ci/" in text
+    assert "debian:trixie" in text and "[root, user]" in text and "sh harness/ci/check.sh" in text and "build/ci/" in text
     assert not (labs.ROOT / ".github").exists() and not (labs.ROOT / ".gitlab-ci.yml").exists(), "they are off until they are copied"
 
 

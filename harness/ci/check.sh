@@ -1,10 +1,10 @@
 #!/bin/sh
-# Usage, as root, in a container of a platform: sh ci/check.sh root|user
+# Usage, as root, in a container of a platform: sh harness/ci/check.sh root|user
 #
 # Checks the labs as this user. Writes build/ci/junit.xml, build/ci/results.json and build/ci/summary.md, and shows the summary where
 # GitHub puts one. LAB="01 02" names the labs; without it, all count. The exit status is 0 if they have all their points.
 set -u
-cd "$(dirname "$0")/.." || exit 1
+cd "$(dirname "$0")/../.." || exit 1
 out=build/ci
 rm -rf "$out"
 mkdir -p "$out" || exit 1
@@ -17,7 +17,7 @@ user)
     as="setpriv --reuid=1000 --regid=1000 --clear-groups env HOME=/tmp"
     ;;
 *)
-    echo "error: say as whom: sh ci/check.sh root, or sh ci/check.sh user" >&2
+    echo "error: say as whom: sh harness/ci/check.sh root, or sh harness/ci/check.sh user" >&2
     exit 2
     ;;
 esac
