@@ -3,8 +3,9 @@
  * @brief The memory limit of all programs together: what they have mapped, what they hold otherwise, and what is left.
  *
  * Where the harness has made a control group for the programs, the kernel itself keeps to the limit, and kills a
- * program that would exceed it. Elsewhere the kernel keeps no such sum, and pid 1 looks from time to time. A program can hold memory that it has not mapped: in a
- * memfd, in a socket's buffer, or in a file descriptor that lies in a message.
+ * program that would exceed it. Elsewhere the kernel keeps no such sum, and pid 1 looks from time to time. A program
+ * can hold memory that it has not mapped: in a memfd, in a socket's buffer, or in a file descriptor that lies in a
+ * message.
  */
 #include "box.h"
 

@@ -81,17 +81,21 @@ static int remount_protected(const char *path)
     return mount(NULL, path, NULL, flags, NULL);
 }
 
+static bool is_below(const char *path, const char *directory)
+{
+    const size_t length = strlen(directory);
+    return strncmp(path, directory, length) == 0 && path[length] == '/';
+}
+
 /** The same for a mount and all below it. */
 static int remount_all_protected(const char *path)
 {
-    const size_t length = strlen(path);
     FILE *mounts = setmntent("/proc/self/mounts", "re");
     if (!mounts)
         return -1;
     struct mntent *entry;
     while ((entry = getmntent(mounts))) {
-        if (strncmp(entry->mnt_dir, path, length) != 0 ||
-            (entry->mnt_dir[length] && entry->mnt_dir[length] != '/'))
+        if (strcmp(entry->mnt_dir, path) != 0 && !is_below(entry->mnt_dir, path))
             continue;
         /* An automount point has no files of its own, and to use its path would mount something there. */
         if (strcmp(entry->mnt_type, "autofs") == 0 || remount_protected(entry->mnt_dir) == 0)
@@ -199,12 +203,6 @@ static bool copy(const char *from, const char *to)
     return count == 0;
 }
 
-static bool is_below(const char *path, const char *directory)
-{
-    const size_t length = strlen(directory);
-    return strncmp(path, directory, length) == 0 && path[length] == '/';
-}
-
 /** Whether something is mounted below a directory, or this cannot be told. */
 static bool has_mounts_below(const char *path)
 {
@@ -304,8 +302,8 @@ static void setup_root(void)
         show(shown_directories[i], false);
     for (int i = 0; i < options.hidden; i++)
         hide(options.hide[i]);
-    for (int i = 0; i < options.shown;
-         i++) /* perhaps in a directory of the hidden ones that is not there otherwise */
+    /* Perhaps below one of the hidden directories, which are not there otherwise. */
+    for (int i = 0; i < options.shown; i++)
         show(options.show[i], false);
     for (int i = 0; i < options.hidden; i++)
         for (int j = 0; j < options.shown; j++)

@@ -27,6 +27,15 @@ STUDENTS = 96
 Expected = Dict[str, Dict[str, Union[Set[str], int]]]
 
 
+def packed(members: Dict[str, Union[str, bytes]]) -> bytes:
+    """Returns a .zip with these contents, by name."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, text in members.items():
+            archive.writestr(name, text)
+    return content.getvalue()
+
+
 def _copy(source: Path, target: Path) -> None:
     target.mkdir(parents=True)
     for path in source.glob("*.[ch]"):

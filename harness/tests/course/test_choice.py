@@ -3,9 +3,9 @@ import io
 import os
 import tarfile
 import time
-import zipfile
 
 import pytest
+from sample_course import packed
 
 from shmlab import labs
 from shmlab.course import archive_reader, choice, intake
@@ -28,14 +28,6 @@ def tree(*, prefix="", **files):
     """Files below the directories of their labs: tree(l5=..., l11=...)."""
     lab = {"l5": L5, "l8": L8, "l11": L11}
     return {f"{prefix}{lab[number].name}/{name}": content for number, some in files.items() for name, content in some.items()}
-
-
-def packed(files):
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:
-        for name, text in files.items():
-            archive.writestr(name, text)
-    return content.getvalue()
 
 
 def tarred(files):

@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from sample_course import packed
 from grading import grade, results
 
 from shmlab import labs
@@ -17,14 +18,6 @@ from shmlab.sandbox import tiers
 
 LAB = labs.find("05")
 SOURCE = (labs.SOLUTIONS / LAB.name / "sysv_create.c").read_bytes()
-
-
-def packed(members):
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:
-        for name, text in members.items():
-            archive.writestr(name, text)
-    return content.getvalue()
 
 
 TREE = packed({f"labs/{LAB.name}/sysv_create.c": SOURCE})
