@@ -56,7 +56,7 @@ NUMBERS := $(sort $(foreach directory,$(dir $(SOURCES)),$(firstword $(subst _, ,
 
 # `make check 05`, `make check 5` and `make check lab=05` mean `make check LAB=05`.
 SHORT_NUMBERS := $(patsubst 0%,%,$(filter 0%,$(NUMBERS)))
-COMMANDS := $(filter check explore replay trace watch hint,$(MAKECMDGOALS))
+COMMANDS := $(filter check explore replay trace race watch hint,$(MAKECMDGOALS))
 ifneq ($(COMMANDS),)
 NAMED := $(filter $(NUMBERS) $(SHORT_NUMBERS),$(MAKECMDGOALS))
 UNKNOWN := $(filter-out $(COMMANDS) $(NAMED) all doctor shmls box unbox clean-ipc clean help demo test lint docs,$(MAKECMDGOALS))
@@ -78,7 +78,7 @@ SETUP := sh harness/setup.sh
 OPTIONS = $(if $(LAB),--lab $(call quoted,$(LAB))) --cc $(call quoted,$(CC)) $(if $(SAN),--san) $(if $(TIER),--tier $(TIER)) $(if $(JOBS),--jobs $(JOBS)) $(if $(V),-v)
 SHMLAB := PYTHONPATH=harness
 
-.PHONY: all $(NUMBERS) $(SHORT_NUMBERS) check explore replay trace watch hint doctor shmls box unbox clean-ipc clean help FORCE
+.PHONY: all $(NUMBERS) $(SHORT_NUMBERS) check explore replay trace race watch hint doctor shmls box unbox clean-ipc clean help FORCE
 # (not for students
 .PHONY: demo test test-machines test-real test-slurm lint grade merge collect feedback similar dist gradescope bench docs docs-instructor docs-test
 # not for students)
@@ -193,6 +193,10 @@ trace: ## draws what a run of LAB=11 did to shared memory: CHECK=name, SCHEDULE=
 	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab trace --lab $(call quoted,$(LAB)) \
 	    --in $(call quoted,$(IN)) --cc $(call quoted,$(CC)) $(if $(TIER),--tier $(TIER)) $(if $(CHECK),--check $(call quoted,$(CHECK))) \
 	    $(if $(SCHEDULE),--schedule $(call quoted,$(SCHEDULE))) $(if $(TEXT),--text)
+
+race: ## measures your ring of lab 18 beside the fast one, pipe, socket and queue: LAB=18
+	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab race --lab $(call quoted,$(LAB)) \
+	    --in $(call quoted,$(IN)) --cc $(call quoted,$(CC)) $(if $(TIER),--tier $(TIER))
 
 hint: ## shows the next hint for LAB=05; BACK=1 the one before
 	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab hint --lab $(call quoted,$(LAB)) $(if $(BACK),--back)

@@ -526,7 +526,7 @@ static const char *const trip_names[KINDS] = {"line_round_trip", "futex_round_tr
 /** Sends a message of 8 bytes through one ring and waits for the answer in another; or answers. */
 INLINE void play(struct side *out, struct side *in, struct tricks has, bool first)
 {
-    for (uint64_t i = 1; i <= 2 * TRIPS; i++)
+    for (uint64_t i = 1; i <= 2 * (uint64_t)TRIPS; i++)
         if ((i % 2 == 1) == first) {
             memcpy(out->message, &i, sizeof i);
             ring_send(out, has, sizeof i);
