@@ -87,9 +87,9 @@ def compile_peers(target: Path) -> None:
                     _compile(cc, "c17", SOLUTIONS / lab.name / f"{program}.c", target / machine / library / lab.name / program)
         for patch in (patch for patch in variants() if patch.name == FAST):
             with tempfile.TemporaryDirectory() as scratch:
-                fast = patch.apply(Path(scratch)) / patch.lab.name
+                fast, made = patch.apply(Path(scratch)) / patch.lab.name, target / machine / "glibc" / f"{patch.lab.name}_{FAST}"
                 for program in patch.lab.programs:
-                    _compile(libraries["glibc"], "c17", fast / f"{program}.c", target / machine / "glibc" / f"{patch.lab.name}_{FAST}" / program)
+                    _compile(libraries["glibc"], "c17", fast / f"{program}.c", made / program)
     text = "The finished programs that the checks run beside yours, compiled for these processors and C libraries:\n\n"
     (target / "README").write_text(text + "\n".join(peers()) + "\n", encoding="ascii")
 

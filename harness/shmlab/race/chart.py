@@ -97,5 +97,6 @@ def draw(title: str, panels: Sequence[Panel]) -> str:
         parts += _panel(panel, names, _WIDTH * number)
     for number, name in enumerate(names):
         x, y = 24 + (width - 24) // columns * (number // rows), _TOP + _HEIGHT + 4 + _KEY * (number % rows)
-        parts.append(f'<path class="series n{number % len(_COLOURS)}" d="M{x} {y}h30"/><text x="{x + 40}" y="{y + 4}">{html.escape(name)}</text>')
+        parts.append(f'<path class="series n{number % len(_COLOURS)}" d="M{x} {y}h30"/>'
+                     f'<text x="{x + 40}" y="{y + 4}">{html.escape(name)}</text>')
     return "\n".join(parts) + "\n</svg>\n"

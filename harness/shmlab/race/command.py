@@ -105,8 +105,8 @@ class _Measuring:
         return way.kind not in ("copy", "buffered")
 
     def round(self, number: int) -> None:
-        for size, value in self.runs.floors(self.race.processors, SIZES).items():
-            self.race.floors.setdefault(size, []).append(value)
+        for name, value in self.runs.floors(self.race.processors, SIZES).items():
+            self.race.floors.setdefault(name, []).append(value)
         for turn in range(len(self.ways)):
             way = self.ways[(turn + number) % len(self.ways)]
             self.note_start(way)

@@ -179,11 +179,11 @@ class Runs:
             return self._racer("copy", stdin=source, stdout=to)
         return self._racer("send", "buffered" if way.kind == "buffered" else "stream", stdin=source, stdout=to)
 
-    def _sleeps(self, program: BoxedProcess) -> bool:
+    def _sleeps(self, program: Optional[BoxedProcess]) -> bool:
         try:
-            return self.box.read(f"/proc/{program.pid}/stat").rsplit(b")", 1)[1].split()[0] == b"S"
+            return program is None or self.box.read(f"/proc/{program.pid}/stat").rsplit(b")", 1)[1].split()[0] == b"S"
         except OSError:
-            return program.status is not None
+            return True  # it has ended
 
     # ---- waiting
 
@@ -228,8 +228,7 @@ class Runs:
         try:
             receiver, to = self._start_receiver(way, out)
             try:
-                if receiver is not None:
-                    self.box.pump(lambda: self._sleeps(receiver), STILL_SECONDS, tick=0.0005)
+                self.box.pump(lambda: self._sleeps(receiver), STILL_SECONDS, tick=0.0005)
                 began = time.monotonic()
                 programs = [self._start_sender(way, source, to)] + ([receiver] if receiver else [])
             finally:
