@@ -80,7 +80,7 @@ SHMLAB := PYTHONPATH=harness
 
 .PHONY: all $(NUMBERS) $(SHORT_NUMBERS) check explore replay trace race watch hint doctor shmls box unbox clean-ipc clean help FORCE
 # (not for students
-.PHONY: demo test test-machines test-real test-slurm lint grade merge collect feedback similar dist gradescope bench docs docs-instructor docs-test
+.PHONY: demo test test-machines test-real test-slurm lint grade merge collect feedback similar dist gradescope bench speed docs docs-instructor docs-test
 # not for students)
 
 all: $(PROGRAMS) ## builds all labs (make 05: one of them) into build/labs/
@@ -176,6 +176,9 @@ docs-test: ## opens every page in a headless browser
 
 bench: ## measures the harness (start-up, the spy, each lab) and the ring of lab 18
 	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab bench
+
+speed: ## measures the ring of lab 18, and writes the figures of docs/speed.md and the handout
+	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab speed
 
 # not for students)
 watch: ## checks LAB=05 again whenever you save

@@ -8,8 +8,8 @@
  * one processor, where no byte has to move between caches.) Each round measures every mechanism at every
  * size, starting with a different one each time. It also measures the lower bounds: the round trip of one
  * cache line and of a futex, and one memcpy() of the message out of the other processor's cache. Figures are
- * compared only within a round, as ratios; the output has their median, minimum and maximum. With -f only the
- * two counters on one line and on two are measured, at several distances.
+ * compared only within a round, as ratios; the output has their median, minimum and maximum. With -f only false
+ * sharing and pages are measured: two counters at several distances, and one load from each of many pages.
  *
  * A message has SIZE bytes. The sender fills it with new words and sums them, and the receiver sums them
  * again. If the sums differ, the run is void. RINGS says how the rings differ; in those that do not batch, and
@@ -621,6 +621,39 @@ static double add_beside(size_t apart)
     return (double)(end - begin) / ADDITIONS;
 }
 
+/* ---- pages ------------------------------------------------------------------------------------------------- */
+
+enum { MEMORY = 1 << 26, LOADS = 200000 };
+
+/** Returns the time of a load somewhere in 64 MiB of an object, in ns; -1 if there is no object of that kind. */
+static double load_anywhere(unsigned flags)
+{
+    const int object = memfd_create("pages", MFD_CLOEXEC | flags);
+    if (object == -1)
+        return -1;
+    void *memory = MAP_FAILED;
+    if (ftruncate(object, MEMORY) == 0)
+        memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, object, 0);
+    if (close(object) == -1)
+        err(EXIT_FAILURE, "close");
+    if (memory == MAP_FAILED)
+        return -1;
+    memset(memory, 1, MEMORY);
+    const volatile unsigned char *bytes = memory;
+    uint64_t at = 88172645463325252u;
+    const uint64_t begin = now_ns(CLOCK_MONOTONIC);
+    for (int i = 0; i < LOADS; i++) {
+        at ^= at << 13;
+        at ^= at >> 7;
+        at ^= at << 17;
+        at += bytes[at % MEMORY]; /* So that a load waits for the one before it. */
+    }
+    const uint64_t end = now_ns(CLOCK_MONOTONIC);
+    if (munmap(memory, MEMORY) == -1)
+        err(EXIT_FAILURE, "munmap");
+    return (double)(end - begin) / LOADS;
+}
+
 /* ---- the rounds -------------------------------------------------------------------------------------------- */
 
 static int by_value(const void *a, const void *b)
@@ -719,8 +752,8 @@ static void print_summary(int rounds)
     }
 }
 
-/** Measures two counters at several distances, and prints the spread of each. */
-static void print_counters(int rounds)
+/** Measures two counters at several distances, and pages of two sizes; prints the spread of each. */
+static void print_counters_and_pages(int rounds)
 {
     static const size_t distances[] = {4, 32, 64, 128};
     enum { DISTANCES = sizeof distances / sizeof *distances };
@@ -728,6 +761,17 @@ static void print_counters(int rounds)
     for (int r = 0; r < rounds; r++)
         for (size_t d = 0; d < DISTANCES; d++)
             values[d][r] = add_beside(distances[d]);
+    static double pages[2][MOST_ROUNDS];
+    static const char *const kinds[] = {"ordinary", "huge"};
+    for (int r = 0; r < rounds; r++)
+        for (int huge = 0; huge < 2; huge++)
+            pages[huge][r] = load_anywhere(huge ? MFD_HUGETLB : 0);
+    for (int huge = 0; huge < 2; huge++)
+        if (pages[huge][0] >= 0 && pages[huge][rounds - 1] >= 0) {
+            printf("{\"kind\":\"pages\",\"pages\":\"%s\",\"rounds\":%d,", kinds[huge], rounds);
+            print_spread(pages[huge], rounds, "ns_");
+            printf("}\n");
+        }
     for (size_t d = 0; d < DISTANCES; d++) {
         printf("{\"kind\":\"counters\",\"apart\":%zu,\"rounds\":%d,", distances[d], rounds);
         print_spread(values[d], rounds, "ns_");
@@ -827,7 +871,7 @@ int main(int argc, char *argv[])
         err(EXIT_FAILURE, "mmap");
     print_machine((int)rounds, most);
     if (counters) {
-        print_counters((int)rounds);
+        print_counters_and_pages((int)rounds);
         return EXIT_SUCCESS;
     }
 

@@ -131,6 +131,7 @@ def main() -> int:
         commands.add_parser(name)
     commands.add_parser("clean-ipc")
     commands.add_parser("bench")
+    commands.add_parser("speed")
     commands.add_parser("docs").add_argument("--instructor", action="store_true")
     arguments = parser.parse_args()
     try:
@@ -153,6 +154,10 @@ def main() -> int:
             from . import bench
 
             return bench.main()
+        if arguments.command == "speed":
+            from . import speed
+
+            return speed.main()
         if arguments.command in ("grade", "merge"):
             return _grade(arguments)
         if arguments.command in ("feedback", "similar"):

@@ -37,10 +37,12 @@ def short(monkeypatch):
 @pytest.mark.parametrize("program, old, new, says", [
     ("ring_send", "        put(&self, &header, sizeof header);", "        if (length == 8 && line[5] == '7')\n            continue;\n"
      "        put(&self, &header, sizeof header);", r"loses \d+ of 4000 lines of 8 bytes, the first of them line 113"),
-    ("ring_send", "        const uint32_t header = (uint32_t)length;", "        const uint32_t header = (uint32_t)length;\n        line[0] = 'x';",
+    ("ring_send", "        const uint32_t header = (uint32_t)length;",
+     "        const uint32_t header = (uint32_t)length;\n        line[0] = 'x';",
      "changes what it carries: line 1 of 1, of 8 bytes"),
     ("ring_recv", "        give_back(&self);\n        if (fwrite", "        if (self.taken < 4096)\n            give_back(&self);\n"
-     "        else\n            self.taken = atomic_load(&self.ring->taken), pause();\n        if (fwrite", "hangs: lines of 8 bytes do not all arrive"),
+     "        else\n            self.taken = atomic_load(&self.ring->taken), pause();\n        if (fwrite",
+     "hangs: lines of 8 bytes do not all arrive"),
     ("ring_recv", "        if (fwrite(message", "        if (message[5] == '7')\n            abort();\n        if (fwrite(message",
      "fails: ring_recv was ended by SIGABRT"),
     ("ring_recv", "    /* TODO 2: The conversation is over: unlink the object. */", "    errx(3, \"not yet\");",
@@ -103,8 +105,8 @@ def test_words_for_rates_and_times():
     (["--lab", "18", "--cc", "no-such-compiler"], "there is no compiler 'no-such-compiler'")])
 def test_bad_input_is_one_line(words, says):
     words = [str(labs.ROOT / word) if word == "docs" else word for word in words]
-    done = subprocess.run([sys.executable, "-m", "shmlab", "race", *words], cwd=labs.ROOT, env={"PYTHONPATH": "harness", "PATH": "/usr/bin:/bin"},
-                          capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "shmlab", "race", *words], cwd=labs.ROOT, capture_output=True, text=True,
+                          env={"PYTHONPATH": "harness", "PATH": "/usr/bin:/bin"})
     assert done.returncode == 2 and says in done.stderr and done.stderr.count("\n") == 1, done.stderr
 
 

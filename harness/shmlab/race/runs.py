@@ -78,11 +78,6 @@ def reference(lab: Lab, tier: str) -> Dict[str, Path]:
         return compiled(lab, patch.apply(Path(scratch)), tier, native.host_compiler())
 
 
-def racer() -> Path:
-    """Returns the program for the other ways and the lower bounds, native/race.c."""
-    return native.compiled("race", native.host_compiler(), ("-std=gnu17", "-O2", "-pthread"), ("race.c",), ("measure.h",))
-
-
 def lines(size: int, count: int) -> bytes:
     """Returns so many different lines of `size` bytes, newlines included."""
     if size == 8:
@@ -139,7 +134,7 @@ class Runs:
     # ---- starting
 
     def _racer(self, *words: object, **options: object) -> BoxedProcess:
-        return self.box.start(["race", *map(str, words)], image=racer(), **options)  # type: ignore[arg-type]
+        return self.box.start(["race", *map(str, words)], image=native.bench_program("race"), **options)  # type: ignore[arg-type]
 
     def _ring(self, way: Way, program: str, *words: str, **options: object) -> BoxedProcess:
         image = None if way.own else way.programs[program]
