@@ -2,8 +2,20 @@
 "use strict";
 
 (function () {
-    const SCROLLING = ".fragment, div.memproto, table.markdownTable, table.memberdecls, " +
+    const SCROLLING = "pre, figure, .fragment, .toc, div.memproto, table.markdownTable, table.memberdecls, " +
                       "table.fieldtable, table.params";
+
+    /* What scrolls can be reached by the keyboard, and what does not is no stop on the way. */
+    function scrollByKeyboard() {
+        document.querySelectorAll(SCROLLING).forEach(box => {
+            const scrolls = box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight;
+            if (scrolls && /auto|scroll/.test(getComputedStyle(box).overflow)) {
+                box.tabIndex = 0;
+            } else {
+                box.removeAttribute("tabindex");
+            }
+        });
+    }
 
     const NAMES = [["MSearchField", "aria-label", "Search"], ["MSearchResults", "title", "What was found"],
                    ["MSearchClose", "aria-label", "Close the search"]];
@@ -21,12 +33,11 @@
         giveNames();
         /* The menu makes a new search box each time that the window becomes narrow or wide. */
         new MutationObserver(giveNames).observe(document.body, {childList: true, subtree: true});
-        document.querySelectorAll(".headertitle > .title").forEach(title => {
-            title.setAttribute("role", "heading");
-            title.setAttribute("aria-level", "1");
-        });
-        document.querySelectorAll(SCROLLING).forEach(box => { box.tabIndex = 0; });
+        scrollByKeyboard();
+        document.addEventListener("toggle", scrollByKeyboard, true);
     });
+    window.addEventListener("load", scrollByKeyboard);
+    window.addEventListener("resize", scrollByKeyboard);
 
     let opened = [];
     window.addEventListener("beforeprint", () => {

@@ -18,6 +18,7 @@ from typing import Dict, Iterator, List, Sequence, Tuple
 from .. import gallery
 from ..labs import CHECKS, MISTAKES, ROOT, SOLUTIONS, Lab, all_labs
 from .markup import Card, Markup, card_header, cards_of, plain, program, raw, slug
+from .outline import outline
 
 DOCS = ROOT / "docs"
 THEME_PACKAGE = Path("/usr/share/doxygen-awesome-css")
@@ -257,11 +258,14 @@ def _solutions_page(markup: Markup) -> Page:
 # ---- the site ---------------------------------------------------------------------------------------------
 
 
+def _title(text: str) -> str:
+    return str(re.findall(r"^# (.*?)(?: \{#\w+\})?$", text, re.M)[0])
+
+
 def _source_page(word: str, markup: Markup) -> Page:
     path = ROOT / "README.md" if word == README else DOCS / f"{word}.md"
     text = path.read_text(encoding="utf-8")
-    title = re.findall(r"^# (.*?)(?: \{#\w+\})?$", text, re.M)[0]
-    return Page(word, plain(title), markup.convert(text, path, word, home=WELCOME), LABELS.get(word, ""))
+    return Page(word, plain(_title(text)), markup.convert(text, path, word, home=WELCOME), LABELS.get(word, ""))
 
 
 def _markup() -> Markup:
@@ -287,6 +291,21 @@ def _pages(markup: Markup, instructor: bool) -> List[Page]:
                  for other, word in ((before, "Before"), (after, "Next")) if other]
         page.text += "\n" + raw(f'<nav class="turn" aria-label="Pages">{" ".join(links)}</nav>') + "\n"
     return pages
+
+
+def _ways_on() -> Dict[Path, List[Tuple[str, str, str]]]:
+    """Returns for each program the links below it: to its handout and the next page, or to the pages that quote it."""
+    links: Dict[Path, List[Tuple[str, str, str]]] = {}
+    handouts = [("Next", f"lab_{lab.number}", f"{lab.number} {lab.title}") for lab in all_labs()]
+    for lab, ours, following in zip(all_labs(), handouts, [*handouts[1:], None]):
+        files = _sources(lab)
+        order = [*(("Next", _in_project(path), path.name) for path in files), *([following] if following else [])]
+        for at, path in enumerate(files, 1):
+            links[path] = [("Handout", *ours[1:]), *order[at:at + 1]]
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in sorted(DOCS.glob("*.md"))}
+    for path in _examples():
+        links[path] = [("Quoted in", word, _title(text)) for word, text in texts.items() if path.name in text]
+    return links
 
 
 def _layout(pages: Sequence[Page]) -> str:
@@ -315,12 +334,14 @@ def _uses() -> Dict[str, List[str]]:
 
 
 def _write_header(directory: Path) -> None:
-    """Adds our script to the page header of the installed Doxygen: a header of another version can break the pages."""
+    """Adds our script and icon to the page header of the installed Doxygen: a header of another version can break the pages."""
     subprocess.run(["doxygen", "-w", "html", "header.html", "footer.html", "style.css"], cwd=directory,
                    check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     text = (directory / "header.html").read_text(encoding="utf-8")
     text = re.sub(r'<html ([^>]*?)(?: lang="[^"]*")?>', r'<html \1 lang="en">', text, count=1)
-    text = text.replace("</head>", '<script type="text/javascript" src="$relpath^lab.js"></script>\n</head>')
+    ours = ('<link rel="icon" type="image/svg+xml" href="$relpath^favicon.svg"/>\n'
+            '<script type="text/javascript" src="$relpath^lab.js"></script>\n</head>')
+    text = text.replace("</head>", ours)
     (directory / "header.html").write_text(text, encoding="utf-8")
 
 
@@ -333,7 +354,8 @@ def _write_sources(directory: Path, instructor: bool) -> None:
     files.update({f"pages/{ident}.md": text for ident, text in _search_terms(markup).items()})
     files.update({f"api/{path.name}": card_header(path, markup, uses) for path in card_headers()})
     programs = [path for lab in all_labs() for path in _sources(lab)] + _examples()
-    files.update({_in_project(path): program(path, markup) for path in programs})
+    ways_on = _ways_on()
+    files.update({_in_project(path): program(path, markup, ways_on[path]) for path in programs})
     files["layout.xml"] = _layout(pages)
     for name, text in files.items():
         (directory / name).parent.mkdir(parents=True, exist_ok=True)
@@ -364,8 +386,10 @@ def build(output: Path, instructor: bool = False, theme: bool = True) -> "subpro
     shutil.rmtree(output, ignore_errors=True)
     base = "docs/instructor.doxy" if instructor else "Doxyfile"
     settings = "\n".join([f"@INCLUDE = {base}", *_settings(directory, output, theme), ""])
-    return subprocess.run(["doxygen", "-"], cwd=ROOT, input=settings, text=True, stdout=subprocess.PIPE,
+    done = subprocess.run(["doxygen", "-"], cwd=ROOT, input=settings, text=True, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT)
+    outline(output)
+    return done
 
 
 def main(instructor: bool) -> int:
