@@ -39,6 +39,42 @@
     window.addEventListener("load", scrollByKeyboard);
     window.addEventListener("resize", scrollByKeyboard);
 
+    /* The page of common mistakes: two boxes, which choose a lab and a symptom. */
+    document.addEventListener("DOMContentLoaded", () => {
+        const form = document.querySelector(".choose");
+        if (!form) {
+            return;
+        }
+        const groups = Array.from(document.querySelectorAll(".known .symptom"));
+        const count = document.createElement("output");
+
+        function box(label, values) {
+            const select = document.createElement("select"), named = document.createElement("label");
+            select.append(new Option("all", ""), ...values.map(value => new Option(value, value)));
+            select.addEventListener("change", show);
+            named.append(label + " ", select);
+            form.append(named);
+            return select;
+        }
+
+        function show() {
+            groups.forEach(group => {
+                group.hidden = (lab.value && group.parentElement.dataset.lab !== lab.value) ||
+                               (symptom.value && group.dataset.symptom !== symptom.value);
+            });
+            document.querySelectorAll(".known").forEach(known => {
+                known.hidden = !known.querySelector(".symptom:not([hidden])");
+                known.classList.toggle("narrowed", symptom.value !== "");
+            });
+            count.textContent = document.querySelectorAll(".known:not([hidden]) .symptom:not([hidden]) li").length + " mistakes";
+        }
+
+        const lab = box("Lab", Array.from(document.querySelectorAll(".known"), known => known.dataset.lab));
+        const symptom = box("What I see", Array.from(new Set(groups.map(group => group.dataset.symptom))).sort());
+        form.append(count);
+        show();
+    });
+
     let opened = [];
     window.addEventListener("beforeprint", () => {
         document.documentElement.classList.add("light-mode");

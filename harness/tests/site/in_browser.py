@@ -25,26 +25,28 @@ SWITCHES = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--
 
 AXE = native.build_directory() / "npm" / "node_modules" / "axe-core" / "axe.min.js"
 
-# Removes what looks the same as two of its siblings, so that axe-core judges the lines of a listing or the rows of a
-# table a few times and not a thousand. The headings stay, as their order is judged, and so do the parts of pictures.
+# Removes what looks the same and stands in the same place as two others, so that axe-core judges the lines of a listing
+# or the rows of a table a few times and not a thousand. The headings stay, as their order is judged.
 THIN = """
-const shapes = new Map();
+const shapes = new Map(), seen = new Map(), HEADINGS = 'h1, h2, h3, h4, h5, h6, [role=heading]';
+function kind(e) {
+    const words = [...e.attributes].filter(a => !/^(id|href|src|name|title)$/.test(a.name)).map(a => `${a.name}=${a.value}`);
+    return `${e.tagName} ${words} ${e.title !== ''} ${[...e.childNodes].some(node => node.nodeType === 3 && node.data.trim())}`;
+}
 function shape(e) {
-    if (!shapes.has(e)) {
-        const words = [...e.attributes].filter(a => !/^(id|href|src|name|title)$/.test(a.name)).map(a => `${a.name}=${a.value}`);
-        const text = [...e.childNodes].some(node => node.nodeType === 3 && node.data.trim());
-        shapes.set(e, `${e.tagName} ${words} ${text} ${e.title !== ''} (${[...new Set([...e.children].map(shape))].sort()})`);
-    }
+    if (!shapes.has(e)) shapes.set(e, `${kind(e)} (${[...new Set([...e.children].map(shape))].sort()})`);
     return shapes.get(e);
 }
-const HEADINGS = 'h1, h2, h3, h4, h5, h6, [role=heading]';
-for (const parent of document.querySelectorAll('#doc-content *, #students *, #nav-tree ul')) {
-    const seen = new Map();
-    for (const e of [...parent.children]) {
-        seen.set(shape(e), 1 + (seen.get(shape(e)) || 0));
-        if (seen.get(shape(e)) > 2 && !e.closest('svg') && !e.matches(HEADINGS) && !e.querySelector(HEADINGS)) e.remove();
+function thin(e, path) {
+    for (const child of [...e.children]) {
+        const key = `${path} > ${shape(child)}`;
+        seen.set(key, 1 + (seen.get(key) || 0));
+        if (seen.get(key) > 2 && !child.matches(HEADINGS) && !child.querySelector(HEADINGS)) child.remove();
+        else if (!/^(svg|DL)$/.test(child.tagName)) thin(child, `${path} > ${kind(child)}`);
     }
 }
+shape(document.body);
+thin(document.body, '');
 """
 
 # Calls back with what axe-core finds wrong, as "rule: element".
