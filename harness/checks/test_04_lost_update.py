@@ -31,7 +31,7 @@ KEPT = ("kept_mappings",)  # a child may unmap the memory before it ends: this k
 
 
 def at_the_gate(lab: LabFixture, children: int, times: int, *stop_at, **options):
-    """Starts the program. Its parent goes on from its last fork when all children wait, so each of them is at the gate.
+    """Starts the program. Its parent continues from its last fork when all children wait, so each of them is at the gate.
 
     What becomes of a child that comes when the gate has been opened is test_gate's matter alone.
     """
@@ -64,7 +64,7 @@ def at_the_gate(lab: LabFixture, children: int, times: int, *stop_at, **options)
 
 
 def totals(run):
-    """What the program says: total and loss of the plain counter, then of the atomic one."""
+    """What the program prints: total and loss of the plain counter, then of the atomic one."""
     match = re.fullmatch(rb"plain (\d+) lost (\d+)\natomic (\d+) lost (\d+)\n", run.stdout)
     require(match, 'two lines on stdout, "plain TOTAL lost LOST" and "atomic TOTAL lost LOST"', "stdout:", run.stdout, run.ending)
     return [int(number) for number in match.groups()]
@@ -129,7 +129,7 @@ class Counters:
 
 
 def counting(lab: LabFixture, children: int, stop_at=()):
-    """The program with children that are in the midst of counting; they go on until the box is closed."""
+    """The program with children in the midst of counting; they continue until the box is closed."""
     program = at_the_gate(lab, children, ENDLESS, *stop_at, ("end", 1, "c"))  # a child that ends too early is still there
     pids = children_of(program, children)
     counters = Counters(program, [program.pid, *pids])
@@ -243,7 +243,7 @@ def test_atomic_loses_nothing(lab):
             os.sched_yield()
             found, looks = counters.atomic, looks + 1
         require(found >> 32 == stores, "the atomic counter goes up from the number that this check has stored in it",
-                f"stored: {stored}, found a moment later: {found}", "somebody has put an older number back: an update is lost")
+                f"stored: {stored}, found a moment later: {found}", "a child stored an older number over it: an update is lost")
         at_once += looks == 0
     counters.close()
 

@@ -129,14 +129,14 @@ def explore_creators(lab: LabFixture):
 def test_taken_key(lab):
     """If a segment has the key already, the program fails and leaves the segment as it is."""
     lab.file()
-    old = lab.make_segment(lab.ftok("meeting_place", ID), b"somebody else's", size=64)
+    old = lab.make_segment(lab.ftok("meeting_place", ID), b"another program's", size=64)
     run = create(lab).require_failure("shmget", "meeting_place", because="another process had already created a "
                                       "segment with the same key")
     tried = [call for call in run.program.calls if call.name == "shmctl" and call.arguments[1] == IPC_RMID]
     require(not tried, "a program that created no segment does not try to remove one", tried, run.ending)
     now = lab.segments()
     require([s.shmid for s in now] == [old.shmid], "the old segment is the only one", now)
-    require_bytes(lab.segment_bytes(now[0]).rstrip(b"\0"), b"somebody else's", "the old segment keeps its bytes")
+    require_bytes(lab.segment_bytes(now[0]).rstrip(b"\0"), b"another program's", "the old segment keeps its bytes")
     lab.reset()
     # The same if the creator of the old segment was killed half-way.
     killed = lab.start("sysv_create", lab.file(), "hello", stop_at=("shmget", 0))

@@ -7,7 +7,7 @@ from shmlab.sandbox.kernel import show
 PAGE = os.sysconf("SC_PAGE_SIZE")
 ID = ord("S")
 FILE = "meeting_place"
-PERCENT_FILE = FILE + " 50%%"  # one % less where it is a format
+PERCENT_FILE = FILE + " 50%%"  # one % less if it is used as a format
 MANY_PERCENT = "%s" * 100  # as a format, reads missing arguments until a signal kills the program
 IPC_RMID = 0
 NO_KEY = 0xFFFFFFFF  # -1, which ftok() returns if it fails; a segment may have this key

@@ -146,12 +146,12 @@ def explore_creators(lab: LabFixture):
 def test_taken_name(lab):
     """If an object has the name already, the program fails and leaves the object as it is."""
     name = lab.name()
-    old = lab.make_object(name, b"somebody else's")
+    old = lab.make_object(name, b"another program's")
     lab.run("posix_create", name, 4096, "hello").require_failure("shm_open", name, because="another process had "
                                                                  "already created an object of this name")
     now = lab.objects()
     require(now == [old], "the old object is the only one and as it was: " + old.line, now)
-    require_bytes(lab.object_bytes(name), b"somebody else's", "the old object keeps its bytes")
+    require_bytes(lab.object_bytes(name), b"another program's", "the old object keeps its bytes")
     lab.reset()
     explore_creators(lab)
     # The same if the creator of the old object was killed half-way.

@@ -75,7 +75,7 @@ int main(int argc, char *argv[])
     /* TODO 1 ends. */
 
     /* TODO 2: Set the object's size: a new one has 0 bytes. */
-    errx(EXIT_FAILURE, "TODO 2: give descriptor %d the size %zu", descriptor, size);
+    errx(EXIT_FAILURE, "TODO 2: set the size of descriptor %d to %zu", descriptor, size);
     /* TODO 2 ends. */
 
     /* TODO 3: Reserve memory for all of it. This call returns the error number and leaves errno alone. */
