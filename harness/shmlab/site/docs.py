@@ -226,12 +226,15 @@ CHECK = re.compile(r'^@points\((\d+).*?\)\ndef (test_\w+)\(lab\):\n    """(.*?)(
 
 
 def _solution_page(lab: Lab, markup: Markup) -> Page:
-    """Makes the instructor's page of a lab: its solution, its checks and the mistakes that they catch."""
+    """Makes the instructor's page of a lab: its solution, the answers, its checks and the mistakes that they catch."""
     ident = f"solution_{lab.number}"
     text = [f"# Solution of lab {lab.number}: {lab.title}\n\n"
             f"The handout: [lab {lab.number}](../labs/{lab.name}/README.md).\n"]
     for path in sorted((SOLUTIONS / lab.name).glob("*.[ch]")):
         text.append(f"\n## {path.name}\n\n@include {_in_project(path)}\n")
+    answers = SOLUTIONS / lab.name / "answers.md"
+    if answers.exists():
+        text.append(f"\n## Answers to the questions\n\n{answers.read_text(encoding='utf-8')}")
     text.append("\n## Grading\n\n| points | check | requirement |\n|---|---|---|\n")
     for points, name, sentence in CHECK.findall((CHECKS / f"test_{lab.name}.py").read_text(encoding="utf-8")):
         text.append(f"| {points} | `{name}` | {' '.join(sentence.split())} |\n")
