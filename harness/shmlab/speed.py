@@ -92,6 +92,7 @@ class Figures:
     """All measurements of one run, and the tables made of them."""
 
     def __init__(self) -> None:
+        self.load = os.getloadavg()[0]
         self.lines = _lines()
         self.medians = {(line["way"], line["size"]): float(line["ns_median"]) for line in _of_kind(self.lines, "way")}
         self.sizes = sorted({size for _, size in self.medians})
@@ -113,7 +114,7 @@ class Figures:
         """The tables of the pages, by name, in lines of Markdown; `more`: also those that are measured only now."""
         trips = {line["trip"]: line for line in _of_kind(self.lines, "trip")}
         found = {
-            "machine": [f"Measured on {describe_machine()}."],
+            "machine": [f"Measured on {describe_machine()}, with a load average of {self.load:.1f}."],
             "steps": _grid("with", [8, 64, 1024], STEPS, self.medians),
             "ways": _grid("nanoseconds for a message of", self.sizes, WAYS, self.medians),
             "trips": ["| there and back | median | range |", "|---|---|---|", *(

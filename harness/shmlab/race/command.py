@@ -140,7 +140,8 @@ def run(lab: Lab, submission: Path, tier: str, cc: str, least: int = LEAST_ROUND
         measuring.first()
         while race.rounds < MOST_ROUNDS:
             took = (time.monotonic() - began) / (race.rounds + 1)
-            if race.rounds >= least and time.monotonic() - began + took > BUDGET_SECONDS:
+            over = time.monotonic() - began + took - BUDGET_SECONDS
+            if over > 0 and (race.rounds >= least or race.rounds and over > BUDGET_SECONDS):
                 break
             try:
                 measuring.round(race.rounds)
@@ -205,6 +206,8 @@ def table(race: Race) -> List[str]:
 def _cautions(race: Race) -> List[str]:
     """What a reader has to know before believing the table."""
     said = ["Reading lines and writing them costs the same for all: it is the row “one process, no way between”."]
+    if race.rounds < LEAST_ROUNDS:
+        said.append(f"There was time for {race.rounds} of {LEAST_ROUNDS} rounds: on a machine this busy the table tells little.")
     if len(race.processors) < 2:
         said.append("There is one processor: no byte moves between two caches, and sender and receiver never run at the same time. "
                     "The table tells what calls and sleeps cost, not how fast a ring is.")
