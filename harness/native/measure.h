@@ -63,7 +63,7 @@ static pid_t start_child(int cpu)
     alarm(PATIENCE_S);
     const pid_t parent = getpid(), child = fork();
     if (child == -1)
-        err(EXIT_FAILURE, "fork");
+        err(EXIT_FAILURE, "fork: the other process");
     if (child == 0) {
         alarm(PATIENCE_S);
         if (prctl(PR_SET_PDEATHSIG, SIGKILL) == -1)
@@ -79,7 +79,7 @@ static pid_t start_child(int cpu)
 static void end_child(pid_t child)
 {
     int status = 0;
-    if (waitpid(child, &status, 0) == -1)
+    if (waitpid(child, &status, 0) != child)
         err(EXIT_FAILURE, "waitpid");
     alarm(0);
     if (status != 0)
@@ -97,7 +97,7 @@ static struct floor *map_floor(void)
     struct floor *floor =
         mmap(NULL, sizeof *floor, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (floor == MAP_FAILED)
-        err(EXIT_FAILURE, "mmap");
+        err(EXIT_FAILURE, "mmap: the shared memory of a lower bound");
     memset(floor, 0, sizeof *floor);
     return floor;
 }
@@ -105,7 +105,7 @@ static struct floor *map_floor(void)
 static void unmap_floor(struct floor *floor)
 {
     if (munmap(floor, sizeof *floor) == -1)
-        err(EXIT_FAILURE, "munmap");
+        err(EXIT_FAILURE, "munmap: the shared memory of a lower bound");
 }
 
 static void wait_for_ball(struct floor *floor, uint32_t value, bool yields)

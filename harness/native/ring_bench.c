@@ -819,7 +819,7 @@ static void print_machine(int rounds, uint64_t most)
 /** Returns the number of messages in a turn; it is the same for all mechanisms. */
 static uint64_t messages_of(size_t size, uint64_t most)
 {
-    const uint64_t count = ((uint64_t)256 << 20) / size;
+    const uint64_t count = ((uint64_t)32 << 20) / size;
     return count < most ? count : most;
 }
 
