@@ -7,7 +7,7 @@
  * TEXT, without its terminating zero byte, is stored at byte OFFSET of FILE, which is enlarged if it is too
  * small. With `preview` the pages that would change go to standard output, and FILE does not change.
  *
- * See open(2), ftruncate(2), posix_fallocate(3), mmap(2), msync(2); POSIX.1-2008.
+ * See open(2), ftruncate(2), posix_fallocate(3), mmap(2), msync(2); POSIX.1-2024.
  */
 #define _POSIX_C_SOURCE 200809L
 

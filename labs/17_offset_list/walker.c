@@ -7,7 +7,7 @@
  * The layout is in list.h. The object is mapped read-only and does not change. If anything in the
  * list is invalid, this program prints no word at all.
  *
- * See shm_open(3), fstat(2), mmap(2); POSIX.1-2008.
+ * See shm_open(3), fstat(2), mmap(2); POSIX.1-2024.
  */
 #define _POSIX_C_SOURCE 200809L
 
