@@ -135,7 +135,7 @@ def require_size(lab: LabFixture, name: str, size: int):
 
 @points(1, read="handout, Steps")
 def test_usage(lab):
-    """Invalid arguments give "usage: …" on stderr and exit status 2; valid ones exit with 0."""
+    """Invalid arguments end with "usage: …" on stderr and exit status 2, valid ones with exit status 0."""
     name = lab.name()
     lab.run("posix_lifetime", name).require_success()
     for words in [], [name, "x"]:

@@ -146,7 +146,7 @@ def finish(lab: LabFixture, mine, peer, name: str):
 
 @points(1, read="handout, Steps")
 def test_usage(lab):
-    """Invalid arguments give "usage: …" on stderr and exit status 2; valid ones exit with 0."""
+    """Invalid arguments end with "usage: …" on stderr and exit status 2, valid ones with exit status 0."""
     name = lab.name()
     reader = lab.start("reader", name, fail=FIRST_SLICE, interpose=NO_TIME)
     settle(reader, may_poll=True)

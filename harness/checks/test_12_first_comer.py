@@ -146,7 +146,7 @@ def explore_tickets(lab: LabFixture):
 
 @points(1, read="handout, Steps")
 def test_usage(lab):
-    """Invalid arguments give "usage: …" on stderr and exit status 2; valid ones exit with 0."""
+    """Invalid arguments end with "usage: …" on stderr and exit status 2, valid ones with exit status 0."""
     for n in 1, 1000000000:
         lab.run("first_comer", lab.name(), n).require_success()
     name = lab.name()

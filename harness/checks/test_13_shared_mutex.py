@@ -203,7 +203,7 @@ def require_passed_on(end, name, before, who, story):
 
 @points(1, read="handout, Steps")
 def test_usage(lab):
-    """Invalid arguments give "usage: …" on stderr and exit status 2; valid ones exit with 0; the name stays."""
+    """Invalid arguments end with "usage: …" on stderr and exit status 2, valid ones with exit status 0; the name stays."""
     name = lab.name()
     lab.run("producer", name, 1000000, 1).require_success()
     run = lab.run("consumer", name, 1).require_success()

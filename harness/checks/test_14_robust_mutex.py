@@ -146,7 +146,7 @@ def died_as_owner(end) -> bool:
 
 @points(1, read="handout, Steps")
 def test_usage(lab):
-    """Invalid arguments give "usage: …" on stderr and exit status 2; valid ones exit with 0."""
+    """Invalid arguments end with "usage: …" on stderr and exit status 2, valid ones with exit status 0."""
     name = lab.name()
     for words in ["show"], ["transfer", 1], ["transfer", 999]:
         work(lab, name, *words).require_success()

@@ -193,7 +193,7 @@ def refused(lab: LabFixture, what: str, descriptors, data: bytes = b"\0", **opti
 
 @points(1, read="handout, Steps")
 def test_usage(lab):
-    """Invalid arguments give "usage: …" on stderr and exit status 2; valid ones exit with 0."""
+    """Invalid arguments end with "usage: …" on stderr and exit status 2, valid ones with exit status 0."""
     sender = lab.start("sender", SOCKET, "hello", stop_at=["listen", "sendmsg"])
     sender.wait_stopped()
     sender.resume()

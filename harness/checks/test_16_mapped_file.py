@@ -94,7 +94,7 @@ def require_window(program, offset: int, text: str, flags: str) -> int:
 
 @points(1, read="handout, Steps")
 def test_usage(lab):
-    """Invalid arguments give "usage: …" on stderr and exit status 2; valid ones exit with 0."""
+    """Invalid arguments end with "usage: …" on stderr and exit status 2, valid ones with exit status 0."""
     old = make(lab, 100)
     store(lab, 7, "WORLD", "preview").require_success()
     for words in [], [FILE], [FILE, 7], [FILE, 7, "x", "Preview"], [FILE, 7, "x", "preview", "y"], [FILE, 7, ""]:

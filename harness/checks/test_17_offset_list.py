@@ -110,7 +110,7 @@ def require_refusals(lab: LabFixture, *bad) -> None:
 
 @points(1, read="handout, Steps")
 def test_usage(lab):
-    """Invalid arguments give "usage: …" on stderr and exit status 2; valid ones exit with 0."""
+    """Invalid arguments end with "usage: …" on stderr and exit status 2, valid ones with exit status 0."""
     name = build(lab, b"hello", b"world")
     lab.run("walker", name).require_success()
     lab.run("builder").require_usage()

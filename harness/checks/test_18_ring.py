@@ -350,7 +350,7 @@ def gone(lab: LabFixture) -> int:
 
 @points(1, read="handout, Steps")
 def test_usage(lab):
-    """Invalid arguments give "usage: …" on stderr and exit status 2; valid ones exit with 0."""
+    """Invalid arguments end with "usage: …" on stderr and exit status 2, valid ones with exit status 0."""
     name = lab.name()
     sender = join(lab, "ring_send", name, 64, True, stdin=b"hello\n", interpose=SHORT_SLICES)
     receiver = join(lab, "ring_recv", name, 64, True, interpose=SHORT_SLICES)
