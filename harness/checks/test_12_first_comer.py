@@ -63,7 +63,7 @@ def office(lab: LabFixture, name):
 
 
 def require_office(lab: LabFixture, name, numbers):
-    """One comer with one of these N has set the office up. Gives what is in it."""
+    """One process with one of these N has set up the office. Returns what is in it."""
     saw, now = office(lab, name)
     require(now, f"a struct office is in place under {name}", saw)
     require(now["setups"] == 1, "the office was set up exactly once: setups 1", saw)
@@ -96,7 +96,7 @@ def require_served(lab: LabFixture, name, runs, numbers, leftover=False):
 
 
 def look_at_end(end, name):
-    """All comers of a schedule have ended, with success. Gives their (ticket, number), the office's fields, and both for people."""
+    """All processes of a schedule have ended, with success. Returns their (ticket, number), the office's fields, and both as text."""
     end.require_all_ended("every process gets its ticket, whatever the order of the steps")
     answers = []
     for run in end.runs:
@@ -280,7 +280,7 @@ def test_start_race(lab):
 
 
 def explore_deaths(lab: LabFixture):
-    """Two comers, one of which is killed at any point: the other is served all the same."""
+    """Two processes, one of which is killed at any point: the other is still served."""
     lab.reset()
     name = lab.name()
     for end in lab.every_schedule(("first_comer", name, 100), ("first_comer", name, 200), preemptions=0, deaths=1):

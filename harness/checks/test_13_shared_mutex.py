@@ -463,7 +463,7 @@ def test_several(lab):
             consumer.describe_state() if consumer.started.status is None else consumer.wait().ending)
     lab.settle(consumer, producer)
     other = lab.reference("consumer", name, 1) if items(lab, name)[0] else lab.reference("producer", name, 9, 1)
-    finish(name, "while a consumer waits in write() for somebody to read its output: it must not hold the mutex then", other,
+    finish(name, "while a consumer waits in write() until its output is read: it must not hold the mutex then", other,
            seconds=1)
 
 

@@ -65,7 +65,7 @@ static struct item take(struct buffer *buffer)
     /* TODO 3 ends. */
 
     /* TODO 4: While there is no item, wait for `not_empty`. If that fails, unlock the mutex before
-       the program ends: nobody else can. */
+       the program ends: no other process can. */
     errx(EXIT_FAILURE, "TODO 4: wait while %" PRIu32 " slots are taken", buffer->count);
     /* TODO 4 ends. */
 

@@ -63,7 +63,7 @@ static void put(struct buffer *buffer, struct item item)
     /* TODO 3 ends. */
 
     /* TODO 4: While all slots are taken, wait for `not_full`. If that fails, unlock the mutex before
-       the program ends: nobody else can. */
+       the program ends: no other process can. */
     errx(EXIT_FAILURE, "TODO 4: wait while %" PRIu32 " of %d slots are taken", buffer->count, SLOTS);
     /* TODO 4 ends. */
 

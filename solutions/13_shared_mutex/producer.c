@@ -72,7 +72,7 @@ static void put(struct buffer *buffer, struct item item)
     /* TODO 3 ends. */
 
     /* TODO 4: While all slots are taken, wait for `not_full`. If that fails, unlock the mutex before
-       the program ends: nobody else can. */
+       the program ends: no other process can. */
     while (buffer->count == SLOTS) {
         const int code = pthread_cond_wait(&buffer->not_full, &buffer->mutex);
         if (code != 0) {
