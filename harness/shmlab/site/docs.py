@@ -17,6 +17,7 @@ from typing import Dict, Iterator, List, Sequence, Tuple
 
 from .. import gallery
 from ..labs import CHECKS, MISTAKES, ROOT, SOLUTIONS, Lab, all_labs
+from . import teaching
 from .markup import Card, Markup, card_header, cards_of, plain, program, raw, slug
 
 DOCS = ROOT / "docs"
@@ -172,7 +173,8 @@ def _handouts_page(markup: Markup) -> Page:
         for lab in labs:
             files = [Page(_in_project(path), path.name) for path in _sources(lab)]
             to_finish = " \u00b7 ".join(f"[{file.title}]({file.title})" for file in files)
-            handout = lab.handout.replace("\n", f"\n\nTo finish: {to_finish}\n", 1)
+            head = f"To finish: {to_finish}<br>Difficulty: {teaching.difficulty(lab)} (about {teaching.hours(lab):.0f} hours)"
+            handout = lab.handout.replace("\n", f"\n\n{head}\n", 1)
             ident = f"lab_{lab.number}"
             part.below.append(Page(ident, lab.title, markup.convert(handout, lab.directory / "README.md", ident),
                                    f"{lab.number} {lab.title}", files))
@@ -243,8 +245,9 @@ def _solution_page(lab: Lab, markup: Markup) -> Page:
         if mistake.lab == lab:
             patch = mistake.path.read_text(encoding="utf-8")
             caught = ", ".join(f"`{name}`" for name in mistake.caught_by)
+            lessons = " ".join(check.sentence for check in lab.checks() if check.name in mistake.caught_by)
             text.append(f"\n<details><summary>{mistake.name}: {mistake.title}</summary>\n\n{mistake.seen_as} "
-                        f"Caught by {caught}.\n\n```diff\n{patch[patch.index('--- '):]}```\n\n</details>\n")
+                        f"Caught by {caught}.\n\nTeaches: {lessons}\n\n```diff\n{patch[patch.index('--- '):]}```\n\n</details>\n")
     return Page(ident, lab.title, markup.convert("".join(text), SOLUTIONS / "page.md", ident),
                 f"{lab.number} {lab.title}")
 
@@ -255,6 +258,13 @@ def _solutions_page(markup: Markup) -> Page:
     text = "".join(f'- @ref {page.ident} "{page.label}"\n' for page in below)
     title = "Solutions and grading"
     return Page("solutions", title, f"# {title} {{#solutions}}\n\n{text}", below=below)
+
+
+def _teaching_page(markup: Markup) -> Page:
+    """Makes the instructor's page on outcomes, hours and plans."""
+    path = DOCS / "teaching.md"
+    text = path.read_text(encoding="utf-8").replace("{effort}", teaching.effort_table())
+    return Page("teaching", "Teaching with the labs", markup.convert(text, path, "teaching"))
 
 
 # ---- the site ---------------------------------------------------------------------------------------------
@@ -283,7 +293,7 @@ def _pages(markup: Markup, instructor: bool) -> List[Page]:
     pages = [GENERATED[word](markup) if word in GENERATED else _source_page(word, markup) for word in READING_ORDER]
     pages[READING_ORDER.index("start")].below.append(_source_page(README, markup))
     if instructor:
-        pages.append(_solutions_page(markup))
+        pages += [_teaching_page(markup), _solutions_page(markup)]
     order = [page for page in flatten(pages) if page.text]
     for before, page, after in zip([None, *order], order, [*order[1:], None]):
         links = [f'<a href="{html_file(other)}">{word}: {html.escape(other.name)}</a>'
@@ -367,8 +377,11 @@ def build(output: Path, instructor: bool = False, theme: bool = True) -> "subpro
     shutil.rmtree(output, ignore_errors=True)
     base = "docs/instructor.doxy" if instructor else "Doxyfile"
     settings = "\n".join([f"@INCLUDE = {base}", *_settings(directory, output, theme), ""])
-    return subprocess.run(["doxygen", "-"], cwd=ROOT, input=settings, text=True, stdout=subprocess.PIPE,
+    done = subprocess.run(["doxygen", "-"], cwd=ROOT, input=settings, text=True, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT)
+    if instructor and done.returncode == 0:
+        (output / "slides.html").write_text(teaching.slides(), encoding="utf-8")
+    return done
 
 
 def main(instructor: bool) -> int:

@@ -12,7 +12,9 @@ from shmlab.site import docs, markup
 
 EDITIONS = {"student": {}, "plain": {"theme": False}, "instructor": {"instructor": True}}
 LABS = labs.all_labs()
-PAGES = [lab.directory / "README.md" for lab in LABS] + sorted(docs.DOCS.glob("*.md")) + [labs.ROOT / "README.md"]
+ONLY_FOR_INSTRUCTORS = docs.DOCS / "teaching.md"
+PAGES = ([lab.directory / "README.md" for lab in LABS] + sorted({*docs.DOCS.glob("*.md")} - {ONLY_FOR_INSTRUCTORS})
+         + [labs.ROOT / "README.md"])
 CARDS = docs.all_cards()
 
 
