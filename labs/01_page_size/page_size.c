@@ -7,7 +7,7 @@
  * For each length the program makes an anonymous shared mapping of N bytes, prints "N PAGES BYTES", and
  * unmaps it again. It asks the system for the page size, which differs between machines.
  *
- * See sysconf(3), mmap(2), munmap(2), proc_pid_maps(5); POSIX.1-2008, and Linux for MAP_ANONYMOUS, which
+ * See sysconf(3), mmap(2), munmap(2), proc_pid_maps(5); POSIX.1-2024, and Linux for MAP_ANONYMOUS, which
  * glibc declares under -std=c17 only with this macro (in POSIX since 2024).
  */
 #define _DEFAULT_SOURCE

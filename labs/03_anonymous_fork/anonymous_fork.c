@@ -7,7 +7,7 @@
  * The parent makes one anonymous shared mapping and forks N children. Each adds up its part of the
  * numbers and stores the sum in the mapping; the parent waits for all of them and prints the total.
  *
- * See mmap(2), fork(2), waitpid(2), _exit(2), munmap(2); POSIX.1-2008, and Linux for MAP_ANONYMOUS,
+ * See mmap(2), fork(2), waitpid(2), _exit(2), munmap(2); POSIX.1-2024, and Linux for MAP_ANONYMOUS,
  * which glibc declares under -std=c17 only with this macro (in POSIX since 2024).
  */
 #define _DEFAULT_SOURCE

@@ -7,7 +7,7 @@
  * The segment's key is made from FILE. The segment is exactly as large as TEXT with its closing
  * zero byte, and it stays in the kernel after this program has ended.
  *
- * See ftok(3), shmget(2), shmop(2), shmctl(2); POSIX.1-2008, XSI option.
+ * See ftok(3), shmget(2), shmop(2), shmctl(2); POSIX.1-2024, XSI option.
  */
 #define _XOPEN_SOURCE 700
 

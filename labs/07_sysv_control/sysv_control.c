@@ -7,7 +7,7 @@
  * The segment's key is made from FILE. The segment is never attached: the three commands work on
  * the kernel's record of it.
  *
- * See ftok(3), shmget(2), shmctl(2), sysvipc(7); POSIX.1-2008, XSI option.
+ * See ftok(3), shmget(2), shmctl(2), sysvipc(7); POSIX.1-2024, XSI option.
  */
 #define _XOPEN_SOURCE 700
 

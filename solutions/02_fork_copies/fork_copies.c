@@ -8,7 +8,7 @@
  * All hold OLD when the child is forked; the child stores NEW in each, and then executes PROGRAM or ends.
  * The parent waits for it and prints what it sees in each word.
  *
- * See fork(2), mmap(2), execvp(3), waitpid(2), _exit(2), munmap(2); POSIX.1-2008, and Linux for
+ * See fork(2), mmap(2), execvp(3), waitpid(2), _exit(2), munmap(2); POSIX.1-2024, and Linux for
  * MAP_ANONYMOUS, which glibc declares under -std=c17 only with this macro (in POSIX since 2024).
  */
 #define _DEFAULT_SOURCE

@@ -7,7 +7,7 @@
  * The parent makes one anonymous shared mapping and forks N children, which wait until all exist. Each
  * then adds 1 to both counters, M times. The parent waits for all of them and prints what was lost.
  *
- * See mmap(2), fork(2), sem_init(3), sem_wait(3), sem_post(3), waitpid(2); C17, section 7.17; POSIX.1-2008,
+ * See mmap(2), fork(2), sem_init(3), sem_wait(3), sem_post(3), waitpid(2); C17, section 7.17; POSIX.1-2024,
  * and Linux for MAP_ANONYMOUS, which glibc declares under -std=c17 only with this macro (POSIX since 2024).
  */
 #define _DEFAULT_SOURCE

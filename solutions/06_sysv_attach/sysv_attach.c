@@ -6,7 +6,7 @@
  *
  * The segment's key is made from FILE. The segment is attached for reading only, and stays as it was.
  *
- * See ftok(3), shmget(2), shmctl(2), shmop(2), strnlen(3); POSIX.1-2008, XSI option.
+ * See ftok(3), shmget(2), shmctl(2), shmop(2), strnlen(3); POSIX.1-2024, XSI option.
  */
 #define _XOPEN_SOURCE 700
 

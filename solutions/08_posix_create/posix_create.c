@@ -7,7 +7,7 @@
  * The object has exactly SIZE bytes, all of them backed by memory before the first store, and TEXT
  * with its closing zero byte is at its start. It stays under its name after this program has ended.
  *
- * See shm_open(3), ftruncate(2), posix_fallocate(3), mmap(2), shm_unlink(3); POSIX.1-2008.
+ * See shm_open(3), ftruncate(2), posix_fallocate(3), mmap(2), shm_unlink(3); POSIX.1-2024.
  */
 #define _POSIX_C_SOURCE 200809L
 

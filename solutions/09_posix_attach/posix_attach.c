@@ -7,7 +7,7 @@
  * The object is opened and mapped for reading only, and stays as it was. All its bytes go to stdout as
  * they are, and nothing else.
  *
- * See shm_open(3), fstat(2), mmap(2), munmap(2), close(2); POSIX.1-2008.
+ * See shm_open(3), fstat(2), mmap(2), munmap(2), close(2); POSIX.1-2024.
  */
 #define _POSIX_C_SOURCE 200809L
 
