@@ -34,13 +34,12 @@ NAMES = (
 
 @dataclass
 class Made:
-    """A student, and what is right: for each lab that was found, which checks fail; the days of lateness; words of a note."""
+    """A student, and what is right: which checks fail, for each lab that is found; words of a note."""
 
     name: str  # as in the roster
     number: int
     shape: str
     right: Dict[str, Tuple[str, ...]] = field(default_factory=dict)
-    late: int = 0
     note: str = ""
     group: str = ""
     is_anonymous: bool = False
@@ -172,7 +171,7 @@ SHAPES: Dict[str, Tuple[Shape, str]] = {
         name.replace(".c", ".cpp"): text for name, text in tree(programs).items()})}, "is C++: hand in"),
     "a document": (lambda programs, made, mark: {"labs.zip": zipped({
         name.replace(".c", ".docx"): b"PK\3\4" for name in tree(programs)})}, "is a document: hand in"),
-    "empty": (lambda programs, made, mark: {"labs.zip": zipped({})}, "it is empty"),
+    "empty": (lambda programs, made, mark: {"labs.zip": zipped({})}, "no file "),
     "a part": (lambda programs, made, mark: {"labs.zip": zipped(tree(dict(list(programs.items())[:1])))}, ""),
     "does not compile": (lambda programs, made, mark: {"labs.zip": zipped({
         name: b"#error unfinished\n" + text for name, text in tree(programs).items()})}, ""),
