@@ -17,7 +17,8 @@ from typing import Dict, Iterator, List, Sequence, Tuple
 
 from .. import gallery
 from ..labs import CHECKS, MISTAKES, ROOT, SOLUTIONS, Lab, all_labs
-from .markup import Card, Markup, card_header, cards_of, plain, program, raw, slug
+from . import search_index
+from .markup import Card, Markup, card_header, cards_of, plain, program, raw
 
 DOCS = ROOT / "docs"
 THEME_PACKAGE = Path("/usr/share/doxygen-awesome-css")
@@ -197,29 +198,6 @@ def _cards_page(markup: Markup) -> Page:
     return page
 
 
-# What readers type into the search box, and the section of docs/failures.md that answers it. Doxygen's search compares
-# only the beginnings of titles and names, so each of these needs a title of its own.
-SEARCH_TERMS = {
-    "Bus error (SIGBUS)": "SIGBUS", "Segmentation fault (SIGSEGV)": "SIGSEGV", "Hangs, waits for ever": "It hangs",
-    "It hangs": "It hangs", "Deadlock": "It hangs", "Wrong values": "Wrong values", "Leaks": "Leaks",
-    "ipcs is full of segments": "Leaks", "Left-over segments and objects": "Leaks",
-    "Permission denied (EACCES)": "Permissions", "File exists (EEXIST)": "Error numbers",
-    "No such file or directory (ENOENT)": "Error numbers", "No space left on device (ENOSPC)": "Error numbers",
-    "Invalid argument (EINVAL)": "Error numbers", "Cannot allocate memory (ENOMEM)": "Error numbers",
-    "Operation not permitted (EPERM)": "Error numbers", "Containers and limits": "Limits, and containers"}
-
-
-def _search_terms(markup: Markup) -> Dict[str, str]:
-    """Makes for each search term a page that redirects to its section. The search finds these; the side bar omits them."""
-    path, pages = DOCS / "failures.md", {}
-    for title, section in SEARCH_TERMS.items():
-        ident, anchor = "sought_" + slug(title), slug(section)
-        text = f"# {title}\n\nSee [How it fails: {section}](failures.md#{anchor}).\n"
-        onward = f'<script>location.replace("failures.html#failures_{anchor}");</script>'
-        pages[ident] = markup.convert(text, path, ident) + f"\n{raw(onward)}\n"
-    return pages
-
-
 GENERATED = {"handouts": _handouts_page, "mistakes": _mistakes_page, "api": _cards_page}
 
 CHECK = re.compile(r'^@points\((\d+).*?\)\ndef (test_\w+)\(lab\):\n    """(.*?)(?:\n\n|""")', re.M | re.S)
@@ -315,12 +293,13 @@ def _uses() -> Dict[str, List[str]]:
 
 
 def _write_header(directory: Path) -> None:
-    """Adds our script to the page header of the installed Doxygen: a header of another version can break the pages."""
+    """Adds our scripts to the page header of the installed Doxygen: a header of another version can break the pages."""
     subprocess.run(["doxygen", "-w", "html", "header.html", "footer.html", "style.css"], cwd=directory,
                    check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     text = (directory / "header.html").read_text(encoding="utf-8")
     text = re.sub(r'<html ([^>]*?)(?: lang="[^"]*")?>', r'<html \1 lang="en">', text, count=1)
-    text = text.replace("</head>", '<script type="text/javascript" src="$relpath^lab.js"></script>\n</head>')
+    for script in ("lab.js", *(["search.js"] if search_index.available() else [])):
+        text = text.replace("</head>", f'<script type="text/javascript" src="$relpath^{script}"></script>\n</head>')
     (directory / "header.html").write_text(text, encoding="utf-8")
 
 
@@ -330,7 +309,6 @@ def _write_sources(directory: Path, instructor: bool) -> None:
     markup, uses = _markup(), _uses()
     pages = _pages(markup, instructor)
     files = {f"pages/{page.ident}.md": page.text for page in flatten(pages) if page.text}
-    files.update({f"pages/{ident}.md": text for ident, text in _search_terms(markup).items()})
     files.update({f"api/{path.name}": card_header(path, markup, uses) for path in card_headers()})
     programs = [path for lab in all_labs() for path in _sources(lab)] + _examples()
     files.update({_in_project(path): program(path, markup) for path in programs})
@@ -358,14 +336,20 @@ def _settings(directory: Path, output: Path, theme: bool) -> List[str]:
 
 
 def build(output: Path, instructor: bool = False, theme: bool = True) -> "subprocess.CompletedProcess[str]":
-    """Builds one edition in `output`, and Doxygen's input in `output`-src. Returns Doxygen's status and messages."""
+    """Builds one edition in `output`, and Doxygen's input in `output`-src. Returns Doxygen's status and messages.
+
+    Without lunr the pages have no search box.
+    """
     directory = output.with_name(output.name + "-src")
     _write_sources(directory, instructor)
     shutil.rmtree(output, ignore_errors=True)
     base = "docs/instructor.doxy" if instructor else "Doxyfile"
     settings = "\n".join([f"@INCLUDE = {base}", *_settings(directory, output, theme), ""])
-    return subprocess.run(["doxygen", "-"], cwd=ROOT, input=settings, text=True, stdout=subprocess.PIPE,
+    done = subprocess.run(["doxygen", "-"], cwd=ROOT, input=settings, text=True, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT)
+    if done.returncode == 0 and search_index.available():
+        search_index.write(output)
+    return done
 
 
 def main(instructor: bool) -> int:
@@ -374,5 +358,7 @@ def main(instructor: bool) -> int:
     done = build(output, instructor)
     print(done.stdout, end="", file=sys.stderr)
     if done.returncode == 0:
+        if not search_index.available():
+            print(f"the pages have no search box: {search_index.PACKAGES} are missing (Debian's names)", file=sys.stderr)
         print(f"{os.path.relpath(output)}/index.html")
     return 1 if done.returncode else 0
