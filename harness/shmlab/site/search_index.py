@@ -29,6 +29,7 @@ WEIGHTS = ((r"(failures|build|killed|elsewhere|synchronise|start)\.html", 1.6), 
            (r"index|handouts|mistakes|readme|instructors|grading|maintainers|solution|.*_8[ch]\.", 0.5), (r"", 1.0))
 
 # A match in one of these fields counts so many times as much as one in the text.
+LENGTH = 0.3  # how much a long text counts less, from 0 to 1: a section with a long list of messages is as good as any
 BOOSTS = {"title": 8, "messages": 6, "page": 2, "text": 1}
 
 
@@ -291,7 +292,7 @@ def synonyms() -> List[Tuple[List[str], str]]:
 
 def write(output: Path) -> None:
     """Writes anchors into the pages of `output`; beside them the index, the search box's script and lunr."""
-    from lunr import lunr
+    from lunr import get_default_builder, lunr
 
     entries: List[Entry] = []
     aliases: Dict[str, List[str]] = {}
@@ -305,9 +306,11 @@ def write(output: Path) -> None:
                 aliases.setdefault(place, []).append(text)
     for entry in entries:
         entry.messages = "; ".join(filter(None, [messages_of(entry.title), *aliases.get(entry.place, [])]))
+    builder = get_default_builder()
+    builder.b(LENGTH)
     fields = [{"field_name": name, "boost": boost} for name, boost in BOOSTS.items()]
     documents = [(_document(number, entry), {"boost": _weight(entry)}) for number, entry in enumerate(entries)]
-    index = lunr(ref="number", fields=fields, documents=documents)
+    index = lunr(ref="number", fields=fields, documents=documents, builder=builder)
     made = {"entries": _for_browser(entries), "synonyms": synonyms(), "index": index.serialize()}
     text = json.dumps(made, ensure_ascii=False, separators=(",", ":"))
     (output / "search-index.js").write_text(f"window.searchIndex = {text};\n", encoding="utf-8")
