@@ -4,20 +4,23 @@
 (function () {
     const MOST = 10, CONTEXT = 180, ALIKE = 30;
     /* How much a word counts that was not found as it was typed. */
-    const SYNONYM = 0.7, BEGINNING = 0.6, TYPO = 0.4;
+    const FORM = 0.2, SYNONYM = 0.7, BEGINNING = 0.6, TYPO = 0.4;
+    /* How much more an entry counts that has all words side by side, or whose title they are. */
+    const TOGETHER = 2, NAME = 4;
 
     /* ---- finding ---- */
 
     let index, entries, synonyms, vocabulary;
 
     const wordsOf = text => text.toLowerCase().match(/[\p{L}\p{N}_]+/gu) || [];
+    const inSpaces = text => ` ${wordsOf(text).join(" ")} `;
     const stem = word => lunr.stemmer(new lunr.Token(word, {})).toString();
     const isStopWord = word => lunr.stopWordFilter(new lunr.Token(word, {})) === undefined;
 
     function open(data) {
         index = lunr.Index.load(data.index);
-        entries = data.entries.map(([place, section, page, title, messages, text]) =>
-            ({place, section, page, title, messages, text, words: ` ${wordsOf(`${title} ${messages} ${text}`).join(" ")} `}));
+        entries = data.entries.map(([place, section, page, heading, title, messages, text]) =>
+            ({place, section, page, heading, messages, text, name: inSpaces(title), words: inSpaces(`${title} ${messages} ${text}`)}));
         vocabulary = lunr.TokenSet.fromArray([...new Set(entries.flatMap(entry => entry.words.trim().split(" ")))].sort());
         synonyms = data.synonyms.flatMap(([typed, meant]) =>
             typed.map(phrase => [wordsOf(phrase).map(stem), wordsOf(meant)]));
@@ -35,6 +38,7 @@
     /* The same for a word as a reader types it: perhaps not yet to its end, or with a typing error. */
     function lookUpTyped(word, isLast, terms) {
         const found = lookUp(word, 1, terms);
+        found.forEach((score, number) => found.set(number, entries[number].words.includes(` ${word} `) ? score : FORM * score));
         const alike = set => vocabulary.intersect(set).toArray().slice(0, ALIKE);
         if (word.length > 2 && (isLast || !found.size)) {
             alike(lunr.TokenSet.fromString(`${word}*`)).forEach(other => lookUp(other, BEGINNING, terms, found));
@@ -52,13 +56,14 @@
         const typed = [...new Set(meaning.length ? meaning : all)];
         const stems = typed.map(stem);
         const found = typed.map((word, at) => lookUpTyped(word, at === typed.length - 1, terms));
+        const said = all.map(stem);
         for (const [phrase, meant] of synonyms) {
-            if (phrase.every(word => stems.includes(word))) {
-                const others = meant.map(word => lookUp(word, 1, terms));
-                phrase.forEach(word => {
+            if (phrase.every(word => said.includes(word))) {
+                const others = meant.map(word => lookUp(word, SYNONYM / Math.sqrt(meant.length), terms));
+                phrase.filter(word => stems.includes(word)).forEach(word => {
                     const one = found[stems.indexOf(word)];
                     others.forEach(other => other.forEach((score, number) =>
-                        one.set(number, Math.max(one.get(number) || 0, SYNONYM * score / Math.sqrt(others.length)))));
+                        one.set(number, Math.max(one.get(number) || 0, score))));
                 });
             }
         }
@@ -69,10 +74,11 @@
             const sum = scores.get(number) || {score: 0, covered: 0};
             scores.set(number, {score: sum.score + score, covered: sum.covered + rarity[at]});
         }));
-        const phrase = ` ${all.join(" ")} `;
+        const phrase = inSpaces(query);
         const ranked = [...scores].map(([number, {score, covered}]) => {
-            const together = all.length > 1 && entries[number].words.includes(phrase) ? 2 : 1;
-            return [number, score * (covered / whole) ** 3 * together];
+            const {words, name} = entries[number];
+            const exact = name === phrase ? NAME : all.length > 1 && words.includes(phrase) ? TOGETHER : 1;
+            return [number, score * (covered / whole) ** 3 * exact];
         }).sort((one, other) => other[1] - one[1]);
         const sections = new Map();
         for (const [number] of ranked) {
@@ -118,9 +124,9 @@
     }
 
     function option(entry, number, terms) {
-        const where = entry.page === entry.title ? [] : [element("span", {class: "where"}, `${entry.page} › `)];
+        const where = entry.page === entry.heading ? [] : [element("span", {class: "where"}, `${entry.page} › `)];
         return element("a", {role: "option", id: `found-${number}`, href: entry.place, tabindex: "-1", "aria-selected": "false"},
-            element("span", {class: "title"}, ...where, entry.title), " ",
+            element("span", {class: "title"}, ...where, entry.heading), " ",
             element("span", {class: "context"}, ...inContext(entry.text || entry.messages, terms)));
     }
 

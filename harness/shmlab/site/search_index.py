@@ -25,10 +25,11 @@ SYNONYMS = ROOT / "docs" / "synonyms.txt"
 PACKAGES = "libjs-lunr and python3-lunr"
 
 # Pages that answer what readers ask come before those that lead there, repeat it, or are for those who teach.
-WEIGHTS = ((r"(failures|build|killed|elsewhere|synchronise|start)\.html", 1.6), (r"group__|glossary|lab_\d", 1.0),
-           (r"index|handouts|mistakes|readme|instructors|grading|maintainers|solution|.*_8[ch]\.", 0.5), (r"", 1.0))
+WEIGHTS = ((r"(failures|build|killed|synchronise|start)\.html", 1.6), (r"group__|glossary|lab_\d", 1.0),
+           (r"index|handouts", 0.3), (r"mistakes|readme|struct|instructors|grading|maintainers|solution|.*_8[ch]\.", 0.5), (r"", 1.0))
 
 # A match in one of these fields counts so many times as much as one in the text.
+ROW_WEIGHT = 0.7  # a row of a table compared with a section
 LENGTH = 0.3  # how much a long text counts less, from 0 to 1: a section with a long list of messages is as good as any
 BOOSTS = {"title": 8, "messages": 6, "page": 2, "text": 1}
 
@@ -219,7 +220,7 @@ class _Page(HTMLParser):
         if kind == "skipped":
             self.skipped -= 1
         elif kind in ("heading", "title") and self.heading is not None:
-            title, self.heading = " ".join("".join(self.heading).split()).replace(" File Reference", ""), None
+            title, self.heading = re.sub(" (File|Struct) Reference$", "", " ".join("".join(self.heading).split())), None
             if kind == "title":
                 self.title = title
                 self.entries.append(Entry(title, title, self.file, "", ""))
@@ -234,9 +235,10 @@ class _Page(HTMLParser):
                 cells[at] = self.above[at]
             self.above = cells
             self.entries[-1].title, self.entries[-1].text = cells[0], " \u00b7 ".join(filter(None, cells))
-            self._back(self.entries[-1].text)
-            if len(cells) > 1 and cells[-1] and cells[-1] == " ".join(self.link_text.split()):
-                self.entries.pop(self.last_row)  # it only leads on
+            leads_on = len(cells) > 1 and cells[-1] == " ".join(self.link_text.split()) != ""
+            self._back("" if leads_on else self.entries[-1].text)
+            if leads_on:
+                self.entries.pop(self.last_row)
                 self.aliases.append((self.link, " ".join(cells[:-1])))
         elif kind == "entry":
             entry = self.entries[-1]
@@ -319,7 +321,8 @@ def write(output: Path) -> None:
 
 
 def _weight(entry: Entry) -> float:
-    return next(weight for pattern, weight in WEIGHTS if re.match(pattern, entry.file))
+    weight = next(weight for pattern, weight in WEIGHTS if re.match(pattern, entry.file))
+    return weight if entry.anchor == entry.section or entry.file == "glossary.html" else ROW_WEIGHT * weight
 
 
 def _document(number: int, entry: Entry) -> Dict[str, str]:
@@ -328,7 +331,7 @@ def _document(number: int, entry: Entry) -> Dict[str, str]:
 
 
 def _for_browser(entries: Sequence[Entry]) -> List[List[str]]:
-    """Returns each entry as place, section, page, title, messages and text; the section of a row has its title."""
+    """Returns each entry as place, section, page, the section's title, its own, messages and text."""
     titles = {(entry.file, entry.anchor): entry.title for entry in entries if entry.anchor == entry.section}
     return [[entry.place, f"{entry.file}#{entry.section}", entry.page, titles[entry.file, entry.section],
-             entry.messages, entry.text] for entry in entries]
+             entry.title, entry.messages, entry.text] for entry in entries]

@@ -279,16 +279,6 @@ def test_card_tells_which_labs_use_it_and_links_to_its_manual_pages(student):
     assert re.search(r"<dt>Labs</dt><dd>.*lab_05.html.*lab_06.html.*lab_07.html", card)
 
 
-def test_search_box_knows_what_people_see_and_leads_to_the_answer(student):
-    known = "".join(path.read_text() for path in (student.directory / "search").glob("pages_*.js"))
-    answers = student.pages["failures.html"].places
-    for title in docs.SEARCH_TERMS:
-        page = f"sought_{markup.slug(title)}.html"
-        assert f"'../{page}'" in known, title
-        place = re.search(r'location\.replace\("failures\.html#(\w+)"\)', (student.directory / page).read_text())
-        assert place and place[1] in answers, title
-
-
 def test_start_page_needs_no_command_that_students_do_not_have():
     makefile = (labs.ROOT / "Makefile").read_text()
     theirs = re.sub(r"^# \(not for students\n.*?^# not for students\)\n", "", makefile, flags=re.M | re.S)
@@ -297,10 +287,48 @@ def test_start_page_needs_no_command_that_students_do_not_have():
             assert re.search(rf"^{command}:", theirs, re.M), f"{page}: make {command}"
 
 
-def test_search_box_knows_the_names(student):
-    known = "".join(path.read_text() for path in (student.directory / "search").glob("all_*.js"))
-    for name in [card.name for card in CARDS]:
-        assert re.search(rf"\['{re.escape(name.lower())}(_\d+)?'", known.replace("_5f", "_")), name
+def index_of(edition):
+    text = (edition.directory / "search-index.js").read_text()
+    return json.loads(re.fullmatch(r"window\.searchIndex = (.*);\n", text, re.S)[1])
+
+
+@pytest.mark.parametrize("name", EDITIONS)
+def test_what_the_search_finds_is_there(built, name):
+    edition = built(name)
+    for place, section, page, heading, *_ in index_of(edition)["entries"]:
+        for link in (place, section):
+            file, _, anchor = link.partition("#")
+            assert not anchor or anchor in edition.pages[file].places, link
+        assert page and heading, place
+
+
+def test_search_knows_the_names_and_the_messages(student):
+    titles = {title.rstrip("()") for _, _, _, _, title, *_ in index_of(student)["entries"]}
+    assert {card.name for card in CARDS} - titles == set()
+    words = {re.split("[:,]", title)[0] for _, _, _, _, title, *_ in index_of(student)["entries"]}
+    assert set(re.findall(r"^\*\*([^*,]+)", (docs.DOCS / "glossary.md").read_text(), re.M)) - words == set()
+    texts = {title: messages for _, _, _, _, title, messages, _ in index_of(student)["entries"] if messages}
+    assert texts["EIDRM"] == "Identifier removed" and texts["SIGBUS"].startswith("Bus error (core dumped) exit status 135")
+
+
+def test_search_tells_no_hint(student):
+    texts = " ".join(text for *_, text in index_of(student)["entries"])
+    for lab in LABS:
+        for _, hint in lab.hints():
+            assert " ".join(hint.split()[:12]).replace("`", "") not in texts
+
+
+def test_a_machine_without_lunr_gets_pages_without_a_search_box(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(docs.search_index, "LUNR", tmp_path / "missing.js")
+    monkeypatch.setattr(docs, "ROOT", tmp_path)
+    monkeypatch.setattr(docs, "build", lambda output, instructor: subprocess.CompletedProcess([], 0, ""))
+    assert docs.main(False) == 0
+    assert "no search box: libjs-lunr and python3-lunr are missing" in capsys.readouterr().err
+    monkeypatch.undo()
+    monkeypatch.setattr(docs.search_index, "LUNR", tmp_path / "missing.js")
+    done = docs.build(tmp_path / "site")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert not (tmp_path / "site" / "search-index.js").exists() and "search.js" not in (tmp_path / "site" / "index.html").read_text()
 
 
 # ---- mistakes, solutions ----------------------------------------------------------------------------------
