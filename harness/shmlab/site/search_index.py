@@ -7,6 +7,8 @@ for a page that it opened from a disk.
 from __future__ import annotations
 
 import errno
+import importlib
+import importlib.util
 import json
 import os
 import re
@@ -36,11 +38,7 @@ BOOSTS = {"title": 8, "messages": 6, "page": 2, "text": 1}
 
 def available() -> bool:
     """Returns whether this machine has lunr for the browser and for Python."""
-    try:
-        import lunr  # noqa: F401
-    except ImportError:
-        return False
-    return LUNR.is_file()
+    return importlib.util.find_spec("lunr") is not None and LUNR.is_file()
 
 
 LISTS = {"api.html"}  # repeats the cards
@@ -164,7 +162,7 @@ class _Page(HTMLParser):
         if given.get("id", "").startswith("entry_"):
             return "row" if tag == "tr" else "entry"
         if "fieldname" in classes:
-            return "field"
+            return "heading"  # of what follows; the anchor is before it
         return "cell" if tag in ("td", "th") else ""
 
     def handle_starttag(self, tag: str, attributes: List[Tuple[str, Optional[str]]]) -> None:
@@ -294,8 +292,7 @@ def synonyms() -> List[Tuple[List[str], str]]:
 
 def write(output: Path) -> None:
     """Writes anchors into the pages of `output`; beside them the index, the search box's script and lunr."""
-    from lunr import get_default_builder, lunr
-
+    lunr = importlib.import_module("lunr")
     entries: List[Entry] = []
     aliases: Dict[str, List[str]] = {}
     for path in sorted(output.glob("*.html")):
@@ -308,11 +305,11 @@ def write(output: Path) -> None:
                 aliases.setdefault(place, []).append(text)
     for entry in entries:
         entry.messages = "; ".join(filter(None, [messages_of(entry.title), *aliases.get(entry.place, [])]))
-    builder = get_default_builder()
+    builder = lunr.get_default_builder()
     builder.b(LENGTH)
     fields = [{"field_name": name, "boost": boost} for name, boost in BOOSTS.items()]
     documents = [(_document(number, entry), {"boost": _weight(entry)}) for number, entry in enumerate(entries)]
-    index = lunr(ref="number", fields=fields, documents=documents, builder=builder)
+    index = lunr.lunr(ref="number", fields=fields, documents=documents, builder=builder)
     made = {"entries": _for_browser(entries), "synonyms": synonyms(), "index": index.serialize()}
     text = json.dumps(made, ensure_ascii=False, separators=(",", ":"))
     (output / "search-index.js").write_text(f"window.searchIndex = {text};\n", encoding="utf-8")

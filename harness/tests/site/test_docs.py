@@ -341,7 +341,7 @@ def test_every_mistake_is_on_the_page_under_what_one_sees(student):
     for mistake in gallery.mistakes():
         assert " ".join(mistake.seen_as.replace("`", "").split()) in flat, mistake
         assert " ".join(mistake.title.replace("`", "").split()) in flat, mistake
-    assert page.count("<li>") >= len(gallery.mistakes())
+    assert page.count("<li") >= len(gallery.mistakes())
     filled = {docs.symptom_of(mistake) for mistake in gallery.mistakes()}
     assert filled == {title for title, _ in docs.SYMPTOMS}
     rest = [m for m in gallery.mistakes() if docs.symptom_of(m) == docs.SYMPTOMS[-1][0]]
