@@ -126,7 +126,7 @@
     function option(entry, number, terms) {
         const where = entry.page === entry.heading ? [] : [element("span", {class: "where"}, `${entry.page} › `)];
         return element("a", {role: "option", id: `found-${number}`, href: entry.place, tabindex: "-1", "aria-selected": "false"},
-            element("span", {class: "title"}, ...where, entry.heading), " ",
+            element("span", {class: "found-title"}, ...where, entry.heading), " ",
             element("span", {class: "context"}, ...inContext(entry.text || entry.messages, terms)));
     }
 

@@ -122,8 +122,8 @@ def _with_anchors(name: str, page: str) -> str:
 HEADINGS = {"h1", "h2", "h3", "h4"}
 VOID = {"br", "img", "meta", "link", "input", "hr", "wbr", "col"}
 # Not indexed: what repeats other text, pictures, and hints, because a result would tell them.
-SKIPPED_TAGS = {"script", "style", "svg", "nav", "details"}
-SKIPPED_CLASSES = {"toc", "memberdecls", "permalink", "lineno", "summary", "ttc", "mlabels"}
+SKIPPED_TAGS = {"address", "script", "style", "svg", "nav", "details"}
+SKIPPED_CLASSES = {"toc", "memberdecls", "permalink", "lineno", "summary", "ttc", "mlabels", "footer", "navpath"}
 
 
 class _Page(HTMLParser):
@@ -168,7 +168,7 @@ class _Page(HTMLParser):
     def handle_starttag(self, tag: str, attributes: List[Tuple[str, Optional[str]]]) -> None:
         given = {name: value or "" for name, value in attributes}
         if tag in VOID:
-            self._add(" ")
+            self._add("" if tag == "wbr" else " ")
             return
         kind = self._kind(tag, given)
         self.open.append((tag, kind))

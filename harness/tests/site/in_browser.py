@@ -234,7 +234,7 @@ SEARCHES = [
     ("mutex", "glossary.html"), ("ipcs", "failures.html#failures_leaks")]
 
 RESULTS = """return [...document.querySelectorAll('#search-list [role=option]')].map(
-    e => ({href: e.getAttribute('href'), title: e.querySelector('.title').textContent}))"""
+    e => ({href: e.getAttribute('href'), title: e.querySelector('.found-title').textContent}))"""
 
 
 def search(browser, words):
