@@ -3,6 +3,7 @@
 axe-core judges accessibility: WCAG 2 and its best practices, such as landmarks and the order of headings. setup.sh
 brings it.
 """
+import base64
 import re
 
 import pytest
@@ -359,6 +360,15 @@ def test_paper_is_light_and_has_all_hints(browser, site, edition):
     assert not browser.driver.find_element(By.ID, "side-nav").is_displayed()
     browser.run("window.dispatchEvent(new Event('afterprint'))")
     browser.colours("light")
+
+
+def test_the_cheat_sheet_is_two_pages(browser, site):
+    browser.window(WIDE)
+    for edition in EDITIONS:
+        browser.open(site / edition / "cheat_sheet.html")
+        pdf = base64.b64decode(browser.call("Page.printToPDF", preferCSSPageSize=True)["data"])
+        sizes = re.findall(rb"/MediaBox \[0 0 ([\d.]+) ([\d.]+)\]", pdf)
+        assert [[round(float(side) / 72 * 25.4) for side in size] for size in sizes] == [[210, 297]] * 2, edition
 
 
 def brightness(browser):
