@@ -364,11 +364,13 @@ def test_paper_is_light_and_has_all_hints(browser, site, edition):
 
 def test_the_cheat_sheet_is_two_pages(browser, site):
     browser.window(WIDE)
+    browser.colours("light", "print")
     for edition in EDITIONS:
         browser.open(site / edition / "cheat_sheet.html")
         pdf = base64.b64decode(browser.call("Page.printToPDF", preferCSSPageSize=True)["data"])
         sizes = re.findall(rb"/MediaBox \[0 0 ([\d.]+) ([\d.]+)\]", pdf)
         assert [[round(float(side) / 72 * 25.4) for side in size] for size in sizes] == [[210, 297]] * 2, edition
+    browser.colours("light")
 
 
 def brightness(browser):
