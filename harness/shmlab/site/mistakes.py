@@ -99,7 +99,7 @@ def text() -> str:
             continue
         parts += [f'<div class="known" data-lab="{lab.number} {html.escape(lab.title)}">\n\n', f"## Lab {lab.number}: {lab.title}\n\n",
                   f"The handout: [lab {lab.number}](../labs/{lab.name}/README.md). Most often broken, by {len(ours)} wrong programs:\n\n"]
-        parts += [f"1. {sentence} ({number})\n" for sentence, number in most_broken(lab)]
+        parts += [f"{place}. {sentence} ({number})\n" for place, (sentence, number) in enumerate(most_broken(lab), 1)]
         for symptom, _ in SYMPTOMS:
             shown = [mistake for mistake in ours if symptom_of(mistake) == symptom]
             if shown:

@@ -26,27 +26,27 @@ SWITCHES = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--
 
 AXE = native.build_directory() / "npm" / "node_modules" / "axe-core" / "axe.min.js"
 
-# Removes what looks the same and stands in the same place as two others, so that axe-core judges the lines of a listing
-# or the rows of a table a few times and not a thousand. The headings stay, as their order is judged.
+# Removes what looks like something before it: elements whose tags and attributes, and those of all that they are in and
+# that is in them, were there already. So axe-core judges a line of a listing once and not a thousand times. The headings
+# stay, as their order is judged.
 THIN = """
-const shapes = new Map(), seen = new Map(), HEADINGS = 'h1, h2, h3, h4, h5, h6, [role=heading]';
+const seen = new Set(), HEADINGS = 'h1, h2, h3, h4, h5, h6, [role=heading]', STAYS = `${HEADINGS}, dt, dd`;
 function kind(e) {
-    const words = [...e.attributes].filter(a => !/^(id|href|src|name|title)$/.test(a.name)).map(a => `${a.name}=${a.value}`);
+    const words = [...e.attributes].filter(a => !/^(id|href|src|name|title|aria-controls)$/.test(a.name))
+                                   .map(a => `${a.name}=${a.value.replace(/:.*/, '')}`);
     return `${e.tagName} ${words} ${e.title !== ''} ${[...e.childNodes].some(node => node.nodeType === 3 && node.data.trim())}`;
 }
-function shape(e) {
-    if (!shapes.has(e)) shapes.set(e, `${kind(e)} (${[...new Set([...e.children].map(shape))].sort()})`);
-    return shapes.get(e);
+function isNew(e, path) {
+    return !seen.has(path) || [...e.children].some(child => isNew(child, `${path} > ${kind(child)}`));
 }
 function thin(e, path) {
+    seen.add(path);
     for (const child of [...e.children]) {
-        const key = `${path} > ${shape(child)}`;
-        seen.set(key, 1 + (seen.get(key) || 0));
-        if (seen.get(key) > 2 && !child.matches(HEADINGS) && !child.querySelector(HEADINGS)) child.remove();
-        else if (!/^(svg|DL)$/.test(child.tagName)) thin(child, `${path} > ${kind(child)}`);
+        const below = `${path} > ${kind(child)}`;
+        if (!isNew(child, below) && !child.matches(STAYS) && !child.querySelector(HEADINGS)) child.remove();
+        else if (child.tagName !== 'svg') thin(child, below);
     }
 }
-shape(document.body);
 thin(document.body, '');
 """
 
