@@ -24,8 +24,8 @@ THEME_PACKAGE = Path("/usr/share/doxygen-awesome-css")
 
 # The side bar, from top to bottom. A word is docs/WORD.md unless it is a key of GENERATED, below.
 WELCOME, README = "welcome", "readme"
-READING_ORDER = (WELCOME, "start", "machine", "handouts", "compare", "sysv_posix", "synchronise", "schedules", "failures", "see", "trace",
-                 "mistakes", "api", "glossary", "instructors",
+READING_ORDER = (WELCOME, "start", "machine", "handouts", "compare", "which", "lifetime", "address", "sysv_posix", "synchronise",
+                 "schedules", "stepper", "failures", "see", "trace", "mistakes", "api", "glossary", "instructors",
                  "grading", "maintainers")
 LABELS = {README: "All commands", "compare": "Anonymous or named?"}  # not the page's title
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Callable, Dict, Iterable, List, Mapping, Match, Pattern, Sequence, Set, Tuple
 
 from ..labs import ROOT, UserError
+from . import play
 
 # ---- cards ------------------------------------------------------------------------------------------------
 
@@ -124,6 +125,7 @@ TOKEN = re.compile(r"""
   | (?P<link>     \[(?P<text>(?:[^\]\[`]|`[^`]*`)+)\]\((?P<url>[^)\s]+)\) )
   | (?P<manual>   \b(?P<topic>[A-Za-z_][\w.]*)\((?P<section>[1-8]|[03]p)\) )
   | (?P<checkref> \((?P<lab>\d\d)\ (?P<check>test_\w+)\) )
+  | (?P<play>     <!--\ play:\ (?P<controls>\w+)\ --> )
   | (?P<comment>  <!--.*?--> )
   | (?P<hint>     <details>\s*<summary>(?P<title>.*?)</summary> )
   | (?P<end>      </details> )
@@ -271,6 +273,9 @@ class _Conversion:
     def _checkref(self, token: Match[str]) -> str:
         check = token["check"].replace("_", "_<wbr>")  # a narrow cell may break the name after each underscore
         return f'<small>(@ref lab_{token["lab"]} "{token["lab"]}"@htmlonly {check})@endhtmlonly</small>'
+
+    def _play(self, token: Match[str]) -> str:
+        return raw(play.controls(token["controls"]))
 
     def _comment(self, _: Match[str]) -> str:
         return ""

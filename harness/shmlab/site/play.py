@@ -1,0 +1,96 @@
+"""The parts of the site that one plays with: where a page's script puts its controls, and the same in words.
+
+A page of docs/ has `<!-- play: NAME -->` where the controls go. docs/theme/NAME.js makes them; without JavaScript the page
+has the words alone. The scripts of all pages but the stepper read what they show from the page itself.
+"""
+from __future__ import annotations
+
+import html
+import json
+from typing import Any, Dict, Iterator, List, Tuple
+
+from .stories import FOUND, STORIES, State, Story, Variant, stories
+
+LABELS = {"stepper": "The stepper", "which": "The questions", "lifetime": "The slider", "address": "From pointer to page"}
+
+
+def data(ident: str, value: Any) -> str:
+    """Returns an element that holds data for a script; neither HTML nor Doxygen finds anything in it to interpret."""
+    text = json.dumps(value, separators=(",", ":"))
+    for letter in "<>&/@":
+        text = text.replace(letter, f"\\u{ord(letter):04x}")
+    return f'<script type="application/json" id="{ident}">{text}</script>'
+
+
+def controls(name: str) -> str:
+    """Returns the HTML of the controls of a page."""
+    more, words = "", ""
+    if name == "stepper":
+        found = json.loads(FOUND.read_text(encoding="utf-8"))
+        more = data("stepper_data", {"stories": json.loads(STORIES.read_text(encoding="utf-8")), "found": found})
+        words = "".join(_story(story, found[story.ident]) for story in stories())
+    return (f'<link rel="stylesheet" href="play.css"><div class="play" id="{name}" role="group" tabindex="-1" '
+            f'aria-label="{LABELS[name]}"></div>{more}<script src="{name}.js"></script>{words}')
+
+
+# ---- the stepper in words ---------------------------------------------------------------------------------
+
+
+def counted(variant: Variant) -> Tuple[int, Dict[Tuple[bool, str], int]]:
+    """Returns the number of all schedules, and how many come to each end."""
+    ends: Dict[Tuple[bool, str], int] = {}
+    for _, state in variant.schedules():
+        end = variant.end(state)
+        ends[end] = ends.get(end, 0) + 1
+    return sum(ends.values()), ends
+
+
+def told(variant: Variant, schedule: str) -> Iterator[Tuple[str, str, State]]:
+    """Yields for each action of a schedule the process, the action in words, and the state after it."""
+    state = variant.start
+    for action in schedule:
+        index = "ABC".index(action.upper()) if action not in "XYZ" else "XYZ".index(action)
+        process = state.processes[index]
+        what = ("is killed" if action in "XYZ" else process.lines[process.next].code.strip() if action.isupper()
+                else f"the store of {process.buffer[0][0]} leaves the store buffer")
+        state = variant.act(state, action)
+        yield process.name, what, state
+
+
+def _row(kind: str, cells: List[str]) -> str:
+    return "<tr>" + "".join(f"<{kind}>{cell}</{kind}>" for cell in cells) + "</tr>"
+
+
+def _table(head: List[str], rows: List[List[str]]) -> str:
+    return ('<table class="markdownTable">' + _row("th", [html.escape(cell) for cell in head])
+            + "".join(_row("td", row) for row in rows) + "</table>")
+
+
+def _code(text: str) -> str:
+    return f"<code>{html.escape(text)}</code>"
+
+
+def _story(story: Story, found: Dict[str, Any]) -> str:
+    """Returns a story in words: the code, how many schedules are wrong, and one of these step by step."""
+    text = [f'<h3 id="words_{story.ident}">{html.escape(story.title)}</h3><p>{html.escape(story.about)} '
+            f'It is the subject of <a href="lab_{story.lab}.html">lab {story.lab}</a>.</p>']
+    for variant in story.variants:
+        number, ends = counted(variant)
+        wrong = sum(count for (bad, _), count in ends.items() if bad)
+        lines: Dict[str, List[str]] = {}
+        for process in variant.start.processes:
+            lines.setdefault("<br>".join(_code(line.code) for line in process.lines), []).append(process.name)
+        text.append(f"<p><b>{html.escape(variant.title[:1].upper() + variant.title[1:])}</b>: {wrong} of {number} schedules are wrong.</p>")
+        text.append(_table(["process", "lines"], [[" and ".join(names), code] for code, names in lines.items()]))
+        text.append("<ul>" + "".join(f"<li>{count} {'schedule' if count == 1 else 'schedules'}: {html.escape(end)}</li>"
+                                     for (_, end), count in ends.items()) + "</ul>")
+    wrong_one = story.variants[0]
+    rows = [[str(at), name, _code(what), html.escape(", ".join(f"{cell} {state.memory[cell]}" for cell in story.show))]
+            for at, (name, what, state) in enumerate(told(wrong_one, found["schedule"]), 1)]
+    text.append("<p>A wrong schedule of the first code, step by step:</p>")
+    text.append(_table(["", "process", "step", "memory after it"], rows))
+    listing = html.escape("\n".join(found["listing"]), quote=False)
+    text.append(f'<p><code>make explore LAB={story.lab}</code> found it in a program with this mistake, as schedule '
+                f'{found["number"]} of a search with {html.escape(found["bound"])}. Its listing, see '
+                f'<a href="schedules.html">Every schedule</a>:</p><pre class="text" tabindex="0">{listing}</pre>')
+    return "".join(text)
