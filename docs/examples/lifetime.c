@@ -12,7 +12,7 @@
  * - `map`: maps the object, attaches the segment, maps anonymous memory
  * - `fork`: creates a child, which waits
  * - `close`: closes the object's descriptor
- * - `unlink`: unlinks the object and removes the segment
+ * - `remove`: unlinks the object and removes the segment
  * - `exec`: the child executes another program
  * - `kill`: SIGKILL kills the process, and its child ends
  *
@@ -106,7 +106,7 @@ static pid_t go_through(const char *stage, const char *file, const char *name)
         return fork_child();
     } else if (strcmp(stage, "close") == 0) {
         must(close(object), "close");
-    } else if (strcmp(stage, "unlink") == 0) {
+    } else if (strcmp(stage, "remove") == 0) {
         must(shm_unlink(name), "shm_unlink");
         must(shmctl(segment, IPC_RMID, NULL), "shmctl");
     } else if (strcmp(stage, "exec") == 0) {

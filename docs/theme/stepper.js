@@ -238,6 +238,17 @@
         element.setAttribute("aria-disabled", String(!possible));
     }
 
+    /* Where a number stands for something, such as the owner of a mutex. */
+    function shown(story, name, value) {
+        return (story.words && story.words[name] || {})[value] || String(value);
+    }
+
+    /* The names of the registers that some operations set. */
+    function registersIn(ops) {
+        return ops.reduce((found, [word, name, ...rest]) => found.concat(
+            word === "load" || word === "set" ? [name] : word === "if" ? rest.reduce((all, inner) => all.concat(registersIn(inner)), []) : []), []);
+    }
+
     function row(items) {
         return make("dl", {class: "cells"}, ...items.map(([name, value, fresh]) =>
             make("div", fresh ? {class: "fresh"} : {}, make("dt", {}, name), make("dd", {}, String(value)))));
@@ -300,13 +311,13 @@
         }
 
         foundSchedule() {
-            return this.model.variant.mistake ? this.found[this.story.id].schedule : "";
+            return this.model.variant.mistake ? this.found[this.story.id] : "";
         }
 
         buildLanes() {
             this.lanes.replaceChildren();
             this.laneParts = this.model.processes.map((process, index) => {
-                const letter = process.name, heading = make("h3", {}), lines = make("ol", {}), cells = make("div");
+                const letter = process.name, heading = make("h2", {}), lines = make("ol", {}), cells = make("div");
                 const step = button("Step " + letter, letter, () => this.take(letter));
                 const drain = button("Store of " + letter + " leaves the buffer", "⇧" + letter, () => this.take(letter.toLowerCase()));
                 const kill = button("Kill " + letter, "XYZ"[index], () => this.take("XYZ"[index]));
@@ -372,7 +383,7 @@
                 : `${letter}'s store of ${process.buffer[0][0]} = ${process.buffer[0][1]} leaves its store buffer`;
             const after = this.states[at + 1];
             const changes = Object.keys(after.memory).filter(name => after.memory[name] !== before.memory[name])
-                .map(name => `${name} ${before.memory[name]} → ${after.memory[name]}`);
+                .map(name => `${name} ${shown(this.story, name, before.memory[name])} → ${shown(this.story, name, after.memory[name])}`);
             return said + (changes.length ? "  [" + changes.join(", ") + "]" : "");
         }
 
@@ -384,7 +395,7 @@
             const state = this.states[this.at], before = this.states[Math.max(0, this.at - 1)];
             const possible = this.model.actions(state), over = !possible;
             this.memory.replaceChildren(make("strong", {}, "Shared memory"), row(this.story.show.map(
-                name => [name, state.memory[name], state.memory[name] !== before.memory[name]])));
+                name => [name, shown(this.story, name, state.memory[name]), state.memory[name] !== before.memory[name]])));
             this.laneParts.forEach((parts, index) => this.drawLane(parts, index, state, possible));
             enable(this.undoButton, this.at > 0);
             enable(this.redoButton, this.at + 1 < this.states.length);
@@ -417,9 +428,9 @@
                 line.toggleAttribute("aria-current", at === process.next && !process.end);
                 line.classList.toggle("done", at < process.next || !!process.end);
             });
-            const shown = Object.entries(process.registers).filter(([register]) => register !== "item");
+            const names = new Set(registersIn([].concat(...this.model.processes[index].lines.map(line => line.do))));
             parts.cells.replaceChildren(
-                ...(shown.length ? [row(shown)] : []),
+                ...(names.size ? [row(Array.from(names, register => [register, register in process.registers ? process.registers[register] : "–"]))] : []),
                 ...(this.story.weak ? [make("p", {class: "buffer"}, "Store buffer: " +
                     (process.buffer.map(([target, value]) => `${target} = ${value}`).join(", ") || "empty"))] : []));
             enable(parts.step, possible.includes(name));

@@ -1,7 +1,7 @@
 """The parts of the site that one plays with: where a page's script puts its controls, and the same in words.
 
 A page of docs/ has `<!-- play: NAME -->` where the controls go. docs/theme/NAME.js makes them; without JavaScript the page
-has the words alone. The scripts of all pages but the stepper read what they show from the page itself.
+has the words alone. `<!-- play: stories -->` is where the stepper's go. The other scripts read what they show from the page.
 """
 from __future__ import annotations
 
@@ -23,14 +23,16 @@ def data(ident: str, value: Any) -> str:
 
 
 def controls(name: str) -> str:
-    """Returns the HTML of the controls of a page."""
-    more, words = "", ""
-    if name == "stepper":
+    """Returns the HTML of the controls of a page, or of the stepper's stories in words."""
+    more = ""
+    if name in ("stepper", "stories"):
         found = json.loads(FOUND.read_text(encoding="utf-8"))
-        more = data("stepper_data", {"stories": json.loads(STORIES.read_text(encoding="utf-8")), "found": found})
-        words = "".join(_story(story, found[story.ident]) for story in stories())
+        if name == "stories":
+            return "".join(_story(story, found[story.ident]) for story in stories())
+        more = data("stepper_data", {"stories": json.loads(STORIES.read_text(encoding="utf-8")),
+                                     "found": {ident: one["schedule"] for ident, one in found.items()}})
     return (f'<link rel="stylesheet" href="play.css"><div class="play" id="{name}" role="group" tabindex="-1" '
-            f'aria-label="{LABELS[name]}"></div>{more}<script src="{name}.js"></script>{words}')
+            f'aria-label="{LABELS[name]}"></div>{more}<script src="{name}.js"></script>')
 
 
 # ---- the stepper in words ---------------------------------------------------------------------------------
@@ -72,7 +74,7 @@ def _code(text: str) -> str:
 
 def _story(story: Story, found: Dict[str, Any]) -> str:
     """Returns a story in words: the code, how many schedules are wrong, and one of these step by step."""
-    text = [f'<h3 id="words_{story.ident}">{html.escape(story.title)}</h3><p>{html.escape(story.about)} '
+    text = [f'<h2 id="words_{story.ident}">{html.escape(story.title)}</h2><p>{html.escape(story.about)} '
             f'It is the subject of <a href="lab_{story.lab}.html">lab {story.lab}</a>.</p>']
     for variant in story.variants:
         number, ends = counted(variant)
@@ -85,10 +87,10 @@ def _story(story: Story, found: Dict[str, Any]) -> str:
         text.append("<ul>" + "".join(f"<li>{count} {'schedule' if count == 1 else 'schedules'}: {html.escape(end)}</li>"
                                      for (_, end), count in ends.items()) + "</ul>")
     wrong_one = story.variants[0]
-    rows = [[str(at), name, _code(what), html.escape(", ".join(f"{cell} {state.memory[cell]}" for cell in story.show))]
+    rows = [[str(at), name, _code(what), html.escape(", ".join(f"{cell} {story.shown(cell, state)}" for cell in story.show))]
             for at, (name, what, state) in enumerate(told(wrong_one, found["schedule"]), 1)]
     text.append("<p>A wrong schedule of the first code, step by step:</p>")
-    text.append(_table(["", "process", "step", "memory after it"], rows))
+    text.append(_table(["step", "process", "what it does", "memory after it"], rows))
     listing = html.escape("\n".join(found["listing"]), quote=False)
     text.append(f'<p><code>make explore LAB={story.lab}</code> found it in a program with this mistake, as schedule '
                 f'{found["number"]} of a search with {html.escape(found["bound"])}. Its listing, see '

@@ -10,7 +10,7 @@ the letters from X on kill a process.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from ..labs import ROOT
@@ -202,7 +202,13 @@ class Story:
     goal: str
     about: str
     show: Tuple[str, ...]
-    variants: Tuple[Variant, ...] = field(default=())
+    words: Mapping[str, Mapping[str, str]]  # for values of memory that stand for something, such as the owner of a mutex
+    variants: Tuple[Variant, ...]
+
+    def shown(self, name: str, state: State) -> str:
+        """Returns a value in memory as the page shows it."""
+        value = str(state.memory[name])
+        return self.words.get(name, {}).get(value, value)
 
 
 def _lines(variants: Mapping[str, Any], variant: Mapping[str, Any], wanted: Mapping[str, Any]) -> Tuple[Tuple[Line, ...], Mapping[str, int]]:
@@ -229,5 +235,6 @@ def stories() -> List[Story]:
             variants.append(Variant(variant["id"], variant["title"], variant.get("mistake", ""),
                                     State(raw["memory"], processes, kills=raw.get("kills", 0)), raw.get("weak", False),
                                     tuple(variant.get("robust", raw.get("robust", ()))), tuple(map(tuple, raw["ends"]))))
-        found.append(Story(raw["id"], raw["lab"], raw["title"], raw["goal"], raw["about"], tuple(raw["show"]), tuple(variants)))
+        found.append(Story(raw["id"], raw["lab"], raw["title"], raw["goal"], raw["about"], tuple(raw["show"]), raw.get("words", {}),
+                           tuple(variants)))
     return found
