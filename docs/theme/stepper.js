@@ -268,6 +268,7 @@
             this.variantSelect = choice("Code", [], () => this.restart());
             this.about = make("p");
             this.memory = make("section", {class: "memory", "aria-label": "Shared memory"});
+            this.buttons = make("p", {class: "row"});
             this.lanes = make("div", {class: "lanes"});
             this.said = make("p", {class: "said", role: "status"});
             this.undoButton = button("Undo", "←", () => this.go(this.at - 1));
@@ -277,20 +278,17 @@
             this.foundButton = button("The one that make explore found", "F", () => this.show(this.foundSchedule()));
             this.counts = make("div", {class: "counts"});
             this.steps = make("ol", {class: "taken"});
-            root.append(this.about, this.memory, this.lanes, this.said,
+            root.append(this.about, make("div", {class: "desk"}, this.memory, this.buttons, this.said), this.lanes,
                         make("p", {class: "row"}, this.undoButton, this.redoButton, this.restartButton),
                         make("p", {class: "row"}, this.badButton, this.foundButton), this.counts,
                         make("details", {open: ""}, make("summary", {}, "The steps taken"), this.steps));
             root.addEventListener("keydown", event => this.key(event));
             const wanted = stories.find(one => "#" + one.id === location.hash);
             this.storySelect.value = (wanted || stories[0]).id;
-            window.addEventListener("hashchange", () => {
-                if (stories.some(one => "#" + one.id === location.hash)) {
-                    this.storySelect.value = location.hash.slice(1);
-                    this.choose();
-                }
-            });
             this.choose();
+            if (wanted) {
+                window.addEventListener("load", () => root.scrollIntoView());
+            }
         }
 
         choose() {
@@ -316,14 +314,16 @@
 
         buildLanes() {
             this.lanes.replaceChildren();
+            this.buttons.replaceChildren();
             this.laneParts = this.model.processes.map((process, index) => {
                 const letter = process.name, heading = make("h2", {}), lines = make("ol", {}), cells = make("div");
                 const step = button("Step " + letter, letter, () => this.take(letter));
-                const drain = button("Store of " + letter + " leaves the buffer", "⇧" + letter, () => this.take(letter.toLowerCase()));
+                const drain = button("Flush " + letter, "⇧" + letter, () => this.take(letter.toLowerCase()));
                 const kill = button("Kill " + letter, "XYZ"[index], () => this.take("XYZ"[index]));
-                const buttons = make("p", {class: "row"}, step, ...(this.story.weak ? [drain] : []), ...(this.story.kills ? [kill] : []));
                 process.lines.forEach(line => lines.append(make("li", {}, make("code", {}, line.code))));
-                this.lanes.append(make("section", {"aria-label": "Process " + letter}, heading, lines, cells, buttons));
+                this.lanes.append(make("section", {"aria-label": "Process " + letter}, heading, lines, cells));
+                this.buttons.insertBefore(step, this.buttons.children[index] || null);
+                this.buttons.append(...(this.story.weak ? [drain] : []), ...(this.story.kills ? [kill] : []));
                 return {heading, lines, cells, step, drain, kill};
             });
         }
@@ -379,7 +379,7 @@
             const before = this.states[at], process = before.processes[index];
             const line = this.model.processes[index].lines[process.next];
             const said = "XYZ".includes(action) ? `${letter} is killed`
-                : action === letter ? `${letter}: ${line.code.trim()}`
+                : action === letter ? `${letter}: ${line.code.replace(/\s+/g, " ").trim()}`
                 : `${letter}'s store of ${process.buffer[0][0]} = ${process.buffer[0][1]} leaves its store buffer`;
             const after = this.states[at + 1];
             const changes = Object.keys(after.memory).filter(name => after.memory[name] !== before.memory[name])

@@ -17,6 +17,7 @@ from typing import Dict, Iterator, List, Sequence, Tuple
 
 from .. import gallery
 from ..labs import CHECKS, MISTAKES, ROOT, SOLUTIONS, Lab, all_labs
+from . import play
 from .markup import Card, Markup, card_header, cards_of, plain, program, raw, slug
 
 DOCS = ROOT / "docs"
@@ -172,7 +173,8 @@ def _handouts_page(markup: Markup) -> Page:
         for lab in labs:
             files = [Page(_in_project(path), path.name) for path in _sources(lab)]
             to_finish = " \u00b7 ".join(f"[{file.title}]({file.title})" for file in files)
-            handout = lab.handout.replace("\n", f"\n\nTo finish: {to_finish}\n", 1)
+            to_play = " \u00b7 ".join(f'<a href="{link}">{title}</a>' for title, link in play.links(lab.number))
+            handout = lab.handout.replace("\n", f"\n\nTo finish: {to_finish}\n{to_play and f'<br>To play with: {to_play}'}\n", 1)
             ident = f"lab_{lab.number}"
             part.below.append(Page(ident, lab.title, markup.convert(handout, lab.directory / "README.md", ident),
                                    f"{lab.number} {lab.title}", files))

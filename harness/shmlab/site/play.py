@@ -13,6 +13,15 @@ from .stories import FOUND, STORIES, State, Story, Variant, stories
 
 LABELS = {"stepper": "The stepper", "which": "The questions", "lifetime": "The slider", "address": "From pointer to page"}
 
+# The labs whose handouts link to a page; those of the stepper are in its stories.
+LABS = {"lifetime": ("How long does it live?", ("05", "07", "08", "10")), "address": ("From pointer to page", ("01", "02", "17"))}
+
+
+def links(lab: str) -> List[Tuple[str, str]]:
+    """Returns the titles and addresses of what there is to play with for a lab."""
+    found = [(story.title, f"stepper.html#{story.ident}") for story in stories() if story.lab == lab]
+    return found + [(title, f"{page}.html") for page, (title, labs) in LABS.items() if lab in labs]
+
 
 def data(ident: str, value: Any) -> str:
     """Returns an element that holds data for a script; neither HTML nor Doxygen finds anything in it to interpret."""
@@ -53,7 +62,7 @@ def told(variant: Variant, schedule: str) -> Iterator[Tuple[str, str, State]]:
     for action in schedule:
         index = "ABC".index(action.upper()) if action not in "XYZ" else "XYZ".index(action)
         process = state.processes[index]
-        what = ("is killed" if action in "XYZ" else process.lines[process.next].code.strip() if action.isupper()
+        what = ("is killed" if action in "XYZ" else process.lines[process.next].words if action.isupper()
                 else f"the store of {process.buffer[0][0]} leaves the store buffer")
         state = variant.act(state, action)
         yield process.name, what, state
@@ -74,14 +83,14 @@ def _code(text: str) -> str:
 
 def _story(story: Story, found: Dict[str, Any]) -> str:
     """Returns a story in words: the code, how many schedules are wrong, and one of these step by step."""
-    text = [f'<h2 id="words_{story.ident}">{html.escape(story.title)}</h2><p>{html.escape(story.about)} '
+    text = [f'<h2 id="{story.ident}">{html.escape(story.title)}</h2><p>{html.escape(story.about)} '
             f'It is the subject of <a href="lab_{story.lab}.html">lab {story.lab}</a>.</p>']
     for variant in story.variants:
         number, ends = counted(variant)
         wrong = sum(count for (bad, _), count in ends.items() if bad)
         lines: Dict[str, List[str]] = {}
         for process in variant.start.processes:
-            lines.setdefault("<br>".join(_code(line.code) for line in process.lines), []).append(process.name)
+            lines.setdefault("<br>".join(_code(line.words) for line in process.lines), []).append(process.name)
         text.append(f"<p><b>{html.escape(variant.title[:1].upper() + variant.title[1:])}</b>: {wrong} of {number} schedules are wrong.</p>")
         text.append(_table(["process", "lines"], [[" and ".join(names), code] for code, names in lines.items()]))
         text.append("<ul>" + "".join(f"<li>{count} {'schedule' if count == 1 else 'schedules'}: {html.escape(end)}</li>"

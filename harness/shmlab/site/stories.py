@@ -30,6 +30,11 @@ class Line:
     do: Ops
     found: str = ""  # what the explorer calls this step, as a regular expression
 
+    @property
+    def words(self) -> str:
+        """The code on one line."""
+        return " ".join(self.code.split())
+
 
 @dataclass(frozen=True)
 class Process:
