@@ -447,7 +447,7 @@
             const acts = {ArrowLeft: () => this.go(this.at - 1), ArrowRight: () => this.go(this.at + 1), Home: () => this.go(0),
                           S: () => this.show(this.model.bad()), F: () => this.show(this.foundSchedule())};
             if (names.includes(letter)) {
-                this.take(event.shiftKey ? letter.toLowerCase() : letter);
+                this.take(event.shiftKey && this.story.weak ? letter.toLowerCase() : letter);
             } else if ("XYZ".slice(0, names.length).includes(letter) && this.story.kills) {
                 this.take(letter);
             } else if (acts[letter]) {
