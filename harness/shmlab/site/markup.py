@@ -174,6 +174,7 @@ class _Conversion:
         def prose(part: str) -> str:
             return _replace(TABLE, self._table, part, self._inline)
 
+        text = text.replace(play.STORIES_HERE, play.words()) if play.STORIES_HERE in text else text
         has_controls = "<!-- play: " in text  # which come first on their page: no table of contents
         self.sections = 0 if has_controls else len(re.findall("^## ", FENCE.sub("", text), re.M))
         return _replace(FENCE, self._fence, text, prose)

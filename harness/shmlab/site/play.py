@@ -1,16 +1,17 @@
-"""The parts of the site that one plays with: where a page's script puts its controls, and the same in words.
+"""The pages to play with: where a page's script puts its controls, and the stepper's stories in words.
 
 A page of docs/ has `<!-- play: NAME -->` where the controls go. docs/theme/NAME.js makes them; without JavaScript the page
 has the words alone. `<!-- play: stories -->` is where the stepper's go. The other scripts read what they show from the page.
 """
 from __future__ import annotations
 
-import html
 import json
 from typing import Any, Dict, Iterator, List, Tuple
 
+from ..labs import all_labs
 from .stories import FOUND, STORIES, State, Story, Variant, stories
 
+STORIES_HERE = "<!-- play: stories -->"
 LABELS = {"stepper": "The stepper", "which": "The questions", "lifetime": "The slider", "address": "From pointer to page"}
 
 # The labs whose handouts link to a page; those of the stepper are in its stories.
@@ -32,12 +33,10 @@ def data(ident: str, value: Any) -> str:
 
 
 def controls(name: str) -> str:
-    """Returns the HTML of the controls of a page, or of the stepper's stories in words."""
+    """Returns the HTML of the controls of a page."""
     more = ""
-    if name in ("stepper", "stories"):
+    if name == "stepper":
         found = json.loads(FOUND.read_text(encoding="utf-8"))
-        if name == "stories":
-            return "".join(_story(story, found[story.ident]) for story in stories())
         more = data("stepper_data", {"stories": json.loads(STORIES.read_text(encoding="utf-8")),
                                      "found": {ident: one["schedule"] for ident, one in found.items()}})
     return (f'<link rel="stylesheet" href="play.css"><div class="play" id="{name}" role="group" tabindex="-1" '
@@ -68,40 +67,39 @@ def told(variant: Variant, schedule: str) -> Iterator[Tuple[str, str, State]]:
         yield process.name, what, state
 
 
-def _row(kind: str, cells: List[str]) -> str:
-    return "<tr>" + "".join(f"<{kind}>{cell}</{kind}>" for cell in cells) + "</tr>"
-
-
 def _table(head: List[str], rows: List[List[str]]) -> str:
-    return ('<table class="markdownTable">' + _row("th", [html.escape(cell) for cell in head])
-            + "".join(_row("td", row) for row in rows) + "</table>")
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n" + "".join("| " + " | ".join(cells) + " |\n" for cells in lines) + "\n"
 
 
 def _code(text: str) -> str:
-    return f"<code>{html.escape(text)}</code>"
+    return "`" + text.replace("|", "\\|") + "`"
 
 
 def _story(story: Story, found: Dict[str, Any]) -> str:
     """Returns a story in words: the code, how many schedules are wrong, and one of these step by step."""
-    text = [f'<h2 id="{story.ident}">{html.escape(story.title)}</h2><p>{html.escape(story.about)} '
-            f'It is the subject of <a href="lab_{story.lab}.html">lab {story.lab}</a>.</p>']
+    lab = next(lab for lab in all_labs() if lab.number == story.lab)
+    text = [f"### {story.title} {{#{story.ident}}}\n\n{story.about} It is the subject of "
+            f"[lab {story.lab}](../labs/{lab.name}/README.md).\n"]
     for variant in story.variants:
         number, ends = counted(variant)
         wrong = sum(count for (bad, _), count in ends.items() if bad)
         lines: Dict[str, List[str]] = {}
         for process in variant.start.processes:
             lines.setdefault("<br>".join(_code(line.words) for line in process.lines), []).append(process.name)
-        text.append(f"<p><b>{html.escape(variant.title[:1].upper() + variant.title[1:])}</b>: {wrong} of {number} schedules are wrong.</p>")
+        text.append(f"\n**{variant.title[:1].upper() + variant.title[1:]}**: {wrong} of {number} schedules are wrong.\n")
         text.append(_table(["process", "lines"], [[" and ".join(names), code] for code, names in lines.items()]))
-        text.append("<ul>" + "".join(f"<li>{count} {'schedule' if count == 1 else 'schedules'}: {html.escape(end)}</li>"
-                                     for (_, end), count in ends.items()) + "</ul>")
-    wrong_one = story.variants[0]
-    rows = [[str(at), name, _code(what), html.escape(", ".join(f"{cell} {story.shown(cell, state)}" for cell in story.show))]
-            for at, (name, what, state) in enumerate(told(wrong_one, found["schedule"]), 1)]
-    text.append("<p>A wrong schedule of the first code, step by step:</p>")
+        text += [f"- {count} {'schedule' if count == 1 else 'schedules'}: {end}\n" for (_, end), count in ends.items()]
+    rows = [[str(at), name, _code(what), ", ".join(f"`{cell}` {story.shown(cell, state)}" for cell in story.show)]
+            for at, (name, what, state) in enumerate(told(story.variants[0], found["schedule"]), 1)]
+    text.append("\nA wrong schedule of the first code, step by step:\n")
     text.append(_table(["step", "process", "what it does", "memory after it"], rows))
-    listing = html.escape("\n".join(found["listing"]), quote=False)
-    text.append(f'<p><code>make explore LAB={story.lab}</code> found it in a program with this mistake, as schedule '
-                f'{found["number"]} of a search with {html.escape(found["bound"])}. Its listing, see '
-                f'<a href="schedules.html">Every schedule</a>:</p><pre class="text" tabindex="0">{listing}</pre>')
-    return "".join(text)
+    text.append(f"`make explore LAB={story.lab}` found it in a program with this mistake, as schedule {found['number']} of a search with "
+                f"{found['bound']}. Its listing, see [Every schedule](schedules.md):\n\n```text\n")
+    return "".join([*text, *(f"{line}\n" for line in found["listing"]), "```\n\n"])
+
+
+def words() -> str:
+    """Returns the stepper's stories in words, as Markdown of a page in docs/."""
+    found = json.loads(FOUND.read_text(encoding="utf-8"))
+    return "".join(_story(story, found[story.ident]) for story in stories())

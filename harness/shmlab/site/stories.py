@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Iterator, List, Mapping, Optional, Tuple
 
 from ..labs import ROOT
 
@@ -59,8 +59,9 @@ class State:
     kills: int = 0
 
 
-OPERATORS = {"+": lambda a, b: a + b, "-": lambda a, b: a - b, "==": lambda a, b: int(a == b), "!=": lambda a, b: int(a != b),
-             "<": lambda a, b: int(a < b), "and": lambda a, b: int(bool(a) and bool(b))}
+OPERATORS: Mapping[str, Callable[[int, int], int]] = {
+    "+": lambda a, b: a + b, "-": lambda a, b: a - b, "==": lambda a, b: int(a == b), "!=": lambda a, b: int(a != b),
+    "<": lambda a, b: int(a < b), "and": lambda a, b: int(bool(a) and bool(b))}
 
 
 @dataclass(frozen=True)
@@ -216,7 +217,8 @@ class Story:
         return self.words.get(name, {}).get(value, value)
 
 
-def _lines(variants: Mapping[str, Any], variant: Mapping[str, Any], wanted: Mapping[str, Any]) -> Tuple[Tuple[Line, ...], Mapping[str, int]]:
+def _lines(variants: Mapping[str, Any], variant: Mapping[str, Any],
+           wanted: Mapping[str, Any]) -> Tuple[Tuple[Line, ...], Mapping[str, int]]:
     """Returns the lines and registers of a process; `as` takes the lines of another one, `like` those of another variant."""
     source = wanted
     while "lines" not in source:
@@ -239,7 +241,8 @@ def stories() -> List[Story]:
             processes = tuple(Process(one["name"], *_lines(by_ident, variant, one)) for one in variant["processes"])
             variants.append(Variant(variant["id"], variant["title"], variant.get("mistake", ""),
                                     State(raw["memory"], processes, kills=raw.get("kills", 0)), raw.get("weak", False),
-                                    tuple(variant.get("robust", raw.get("robust", ()))), tuple(map(tuple, raw["ends"]))))
+                                    tuple(variant.get("robust", raw.get("robust", ()))),
+                                    tuple((condition, kind, text) for condition, kind, text in raw["ends"])))
         found.append(Story(raw["id"], raw["lab"], raw["title"], raw["goal"], raw["about"], tuple(raw["show"]), raw.get("words", {}),
                            tuple(variants)))
     return found

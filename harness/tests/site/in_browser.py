@@ -529,7 +529,8 @@ def test_paper_and_a_browser_without_scripts_have_the_words(to_play, page):
     browser.colours("light", "print")
     words = browser.run("return document.querySelector('.contents').innerText")
     assert not browser.driver.find_element(By.ID, page).is_displayed()
-    assert {"stepper": "18 of 20 schedules are wrong", "which": "a POSIX object", "lifetime": "dest", "address": "page table"}[page] in words
+    wanted = {"stepper": "18 of 20 schedules are wrong", "which": "a POSIX object", "lifetime": "dest", "address": "page table"}
+    assert wanted[page] in words
     browser.call("Emulation.setScriptExecutionDisabled", value=True)
     try:
         browser.driver.get(browser.driver.current_url)

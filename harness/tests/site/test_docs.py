@@ -152,7 +152,8 @@ def test_side_bar_has_the_reading_order(student):
     assert [title for title, _ in tree] == [
         "Start here", "Your machine", "Handouts", "Anonymous or named?", "Which shared memory should I use?",
         "How long does it live?", "From pointer to page", "System V beside POSIX", "Synchronising processes",
-        "Every schedule", "You are the scheduler", "How it fails", "See it yourself", "A picture of your run", "Common mistakes", "API cards", "Glossary",
+        "Every schedule", "You are the scheduler",
+        "How it fails", "See it yourself", "A picture of your run", "Common mistakes", "API cards", "Glossary",
         "For instructors", "Grading a course", "For maintainers"]
     parts = dict(tree)["Handouts"]
     assert [title[:7] for title, _ in parts] == [f"Part {number}." for number in range(1, 6)]
