@@ -9,7 +9,7 @@
     }
 
     function heading(text) {
-        return Array.from(document.querySelectorAll(".contents h1, .contents h2")).find(one => one.textContent.trim() === text);
+        return Array.from(document.querySelectorAll(".contents h1, .contents h2, .contents h3")).find(one => one.textContent.trim() === text);
     }
 
     function copyOf(cell, kind) {
