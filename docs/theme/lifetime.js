@@ -10,7 +10,7 @@
             const [name, ...lines] = part.trimEnd().split("\n"), shown = {};
             let panel = "";
             for (const line of lines) {
-                if (line.startsWith("$ ")) {
+                if (/^\$\s/.test(line)) { /* a space, or one that does not break */
                     panel = Object.keys(PANELS).find(key => line.includes(key));
                     shown[panel] = [];
                 } else if (line.trim()) {
