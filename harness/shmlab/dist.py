@@ -25,7 +25,8 @@ from .labs import CHECKS, PEERS, ROOT, SOLUTIONS, Lab, UserError, all_labs, judg
 NAME = "shared-memory-lab"
 _FILES = ["LICENSE", "compile_flags.txt", ".clang-format", ".editorconfig", ".gitignore", "harness/pytest.ini",
           "harness/conftest.py", "harness/setup.sh", "harness/other_make.mk", "docs/compare.md", "docs/machine.md",
-          "docs/schedules.md", "docs/speed.md", "docs/trace.md", "docs/examples/trace_segment.out", "docs/examples/trace_pair.svg",
+          "docs/schedules.md", "docs/speed.md", "docs/which.md", "docs/trace.md", "docs/examples/trace_segment.out",
+          "docs/examples/trace_pair.svg",
           ".devcontainer/devcontainer.json", ".devcontainer/Dockerfile"]
 _DIRECTORIES = ["labs", "harness/checks", "harness/native/box", "harness/native/spy", "harness/native/interpose",
                 "harness/native/explore", "harness/scenarios", "docs/figures", ".vscode", "harness/ci"]

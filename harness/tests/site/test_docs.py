@@ -152,10 +152,11 @@ def side_bar(edition):
 def test_side_bar_has_the_reading_order(student):
     tree = side_bar(student)
     assert [title for title, _ in tree] == [
-        "Start here", "Your machine", "Elsewhere than Linux", "Handouts", "Anonymous or named?", "System V beside POSIX",
-        "Synchronising processes", "Every schedule", "It does not build", "How it fails", "Killed with Ctrl-C", "See it yourself",
-        "A picture of your run", "Common mistakes", "API cards", "Glossary", "Cheat sheet", "For instructors", "Grading a course",
-        "For maintainers"]
+        "Start here", "Your machine", "Elsewhere than Linux", "Handouts", "Anonymous or named?", "Which shared memory should I use?",
+        "How long does it live?", "From pointer to page", "System V beside POSIX", "Synchronising processes",
+        "How fast shared memory is", "Every schedule", "You are the scheduler", "It does not build", "How it fails",
+        "Killed with Ctrl-C", "See it yourself", "A picture of your run", "Common mistakes", "API cards", "Glossary", "Cheat sheet",
+        "For instructors", "Grading a course", "For maintainers"]
     parts = dict(tree)["Handouts"]
     assert [title[:7] for title, _ in parts] == [f"Part {number}." for number in range(1, 6)]
     handouts = [handout for _, below in parts for handout in below]
