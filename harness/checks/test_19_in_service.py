@@ -50,8 +50,13 @@ def state(lab: LabFixture, name: str):
 
 
 def names(lab: LabFixture, name: str):
-    """What /dev/shm has of a counter: its object, and the file of its semaphore, whose name depends on the C library."""
-    return [item for item in lab.objects() if item.name in (name, f"{name}.wake", f"/sem.{name[1:]}.wake")]
+    """What /dev/shm has of a counter: its object, its semaphore, and any other name that is made from NAME."""
+    return [item for item in lab.objects() if name[1:] in item.name]
+
+
+def wake_file(lab: LabFixture, name: str):
+    """The file of the semaphore, whose name depends on the C library."""
+    return next((item for item in lab.objects() if item.name in (f"{name}.wake", f"/sem.{name[1:]}.wake")), None)
 
 
 def start_time(lab: LabFixture, pid: int) -> int:
@@ -80,9 +85,8 @@ def in_service(lab: LabFixture, name: str, program, story=()) -> None:
     phase = settle(program)
     require(lives(program), "the service runs until a signal ends it", story, [] if lives(program) else program.wait().ending)
     require(phase == "waits", "the service waits for requests", story, program.describe_state())
-    found = names(lab, name)
-    require(len(found) == 2, f"both names are there while it serves: the object {name} and the semaphore {name}.wake",
-            story, found or "/dev/shm: neither")
+    require(lab.object(name) and wake_file(lab, name), "both names are there while it serves: the object "
+            f"{name} and the semaphore {name}.wake", story, names(lab, name) or "/dev/shm: neither")
     now = look(lab, name)
     require(now.pid == program.pid, f"the object says that its owner is process {program.pid}", story, now)
 
@@ -128,6 +132,12 @@ def ended(lab: LabFixture, name: str, program, total: int, story=()) -> None:
     require_bytes(run.stdout, b"%d\n" % total, "the service prints how many requests were accepted")
 
 
+def writes(program) -> bool:
+    """Whether a service waits until it can write."""
+    call = program.blocked()
+    return call is not None and call.name in ("write", "writev")
+
+
 def cut_off(program) -> None:
     program.kill()
     program.wait()
@@ -143,26 +153,29 @@ def numbered(calls):
     return found
 
 
-def life(lab: LabFixture):
-    """The calls of a service from its start until it waits, in all its life, and from the signal that ends it on."""
-    name = lab.name()
+def life(lab: LabFixture, *steps: str):
+    """The calls of a service, as hold points: those of its start, and those of each step after it, a request or SIGTERM."""
+    name, lengths = lab.name(), []
     program = serve(lab, name)
-    settle(program)
-    start = [call for call in program.recorded() if call.pid == program.pid and call.name not in WAITS]
-    require(numbered(start), "the service makes calls that can be watched", "the spy has recorded none", state(lab, name))
-    accepted(lab, name)
-    settle(program)
-    before = len([call for call in program.recorded() if call.pid == program.pid])
-    program.kill(number=signal.SIGTERM)
-    lab.poll(lambda: not lives(program), 4)
-    if lives(program):  # another check's matter
-        program.kill()
+    for step in (None, *steps):
+        settle(program)
+        if step == "request":
+            accepted(lab, name)
+            settle(program)
+        if step == "SIGTERM":
+            program.kill(number=signal.SIGTERM)
+            lab.poll(lambda: not lives(program), 4)
+        lengths.append(len(calls_of(program)))
+    program.kill()
     program.wait()
-    mine = numbered(call for call in program.calls if call.pid == program.pid)
-    late = numbered(call for call in program.calls if call.pid == program.pid)[len(numbered(
-        [call for call in program.calls if call.pid == program.pid][:before])):]
+    found = [numbered(calls_of(program)[:length]) for length in lengths]
     lab.reset()
-    return numbered(start), mine, late
+    require(found[0], "the service makes calls that can be watched", "the spy has recorded none")
+    return [[point for point in now[len(before):] if before or point[0] not in WAITS] for before, now in zip([[], *found], found)]
+
+
+def calls_of(program):
+    return [call for call in program.recorded() if call.pid == program.pid]
 
 
 def go_through_life(lab: LabFixture, name: str, program, number: int = signal.SIGTERM) -> int:
@@ -179,14 +192,10 @@ def go_through_life(lab: LabFixture, name: str, program, number: int = signal.SI
     return made
 
 
-def left_over(lab: LabFixture, **fields) -> str:
+def left_over(lab: LabFixture, asked: int, counted: int, start: int = 1, pid: int = 4194303, closed: bool = False) -> str:
     """A counter whose owner was killed. Returns its name."""
     name = lab.name()
-    program = serve(lab, name)
-    in_service(lab, name, program)
-    cut_off(program)
-    old = look(lab, name)
-    lab.set_object(name, Counter(**{**vars(old), **fields}).raw)
+    lab.make_object(name, Counter(asked, counted, start, pid, closed).raw)
     return name
 
 
@@ -289,8 +298,8 @@ def test_owner(lab):
 @points(1, read="sigaction(2), signal(7); handout, Steps")
 def test_signals(lab):
     """SIGINT and SIGTERM end the service at any point, also a second one while it cleans up: all is counted, both names are gone."""
-    _, points_of_life, late = life(lab)
-    for point, number in zip(points_of_life, itertools.cycle((signal.SIGINT, signal.SIGTERM))):
+    start, middle, late = life(lab, "request", "SIGTERM")
+    for point, number in zip(start + middle + late, itertools.cycle((signal.SIGINT, signal.SIGTERM))):
         name = lab.name()
         program = serve(lab, name, stop_at=point)
         made = go_through_life(lab, name, program, number)
@@ -307,19 +316,26 @@ def test_signals(lab):
         else:
             story = f"{number.name} came while it waited"
         ended(lab, name, program, made, story)
-    # The maker of a request has opened both names, and gets no further until the service has ended.
+    for point, where in ("sem_open", "had opened both names"), (("store", 0), "was about to store its request"):
+        name = lab.name()
+        program = serve(lab, name)
+        in_service(lab, name, program)
+        maker = lab.start("counter", name, "add", stop_at=point)
+        maker.wait_stopped()
+        end(lab, name, program, 0)
+        maker.resume()
+        run = maker.wait()
+        require(run.exit_status == 1, "a request that the service does not count is refused: the counter is closed in one step, before "
+                "the last count", f"./counter {name} add was stopped when it {where}; SIGTERM ended the service, which printed 0; then "
+                "the request was made", run.ending)
     name = lab.name()
-    program = serve(lab, name)
+    program = serve(lab, name, stdout=lab.full_pipe())
     in_service(lab, name, program)
-    maker = lab.start("counter", name, "add", stop_at="sem_open")
-    maker.wait_stopped()
     program.kill(number=signal.SIGTERM)
-    lab.poll(lambda: not lives(program), 4)
-    total = program.wait().require_success().stdout
-    maker.resume()
-    made = maker.wait().exit_status == 0
-    require_bytes(total, b"%d\n" % made, "what the service prints includes a request that was accepted after it had ended"
-                  if made else "the service prints how many requests were accepted")
+    if lab.poll(lambda: not lives(program) or writes(program), 4) and lives(program):
+        require(not add(lab, name), "no request is accepted any more when the service prints their number",
+                "the service waited to write to stdout, which was full", state(lab, name))
+    cut_off(program)
 
 
 @points(1, read="signal-safety(7), sem_post(3); signal(7), EINTR; handout, Background")
@@ -369,7 +385,7 @@ def test_wait_and_handler(lab):
 @points(2, read="signal(7), SIGKILL; handout, Background")
 def test_killed(lab):
     """Wherever a service is killed, the next one takes over what it left, counts what was asked for, and nothing is lost."""
-    for point in life(lab)[1]:
+    for point in sum(life(lab, "request", "SIGTERM"), []):
         name = lab.name()
         program = serve(lab, name, stop_at=point)
         made = go_through_life(lab, name, program)
@@ -393,7 +409,8 @@ def test_killed(lab):
     settle(living)
     for what, fields in (("while it closed", {"asked": 5, "counted": 3, "closed": True}),
                          ("after the wake-up, before it counted", {"asked": 5, "counted": 4}),
-                         ("and its pid was given to another process", {"asked": 5, "counted": 5, "pid": living.pid})):
+                         ("and its pid was given to another process", {"asked": 5, "counted": 5, "pid": living.pid, "start": 1}),
+                         ("before it had a start time", {"asked": 5, "counted": 5, "pid": 0})):
         name = left_over(lab, **fields)
         story = [f"the owner was killed {what}: it left", state(lab, name)]
         one_serves(lab, name, [serve(lab, name)], 5, story)
@@ -402,12 +419,23 @@ def test_killed(lab):
 @points(1, read="fcntl(2), F_SETLK; handout, Background")
 def test_two_at_once(lab):
     """However two starts fall together, exactly one serves; the other ends with exit status 1 and leaves all as it is."""
-    start = life(lab)[0]
+    start, = life(lab)
+    for story in "the other is in service", "the other, which is in service, is stopped":
+        name = lab.name()
+        old = serve(lab, name)
+        in_service(lab, name, old)
+        if "stopped" in story:
+            old.kill(number=signal.SIGSTOP)
+            lab.poll(lambda: old.state().phase == "stopped", 4)
+        new = serve(lab, name)
+        settle(new)
+        old.kill(number=signal.SIGCONT)
+        one_serves(lab, name, [new, old], 0, story)
     every = [(call, 0) for call in dict.fromkeys(call for call, _ in start)][:15]
     for stale in False, True:
         total = 5 if stale else 0
         for point in start:
-            name = left_over(lab, asked=5, counted=3) if stale else lab.name()
+            name = left_over(lab, 5, 3) if stale else lab.name()
             slow = serve(lab, name, stop_at=point)
             if settle(slow) != "stopped":
                 continue
@@ -417,7 +445,7 @@ def test_two_at_once(lab):
             one_serves(lab, name, [slow, quick], total, f"the first was stopped after its call of {point[0]}() no. {point[1]}, and "
                        "the second was started meanwhile")
         for late in 0, 1:
-            name = left_over(lab, asked=5, counted=3) if stale else lab.name()
+            name = left_over(lab, 5, 3) if stale else lab.name()
             pair = [serve(lab, name, stop_at=every) for _ in range(2)]
             for turn in range(60):
                 stopped = [settle(program) == "stopped" for program in pair]
@@ -432,7 +460,7 @@ def test_two_at_once(lab):
 @points(1, read="shm_unlink(3), sem_unlink(3), fstat(2); handout, Background")
 def test_clean_up_meets_start(lab):
     """However a clean-up and a start fall together, nobody unlinks what another uses: the next service can be found by its names."""
-    start, _, late = life(lab)
+    start, late = life(lab, "SIGTERM")
     for point in start:
         name = lab.name()
         old = serve(lab, name)
@@ -449,7 +477,9 @@ def test_clean_up_meets_start(lab):
     for point in late:
         name = lab.name()
         old = serve(lab, name, stop_at=point)
-        go_through_life(lab, name, old)
+        if settle(old) == "waits":
+            old.kill(number=signal.SIGTERM)
+            lab.poll(lambda: not lives(old) or old.state().phase == "stopped", 4)
         if not lives(old) or old.state().phase != "stopped":
             continue
         story = f"the new one was started when the old one, which cleaned up, was stopped after its call of {point[0]}() no. {point[1]}"

@@ -50,25 +50,25 @@ static void stop(int number)
 {
     (void)number;
     const int reason = errno;
-    /* TODO 1: Set `stopping`, and end the wait for the semaphore `wake`, if it is open. Call nothing but what
-       signal-safety(7) lists. */
     stopping = 1;
+    /* TODO 2: End the wait for the semaphore `wake`, if it is open. Call only functions that signal-safety(7)
+       lists. */
     sem_t *semaphore = atomic_load(&wake);
     if (semaphore != NULL)
         sem_post(semaphore);
-    /* TODO 1 ends. */
+    /* TODO 2 ends. */
     errno = reason;
 }
 
-/** Has stop() called for SIGINT and SIGTERM, however often they arrive. */
+/** Sets stop() as the handler of SIGINT and SIGTERM. */
 static void catch_signals(void)
 {
     struct sigaction action = {.sa_handler = stop};
-    /* TODO 2: No signal needs to be blocked meanwhile. Set the action for SIGINT and for SIGTERM. */
     sigemptyset(&action.sa_mask);
+    /* TODO 1: Set this action for SIGINT and for SIGTERM. */
     if (sigaction(SIGINT, &action, NULL) == -1 || sigaction(SIGTERM, &action, NULL) == -1)
         err(EXIT_FAILURE, "sigaction");
-    /* TODO 2 ends. */
+    /* TODO 1 ends. */
 }
 
 /** Returns when a process was started, in clock ticks since the machine was; -1: there is no such process. */
@@ -81,14 +81,15 @@ static int64_t start_of(int64_t pid)
         err(EXIT_FAILURE, "%s", path);
     if (file == NULL)
         return -1;
-    const bool found = fgets(line, sizeof line, file) != NULL; /* It fails if the process ends just now. */
+    const size_t length = fread(line, 1, sizeof line - 1, file);
     fclose(file);
-    if (!found)
+    if (length == 0) /* The process has ended just now. */
         return -1;
+    line[length] = '\0';
 
     int64_t start = -1;
-    /* TODO 3: Get field 22 of the line. Field 2 is the program's name in parentheses, which may contain blanks
-       and parentheses: begin after the last one of the line. */
+    /* TODO 3: Get field 22 of the line. Field 2 is the program's name in parentheses, which may contain spaces
+       and parentheses itself: count the fields from the last ')' of the line. */
     const char *field = strrchr(line, ')');
     for (int number = 2; field != NULL && number < 22; number++)
         field = strchr(field + 1, ' ');
@@ -98,13 +99,13 @@ static int64_t start_of(int64_t pid)
     return start;
 }
 
-/** Opens or makes the object, and becomes its owner. Returns the descriptor, which must stay open. */
+/** Opens or creates the object, and becomes its owner. Returns the descriptor, which has to stay open. */
 static int become_owner(const char *name)
 {
     for (;;) {
         int descriptor = -1;
-        /* TODO 4: Open the object for reading and writing; if there is none, make it, with mode 0600. Lock all of
-           it for writing, without waiting. If another process has the lock, end: NAME is already in service. */
+        /* TODO 4: Open the object for reading and writing; if there is none, create it, with mode 0600. Set a
+           write lock on all of it, without waiting. If another process has the lock, NAME is in service: end. */
         descriptor = shm_open(name, O_CREAT | O_RDWR, 0600);
         if (descriptor == -1)
             err(EXIT_FAILURE, "shm_open: %s", name);
@@ -117,7 +118,7 @@ static int become_owner(const char *name)
         /* TODO 4 ends. */
 
         bool has_name = false;
-        /* TODO 5: Find out whether the object that is locked still has a name: st_nlink is not 0. */
+        /* TODO 5: Has the object that you have locked still a name? It has if its st_nlink is not 0. */
         struct stat status;
         if (fstat(descriptor, &status) == -1)
             err(EXIT_FAILURE, "fstat: %s", name);
@@ -125,7 +126,7 @@ static int become_owner(const char *name)
         /* TODO 5 ends. */
         if (has_name)
             return descriptor;
-        if (close(descriptor) == -1) /* Its owner cleaned up after we had opened it. Start over. */
+        if (close(descriptor) == -1) /* Its owner unlinked it after we had opened it: start over. */
             err(EXIT_FAILURE, "close: %s", name);
     }
 }
@@ -145,8 +146,8 @@ static int serve(const char *name, const char *wake_name)
     const int descriptor = become_owner(name);
 
     struct counter *counter = NULL;
-    /* TODO 6: Give the object its size and memory with posix_fallocate, which changes nothing where they are there
-       already, and map it. Keep the descriptor open: to close it would drop the lock. */
+    /* TODO 6: Give the object its size and memory with posix_fallocate (which changes nothing if it has them),
+       and map it. Do not close the descriptor: that would drop the lock. */
     errno = posix_fallocate(descriptor, 0, sizeof *counter);
     if (errno != 0)
         err(EXIT_FAILURE, "posix_fallocate: %s", name);
@@ -156,7 +157,7 @@ static int serve(const char *name, const char *wake_name)
     /* TODO 6 ends. */
 
     sem_t *semaphore = NULL;
-    /* TODO 7: Open the semaphore `wake_name`; if there is none, make it, with mode 0600 and the value 0. */
+    /* TODO 7: Open the semaphore `wake_name`; if there is none, create it, with mode 0600 and value 0. */
     semaphore = sem_open(wake_name, O_CREAT, 0600, 0);
     if (semaphore == SEM_FAILED)
         err(EXIT_FAILURE, "sem_open: %s", wake_name);
@@ -168,8 +169,8 @@ static int serve(const char *name, const char *wake_name)
     atomic_store(&counter->start, start);
     atomic_store(&counter->pid, getpid()); /* From here on requests are accepted. */
 
-    /* TODO 8: Until `stopping` is set: count(), then wait for the semaphore, asleep. A signal that interrupts the
-       wait is no failure. */
+    /* TODO 8: Until `stopping` is set: count(), then wait for the semaphore. That a signal interrupts the wait is
+       not an error. */
     while (!stopping) {
         count(counter);
         if (sem_wait(semaphore) == -1 && errno != EINTR)
@@ -177,15 +178,14 @@ static int serve(const char *name, const char *wake_name)
     }
     /* TODO 8 ends. */
 
-    /* TODO 9: Close the counter, in one atomic step, and count what was asked before. */
+    /* TODO 9: Set CLOSED in `asked`, in one atomic step: from here on requests are refused. */
     atomic_fetch_or(&counter->asked, CLOSED);
-    count(counter);
     /* TODO 9 ends. */
-
+    count(counter);
     if (printf("%" PRIu64 "\n", atomic_load(&counter->counted)) < 0 || fflush(stdout) == EOF)
         err(EXIT_FAILURE, "stdout");
 
-    /* TODO 10: Unlink the semaphore and the object, in the right order. The lock is dropped when we end. */
+    /* TODO 10: Unlink the semaphore and the object, in the right order, while you have the lock. */
     if (sem_unlink(wake_name) == -1)
         err(EXIT_FAILURE, "sem_unlink: %s", wake_name);
     if (shm_unlink(name) == -1)
