@@ -164,8 +164,7 @@ static int serve(const char *name, const char *wake_name)
     /* TODO 7 ends. */
     atomic_store(&wake, semaphore);
 
-    atomic_fetch_and(&counter->asked,
-                     ~CLOSED); /* The owner before us may have been killed while it closed. */
+    atomic_fetch_and(&counter->asked, ~CLOSED); /* The last owner may have been killed after it had closed. */
     atomic_store(&counter->start, start);
     atomic_store(&counter->pid, getpid()); /* From here on requests are accepted. */
 
