@@ -4,8 +4,8 @@
  *
  * Usage: `counter /NAME` serves, `counter /NAME add` makes one request
  *
- * The requests are in the POSIX object NAME, which holds a struct counter; the named semaphore NAME.wake wakes
- * the service. Neither is removed when the service is killed: the next one takes both over and continues.
+ * The requests are in the POSIX object NAME, which holds a struct counter; the named semaphore NAME.wake
+ * wakes the service. A service that is killed leaves both behind: the next one takes them over and continues.
  *
  * See sem_open(3), sem_wait(3), shm_open(3), sigaction(2), signal-safety(7), fcntl(2), proc_pid_stat(5);
  * POSIX.1-2008. The directory /proc is Linux.
@@ -86,8 +86,8 @@ static int64_t start_of(int64_t pid)
     line[length] = '\0';
 
     int64_t start = -1;
-    /* TODO 3: Get field 22 of the line. Field 2 is the program's name in parentheses, which may contain spaces
-       and parentheses itself: count the fields from the last ')' of the line. */
+    /* TODO 3: Get field 22 of the line. Field 2 is the program's name in parentheses, and the name itself may
+       contain spaces and parentheses: count the fields from the last ')' of the line. */
     errx(EXIT_FAILURE, "TODO 3: get field 22 of: %s", line);
     /* TODO 3 ends. */
     return start;
@@ -99,12 +99,12 @@ static int become_owner(const char *name)
     for (;;) {
         int descriptor = -1;
         /* TODO 4: Open the object for reading and writing; if there is none, create it, with mode 0600. Set a
-           write lock on all of it, without waiting. If another process has the lock, NAME is in service: end. */
+           write lock on all of it, without waiting. If another process has the lock, end with a message. */
         errx(EXIT_FAILURE, "TODO 4: open and lock %s", name);
         /* TODO 4 ends. */
 
         bool has_name = false;
-        /* TODO 5: Has the object that you have locked still a name? It has if its st_nlink is not 0. */
+        /* TODO 5: Does the object that you have locked still have a name? It does if st_nlink is not 0. */
         errx(EXIT_FAILURE, "TODO 5: does descriptor %d still have a name?", descriptor);
         /* TODO 5 ends. */
         if (has_name)
@@ -129,8 +129,8 @@ static int serve(const char *name, const char *wake_name)
     const int descriptor = become_owner(name);
 
     struct counter *counter = NULL;
-    /* TODO 6: Give the object its size and memory with posix_fallocate (which changes nothing if it has them),
-       and map it. Do not close the descriptor: that would drop the lock. */
+    /* TODO 6: Give the object its size and memory with posix_fallocate, which changes nothing if it has them.
+       Map it. Do not close the descriptor: that would drop the lock. */
     errx(EXIT_FAILURE, "TODO 6: give descriptor %d a size and memory, and map it", descriptor);
     /* TODO 6 ends. */
 
@@ -144,8 +144,8 @@ static int serve(const char *name, const char *wake_name)
     atomic_store(&counter->start, start);
     atomic_store(&counter->pid, getpid()); /* From here on requests are accepted. */
 
-    /* TODO 8: Until `stopping` is set: count(), then wait for the semaphore. That a signal interrupts the wait is
-       not an error. */
+    /* TODO 8: Until `stopping` is set: count(), then wait for the semaphore. A signal that interrupts the wait
+       is not an error. */
     errx(EXIT_FAILURE, "TODO 8: serve until %d is not 0", (int)stopping);
     /* TODO 8 ends. */
 
