@@ -144,7 +144,7 @@ static int serve(const char *name, const char *wake_name)
     atomic_store(&counter->start, start);
     atomic_store(&counter->pid, getpid()); /* From here on requests are accepted. */
 
-    /* TODO 8: Until `stopping` is set: count(), then wait for the semaphore. A signal that interrupts the wait
+    /* TODO 8: Until `stopping` is set: count(), then wait for the semaphore. A signal that interrupts this
        is not an error. */
     errx(EXIT_FAILURE, "TODO 8: serve until %d is not 0", (int)stopping);
     /* TODO 8 ends. */
