@@ -110,7 +110,13 @@ int sigaction(int number, const struct sigaction *action, struct sigaction *befo
  * @brief Makes a set of signals empty.
  *
  * @param set  the set, such as the `sa_mask` of an action
- * @return     0
+ * @return     0; -1 on failure
+ *
+ * @par Errors
+ * - None is specified. On Linux it fails for a null pointer only.
+ *
+ * @par Pitfalls
+ * - A set that was neither made empty nor filled holds any signals: a handler with such a mask blocks some of them.
  *
  * @see sigsetops(3), sigemptyset(3p)
  */
