@@ -11,7 +11,7 @@
 #   lint       also flake8, mypy, shellcheck, clang-format and clang-tidy
 #   machines   also mmdebstrap, which builds the roots of other machines, and QEMU, which gives some a kernel of their own
 #   docs       also Doxygen
-#   docs-test  also Chromium and Selenium
+#   docs-test  also Chromium, Selenium and axe-core
 #   test-slurm also what the reports need, and Slurm with munge
 #   test-real  also PostgreSQL, Redis and stress-ng
 #   test       everything that the project's own tests need, except a browser
@@ -212,6 +212,7 @@ if [ "$purpose" = docs-test ]; then
     modules=pytest,selenium,jinja2
     need chromium chromium
     need chromedriver chromium-driver
+    need npm npm
 fi
 if ! find_python "$modules" && [ "$apt_helps" = yes ]; then
     missing="$missing python3-pytest" # this package depends on python3
@@ -289,5 +290,14 @@ fi
 if [ -z "$python" ] && ! { make_venv "$modules" && find_python "$modules"; }; then
     say "needed: $needed${found:+; here, $found}. Could not install it into .venv: is the network up, and is there python3-venv?"
     exit 1
+fi
+# Debian has no axe-core that works with its Chromium.
+axe="$build/npm/node_modules/axe-core/axe.min.js"
+if [ "$purpose" = docs-test ] && [ ! -e "$axe" ]; then
+    say "installing axe-core into $build/npm"
+    if ! why=$(npm install --prefix "$build/npm" --no-save --no-audit --no-fund --loglevel=error axe-core@4.14.1 2>&1) || [ ! -e "$axe" ]; then
+        say "npm could not install axe-core: $(printf '%s\n' "${why:-the reason is unknown}" | head -n 1). Is the network up?"
+        exit 1
+    fi
 fi
 printf '%s\n' "$python"

@@ -7,7 +7,9 @@
  * @brief Single words that several processes read and write at once, and how to sleep on one.
  *
  * The functions are generic: `A` stands for any atomic type, `C` for the plain type that belongs to it. In
- * shared memory an atomic has to be lock-free, for a lock inside one process keeps no other process out.
+ * shared memory an atomic has to be lock-free, for a lock inside one process keeps no other process out; then it is
+ * address-free as well, and each process may have it at another address. Two accesses that are not both atomic, one of
+ * them a store, are a data race unless one happens before the other: undefined behaviour.
  * None of the functions can fail, but for the last two, which call the kernel.
  * @{
  */
@@ -140,8 +142,8 @@ void atomic_thread_fence(memory_order order);
 #define memory_order_relaxed
 
 /**
- * @brief Of a load: what was stored before the release store of the value that is read can be seen after
- * it.
+ * @brief Of a load: what was stored before the release store of the value that is read happens before what
+ * follows the load.
  *
  * @see stdatomic.h(0p)
  */
@@ -179,7 +181,7 @@ void atomic_thread_fence(memory_order order);
  * @brief Sleeps on a 32-bit word of shared memory, or wakes who sleeps on it. Linux; C has no function for
  * it.
  *
- * Written `syscall(SYS_futex, …)`. Compare and fall asleep are one step: a wake-up in between is not lost.
+ * One system call with several operations, written `syscall(SYS_futex, …)`. Compare and fall asleep are one step: a wake-up in between is not lost.
  * Semaphores, mutexes and condition variables of glibc and musl are made of it.
  *
  * @param word       the word, aligned; where it is mapped does not matter, the memory behind it does

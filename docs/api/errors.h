@@ -23,7 +23,7 @@
  *
  * The mode of what you have opened or attached does not allow what was asked for: to attach for writing
  * what may be read, say. For `mmap`: the descriptor was opened for less than the mapping asks for. Root
- * never sees it. [How it fails](../failures.md#permissions) has the causes.
+ * sees it for such a descriptor, and hardly otherwise. [How it fails](../failures.md#permissions) has the causes.
  *
  * @see errno(3), errno.h(0p)
  */
@@ -111,8 +111,8 @@
  * @brief Bad address.
  *
  * A call was given an address at which nothing is mapped, or which may not be used in this way: the
- * buffer of a `read` in memory that was unmapped, say. The program itself would have died of SIGSEGV
- * there.
+ * buffer of a `read` in memory that was unmapped, say. A load or a store by the program itself would be a SIGSEGV
+ * there, or a SIGBUS.
  *
  * @see errno(3), errno.h(0p)
  */

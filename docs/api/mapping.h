@@ -19,7 +19,7 @@
  * @param length      bytes, more than 0; the mapping has whole pages
  * @param protection  `PROT_READ`, `PROT_WRITE`, `PROT_EXEC`, or `PROT_NONE`
  * @param flags       `MAP_SHARED` or `MAP_PRIVATE`, and `MAP_ANONYMOUS`, `MAP_FIXED`, …
- * @param descriptor  what is mapped; -1 with `MAP_ANONYMOUS`
+ * @param descriptor  what is mapped; -1 with `MAP_ANONYMOUS`: Linux ignores it there, other systems insist on -1
  * @param offset      where in the file the mapping begins: a multiple of the page size
  * @return            the address; `MAP_FAILED` on failure
  *

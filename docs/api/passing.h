@@ -13,16 +13,17 @@
  * POSIX.
  *
  * @param label  what `/proc` shows after `/memfd:`; any number of objects may have the same
- * @param flags  `MFD_CLOEXEC`, `MFD_ALLOW_SEALING`
+ * @param flags  `MFD_CLOEXEC`, `MFD_ALLOW_SEALING`, `MFD_NOEXEC_SEAL`
  * @return       the descriptor; -1 on failure
  *
  * @par Errors
  * - `EINVAL`: an unknown flag, or a label of more than 249 bytes.
  * - `EMFILE`, `ENFILE`: this process, or the whole system, has too many open files.
  * - `ENOMEM`: no memory.
+ * - `EACCES`: it should be executable (`MFD_EXEC`), and `vm.memfd_noexec` is 2.
  *
  * @par Pitfalls
- * - Without `MFD_ALLOW_SEALING` the object has `F_SEAL_SEAL` from the start.
+ * - Without `MFD_ALLOW_SEALING` the object has `F_SEAL_SEAL` from the start (unless `vm.memfd_noexec` is set).
  * - It has size 0: see `ftruncate`. No limit of `/dev/shm` holds it, only memory does.
  *
  * @see memfd_create(2)
@@ -47,7 +48,7 @@ int memfd_create(const char *label, unsigned int flags);
  *
  * @par Pitfalls
  * - A record lock belongs to the process, not to the descriptor, and goes when *any* descriptor of the file
- *   is closed. A child does not inherit it.
+ *   is closed. A child does not inherit it. `F_OFD_SETLKW` has neither trait.
  *
  * @see fcntl(2), fcntl(3p)
  */
@@ -66,6 +67,16 @@ int fcntl(int descriptor, int command, ...);
  * @see memfd_create(2)
  */
 #define MFD_ALLOW_SEALING
+
+/**
+ * @brief `memfd_create`, since Linux 6.3: nobody can execute the object or make it executable; seals may be added.
+ *
+ * With the sysctl `vm.memfd_noexec` at 1 or 2 it applies to every memfd without `MFD_EXEC`, and at 2 `MFD_EXEC` fails
+ * with `EACCES`.
+ *
+ * @see memfd_create(2)
+ */
+#define MFD_NOEXEC_SEAL
 
 /**
  * @brief `fcntl`: add seals. They cannot be taken off again.
@@ -138,6 +149,16 @@ int fcntl(int descriptor, int command, ...);
  * @see fcntl(2), fcntl.h(0p)
  */
 #define F_SETLK
+
+/**
+ * @brief `fcntl`: as `F_SETLKW`, with a lock that belongs to the open file description (OFD). In POSIX since 2024.
+ *
+ * Closing another descriptor of the file leaves it, and a child has it, too. It goes with the last descriptor of the
+ * description. `l_pid` has to be 0.
+ *
+ * @see fcntl(2), fcntl.h(0p)
+ */
+#define F_OFD_SETLKW
 
 /**
  * @brief `struct flock`: a lock for writing, which one process has at a time.
@@ -281,7 +302,8 @@ ssize_t sendmsg(int descriptor, const struct msghdr *message, int flags);
 ssize_t recvmsg(int descriptor, struct msghdr *message, int flags);
 
 /**
- * @brief Control data of this type holds descriptors. The kernel opens the same objects in the receiver.
+ * @brief Control data of this type holds descriptors. The kernel adds descriptors in the receiver that lead to the same
+ * open file descriptions, as `dup` does within a process.
  *
  * @see unix(7), sys_socket.h(0p)
  */

@@ -162,10 +162,32 @@ int sem_trywait(sem_t *semaphore);
  * @par Pitfalls
  * - The deadline is a time and not a duration: take the time of `CLOCK_REALTIME`, and add to it.
  * - `tv_nsec` has to stay below 1000000000: carry over into `tv_sec`.
+ * - `CLOCK_REALTIME` can be set, and then the wait ends too early or too late: `sem_clockwait`.
  *
  * @see sem_timedwait(3), sem_timedwait(3p)
  */
 int sem_timedwait(sem_t *semaphore, const struct timespec *deadline);
+
+/**
+ * @brief As `sem_timedwait`, by a clock of your choice. In POSIX since 2024; glibc has it since 2.30, musl 1.2.3 has
+ * not.
+ *
+ * @param semaphore  the semaphore
+ * @param clock      `CLOCK_MONOTONIC`, which nobody can set, or `CLOCK_REALTIME`
+ * @param deadline   a time of that clock, not a number of seconds from now
+ * @return           0; -1 on failure
+ *
+ * @par Errors
+ * - `ETIMEDOUT`: the time has come, and the count was 0 all along.
+ * - `EINTR`: a signal handler has run.
+ * - `EINVAL`: `tv_nsec` is not between 0 and 999999999, or there is no such clock.
+ *
+ * @par Pitfalls
+ * - A time of `CLOCK_REALTIME` taken for one of `CLOCK_MONOTONIC` is decades away: take both from one clock.
+ *
+ * @see sem_timedwait(3), sem_clockwait(3p)
+ */
+int sem_clockwait(sem_t *semaphore, clockid_t clock, const struct timespec *deadline);
 
 /**
  * @brief Adds one to the count, and wakes one that sleeps.

@@ -126,7 +126,8 @@ int shmdt(const void *address);
  * - After `IPC_RMID` the segment lives on until the last process has detached it. It has lost its key by
  *   then, so nobody finds it, and the key is free.
  * - `IPC_SET` writes mode, user and group together: fetch them with `IPC_STAT` first.
- * - A segment that nobody removes stays until the machine is started anew.
+ * - A segment that nobody removes stays until a reboot, or until its IPC namespace ends; the machine may also be set up
+ *   to remove it (`RemoveIPC`, `kernel.shm_rmid_forced`).
  *
  * @see shmctl(2), shmctl(3p)
  */

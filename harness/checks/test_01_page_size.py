@@ -1,4 +1,4 @@
-"""Lab 01: a mapping takes whole pages, and the size of a page is asked of the system."""
+"""Lab 01: a mapping takes whole pages, and the program asks the system for the page size."""
 import errno
 import os
 import resource
@@ -7,12 +7,12 @@ from shmlab import LabFixture, points, require, require_bytes
 from shmlab.sandbox import native
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
-LENGTHS = [1, PAGE - 1, PAGE, PAGE + 1, 7 * PAGE, 1000003, (1 << 24) + 1]  # a float has no room for the last
+LENGTHS = [1, PAGE - 1, PAGE, PAGE + 1, 7 * PAGE, 1000003, (1 << 24) + 1]  # a float cannot hold the last
 IMPOSSIBLE = [0, 1 << 62, (1 << 64) - 1]
 
-STORED = 32 << 20  # bytes; a program that only maps has much less memory
+STORED = 32 << 20  # bytes; a program that only maps uses much less memory
 
-# Longer than 31 and 32 bits have room for. What is mapped is not used, so this takes no memory.
+# More than 31 and 32 bits can hold. What is mapped is not used, so this takes no memory.
 LONG = [(1 << 31) - 1, (1 << 31) + PAGE, (1 << 32) - 1, (1 << 32) + 1, (1 << 34) + 5 * PAGE]
 
 
@@ -23,7 +23,7 @@ def answer(lengths, page: int = PAGE) -> bytes:
 
 
 def mapped_in_turn(lab: LabFixture, lengths):
-    """Runs the program, stopped after each mmap(). Gives each length with the anonymous mappings of that moment."""
+    """Runs the program, stopped after each mmap(). Returns each length with the anonymous mappings at that moment."""
     program = lab.start("page_size", *lengths, stop_at=[("mmap", 0), "end"])
     seen = []
     for length in lengths:
@@ -37,11 +37,11 @@ def mapped_in_turn(lab: LabFixture, lengths):
 
 @points(1, read="handout, Steps")
 def test_usage(lab):
-    """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0."""
+    """Invalid arguments end with "usage: …" on stderr and exit status 2, valid ones with exit status 0."""
     lab.run("page_size", 1).require_success()
     for words in [], [""], ["x"], ["10x"], ["0x10"], [" 10"], ["-1"], ["+1"], ["1e3"], [1 << 64], [(1 << 64) + 1], [5, "x"]:
         run = lab.run("page_size", *words).require_usage()
-        require(run.stdout == b"", "nothing on stdout when an argument is wrong, even if others are right", run.stdout)
+        require(run.stdout == b"", "nothing on stdout when an argument is invalid, even if others are valid", run.stdout)
 
 
 @points(2, read="handout, Background and Steps")
@@ -54,23 +54,23 @@ def test_lines(lab):
     require(run.stdout.split()[1:] == [b"1", b"%d" % PAGE] and int(run.stdout.split()[0]) == 10,
             "the length 0010 is ten bytes: its digits are decimal", "stdout:", run.stdout)
     if lab.san or lab.box.read("/proc/sys/vm/overcommit_memory").strip() == b"2":
-        return  # the sanitizers map memory of their own; and where each byte is counted a machine may not have so many
-    # A mapping that nobody uses needs no memory: the kernel is told so, as it would not give so much to all machines.
+        return  # the sanitizers map memory of their own; and without overcommit a machine may not have that many bytes
+    # An unused mapping needs no memory: the kernel is told so, because it would not grant that much on every machine.
     lab.preparations.append("let the kernel map large lengths without memory for them, as with MAP_NORESERVE")
     most = resource.getrlimit(resource.RLIMIT_AS)[1]  # a shared server may have set one
     lengths = [length for length in LONG if most < 0 or length < most - (1 << 30)]
     program = lab.start("page_size", *lengths, interpose=("large_mappings",), limits={"address_mb": 0})
     if lab.poll(lambda: program.started.status is not None or program.resident_bytes() > STORED, 4) and (
             program.started.over_memory or program.started.status is None):
-        return  # it stores in what it has mapped, and so much it must not
+        return  # it stores in what it has mapped, which must not grow that large
     run = program.wait().require_success()
     for length, line in zip(lengths, [*run.stdout.splitlines(True), *[b""] * len(lengths)]):
-        require_bytes(line, answer([length]), f"the line of {length} bytes (sizes take 64 bits, as size_t has)")
+        require_bytes(line, answer([length]), f"the line of {length} bytes (sizes need 64 bits, like size_t)")
 
 
 @points(2, read="mmap(2), proc_pid_maps(5); handout, Background")
 def test_length_of_the_mapping(lab):
-    """While N bytes are mapped, the line in `/proc/PID/maps` is as long as the program says."""
+    """While N bytes are mapped, the line in `/proc/PID/maps` is as long as the program prints."""
     program, seen = mapped_in_turn(lab, LENGTHS)
     program.wait_stopped()
     program.resume()
@@ -85,7 +85,7 @@ def test_length_of_the_mapping(lab):
 
 @points(1, read="mmap(2), MAP_SHARED, MAP_ANONYMOUS and PROT_READ; handout, Steps")
 def test_kind_of_mapping(lab):
-    """Each mapping is shared and anonymous, to read and to write."""
+    """Each mapping is shared, anonymous, readable and writable."""
     for length, mappings in mapped_in_turn(lab, LENGTHS)[1]:
         require(mappings[0].flags == "rw-s", f"a line `rw-s … /dev/zero (deleted)` for {length} bytes", mappings)
 
@@ -103,18 +103,18 @@ def test_one_at_a_time(lab):
 
 @points(1, read="sysconf(3), _SC_PAGESIZE; handout, Background")
 def test_page_size_is_asked(lab):
-    """The page size is what `sysconf(_SC_PAGESIZE)` says, whatever it is."""
+    """The page size is what `sysconf(_SC_PAGESIZE)` returns, whatever it is."""
     lab.run("page_size", 1).require_success()
     if lab.san:
-        return  # the sanitizers ask sysconf() themselves, and do not expect this answer
+        return  # the sanitizers call sysconf() themselves, and do not expect this result
     box = lab.box
     box.put("sysconf.so", native.interposer("page_size", lab.cc).read_bytes(), 0o755)
     for page in 1024, 512, -1:
         lengths = [1, 1025, 5000]
         program = box.start(["./page_size", *map(str, lengths)],
                             {"LD_PRELOAD": f"{box.work}/sysconf.so", "SHMLAB_PAGE": str(page)})
-        require(box.wait(program, 4), f"the program ends where sysconf() gives {page}")
-        story = f"this check has put a sysconf() before the C library's that gives {page}"
+        require(box.wait(program, 4), f"the program ends if sysconf() returns {page}")
+        story = f"this check replaced the C library's sysconf() with one that returns {page}"
         said = bytes(program.output[2]).decode("utf-8", "replace").splitlines()
         if page > 0:
             wanted = answer(lengths, page).decode()
@@ -135,7 +135,7 @@ def test_impossible_lengths(lab):
         run = lab.run("page_size", PAGE, length, 2 * PAGE)
         run.require_failure("mmap", str(length))
         for call in [call for call in run.program.calls if call.name == "mmap" and call.failed]:
-            require(not run.other_reason(call.error), "the reason in the message, if it gives one, is that of mmap(): "
+            require(not run.other_reason(call.error), "the reason in the message, if it has one, is that of mmap(): "
                     f"{os.strerror(call.error)}", run.ending)
         require([line.split()[:1] for line in run.stdout.splitlines()] == [[b"%d" % PAGE]],
                 f"page_size {PAGE} {length} {2 * PAGE} prints the line of {PAGE}, and no other", "stdout:", run.stdout)
@@ -143,7 +143,7 @@ def test_impossible_lengths(lab):
 
 @points(1, read="handout, Steps; err(3)")
 def test_failing_calls(lab):
-    """Whichever call fails, the program says so, exits with status 1 and leaves nothing behind."""
+    """If any call fails, the program reports it, exits with status 1 and cleans up."""
     lab.each_call_fails(lambda **fault: lab.run("page_size", 7, PAGE + 1, **fault), "7", str(PAGE + 1))
     lab.reset()
     run = lab.run("page_size", 7, PAGE + 1, fail=("munmap", 1, errno.EINVAL))

@@ -11,7 +11,7 @@ OLD, NEW = 0x1122334455667788, 0x99AABBCCDDEEFF01
 KINDS = ["global", "heap", "private", "shared"]
 PROGRAM = "fork_copies"
 WORD = 8
-KEPT = ("kept_blocks", "kept_mappings")  # a child may free and unmap its words: here they stay, to be looked at when it is about to end
+KEPT = ("kept_blocks", "kept_mappings")  # a child may free and unmap its words: these keep them, to be read just before it ends
 
 
 def answer(*values: int) -> bytes:
@@ -32,7 +32,7 @@ def child_is_forked(lab: LabFixture):
 
 
 def goes_to_its_end(program, child) -> None:
-    """Lets both go on from the fork, until the child stops at its end."""
+    """Lets both continue from the fork, until the child stops at its end."""
     program.resume(program.pid, child)
     while child not in wait_for_children(program, 1):
         pass  # another child, where there should be none
@@ -72,11 +72,11 @@ def require_room(program, addresses) -> None:
         for address in addresses if call.name == "mmap" and not call.failed and call.pid == program.pid else []:
             require(not call.result <= address < call.result + max(size, 1) or address + WORD <= call.result + size,
                     f"each mapping is made with room for a word, {WORD} bytes", call,
-                    "what lies behind the bytes that were asked for is there only because the kernel rounds up to whole pages")
+                    "what follows the requested bytes is mapped only because the kernel rounds up to whole pages")
 
 
 def in_image(mapping, maps) -> bool:
-    """Whether a mapping is the program's own data: named after its file, or the rest of it, right behind."""
+    """Whether a mapping is the program's own data: named after its file, or the rest of it, right after that."""
     own = [other for other in maps if other.name.endswith("/" + PROGRAM)]
     return any(mapping.start == other.start or (mapping.start == other.end and not mapping.name) for other in own)
 
@@ -84,7 +84,7 @@ def in_image(mapping, maps) -> bool:
 @tells_cause
 @points(1, read="handout, Steps")
 def test_usage(lab):
-    """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0."""
+    """Invalid arguments end with "usage: …" on stderr and exit status 2, valid ones with exit status 0."""
     lab.run(PROGRAM, 1, 2, interpose=NO_TIME).require_success()
     for words in [], [1], ["x", 2], [1, "x"], [1, "2x"], [-1, 2], [1, -2], [1, "+2"], ["", 2], [1, ""], [1 << 64, 2], [1, " 2"]:
         lab.run(PROGRAM, *words).require_usage()
@@ -130,7 +130,7 @@ def test_copied_words(lab):
             f"three places in private memory where the child has stored NEW ({NEW}) and the parent has OLD ({OLD})",
             [f"there are {len(found)}", *shown])
     found = [(mapping, at) for mapping, at in found if mapping.start + at in forked]
-    require(len(found) >= 3, f"these three held OLD ({OLD}) already when the child was forked", [f"{len(found)} did", *shown])
+    require(len(found) >= 3, f"these three already held OLD ({OLD}) when the child was forked", [f"{len(found)} did", *shown])
     require_room(program, [mapping.start + at for mapping, at in found if not mapping.name])
     require(any(in_image(mapping, maps) for mapping, _ in found),
             "one of them, the global word, is in the program's own data", shown)
@@ -152,7 +152,7 @@ def test_parent_looks(lab):
     program.set_memory(replace(mapping, start=mapping.start + at), struct.pack("=Q", 77))
     program.resume(child)
     run = program.wait().require_success()
-    story = ["this check has stored other values in the parent's words while the parent waited and the child was stopped", *slept]
+    story = ["this check stored other values in the parent's words while the parent waited and the child was stopped", *slept]
     printed = ["stdout:", *run.stdout.decode("utf-8", "replace").splitlines()]
     lines = [line.split(b" ") for line in run.stdout.splitlines()]
     require([line[0].decode() for line in lines] == KINDS and lines[3][1:] == [b"77"],
@@ -166,7 +166,7 @@ def test_parent_looks(lab):
 @tells_cause
 @points(1, read="execve(2), execvp(3); handout, Background")
 def test_exec_drops_the_mappings(lab):
-    """A child that becomes PROGRAM has none of the parent's mappings left, and what it stored before stays."""
+    """A child that executes PROGRAM has none of the parent's mappings left, and what it stored before stays."""
     program = lab.start(PROGRAM, OLD, NEW, "cat", "-", stdin=b"")
 
     children = []
@@ -177,7 +177,7 @@ def test_exec_drops_the_mappings(lab):
         return children or program.started.status is not None
 
     lab.poll(child_waits_in_cat, 4)
-    require(children, "fork_copies OLD NEW cat - has a child that has become cat, and waits for it",
+    require(children, "fork_copies OLD NEW cat - has a child that runs cat, and waits for it",
             program.describe_state() if program.started.status is None else program.wait().ending)
     ours = [mapping for mapping in program.maps() if mapping.anonymous]
     theirs = [mapping for mapping in program.maps(children[0]) if mapping.anonymous]
@@ -199,25 +199,25 @@ def test_child_fails(lab):
     """A child that is killed or that fails makes the program fail, without an answer."""
     program, child = child_has_changed_all(lab)
     program.kill(child)
-    runs = [("the child was killed", program.wait())]
+    runs = [("the child is killed", program.wait())]
     program = lab.start(PROGRAM, 1, 2, stop_at=("fork", 1, "c"), interpose=NO_TIME)
     program.kill(wait_for_children(program, 1)[0])
     lab.poll(lambda: program.started.status is not None or program.spins, 4)
-    require(program.started.status is not None, "the program ends when its child was killed before it stored anything",
+    require(program.started.status is not None, "the program ends if its child is killed before it stores anything",
             program.describe_state())
-    runs += [("the child was killed before it stored anything", program.wait()),
-            ("PROGRAM is not there", lab.run(PROGRAM, 1, 2, "./no-such-program", interpose=NO_TIME)),
+    runs += [("the child is killed before it stores anything", program.wait()),
+            ("PROGRAM does not exist", lab.run(PROGRAM, 1, 2, "./no-such-program", interpose=NO_TIME)),
             ("PROGRAM is a directory", lab.run(PROGRAM, 1, 2, "/", interpose=NO_TIME))]
-    for script, what in [("kill -TERM $$", "been killed by SIGTERM"),
-                         *((f"exit {n}", f"ended with exit status {n}") for n in (1, 3, 200))]:
-        runs.append((f"PROGRAM has {what}", lab.run(PROGRAM, 1, 2, "sh", "-c", script, interpose=NO_TIME)))
+    for script, what in [("kill -TERM $$", "is killed by SIGTERM"),
+                         *((f"exit {n}", f"ends with exit status {n}") for n in (1, 3, 200))]:
+        runs.append((f"PROGRAM {what}", lab.run(PROGRAM, 1, 2, "sh", "-c", script, interpose=NO_TIME)))
     for what, run in runs:
         require(run.exit_status == 1 and run.stderr, f"exit status 1 and a message when {what}", run.ending)
         require(run.stdout == b"", f"nothing on stdout when {what}", run.stdout)
     lab.reset()
     program = lab.start(PROGRAM, 1, 2, "./no-such-program", stop_at=AFTER_A_WAIT, interpose=NO_TIME)
-    require(said_by_children(program), "a child that cannot become PROGRAM says so on stderr",
-            "PROGRAM is not there; the child has ended, and nothing is on stderr")
+    require(said_by_children(program), "a child that cannot execute PROGRAM reports it on stderr",
+            "PROGRAM does not exist; the child has ended, and nothing is on stderr")
     absent = runs[2][1]
     require("no-such-program" in absent.stderr or "exec" in absent.stderr,
             "the message names the program that cannot be executed", absent.ending)
@@ -247,7 +247,7 @@ def test_tidy(lab):
 @tells_cause
 @points(1, read="handout, Steps; err(3)")
 def test_failing_calls(lab):
-    """Whichever call fails, the program says so, exits with status 1 and leaves nothing behind."""
+    """If any call fails, the program reports it, exits with status 1 and cleans up."""
     lab.each_call_fails(lambda **fault: lab.run(PROGRAM, 1, 2, interpose=NO_TIME, **fault), "child", "process", "wait")
     lab.reset()
     run = lab.run(PROGRAM, 1, 2, stdout="/dev/full", interpose=NO_TIME)

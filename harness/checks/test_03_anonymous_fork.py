@@ -8,7 +8,7 @@ from shmlab.judging.pauses import HELD, NO_TIME
 from shmlab.judging.require import CheckFailed
 
 CHILDREN = 4
-LAST = 1003  # the parts are not all of one length
+LAST = 1003  # the parts differ in length
 
 
 def held_children(lab: LabFixture, where: str, children: int = CHILDREN):
@@ -35,14 +35,14 @@ def require_room(program, mapping, content: bytes) -> None:
     used = len(content.rstrip(b"\0"))
     for call in program.recorded():
         require(call.name != "mmap" or call.result != mapping.start or used <= call.arguments[0],
-                f"the mapping is made with room for all sums: {CHILDREN} children have stored something in {used} bytes", call,
-                "what lies behind the bytes that were asked for is there only because the kernel rounds up to whole pages")
+                f"the mapping has room for all sums: {CHILDREN} children stored something in {used} bytes", call,
+                "what follows the requested bytes is mapped only because the kernel rounds up to whole pages")
 
 
 @tells_cause
 @points(1, read="handout, Steps")
 def test_usage(lab):
-    """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0."""
+    """Invalid arguments end with "usage: …" on stderr and exit status 2, valid ones with exit status 0."""
     lab.run("anonymous_fork", 3, 10, interpose=NO_TIME).require_success()
     for words in [], [3], [3, 10, 1], [0, 10], [65, 10], ["x", 10], ["3x", 10], [3, "1e3"], [3, -1], [-3, 10], ["", 10]:
         lab.run("anonymous_fork", *words).require_usage()
@@ -73,11 +73,11 @@ def test_all_share_one_mapping(lab):
 @tells_cause
 @points(1, read="fork(2); handout, Steps")
 def test_children_run_side_by_side(lab):
-    """All N children are there at the same time."""
+    """All N children exist at the same time."""
     program = lab.start("anonymous_fork", 20, LAST, stop_at=("fork", 1, "c"), interpose=NO_TIME)
     children = wait_for_children(program, 20)
     for mapping in (mapping for mapping in program.maps() if mapping.anonymous):
-        require(not any(program.memory(mapping)), "nothing is in the shared memory before a child has counted", mapping)
+        require(not any(program.memory(mapping)), "the shared memory is all zero bytes before a child has added anything", mapping)
     program.resume(*children)
     program.wait().require_success()
 
@@ -96,14 +96,14 @@ def test_results_are_in_shared_memory(lab):
     program.resume(*children)
     run = program.wait()
     require(run.stdout.split() == [b"0"] or run.exit_status != 0,
-            "the program adds up what is in the shared memory once the children have ended (this check has set it to 0)",
+            "the program adds up what is in the shared memory once the children have ended (this check set it to 0)",
             "stdout:", run.stdout, slept)
     for nth in range(CHILDREN):
         require_not_read_before_the_end_of(lab, nth)
 
 
 def require_not_read_before_the_end_of(lab: LabFixture, nth: int) -> None:
-    """While one child is at its end, and all others have ended, the memory is set to 0: its part must be missing then."""
+    """Sets the memory to 0 when one child is at its end and all others have ended: its part must then be missing."""
     lab.reset()
     program = lab.start("anonymous_fork", CHILDREN, LAST, stop_at=[("fork", 1, "c"), ("end", 1, "c")])
     children = sorted(wait_for_children(program, CHILDREN))
@@ -123,14 +123,14 @@ def require_not_read_before_the_end_of(lab: LabFixture, nth: int) -> None:
     require(not has_part or run.stdout.split() != [b"%d" % total] or run.exit_status != 0,
             "the program adds up a child's sum when that child has ended, and not before",
             f"child {nth + 1} of {CHILDREN} was stopped just before its end, all others had ended, and the program waited",
-            "then this check set the shared memory to 0, and the sum of this child is in the total all the same",
+            "then this check set the shared memory to 0, but this child's sum is still in the total",
             "stdout:", run.stdout)
 
 
 @tells_cause
 @points(1, read="wait(2), WIFSIGNALED and WEXITSTATUS; handout, Steps")
 def test_killed_child(lab):
-    """A child that is killed, or ends with another exit status than 0, makes the program fail."""
+    """A child that is killed, or ends with an exit status other than 0, makes the program fail."""
     program = lab.start("anonymous_fork", CHILDREN, 1000, stop_at=[("fork", 1, "c"), "end"], interpose=NO_TIME)
     children = sorted(wait_for_children(program, CHILDREN))  # as they were forked: neither the first nor the last is killed
     program.kill(children[1])
@@ -138,7 +138,7 @@ def test_killed_child(lab):
     program.resume(*(child for child in children if child != children[1]))
     program.wait_stopped()
     left = [process for process in lab.box.processes() if process.pid != program.pid]
-    require(not left, "the program waits for the other children, too, when one of them was killed", left)
+    require(not left, "the program also waits for the other children when one of them was killed", left)
     program.resume()
     run = program.wait()
     require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when a child was killed", run.ending)
@@ -161,7 +161,7 @@ def test_children_are_reaped(lab):
         require(not left, "no child is left, not even as a zombie, when the parent ends" +
                 (" because fork() failed" if fail else ""), left)
         mapped = [mapping for mapping in program.maps() if mapping.anonymous]
-        require(fail or not mapped, "the shared memory is not mapped any more just before the parent ends", mapped)
+        require(fail or not mapped, "the shared memory is no longer mapped just before the parent ends", mapped)
         program.resume()
         run = program.wait()
         require(run.exit_status == (1 if fail else 0), f"exit status {1 if fail else 0}", run.ending)
@@ -171,7 +171,7 @@ def test_children_are_reaped(lab):
 @tells_cause
 @points(1, read="handout, Steps; err(3)")
 def test_failing_calls(lab):
-    """Whichever call fails, the program says so, exits with status 1 and leaves nothing behind."""
+    """If any call fails, the program reports it, exits with status 1 and cleans up."""
     waits, child = ("wait", "waitpid", "waitid"), ("child", "process", "wait")
 
     def scenario(**fault):
@@ -186,7 +186,7 @@ def test_failing_calls(lab):
         program = lab.start("anonymous_fork", CHILDREN, 1000, stop_at="end", interpose=NO_TIME, **fault)
         program.wait_stopped()
         left = [process for process in lab.box.processes() if process.pid != program.pid]
-        require(len(left) <= len(fault), "the program waits for the other children, too, when it cannot wait for one", left)
+        require(len(left) <= len(fault), "the program also waits for the other children when it cannot wait for one", left)
         program.resume()
         return program.wait()
 
@@ -199,11 +199,11 @@ def test_failing_calls(lab):
         if any(call.injected for call in run.program.calls):
             require(run.exit_status == 1 and run.stderr and not run.stdout,
                     f"exit status 1, a message, and no total when the first {name}() fails with ECHILD",
-                    "nobody knows then how that child has ended", run.ending)
+                    "then the program cannot know how that child ended", run.ending)
     for nth in 1, 2, CHILDREN:
         lab.reset()
         run = lab.run("anonymous_fork", CHILDREN, 1000, fail=("fork", nth, errno.EAGAIN), interpose=NO_TIME)
         run.require_failure("fork", *child)
         forks = [call for call in run.program.calls if call.name == "fork" and call.pid == run.program.pid]
-        require(len(forks) <= nth, f"no further fork() after number {nth}, which has failed", f"there were {len(forks)}")
+        require(len(forks) <= nth, f"no further fork() after number {nth}, which failed", f"there were {len(forks)}")
         run.left_behind.require_nothing()

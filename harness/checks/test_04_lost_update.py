@@ -17,9 +17,9 @@ ONE_AT_A_TIME = True  # the children count as fast as they can: two checks at on
 
 PROGRAM = "lost_update"
 MOST = 10**12
-ENDLESS = 1 << 39  # nobody counts so far while a check looks; and it is 0 in an int
+ENDLESS = 1 << 39  # no child counts this far while a check looks; and it is 0 in an int
 PAGE = os.sysconf("SC_PAGE_SIZE")
-ENOUGH = 1000  # stores of a check, of which none, or all, hit a moment that they hit a third of the time
+ENOUGH = 1000  # stores of a check: about a third of them should hit the moment, not none and not all
 SEMAPHORE = 32  # bytes of a sem_t, in glibc and in musl, where a pointer has 64 bits
 
 # A child that takes such a lock for every increment is stopped while it has it: a gate takes it once or twice.
@@ -27,11 +27,11 @@ LOCKS = [(name, 20, "c") for name in ("sem_wait", "pthread_mutex_lock", "flock",
 
 MANY = 1000000  # additions to one counter, by when a child has been at the other one, too
 LONG = 0.5  # seconds of the processor, in which a child counts further than that
-KEPT = ("kept_mappings",)  # a child may unmap the memory before it ends: here it stays, to be looked at
+KEPT = ("kept_mappings",)  # a child may unmap the memory before it ends: this keeps it, to be read
 
 
 def at_the_gate(lab: LabFixture, children: int, times: int, *stop_at, **options):
-    """Starts the program. Its parent goes on from its last fork when all children wait, so each of them is at the gate.
+    """Starts the program. Its parent continues from its last fork when all children wait, so each of them is at the gate.
 
     What becomes of a child that comes when the gate has been opened is test_gate's matter alone.
     """
@@ -64,14 +64,14 @@ def at_the_gate(lab: LabFixture, children: int, times: int, *stop_at, **options)
 
 
 def totals(run):
-    """What the program says: total and loss of the plain counter, then of the atomic one."""
+    """What the program prints: total and loss of the plain counter, then of the atomic one."""
     match = re.fullmatch(rb"plain (\d+) lost (\d+)\natomic (\d+) lost (\d+)\n", run.stdout)
     require(match, 'two lines on stdout, "plain TOTAL lost LOST" and "atomic TOTAL lost LOST"', "stdout:", run.stdout, run.ending)
     return [int(number) for number in match.groups()]
 
 
 def children_of(program, count: int):
-    """The pids of the program's children, as soon as they are so many."""
+    """The pids of the program's children, as soon as there are that many."""
     box, found = program.fixture.box, []
 
     def look() -> bool:
@@ -81,7 +81,7 @@ def children_of(program, count: int):
     program.fixture.poll(look, 4)
     early = waits_before_fork(program, count) if len(found) < count else ""
     require(not early, "all children are forked before any is waited for", early)
-    require(len(found) == count, f"{count} children are there at the same time",
+    require(len(found) == count, f"{count} children exist at the same time",
             [f"there are {len(found)}, of `{program.command}`",
              *(program.describe_state() if program.started.status is None else program.wait().ending)])
     return found
@@ -129,8 +129,8 @@ class Counters:
 
 
 def counting(lab: LabFixture, children: int, stop_at=()):
-    """The program with children that are in the midst of counting; they go on until the box is closed."""
-    program = at_the_gate(lab, children, ENDLESS, *stop_at, ("end", 1, "c"))  # who ends too early is still there
+    """The program with children in the midst of counting; they continue until the box is closed."""
+    program = at_the_gate(lab, children, ENDLESS, *stop_at, ("end", 1, "c"))  # a child that ends too early is still there
     pids = children_of(program, children)
     counters = Counters(program, [program.pid, *pids])
 
@@ -145,9 +145,9 @@ def counting(lab: LabFixture, children: int, stop_at=()):
         require(value <= MANY or others, "in each round a child adds 1 to both counters in the shared memory",
                 f"the {one} counter was beyond {MANY} while the {other} counter was still 0")
     require(0 < atomic < ENDLESS and program.started.status is None,
-            f"while {children} children count to {ENDLESS}, the atomic counter is on its way in the shared memory",
-            f"at its beginning is: plain {plain}, atomic {atomic}",
-            "a child that is stopped has come to its end: is M cut off on the way to it?"
+            f"while {children} children count to {ENDLESS}, the atomic counter in the shared memory is between 0 and that",
+            f"the memory begins with: plain {plain}, atomic {atomic}",
+            "a child has already come to its end: is M cut off on its way to the child?"
             if any(program.state(pid).phase == "stopped" for pid in pids) else [],
             program.describe_state() if program.started.status is None else program.wait().ending)
     return program, pids, counters
@@ -164,7 +164,7 @@ def freeze(program, *pids: int) -> None:
 @tells_cause
 @points(1, read="handout, Steps")
 def test_usage(lab):
-    """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0."""
+    """Invalid arguments end with "usage: …" on stderr and exit status 2, valid ones with exit status 0."""
     at_the_gate(lab, 2, 10, interpose=NO_TIME).wait().require_success()
     for words in ([], [2], [2, 10, 1], [0, 10], [17, 10], [2, 0], [2, MOST + 1], ["x", 10], [2, "10x"], ["2x", 10],
                   [2, "1e3"], [-2, 10], [2, -10], ["+2", 10], ["", 10], [2, ""], [2, 1 << 64], [(1 << 64) + 2, 10]):
@@ -181,7 +181,7 @@ def test_totals(lab):
             run.require_success()
             plain, plain_lost, atomic, atomic_lost = totals(run)
             if times == "010":
-                require(atomic == 10, "M is ten for 010: its digits are decimal", "stdout:", run.stdout)
+                require(atomic == 10, "010 is ten as M: its digits are decimal", "stdout:", run.stdout)
                 continue
             require(plain + plain_lost == atomic + atomic_lost == children * times and min(plain, atomic) > 0,
                     f"TOTAL and LOST add up to {children * times} in both lines of {run.command}", "stdout:", run.stdout)
@@ -197,14 +197,14 @@ def explore_counts(lab: LabFixture):
             run = end.runs[0].require_success()
             kept = [step.after for step in end.raw.steps if step.process and step.kind in ("store", "update")
                     and (step.offset, step.size) == (8, 8)][-1:]
-            # Who prints the totals too early has lost nothing: that is test_counters_are_shared's matter.
+            # A program that prints the totals too early has lost nothing: test_counters_are_shared judges that.
             require(kept == [2 * children] or re.search(rb"^atomic %d lost 0$" % (2 * children), run.stdout, re.M),
                     f"the atomic counter loses nothing, whatever the order of the steps: atomic {2 * children} lost 0", run.stdout)
 
 
 def explore_one_child(lab: LabFixture):
     """What a child that counts to 3 does to the plain counter, and to the atomic one: "load", "store" and "update", as its
-    compiler made them. Both are empty where the explorer cannot run, or where nobody uses these places."""
+    compiler made them. Both are empty if the explorer cannot run, or if no child uses these places."""
     found = [], []
     ends = list(lab.every_schedule((PROGRAM, 1, 3), preemptions=0))  # all: a search that stops at an end is told with that end
     for step in ends[0].raw.steps if ends else ():
@@ -225,12 +225,12 @@ def test_atomic_loses_nothing(lab):
     plain, atomic = explore_one_child(lab)
     require("store" not in atomic or "store" in plain or not plain,
             "the second counter in the mapping is the atomic one, and the first is the plain one",
-            f"the first is added to in one operation, the second with {' '.join(atomic[:2])}: they stand the other way round")
+            f"the first is added to in one operation, the second with {' '.join(atomic[:2])}: they are in the wrong order")
     require("store" not in atomic, "the child adds to the atomic counter, the second in the mapping, in one operation",
             f"a child that counts to 3 makes these accesses to it, in this order: {' '.join(atomic)}",
-            "another process can come between a load and a store")
+            "another process can store between a load and a store")
     explore_counts(lab)
-    # From time to time this check stores a large number in the atomic counter while the children count. Whoever
+    # From time to time this check stores a large number in the atomic counter while the children count. A child that
     # loads, adds and stores puts an older number back; that happens at once where they truly run at the same time.
     program, _, counters = counting(lab, 3)
     stores, at_once, stored, end = 0, 0, 0, time.monotonic() + 2
@@ -243,7 +243,7 @@ def test_atomic_loses_nothing(lab):
             os.sched_yield()
             found, looks = counters.atomic, looks + 1
         require(found >> 32 == stores, "the atomic counter goes up from the number that this check has stored in it",
-                f"stored: {stored}, found a moment later: {found}", "somebody has put an older number back: an update is lost")
+                f"stored: {stored}, found a moment later: {found}", "a child stored an older number over it: an update is lost")
         at_once += looks == 0
     counters.close()
 
@@ -251,7 +251,7 @@ def test_atomic_loses_nothing(lab):
 @tells_cause
 @points(1, read="mmap(2), MAP_SHARED and MAP_ANONYMOUS; handout, Steps")
 def test_counters_are_shared(lab):
-    """Parent and children have the counters in one shared anonymous mapping, and what is there in the end is printed."""
+    """Parent and children have the counters in one shared anonymous mapping, and the program prints what is there in the end."""
     program = at_the_gate(lab, 3, 1000, ("end", 1, "c"), interpose=KEPT)
     children = wait_for_children(program, 3)
     counters = Counters(program, [program.pid, *children])
@@ -264,15 +264,15 @@ def test_counters_are_shared(lab):
                           and start <= call.arguments[0] < counters.mapping.end)]
     for call in calls:
         require(call.name != "mmap" or call.result != start or call.arguments[0] >= max(ends) - start,
-                f"the mapping is made with room for what is in it: at least {max(ends) - start} bytes", call,
-                "what lies behind the bytes that were asked for is there only because the kernel rounds up to whole pages")
+                f"the mapping has room for what is in it: at least {max(ends) - start} bytes", call,
+                "what follows the requested bytes is mapped only because the kernel rounds up to whole pages")
     counters.close()
     for nth in range(3):
         require_prints_what_is_there_at_the_end(lab, nth)
 
 
 def require_prints_what_is_there_at_the_end(lab: LabFixture, nth: int) -> None:
-    """While one child is at its end, and all others have ended, other numbers are put in the counters: these are printed."""
+    """Stores other numbers in the counters when one child is at its end and all others have ended: these must be printed."""
     lab.reset()
     program = at_the_gate(lab, 3, 1000, ("end", 1, "c"), interpose=KEPT)
     children = sorted(wait_for_children(program, 3))
@@ -286,15 +286,15 @@ def require_prints_what_is_there_at_the_end(lab: LabFixture, nth: int) -> None:
     program.resume(children[nth])
     run = program.wait()
     require(run.stdout == b"plain 1234 lost 1766\natomic 2999 lost 1\n" or run.exit_status != 0,
-            "the program prints what is in the mapping once all children have ended (this check has set it to 1234 and 2999 "
+            "the program prints what is in the mapping once all children have ended (this check set them to 1234 and 2999 "
             "when all but one had ended)", "stdout:", run.stdout, slept,
-            "the two are in the other order in the mapping" if run.stdout.startswith(b"plain 2999 ") else [])
+            "the two counters are in the wrong order in the mapping" if run.stdout.startswith(b"plain 2999 ") else [])
 
 
 @tells_cause
 @points(1, read="sem_init(3), sem_wait(3); handout, Background and Steps")
 def test_gate(lab):
-    """No child counts before all N are there; those that wait do so in the kernel, neither spinning nor sleeping for a time."""
+    """No child counts before all N exist; those that wait do so in the kernel, neither spinning nor sleeping for a time."""
     program = lab.start(PROGRAM, 4, 1000, stop_at=("fork", 3))
     program.wait_stopped()
     early = children_of(program, 3)
@@ -304,20 +304,20 @@ def test_gate(lab):
 
     lab.poll(lambda: len(waiting()) == 3 or any(program.state(pid).phase == "ended" or program.is_spinning(pid) for pid in early), 4)
     calls = waiting()
-    require(len(calls) == 3, "while the fourth child is missing, the three that are there wait in the kernel", program.describe_state())
+    require(len(calls) == 3, "before the fourth child is forked, the other three wait in the kernel", program.describe_state())
     require(not any(call.pauses for call in calls), "the children wait until they are woken, and do not sleep for a time",
-            "a system call that time alone ends, such as nanosleep(), in /proc/PID/syscall of a child")
+            "/proc/PID/syscall of a child: a system call that only time ends, such as nanosleep()")
     before = [program.state(pid).sleeps for pid in early]
     again = lab.poll(lambda: any(program.state(pid).sleeps > slept + 1 for pid, slept in zip(early, before)), 0.05)
-    require(not again, "the children wait until they are woken, and do not wake to look at the gate from time to time",
-            "a child has gone to sleep anew while nobody woke it, says voluntary_ctxt_switches in its /proc/PID/status")
+    require(not again, "the children wait until they are woken, and do not wake from time to time to look at the gate",
+            "a child went to sleep again although no process woke it: voluntary_ctxt_switches in its /proc/PID/status went up")
     counters = Counters(program, [program.pid, *early])
-    require(counters.both == (0, 0), "both counters are 0 while the fourth child is missing",
+    require(counters.both == (0, 0), "both counters are 0 before the fourth child is forked",
             "plain %d, atomic %d" % counters.both)
     counters.close()
     program.resume()
-    require(totals(program.wait().require_success())[2] > 0, "the children count when the fourth is there")
-    # A child may come to the gate only when it has been opened.
+    require(totals(program.wait().require_success())[2] > 0, "the children count once the fourth exists")
+    # A child may come to the gate after it was opened.
     program = lab.start(PROGRAM, 1, 1000, stop_at=("fork", 1, "c"))
     late = program.wait_stopped()
     lab.settle(program)
@@ -328,22 +328,22 @@ def test_gate(lab):
 @tells_cause
 @points(1, read="handout, Background and Steps")
 def test_side_by_side(lab):
-    """All children count at the same time, and none waits for another: each goes on while the others are stopped."""
+    """All children count at the same time, and none waits for another: each continues while the others are stopped."""
     program, children, counters = counting(lab, 3, stop_at=LOCKS)
     freeze(program, *children)
-    for child in children * 8:  # each is stopped anew every time: with luck while it has a lock
+    for child in children * 8:  # each is stopped again every time: with luck while it holds a lock
         before = counters.atomic
         program.resume(child)
         goes_on = lab.poll(lambda: counters.atomic > before + 1000, 2)
         late, where = lab.in_time(2), program.describe_state()
         freeze(program, child)
-        require(goes_on, f"while the other children are stopped, child {child} goes on counting",
+        require(goes_on, f"while the other children are stopped, child {child} continues to count",
                 f"{late} the atomic counter went from {before} to {counters.atomic}", where)
         call = program.blocked(child)
         require(not call or not call.pauses, "a child that counts does not sleep",
-                f"process {child} is in a system call that time alone ends, such as nanosleep(), says /proc/{child}/syscall")
-        require(not call or call.number < 0, "a child that counts takes no rest: it makes no system call",
-                f"process {child} was stopped in the system call {call and call.number}, says /proc/{child}/syscall")
+                f"/proc/{child}/syscall: a system call that only time ends, such as nanosleep()")
+        require(not call or call.number < 0, "a child that counts makes no system call",
+                f"/proc/{child}/syscall: process {child} was stopped in system call {call and call.number}")
     counters.close()
 
 
@@ -355,7 +355,7 @@ def test_one_by_one(lab):
     if plain:
         saw = f"a child that counts to 3 makes these accesses to the plain counter, in this order: {' '.join(plain)}"
         require("update" not in plain, "the child adds to the plain counter with a load, an addition and a store, and another "
-                "process can come between them", saw, "an update is one atomic operation")
+                "process can store between them", saw, "an update is one atomic operation")
         require(plain.count("load") >= 3, "each round begins with a load of the plain counter from the shared memory", saw)
         require(plain.count("store") >= 3, "each round stores the plain counter in the shared memory", saw)
     program, (child,), counters = counting(lab, 1)
@@ -364,7 +364,7 @@ def test_one_by_one(lab):
         lab.poll(lambda: counters.atomic > before + 100, 4)
         freeze(program, child)
         plain, atomic = counters.both
-        require(abs(plain - atomic) <= 1, "plain and atomic go up together, as each is increased once in every round",
+        require(abs(plain - atomic) <= 1, "plain and atomic go up together, because each is increased once in every round",
                 f"plain {plain}, atomic {atomic}")
         require(atomic > before, "the counters go up", f"the atomic counter was {before} and is {atomic}")
         before = atomic
@@ -390,14 +390,14 @@ def require_load_and_store(counters) -> None:
         kept += at_once and found >> 32 == stores
         lost += at_once and found >> 32 != stores
     require(lost or kept < ENOUGH, "the child adds to the plain counter with a load, an addition and a store, and another "
-            "process can come between them",
+            "process can store between them",
             f"none of {kept} numbers that this check stored meanwhile was lost: the addition is atomic")
     require(kept or lost < ENOUGH, "each round begins with a load of the plain counter from the shared memory",
             f"all {lost} numbers that this check stored in it were overwritten at once")
 
 
 def require_no_child(program):
-    """When the program is stopped at its end, nobody else is there."""
+    """When the program is stopped at its end, no other process is left."""
     left = [process for process in program.fixture.box.processes() if process.pid != program.pid]
     require(not left, "no child is left, not even as a zombie, when the parent ends", left)
 
@@ -405,18 +405,18 @@ def require_no_child(program):
 @tells_cause
 @points(1, read="waitpid(2), WIFSIGNALED; handout, Steps")
 def test_children_are_waited_for(lab):
-    """The parent waits for its children without spinning; one that is killed makes it fail; when it ends, no child is left
+    """The parent waits for its children without spinning; a killed child makes it fail; when it ends, no child is left
     and no mapping."""
     program = at_the_gate(lab, 3, 1000, ("end", 1, "c"))
     children = wait_for_children(program, 3)
     require(not program.wait_blocked().pauses, "the parent waits until it is woken, and does not sleep for a time",
-            "a system call that time alone ends, such as nanosleep(), in /proc/PID/syscall of the parent")
+            "/proc/PID/syscall of the parent: a system call that only time ends, such as nanosleep()")
     first, middle, last = sorted(children)
     program.kill(first)
     program.kill(last)
-    # Whichever of them the parent waits for first, it takes in one that was killed.
+    # Whichever of them the parent waits for first, it reaps one that was killed.
     lab.poll(lambda: not {first, last} <= {process.pid for process in lab.box.processes()}, 1)
-    require(lab.settle(program) == "waits", "the parent waits for the other children, too, when one was killed",
+    require(lab.settle(program) == "waits", "the parent also waits for the other children when one was killed",
             program.describe_state() if program.started.status is None else program.wait().ending)
     program.resume(middle)
     run = program.wait()
@@ -427,7 +427,7 @@ def test_children_are_waited_for(lab):
     program.wait_stopped()
     require_no_child(program)
     mapped = [mapping for mapping in program.maps() if mapping.anonymous]
-    require(not mapped, "the shared memory is not mapped any more just before the parent ends", mapped)
+    require(not mapped, "the shared memory is no longer mapped just before the parent ends", mapped)
     calls = [call for call in program.recorded() if call.pid == program.pid and not call.failed]
     for gate in [call.arguments[0] for call in calls if call.name == "sem_init"]:
         ends = [call for call in calls if (call.name == "sem_destroy" and call.arguments[0] == gate) or (
@@ -439,7 +439,7 @@ def test_children_are_waited_for(lab):
 @tells_cause
 @points(1, read="handout, Steps; err(3)")
 def test_failing_calls(lab):
-    """Whichever call fails, the program says so, exits with status 1 and leaves nothing behind."""
+    """If any call fails, the program reports it, exits with status 1 and cleans up."""
     lab.each_call_fails(lambda **fault: at_the_gate(lab, 2, 100, interpose=NO_TIME, **fault).wait(), "child", "process", "wait")
     for fault in ("fork", 3, errno.EAGAIN), ("sem_wait", 1, errno.EINVAL, "c"):
         lab.reset()
@@ -454,7 +454,7 @@ def test_failing_calls(lab):
     lab.reset()
     program = at_the_gate(lab, 3, 100, *AFTER_A_WAIT, fail=("sem_wait", 1, errno.EINVAL, "c"), interpose=NO_TIME)
     said = said_by_children(program)
-    require(said or not any(call.injected for call in lab.read_calls()), "a child whose call fails says so on stderr",
+    require(said or not any(call.injected for call in lab.read_calls()), "a child whose call fails reports it on stderr",
             "sem_wait() failed with EINVAL in each child (this check made it fail); all have ended, and nothing is on stderr")
     lab.reset()
     run = at_the_gate(lab, 2, 10, stdout="/dev/full", interpose=NO_TIME).wait()

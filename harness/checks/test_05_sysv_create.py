@@ -8,7 +8,7 @@ from shmlab.sandbox.kernel import parse_segments, show
 
 ID = ord("S")
 IPC_RMID, IPC_CREAT = 0, 0o1000
-# As a format, the first two print one % less, and the last reads arguments that are not there until it is killed.
+# As a format, the first two print one % less, and the last reads missing arguments until a signal kills the program.
 PERCENT_FILE, PERCENT_TEXT, MANY_PERCENT = "meeting_place 50%%", "30%% off", "%s" * 300
 
 
@@ -18,7 +18,7 @@ def create(lab: LabFixture, text: str = "hello", file: str = "meeting_place", **
 
 @points(1, read="handout, Steps")
 def test_usage(lab):
-    """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0."""
+    """Invalid arguments end with "usage: …" on stderr and exit status 2, valid ones with exit status 0."""
     create(lab).require_success()
     for words in [], ["meeting_place"], ["meeting_place", "a", "b"]:
         lab.run("sysv_create", *words).require_usage()
@@ -26,7 +26,7 @@ def test_usage(lab):
 
 @points(1, read="ftok(3); handout, Step 1")
 def test_key(lab):
-    """The segment's key is the one that `ftok(FILE, 'S')` gives."""
+    """The segment's key is the one that `ftok(FILE, 'S')` returns."""
     for file in "meeting_place", "another place":
         segment = create(lab, file=file).left_behind.one_segment()
         require(segment.key == lab.ftok(file, ID), f"the segment's key is 0x{lab.ftok(file, ID):08x}", segment)
@@ -47,7 +47,7 @@ def test_mode(lab):
     for umask in 0o022, 0o077, 0o000:
         run = create(lab, umask=umask)
         asked = [call for call in run.program.calls if call.name == "shmget" and call.arguments[2] & IPC_CREAT]
-        # Such a mode may be one with which the program itself cannot attach its segment.
+        # With such a mode the program itself may be unable to attach its segment.
         require(run.left_behind.segments or not any(decimal_mode(call.arguments[2] & 0o777, 0o640, 0o666) for call in asked),
                 f"mode 0640 under umask {umask:03o}", asked,
                 [decimal_mode(call.arguments[2] & 0o777, 0o640, 0o666) for call in asked[:1]], run.ending)
@@ -66,7 +66,7 @@ def test_text(lab):
         wanted = text.encode()
         require_bytes(lab.segment_bytes(segment)[: len(wanted)], wanted, "the segment begins with TEXT")
         lab.reset()
-    # A new segment is all zero bytes, which shows no store of a zero byte. So this check fills the memory before the copy.
+    # In a new segment, all zero bytes, a store of a zero byte cannot be seen. So this check fills the memory before the copy.
     program = lab.start("sysv_create", lab.file(), "hello", stop_at="shmat")
     program.wait_stopped()
     mapped = [mapping for mapping in program.maps() if mapping.key is not None]
@@ -79,7 +79,7 @@ def test_text(lab):
     page = program.memory(next(mapping for mapping in program.maps(reader.pid) if mapping.key is not None), reader.pid)
     story = "this check had filled the memory with # before the copy, up to the end of the page"
     require(page[:6] == b"hello\0", "the segment has TEXT with its closing zero byte", show(page[:16]), story)
-    require(page[6:] == b"#" * (len(page) - 6), "the program stores nothing behind the end of its 6 bytes", show(page[:16]),
+    require(page[6:] == b"#" * (len(page) - 6), "the program stores nothing after its 6 bytes", show(page[:16]),
             story)
 
 
@@ -89,67 +89,67 @@ def test_detached(lab):
     program = lab.start("sysv_create", lab.file(), "hello", stop_at="end")
     program.wait_stopped()
     segments = lab.segments()
-    require(len(segments) == 1, "one segment is there just before the program ends", segments)
+    require(len(segments) == 1, "one segment exists just before the program ends", segments)
     require(segments[0].atime != 0, "the segment has been attached", segments[0], "it has never been attached")
     require(segments[0].nattch == 0, "nattch 0 just before the program ends", segments[0])
 
 
 @points(1, read="shmctl(2), sysvipc(7); handout, Background")
 def test_outlives_its_creator(lab):
-    """The segment is still there after the program that made it has exited."""
+    """The segment is still there after the program that created it has exited."""
     segment = create(lab).require_success().left_behind.one_segment()
-    require(segment.nattch == 0 and not segment.removed, "a segment that nobody uses and that is not removed", segment)
+    require(segment.nattch == 0 and not segment.removed, "a segment that no process has attached and that is not removed", segment)
 
 
 def explore_creators(lab: LabFixture):
-    """Every order of the steps of two that create the segment of one file at once."""
+    """Every order of the steps of two programs that create the segment of one file at once."""
     for texts in lab.scenarios([("first", "the second")], [("first", "the second", "and one more")]):
         lab.reset()
         file = lab.file()
         for end in lab.every_schedule(*(("sysv_create", file, text) for text in texts)):
             end.require_all_ended()
             saw = [line for run in end.runs for line in run.ending]
-            users, removals = {}, []  # by segment: the programs that have created it, as they think
+            users, removals = {}, []  # by segment: the programs that believe they created it
             for step in end.raw.steps:
                 if step.kind == "shmget" and not step.error and step.size & IPC_CREAT:
                     users.setdefault(step.file, []).append(step.process)
                 if step.kind == "shmctl" and step.text == "IPC_RMID" and not step.error:
                     removals.append((step.file, step.process))
-            require(any(run.exit_status == 0 for run in end.runs), "one of those that create the segment at the same time succeeds", saw)
+            require(any(run.exit_status == 0 for run in end.runs), "one of the programs that create the segment at once succeeds", saw)
             for segment, processes in users.items():
                 require(len([n for n in processes if end.runs[n].exit_status == 0]) < 2,
-                        "of two that create the segment at the same time one succeeds, and the other fails with exit status 1",
-                        "both take the same segment for their own", saw)
+                        "of two programs that create the segment at the same time, one succeeds, and the other fails with exit status 1",
+                        "both treat the same segment as their own", saw)
                 require(not any(removed == segment and process != processes[0] for removed, process in removals),
-                        "a program removes no segment that another has created", saw)
+                        "a program never removes a segment that another one created", saw)
     lab.reset()
 
 
 @points(1, read="shmget(2), IPC_EXCL and EEXIST; handout, Step 2")
 def test_taken_key(lab):
-    """A segment that has the key already is left as it is, and the program fails."""
+    """If a segment has the key already, the program fails and leaves the segment as it is."""
     lab.file()
-    old = lab.make_segment(lab.ftok("meeting_place", ID), b"somebody else's", size=64)
-    run = create(lab).require_failure("shmget", "meeting_place", because="before it began, another process had made a "
+    old = lab.make_segment(lab.ftok("meeting_place", ID), b"another program's", size=64)
+    run = create(lab).require_failure("shmget", "meeting_place", because="another process had already created a "
                                       "segment with the same key")
     tried = [call for call in run.program.calls if call.name == "shmctl" and call.arguments[1] == IPC_RMID]
-    require(not tried, "a program that has made no segment tries to remove none", tried, run.ending)
+    require(not tried, "a program that created no segment does not try to remove one", tried, run.ending)
     now = lab.segments()
-    require([s.shmid for s in now] == [old.shmid], "the old segment is there, and no other", now)
-    require_bytes(lab.segment_bytes(now[0]).rstrip(b"\0"), b"somebody else's", "the old segment keeps its bytes")
+    require([s.shmid for s in now] == [old.shmid], "the old segment is the only one", now)
+    require_bytes(lab.segment_bytes(now[0]).rstrip(b"\0"), b"another program's", "the old segment keeps its bytes")
     lab.reset()
-    # The same when the creator of the old segment was killed half-way.
+    # The same if the creator of the old segment was killed half-way.
     killed = lab.start("sysv_create", lab.file(), "hello", stop_at=("shmget", 0))
     killed.wait_stopped()
-    if not lab.segments():  # it has only looked so far
+    if not lab.segments():  # so far it has only checked
         killed.resume()
         killed.wait_stopped()
     killed.kill()
     lab.box.wait(killed.started, 2)
     create(lab).require_failure("shmget", "meeting_place", because="an earlier run was killed right after shmget() "
-                                "and had left its segment")
-    require(len(lab.segments()) == 1, "the segment of the killed program is there, and no other", lab.segments())
-    # And when another process creates it at the last moment, after any look whether there is one.
+                                "and left its segment")
+    require(len(lab.segments()) == 1, "the segment of the killed program is the only one", lab.segments())
+    # And if another process creates it at the last moment, after any check whether one exists.
     explore_creators(lab)
     if lab.explored:
         return
@@ -158,19 +158,19 @@ def test_taken_key(lab):
         key = lab.ftok("meeting_place", ID)
         now = [segment for segment in parse_segments(lab.box.read("/proc/sysvipc/shm")) if segment.key == key]
         try:
-            run.require_failure("shmget", "meeting_place", because="another process made a segment with the same key right "
-                                "before this program's shmget() with IPC_CREAT (this check did that), after any look "
-                                "whether there is one")
+            run.require_failure("shmget", "meeting_place", because="another process created a segment with the same key right "
+                                "before this program's shmget() with IPC_CREAT (this check did that), after any check "
+                                "whether one exists")
             require(len(now) == 1, "the other segment is there", run.ending, lab.segments() or "/proc/sysvipc/shm: no segment")
             require_bytes(lab.segment_bytes(now[0]).rstrip(b"\0"), b"another's", "the other segment keeps its bytes")
         finally:
-            for segment in now:  # on the machine's own IPC nothing tells that its maker belonged to this check
+            for segment in now:  # in the machine's own IPC namespace nothing shows that its creator belonged to this check
                 lab.remove_segment(segment)
 
 
 @points(1, read="handout, Step 6; err(3)")
 def test_failing_calls(lab):
-    """Whichever call fails, the program says so, exits with status 1 and leaves nothing behind."""
+    """If any call fails, the program reports it, exits with status 1 and cleans up."""
 
     def scenario(**fault):
         run = create(lab, PERCENT_TEXT if fault else "hello", PERCENT_FILE, **fault)
@@ -182,9 +182,9 @@ def test_failing_calls(lab):
     if {"shmat", "shmctl"} <= {call.name for call in both.program.calls if call.injected}:
         story = "shmat() failed, and then shmctl() too (this check made them fail)"
         said = [re.sub(r"\d+", "#", run.stderr) for run in (alone, both)]  # a shmid may be in it
-        require(both.exit_status == 1 and said[0] != said[1], "the program also says that it could not remove the segment",
+        require(both.exit_status == 1 and said[0] != said[1], "the program also reports that it could not remove the segment",
                 story, both.ending)
-        require(both.says(["shmat", "meeting_place"]), "the message names the call that failed first, too: shmat or "
+        require(both.says(["shmat", "meeting_place"]), "the message also names the call that failed first: shmat or "
                 "meeting_place", story, both.ending)
     lab.reset()
     run = lab.run("sysv_create", "no_such_file", "hello")

@@ -7,10 +7,10 @@ from shmlab.sandbox.kernel import show
 PAGE = os.sysconf("SC_PAGE_SIZE")
 ID = ord("S")
 FILE = "meeting_place"
-PERCENT_FILE = FILE + " 50%%"  # one % less where it is a format
-MANY_PERCENT = "%s" * 100  # as a format, reads arguments that are not there until it is killed
+PERCENT_FILE = FILE + " 50%%"  # one % less if it is used as a format
+MANY_PERCENT = "%s" * 100  # as a format, reads missing arguments until a signal kills the program
 IPC_RMID = 0
-NO_KEY = 0xFFFFFFFF  # -1, what ftok() gives when it has failed; a segment may have it
+NO_KEY = 0xFFFFFFFF  # -1, which ftok() returns if it fails; a segment may have this key
 
 
 def segment_with(lab: LabFixture, content: bytes, size: int = 0, mode: int = 0o600, file: str = FILE):
@@ -23,10 +23,10 @@ def attach(lab: LabFixture, file: str = FILE, **options):
 
 
 def require_not_killed(run, text: bytes):
-    """A text from somebody else may be anything, a format too, and never kills the program that prints it."""
+    """Another program's text may contain anything, even conversion specifiers, and never kills the program that prints it."""
     hint = []
     if b"%" in text:
-        hint.append("is the text the format of a printf()? There each % asks for an argument, and there is none")
+        hint.append("is the text the format of a printf()? There each % takes an argument, and there is none")
     require(run.signal is None, "the program prints the text, whatever characters it has",
             f"the text in the segment is {show(text)}",
             run.ending, hint)
@@ -35,7 +35,7 @@ def require_not_killed(run, text: bytes):
 
 @points(1, read="handout, Steps")
 def test_usage(lab):
-    """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0."""
+    """Invalid arguments end with "usage: …" on stderr and exit status 2, valid ones with exit status 0."""
     segment_with(lab, b"hello\0")
     attach(lab).require_success()
     for words in [], [FILE, "x"]:
@@ -44,14 +44,15 @@ def test_usage(lab):
 
 @points(2, read="shmget(2), shmat(2); handout, Steps")
 def test_prints_the_text(lab):
-    """The program prints the text that an unrelated process has left in the segment, also one removed while attached."""
+    """The program prints the text that an unrelated process left in the segment, even if the segment is removed while
+    attached."""
     for text in b"hello", b"", "Grüße! ".encode() * 1000, b"two\nlines\n", b"100 %d %5s %%", b"%n%s" * 40, b"0123456789" * 20000:
-        # Behind the zero byte is what is left of an older and longer text.
+        # After the zero byte is the rest of an older and longer text.
         segment_with(lab, text + b"\0older" * 5)
         run = require_not_killed(attach(lab), text).require_success()
         require_bytes(run.stdout, text + b"\n", "stdout is the text and a newline")
         lab.reset()
-    # What is attached stays, whatever becomes of the key. A new segment of the key is another one.
+    # What is attached stays, whatever becomes of the key. A new segment of the same key is a different one.
     for again in False, True:
         old = segment_with(lab, b"the attached one\0")
         program = lab.start("sysv_attach", FILE, stop_at="shmat")
@@ -63,9 +64,9 @@ def test_prints_the_text(lab):
             story += " and created a larger one of the same key"
         program.resume()
         run = program.wait()
-        # One that removes the segment itself is the business of another check.
+        # Another check judges a program that removes the segment itself.
         removes = any(call.name == "shmctl" and call.arguments[1] == IPC_RMID for call in run.program.calls)
-        require(run.exit_status == 0 or removes, "the segment that the program has attached is there until shmdt(), and is printed",
+        require(run.exit_status == 0 or removes, "the segment that the program attached exists until shmdt(), and is printed",
                 story,
                 run.ending, "the key is looked up again" if len([c for c in run.program.calls if c.name == "shmget"]) > 1 else [])
         require_bytes(run.stdout, b"the attached one\n",
@@ -76,7 +77,7 @@ def test_prints_the_text(lab):
     run = attach(lab, fail=("write", 0, -400))
     require(run.exit_status == 1 or run.stdout == text + b"\n",
             f"all of a text of {len(text)} bytes is written, or the program fails",
-            "this check lets no write() take more than 400 bytes", f"{len(run.stdout)} bytes came", run.ending)
+            "this check lets no write() take more than 400 bytes", f"{len(run.stdout)} bytes were written", run.ending)
     lab.reset()
 
 
@@ -93,9 +94,9 @@ def test_attaches_read_only(lab):
 
 @points(1, read="shmget(2), IPC_CREAT and ENOENT; handout, Steps")
 def test_absent_segment(lab):
-    """Without a segment the program fails, and makes none."""
+    """Without a segment the program fails, and creates none."""
     run = lab.run("sysv_attach", lab.file(FILE))
-    require(not run.left_behind.segments, "no segment is made", run.left_behind.segments)
+    require(not run.left_behind.segments, "no segment is created", run.left_behind.segments)
     run.require_failure("shmget", FILE, because="there is no segment with this key")
     require(run.stdout == b"", "nothing on stdout", run.stdout)
 
@@ -109,13 +110,13 @@ def test_text_without_zero_byte(lab):
         run = attach(lab).require_success()
         require_bytes(run.stdout, text + b"\n", f"stdout is all of a segment of {size} bytes, and a newline")
         lab.reset()
-        # Once more where nothing readable lies behind the segment, which else is luck.
+        # Once more with no readable memory after the segment; without this, it depends on luck.
         if size % PAGE == 0:
             segment_with(lab, text)
             run = attach(lab, interpose=("guarded_attach",), environment={"SHMLAB_DONE": "guarded"})
             if lab.box.exists("guarded"):
-                require(run.signal is None, f"no byte behind a segment of {size} bytes without a zero byte is looked at",
-                        "this check has left no readable memory behind the segment", run.ending)
+                require(run.signal is None, f"no byte after a segment of {size} bytes without a zero byte is read",
+                        "this check left no readable memory after the segment", run.ending)
                 run.require_success()
             lab.reset()
 
@@ -150,7 +151,7 @@ def test_permission(lab):
 
 @points(1, read="handout, Steps; err(3)")
 def test_failing_calls(lab):
-    """Whichever call fails, the program says so, exits with status 1 and leaves nothing behind."""
+    """If any call fails, the program reports it, exits with status 1 and cleans up."""
 
     def scenario(**fault):
         segment_with(lab, b"hello\0", file=PERCENT_FILE)
@@ -158,7 +159,7 @@ def test_failing_calls(lab):
         # The first of each comes before anything can be printed.
         firsts = {call.name: call for call in reversed(run.program.calls) if call.name in ("ftok", "shmget", "shmctl", "shmat")}
         early = [call for call in firsts.values() if call.injected]
-        require(not early or not run.stdout, "nothing on stdout where the program fails before it prints", early,
+        require(not early or not run.stdout, "nothing on stdout if the program fails before it prints", early,
                 "stdout:", run.stdout)
         return run
 

@@ -9,12 +9,12 @@ from shmlab.sandbox.kernel import parse_maps
 
 ID = ord("S")
 FILE = "meeting_place"
-PERCENT_FILE = FILE + " 50%%"  # one % less where it is a format
-MANY_PERCENT = "%s" * 100  # as a format, reads arguments that are not there until it is killed
+PERCENT_FILE = FILE + " 50%%"  # one % less if it is used as a format
+MANY_PERCENT = "%s" * 100  # as a format, reads missing arguments until a signal kills the program
 OTHER_OWNER = ["4242", "4343"]  # uid and gid, as native/interpose/other_owner.c has them
-NO_KEY = 0xFFFFFFFF  # -1, what ftok() gives when it has failed; a segment may have it
+NO_KEY = 0xFFFFFFFF  # -1, which ftok() returns if it fails; a segment may have this key
 TEXT = b"keep me"
-LARGE = (5 << 30) + 5  # bytes: more than an int can tell
+LARGE = (5 << 30) + 5  # bytes: more than an int can hold
 LINES = ("key", "shmid", "size", "mode", "nattch", "cpid", "lpid", "atime", "dtime", "ctime")
 
 
@@ -23,13 +23,13 @@ def control(lab: LabFixture, *words, file: str = FILE, **options):
 
 
 def segment_with(lab: LabFixture, mode: int = 0o600, size: int = 100, file: str = FILE):
-    """A segment of the key, with TEXT in it, made by an unrelated process that is gone."""
+    """A segment of the key, with TEXT in it, created by an unrelated process that has ended."""
     lab.file(file)
     return lab.make_segment(lab.ftok(file, ID), TEXT, size, mode)
 
 
 def replaced_after(lab: LabFixture, call: str, *words):
-    """Another process replaces the segment by a new one of the same key right after a call. Gives the run and the new one."""
+    """Another process replaces the segment by a new one of the same key right after a call. Returns the run and the new one."""
     old = segment_with(lab)
     program = lab.start("sysv_control", FILE, *words, stop_at=call)
     program.wait_stopped()
@@ -40,7 +40,7 @@ def replaced_after(lab: LabFixture, call: str, *words):
 
 
 def row(lab: LabFixture, shmid: int):
-    """A segment's line in /proc/sysvipc/shm, by the names in its head; None where there is no line."""
+    """A segment's line in /proc/sysvipc/shm, by the names in its head; None if there is no line."""
     head, *lines = lab.box.read("/proc/sysvipc/shm").decode().splitlines()
     rows = [dict(zip(head.split()[:14], line.split())) for line in lines]  # the rest is about pages: not ours to keep
     return next((found for found in rows if int(found["shmid"]) == shmid), None)
@@ -100,7 +100,7 @@ def require_refused(lab: LabFixture, shmid: int):
     let_go(lab, started)
     said = started.output[2].decode("utf-8", "replace").strip()
     require("Permission denied" in said, "shmat() of an unrelated process is refused with EACCES",
-            said or "it has attached the segment", shown(row(lab, shmid)))
+            said or "it attached the segment", shown(row(lab, shmid)))
 
 
 def require_true_answer(lab: LabFixture, shmid: int):
@@ -116,7 +116,7 @@ def require_true_answer(lab: LabFixture, shmid: int):
 
 @points(1, read="handout, Steps")
 def test_usage(lab):
-    """Wrong arguments end with "usage: …" on stderr and exit status 2 and change nothing, right ones with status 0."""
+    """Invalid arguments end with "usage: …" on stderr and exit status 2 and change nothing, valid ones with status 0."""
     segment = segment_with(lab)
     control(lab, "stat").require_success()
     before = row(lab, segment.shmid)
@@ -133,45 +133,45 @@ def test_usage(lab):
 @points(2, read="shmctl(2), IPC_STAT; sysvipc(7); handout, Steps and Background")
 def test_stat(lab):
     """`stat` prints what the kernel knows of the segment, and leaves it as it was."""
-    # Never attached: its maker could not, for want of address space. Most of what there is to know is 0.
+    # Never attached: its creator could not, for want of address space. Most of the record is 0.
     key = lab.ftok(lab.file(FILE), ID)
     if lab.kernel_limits:
         lab.box.set_sysctl("kernel/shmall", LARGE >> 10)
-    for size in LARGE, 64 << 20:  # a machine that promises no memory that it has not makes the smaller one only
+    for size in LARGE, 64 << 20:  # without overcommit a machine may create only the smaller one
         maker = lab.box.start(["peer", "make", str(key), str(size), "0"], image=native.peer_program(), limits={"address_mb": 32})
         lab.box.wait(maker, 4)
         if lab.segment(key):
             break
     require_true_answer(lab, lab.segment(key).shmid)
     lab.reset()
-    # In use: by its maker, which is still at it and has never detached, and by another one.
+    # In use: by its creator, which still runs and has never detached, and by another process.
     key = lab.ftok(lab.file(FILE), ID)
     maker = lab.tool_start("make", key, 5000, 0o640, stdin=TEXT)
-    # shmat() counts its segment twice until it is done.
+    # shmat() counts its segment twice until it returns.
     lab.poll(lambda: bool(attached(lab, maker)) and lab.segment(key).nattch == 1, 4)
     shmid = lab.segment(key).shmid
     other = holder(lab, shmid)
     require_true_answer(lab, shmid)
-    # And after that: detached by the one, with another mode.
+    # And after that: detached by one of them, with another mode.
     let_go(lab, maker)
     require_true_answer(lab, shmid)
     let_go(lab, other)
     require_true_answer(lab, shmid)
-    # Removed after it was found, while another one has it attached: the kernel's flag for that stands above the mode.
+    # Removed after it was found, while another process has it attached: the kernel's flag for that is above the mode bits.
     program = lab.start("sysv_control", FILE, "stat", stop_at="shmget")
     program.wait_stopped()
     other = holder(lab, shmid)
     lab.reference("sysv_control", FILE, "remove").wait().require_success()
     program.resume()
     run = program.wait()
-    require(run.exit_status == 1 or b"\nmode 0640\n" in run.stdout, "`mode 0640`, the lowest nine bits alone",
+    require(run.exit_status == 1 or b"\nmode 0640\n" in run.stdout, "`mode 0640`, only the lowest nine bits",
             shown(row(lab, shmid)), "stdout:", run.stdout)
     let_go(lab, other)
 
 
 @points(1, read="shmctl(2), IPC_SET; handout, Steps and Background")
 def test_mode(lab):
-    """`mode` gives the segment the permission bits of MODE, and whom they refuse is refused."""
+    """`mode` sets the permission bits to MODE, and a process without permission is refused."""
     segment = segment_with(lab)
     for mode, umask in ("0640", 0o022), ("444", 0o077), ("0777", 0o077), ("400", 0o022), ("0600", 0o777), ("000400", 0):
         run = control(lab, "mode", mode, umask=umask).require_success()
@@ -195,9 +195,9 @@ def test_mode_changes_nothing_else(lab):
     control(lab, "mode", "0").require_success()
     after = row(lab, segment.shmid)
     require(after and dict(after, perms="", ctime="") == dict(before, perms="", ctime=""),
-            "but for perms and ctime still " + shown(before), shown(after))
-    require_bytes(held_bytes(lab, other), TEXT, "who has the segment attached keeps its bytes")
-    # Where the owner and the group are others than the caller's, IPC_SET has to keep them.
+            "except for perms and ctime still " + shown(before), shown(after))
+    require_bytes(held_bytes(lab, other), TEXT, "a process that has the segment attached still sees its bytes")
+    # If the owner and the group are not the caller's, IPC_SET must keep them.
     lab.reset()
     segment_with(lab)
     run = control(lab, "mode", "0640", interpose=("other_owner",), environment={"SHMLAB_IPC_SET": "ipc_set"})
@@ -205,15 +205,15 @@ def test_mode_changes_nothing_else(lab):
         for line in lab.box.get("ipc_set", 4096).decode("ascii", "replace").splitlines():
             uid, gid, mode = line.split()
             require([uid, gid] == OTHER_OWNER, "IPC_SET keeps the owner and the group that IPC_STAT returned: uid 4242, gid 4343",
-                    "this check has put a shmctl() before the C library's, whose IPC_STAT returns this uid and gid",
+                    "this check replaced the C library's shmctl() with one whose IPC_STAT returns this uid and gid",
                     f"IPC_SET was called with uid {uid}, gid {gid}, mode {int(mode, 8):04o}",
                     f"the program itself runs as uid {lab.box.uid}, gid {lab.box.uid}" if lab.box.uid == int(uid) else [],
                     run.ending)
         run.require_success()
-    # And a new segment, which has got the key since, is another one.
+    # And a new segment that has the key by now is a different one.
     lab.reset()
     run, new = replaced_after(lab, "shmctl", "mode", "0640")
-    require(lab.segment(new.key) == new, "the segment that has got the key meanwhile keeps its mode: " + new.line,
+    require(lab.segment(new.key) == new, "the segment that has the key by now keeps its mode: " + new.line,
             "another process replaced the segment by a new one of the same key right after this program's first shmctl()",
             lab.segments(), run.ending)
 
@@ -238,11 +238,11 @@ def test_remove(lab):
     other = lab.make_segment(lab.ftok("elsewhere", ID), TEXT)
     segment_with(lab, mode=0o400)
     run = control(lab, "remove").require_success()
-    require(lab.segments() == [other], "only the segment of another key is there: " + other.line, lab.segments())
+    require(lab.segments() == [other], "only the segment of another key is left: " + other.line, lab.segments())
     require(run.stdout == b"", "`remove` prints nothing", "stdout:", run.stdout)
     lab.reset()
     run, new = replaced_after(lab, "shmget", "remove")
-    require(lab.segments() == [new], "the segment that has got the key meanwhile is there: " + new.line,
+    require(lab.segments() == [new], "the segment that has the key by now is still there: " + new.line,
             "another process replaced the segment by a new one of the same key right after this program's shmget()",
             lab.segments() or "/proc/sysvipc/shm: no segment", run.ending)
 
@@ -256,27 +256,27 @@ def test_remove_while_attached(lab):
     now = row(lab, segment.shmid)
     require(now and int(now["perms"], 8) & 0o1000 and int(now["key"]) == 0 and now["nattch"] == "1",
             "the segment with the flag `dest` (01000 in perms), key 0 and nattch 1", shown(now))
-    require_bytes(held_bytes(lab, other), TEXT, "who has the segment attached keeps its bytes")
+    require_bytes(held_bytes(lab, other), TEXT, "a process that has the segment attached still sees its bytes")
     control(lab, "stat").require_failure("shmget", FILE)
     let_go(lab, other)
-    require(not lab.segments(), "no segment is there after the last detach", lab.segments())
+    require(not lab.segments(), "no segment is left after the last detach", lab.segments())
 
 
 @points(1, read="shmget(2), IPC_CREAT and ENOENT; handout, Steps")
 def test_absent_segment(lab):
-    """Where no segment has the key, each command fails and makes none."""
+    """If no segment has the key, each command fails and creates none."""
     for words in ["stat"], ["mode", "0600"], ["remove"]:
         run = lab.run("sysv_control", lab.file(FILE), *words)
-        require(not run.left_behind.segments, "no segment is made", run.left_behind.segments)
+        require(not run.left_behind.segments, "no segment is created", run.left_behind.segments)
         run.require_failure("shmget", FILE)
-        require(not run.other_reason(errno.ENOENT), "the reason in the message, if it gives one, is that no segment has the "
+        require(not run.other_reason(errno.ENOENT), "the reason in the message, if it has one, is that no segment has the "
                 f"key: {os.strerror(errno.ENOENT)}", run.ending)
         require(run.stdout == b"", "nothing on stdout", run.stdout)
 
 
 @points(1, read="handout, Steps; err(3)")
 def test_failing_calls(lab):
-    """Whichever call fails, the program says so, exits with status 1 and leaves the segment as it was."""
+    """If any call fails, the program reports it, exits with status 1 and leaves the segment as it was."""
 
     def scenario(*words, **fault):
         segment = segment_with(lab, file=PERCENT_FILE)

@@ -6,20 +6,20 @@ from shmlab import LabFixture, points, require, require_bytes
 from shmlab.judging.require import decimal_mode
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
-# As a format, the first two print one % less, and the last reads arguments that are not there until it is killed.
+# As a format, the first two print one % less, and the last reads missing arguments until a signal kills the program.
 PERCENT_END, PERCENT_TEXT, MANY_PERCENT = "-50%%", "30%% off", "%s" * 100
-ODD_END = "-Aa B.%d." + "x" * 200  # what a program that changes, cuts or copies NAME on its way would spoil
+ODD_END = "-Aa B.%d." + "x" * 200  # a program that changes or cuts NAME, or copies it to a buffer, spoils this
 
 
 def create(lab: LabFixture, size=4096, text="hello", end="", **options):
-    """Runs the program with a new name. Gives the run and the name."""
+    """Runs the program with a new name. Returns the run and the name."""
     name = lab.name(end)
     return lab.run("posix_create", name, size, text, **options), name
 
 
 @points(1, read="handout, Steps")
 def test_usage(lab):
-    """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0."""
+    """Invalid arguments end with "usage: …" on stderr and exit status 2, valid ones with exit status 0."""
     create(lab)[0].require_success()
     create(lab, size=6)[0].require_success()
     name = lab.name()
@@ -40,7 +40,7 @@ def test_size(lab):
         lab.reset()
     size = (1 << 32) + PAGE
     run, _ = create(lab, size)
-    require(run.exit_status != 0, f"no success with SIZE {size}, which is more than can be had here", run.ending, lab.objects())
+    require(run.exit_status != 0, f"no success with SIZE {size}, which is more than this machine can provide", run.ending, lab.objects())
 
 
 @points(1, read="shm_open(3), umask(2); handout, Background")
@@ -92,7 +92,7 @@ def test_memory_is_reserved(lab):
     size = 40 * PAGE + 1
     run, name = create(lab, size)
     item = run.left_behind.one_object(name)
-    require(item.reserved >= size, f"memory for all {size} bytes is behind the object", item)
+    require(item.reserved >= size, f"memory for all {size} bytes is reserved for the object", item)
     lab.reset()
     for number in errno.ENOSPC, errno.EFBIG:
         program = lab.start("posix_create", lab.name(), size, "hello", fail=("posix_fallocate", 1, number))
@@ -105,7 +105,7 @@ def test_memory_is_reserved(lab):
             lab.reset()
             lab.fill_shared_memory(leave)
             run, name = create(lab, size)
-            require(run.signal is None, "with /dev/shm full the program says so and is not killed", run.ending)
+            require(run.signal is None, "if /dev/shm is full, the program reports that and is not killed", run.ending)
             run.require_failure("posix_fallocate", "fallocate", "write", name, because="/dev/shm is full")
             run.left_behind.require_nothing()
 
@@ -117,76 +117,76 @@ def test_unmapped_and_still_there(lab):
     program = lab.start("posix_create", name, 5000, "hello", stop_at="end")
     program.wait_stopped()
     mine = [mapping for mapping in program.maps() if mapping.object == name]
-    require(not mine, f"/dev/shm{name} is not mapped any more just before the program ends", mine)
+    require(not mine, f"/dev/shm{name} is no longer mapped just before the program ends", mine)
     opened = [f"/proc/{program.pid}/fd: a descriptor of {file}" for file in program.open_files() if name in file]
     require(not opened, f"the descriptor of {name} is closed just before the program ends", opened)
     program.resume()
     run = program.wait().require_success()
     run.left_behind.one_object(name)
     again = [call for call in run.program.calls if call.name == "close" and call.error == errno.EBADF]
-    require(not again, "each descriptor is closed once: its number may be another one's by the second time", again)
+    require(not again, "each descriptor is closed once: by the second close its number may be another file's", again)
 
 
 def explore_creators(lab: LabFixture):
-    """Every order of the steps of two that create one object: one of them does, and the other leaves it alone."""
+    """Every order of the steps of two programs that create one object: one of them does, and the other leaves it alone."""
     name, two = lab.name(), ((4096, "first"), (8192, "second"))
     for creators in lab.scenarios([two], [(*two, (100, "third"))]):
         for end in lab.every_schedule(*(("posix_create", name, size, text) for size, text in creators)):
             end.require_all_ended()
             made = [run for run in end.runs if run.exit_status == 0]
-            require(len(made) == 1, "of two programs that create one object at the same time one succeeds, and the other fails",
+            require(len(made) == 1, "of two programs that create one object at the same time, one succeeds and the other fails",
                     *(run.ending for run in end.runs))
             others = tuple(text.encode() for run, (_, text) in zip(end.runs, creators) if run is not made[0])
             content = end.object_bytes(name) or b""
             require(not content.startswith(others), "the one that fails leaves the object alone",
-                    f"{made[0].command} has succeeded; the object begins with ", content[:20])
+                    f"{made[0].command} succeeded; the object begins with ", content[:20])
 
 
 @points(1, read="shm_open(3), O_EXCL and EEXIST; handout, Steps")
 def test_taken_name(lab):
-    """An object that has the name already is left as it is, and the program fails."""
+    """If an object has the name already, the program fails and leaves the object as it is."""
     name = lab.name()
-    old = lab.make_object(name, b"somebody else's")
-    lab.run("posix_create", name, 4096, "hello").require_failure("shm_open", name, because="before it began, another "
-                                                                 "process had made an object of this name")
+    old = lab.make_object(name, b"another program's")
+    lab.run("posix_create", name, 4096, "hello").require_failure("shm_open", name, because="another process had "
+                                                                 "already created an object of this name")
     now = lab.objects()
-    require(now == [old], "the old object is there as it was, and no other: " + old.line, now)
-    require_bytes(lab.object_bytes(name), b"somebody else's", "the old object keeps its bytes")
+    require(now == [old], "the old object is the only one and as it was: " + old.line, now)
+    require_bytes(lab.object_bytes(name), b"another program's", "the old object keeps its bytes")
     lab.reset()
     explore_creators(lab)
-    # The same when the creator of the old object was killed half-way.
+    # The same if the creator of the old object was killed half-way.
     lab.reset()
     name = lab.name()
     killed = lab.start("posix_create", name, 4096, "hello", stop_at="shm_open")
     killed.wait_stopped()
     killed.kill()
     lab.box.wait(killed.started, 2)
-    if lab.object(name):  # that was not a call which only looked
+    if lab.object(name):  # that call has created the object
         run = lab.run("posix_create", name, 4096, "hello")
-        run.require_failure("shm_open", name, because="an earlier run was killed right after shm_open() and had left its object")
-        require([item.name for item in lab.objects()] == [name], "the object of the killed program is there, and no other",
+        run.require_failure("shm_open", name, because="an earlier run was killed right after shm_open() and left its object")
+        require([item.name for item in lab.objects()] == [name], "the object of the killed program is the only one",
                 lab.objects())
-    # And when another process creates it at the last moment, after any look whether there is one.
+    # And if another process creates it at the last moment, after any check whether one exists.
     lab.reset()
     name = lab.name()
     run = lab.run("posix_create", name, 4096, "hello", interpose=("taken_meanwhile",),
                   environment={"SHMLAB_NAME": name, "SHMLAB_MEANWHILE": "meanwhile"})
     if lab.box.exists("meanwhile"):
-        run.require_failure("shm_open", name, because="another process made an object of this name right before this program's "
-                            "shm_open() with O_CREAT (this check did that), after any look whether there is one")
-        require([item.name for item in lab.objects()] == [name], "the other object is there, and no other",
+        run.require_failure("shm_open", name, because="another process created an object of this name right before this program's "
+                            "shm_open() with O_CREAT (this check did that), after any check whether one exists")
+        require([item.name for item in lab.objects()] == [name], "the other object is the only one",
                 lab.objects() or "/dev/shm: no object")
         require_bytes(lab.object_bytes(name), b"another's\0", "the other object keeps its bytes")
 
 
 @points(1, read="handout, Steps; err(3)")
 def test_failing_calls(lab):
-    """Whichever call fails, the program says so, exits with status 1 and leaves nothing behind."""
+    """If any call fails, the program reports it, exits with status 1 and cleans up."""
 
     def scenario(**fault):
         run, name = create(lab, text=PERCENT_TEXT if fault else "hello", end=PERCENT_END, **fault)
         opened, removed = ({call.text for call in run.program.calls if call.name == kind} for kind in ("shm_open", "shm_unlink"))
-        require(removed <= opened, "the name that was created is the one that is unlinked",
+        require(removed <= opened, "the program unlinks the name that it created",
                 [call for call in run.program.calls if call.name in ("shm_open", "shm_unlink")])
         return run.require_no_format(PERCENT_TEXT, name)
 

@@ -11,9 +11,9 @@ from shmlab.judging.limits import STOP_SECONDS
 PAGE = os.sysconf("SC_PAGE_SIZE")
 TEXT = b"hello\0"
 LONG_AGO = 1000000000  # 2001-09-09
-MUCH = 100000  # bytes on stdout, more than 32 bits can make of a size above
-PERCENT_END, MANY_PERCENT = "-50%%", "%s" * 100  # as a format: one % less; reads what is not there, until it is killed
-ODD_END = "-Aa B.%d." + "x" * 200  # what a program that changes, cuts or copies NAME on its way would spoil
+MUCH = 100000  # bytes on stdout, more than a size above leaves in 32 bits
+PERCENT_END, MANY_PERCENT = "-50%%", "%s" * 100  # as a format: one % less; reads missing arguments until killed
+ODD_END = "-Aa B.%d." + "x" * 200  # a program that changes or cuts NAME, or copies it to a buffer, spoils this
 
 
 def some_bytes(size: int) -> bytes:
@@ -31,7 +31,7 @@ def attach(lab: LabFixture, content: bytes = TEXT, mode: int = 0o600, end: str =
 
 
 def bytes_read(lab: LabFixture, program) -> Optional[int]:
-    """Bytes that a stopped program has got from read(2) and the like, its libraries' among them; None if nobody counts."""
+    """Bytes that a stopped program has read with read(2) and the like, its libraries' included; None if they are not counted."""
     try:
         found = re.search(rb"^rchar: (\d+)$", lab.box.read(f"/proc/{program.pid}/io"), re.M)
     except OSError:
@@ -41,7 +41,7 @@ def bytes_read(lab: LabFixture, program) -> Optional[int]:
 
 @points(1, read="handout, Steps")
 def test_usage(lab):
-    """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0."""
+    """Invalid arguments end with "usage: …" on stderr and exit status 2, valid ones with exit status 0."""
     attach(lab).require_success()
     name = lab.name()
     lab.make_object(name, TEXT)
@@ -58,13 +58,13 @@ def test_prints_all_bytes(lab):
         require_bytes(run.stdout, content, f"stdout is all of an object of {len(content)} bytes")
     run = attach(lab, some_bytes(PAGE + 7), fail=("write", 0, -400))
     require(run.exit_status == 0 and run.stdout == some_bytes(PAGE + 7),
-            f"all of an object of {PAGE + 7} bytes is written, in several calls where one does not take it all",
-            "this check lets no write() take more than 400 bytes", f"{len(run.stdout)} bytes came", run.ending)
+            f"all of an object of {PAGE + 7} bytes is written, in several calls if one does not take all of it",
+            "this check lets no write() take more than 400 bytes", f"{len(run.stdout)} bytes were written", run.ending)
     for end in "", ODD_END, MANY_PERCENT:
         run = attach(lab, end=end).require_success()
         run.require_name(run.program.words[0])
         require_bytes(run.stdout, TEXT, f"stdout is all of the object {run.program.words[0]}")
-    # What the program has opened is the object; the name may be another one's by then.
+    # What the program opened is the object; by then another object may have the name.
     name, content = lab.name(), some_bytes(PAGE + 7)
     lab.make_object(name, content)
     program = lab.start("posix_attach", name, stop_at="shm_open")
@@ -74,7 +74,7 @@ def test_prints_all_bytes(lab):
     program.resume()
     run = program.wait()
     story = "right after this program's shm_open() another process unlinked the name and made a new object of it"
-    require(run.exit_status == 0, "the object that the program has opened is printed", story, run.ending)
+    require(run.exit_status == 0, "the object that the program opened is printed", story, run.ending)
     require_bytes(run.stdout, content, f"stdout is all of the object that was opened ({story})")
     name, new = lab.name(), lab.name("-new")
     lab.make_object(name, b"an older object of the same name")
@@ -83,9 +83,9 @@ def test_prints_all_bytes(lab):
                   environment={"SHMLAB_NAME": name, "SHMLAB_NEXT": new, "SHMLAB_MEANWHILE": "meanwhile"})
     if lab.box.exists("meanwhile"):
         story = "right before this program's shm_open() another process gave the name to a larger object (this check did that)"
-        require(run.exit_status == 0, "the object that the program has opened is printed", story, run.ending)
+        require(run.exit_status == 0, "the object that the program opened is printed", story, run.ending)
         require_bytes(run.stdout, content, f"stdout is all of the object that was opened ({story})")
-    # 32 bits have no room for these sizes: they become 0 and 6. Nobody waits for all of so large an object.
+    # 32 bits cannot hold these sizes: they become 0 and 6. The check does not wait for all of so large an object.
     maps = any(call.name == "mmap" for call in run.program.calls)
     for size in ([1 << 32, (1 << 32) + 6] if maps and not lab.san else []):
         name = lab.name()
@@ -96,7 +96,7 @@ def test_prints_all_bytes(lab):
         if len(program.output) <= MUCH:
             run = program.wait()
             require(run.signal or run.exit_status == 1 and not run.stdout,
-                    f"all {size} bytes of an object are printed, or none where they cannot be mapped", run.ending,
+                    f"all {size} bytes of an object are printed, or none if they cannot be mapped", run.ending,
                     f"{len(run.stdout)} bytes on stdout", f"{size} in 32 bits is {size % (1 << 32)}")
         program.kill()
         lab.unlink_object(name)
@@ -104,14 +104,14 @@ def test_prints_all_bytes(lab):
 
 @points(1, read="mmap(2), EINVAL; handout, Background")
 def test_empty_object(lab):
-    """Of an object of size 0 nothing is printed, and that is no failure."""
+    """For an empty object the program prints nothing and succeeds."""
     run = attach(lab, b"").require_success()
     require(run.stdout == b"", "nothing on stdout", run.stdout)
 
 
 @points(1, read="shm_open(3), O_RDONLY; mmap(2), PROT_READ and MAP_SHARED; handout, Background")
 def test_mapped_for_reading(lab):
-    """The object is mapped shared, from first to last byte, for reading only, and printed out of the mapping."""
+    """The object is mapped shared, from first to last byte, for reading only, and printed from the mapping."""
     for size in 6, PAGE, 1000003:
         name = lab.name()
         lab.make_object(name, some_bytes(size))
@@ -129,8 +129,8 @@ def test_mapped_for_reading(lab):
         program.resume()
         program.wait_stopped()
         used = bytes_read(lab, program)
-        require(used is None or used < 1000003, "the bytes are printed out of the mapping, and not read from the descriptor",
-                f"/proc/{program.pid}/io: rchar {used}: so many bytes came from read() and the like")
+        require(used is None or used < 1000003, "the bytes are printed from the mapping, and not read from the descriptor",
+                f"/proc/{program.pid}/io: rchar {used}: that many bytes came from read() and the like")
         program.resume()
         run = program.wait().require_success()
         require_bytes(run.stdout, b"Z" * size, "stdout is what another process has stored before the mapping is read")
@@ -145,9 +145,9 @@ def test_unmapped_and_closed(lab):
         program = lab.start("posix_attach", name, stop_at="end")
         program.wait_stopped()
         mine = [mapping for mapping in program.maps() if mapping.object == name]
-        require(not mine, f"/dev/shm{name} is not mapped any more just before the program ends", mine)
+        require(not mine, f"/dev/shm{name} is no longer mapped just before the program ends", mine)
         files = [file for file in program.open_files() if name in file]
-        require(not files, f"/dev/shm{name} is not open any more just before the program ends",
+        require(not files, f"/dev/shm{name} is no longer open just before the program ends",
                 [f"a descriptor of /proc/{program.pid}/fd refers to {file}" for file in files])
         program.resume()
         program.wait().require_success()
@@ -155,34 +155,34 @@ def test_unmapped_and_closed(lab):
 
 @points(1, read="shm_open(3), ftruncate(2), shm_unlink(3); handout, Steps")
 def test_leaves_the_object_alone(lab):
-    """The object stays as it was: its name, bytes, size, mode and times of change, and no other comes to it."""
+    """The object stays as it was: its name, bytes, size, mode and times of change; no other object is added."""
     for content, mode in (some_bytes(PAGE + 1), 0o640), (b"", 0o600), (some_bytes(5), 0o666):
         name = lab.name()
         old = lab.make_object(name, content, mode)
-        # A time long ago: whatever writes to the object, or sets its size, makes it now.
+        # A time long ago: any write to the object, or change of its size, sets it to now.
         os.utime(name[1:], (LONG_AGO, LONG_AGO), dir_fd=lab.box.shm_fd)
         objects = lab.objects()
         lab.run("posix_attach", name).require_success()
-        require(lab.objects() == objects, "the object is there as it was, and no other: " + old.line, lab.objects())
+        require(lab.objects() == objects, "the object is the only one and as it was: " + old.line, lab.objects())
         require_bytes(lab.object_bytes(name), content, "the object keeps its bytes")
         changed = os.stat(name[1:], dir_fd=lab.box.shm_fd).st_mtime
-        require(changed == LONG_AGO, "nobody has written to the object or set its size, not even to what they were",
-                f"the time of its last change, {changed - LONG_AGO:.0f} s after that of its making")
+        require(changed == LONG_AGO, "the program did not write to the object or set its size, not even to the same value",
+                f"the time of its last change, {changed - LONG_AGO:.0f} s after its creation")
 
 
 @points(1, read="shm_open(3), O_CREAT and ENOENT; handout, Steps")
 def test_absent_object(lab):
-    """Without an object the program fails, and makes none."""
+    """Without an object the program fails, and creates none."""
     name = lab.name()
     run = lab.run("posix_attach", name)
-    require(not run.left_behind.objects, "no object is made", run.left_behind.objects)
+    require(not run.left_behind.objects, "no object is created", run.left_behind.objects)
     run.require_failure("shm_open", name)
     require(run.stdout == b"", "nothing on stdout", run.stdout)
 
 
 @points(1, read="shm_open(3), EACCES; inode(7), S_ISREG; handout, Background")
 def test_what_may_be_read(lab):
-    """An object that may only be read is printed; one that may not be read, or what is no object, is an error."""
+    """An object that may only be read is printed; one that may not be read, or anything but an object, is an error."""
     opened = [call for call in attach(lab).require_success().program.calls
               if call.name in ("shm_open", "open") and "shmlab" in call.text]
     require(all(call.arguments[0] & os.O_ACCMODE == os.O_RDONLY for call in opened), "the object is opened for reading only",
@@ -200,14 +200,14 @@ def test_what_may_be_read(lab):
         os.mkdir(directory[1:], 0o755, dir_fd=shm)
         os.mkfifo(pipe[1:], 0o644, dir_fd=shm)
         os.chmod(pipe[1:], 0o644, dir_fd=shm)
-        # While somebody has it open for reading and writing, nobody waits for the other end of a named pipe.
+        # While a process has a named pipe open for reading and writing, no open() of it waits for the other end.
         ends.append(os.open(pipe[1:], os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=shm))
         for name, kind in (link, "symbolic link"), (directory, "directory"), (pipe, "named pipe"):
             run = lab.run("posix_attach", name)
             require(run.exit_status == 1 and not run.stdout, "exit status 1 and nothing on stdout when "
                     f"/dev/shm{name} is a {kind}", run.ending, run.stdout)
             run.require_failure(name, *(["shm_open"] if name == link else []), because=f"/dev/shm{name} is a {kind}")
-            require(not run.says_success, "no reason in the message where no call has failed", run.ending)
+            require(not run.says_success, "no reason in the message if no call has failed", run.ending)
     finally:
         for end in ends:
             os.close(end)
@@ -220,7 +220,7 @@ def test_what_may_be_read(lab):
 
 @points(1, read="handout, Steps; err(3)")
 def test_failing_calls(lab):
-    """Whichever call fails, the program says so and exits with status 1."""
+    """If any call fails, the program reports it and exits with status 1."""
     for content in TEXT, b"":
         lab.each_call_fails(lambda **fault: attach(lab, content, end=PERCENT_END, **fault), "/shmlab")
         lab.reset()
@@ -229,4 +229,4 @@ def test_failing_calls(lab):
     for content in TEXT, some_bytes(100000):
         run = attach(lab, content, stdout="/dev/full")
         run.require_failure("stdout", "output", "write", "put", "print", "flush", "/shmlab", because="stdout is full")
-        require(not run.other_reason(errno.ENOSPC), "the reason in the message, if it gives one, is the true one", run.ending)
+        require(not run.other_reason(errno.ENOSPC), "the reason in the message, if it has one, is the true one", run.ending)

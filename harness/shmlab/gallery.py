@@ -32,7 +32,7 @@ class Patch:
         """Writes the patched programs below a directory. Returns the submission to check."""
         target = directory / "solutions" / self.lab.name
         target.mkdir(parents=True)
-        for source in (ROOT / "solutions" / self.lab.name).iterdir():
+        for source in (SOLUTIONS / self.lab.name).glob("*.[ch]"):
             (target / source.name).write_bytes(source.read_bytes())
         done = subprocess.run(["patch", "-p1", "--quiet", "--fuzz=0", "--no-backup-if-mismatch", "-i", str(self.path)],
                               cwd=directory, stdin=subprocess.DEVNULL, capture_output=True, text=True)
@@ -89,7 +89,7 @@ class Attack:
         """Writes the lab's solution with the hostile program in it. Returns the submission to check."""
         target = directory / "labs" / self.lab.name
         target.mkdir(parents=True)
-        for source in [*(SOLUTIONS / self.lab.name).iterdir(), *HOSTILE.glob("*.h")]:
+        for source in [*(SOLUTIONS / self.lab.name).glob("*.[ch]"), *HOSTILE.glob("*.h")]:
             (target / source.name).write_bytes(source.read_bytes())
         (target / f"{self.program}.c").write_bytes(self.path.read_bytes())
         return directory

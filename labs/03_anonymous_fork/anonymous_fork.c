@@ -5,10 +5,10 @@
  * Usage: `anonymous_fork N M`
  *
  * The parent makes one anonymous shared mapping and forks N children. Each adds up its part of the
- * numbers and leaves the sum in the mapping; the parent waits for all of them and prints the total.
+ * numbers and stores the sum in the mapping; the parent waits for all of them and prints the total.
  *
- * See mmap(2), fork(2), waitpid(2), _exit(2), munmap(2); POSIX.1-2008, and Linux for MAP_ANONYMOUS,
- * which glibc declares under -std=c17 for this macro (it is in POSIX since 2024).
+ * See mmap(2), fork(2), waitpid(2), _exit(2), munmap(2); POSIX.1-2024, and Linux for MAP_ANONYMOUS,
+ * which glibc declares under -std=c17 only with this macro (in POSIX since 2024).
  */
 #define _DEFAULT_SOURCE
 
@@ -26,10 +26,10 @@
 enum { MOST_CHILDREN = 64, LARGEST_NUMBER = 1000000000 };
 
 /**
- * Reads a decimal number: digits alone, no sign, no space.
+ * Reads a decimal number: only digits, no sign, no space.
  *
  * @param digits  the number as it was typed
- * @return        the number, or UINTMAX_MAX if it is none or too large
+ * @return        the number, or UINTMAX_MAX if it is not a number or too large
  */
 static uintmax_t parse_number(const char *digits)
 {
@@ -39,7 +39,7 @@ static uintmax_t parse_number(const char *digits)
 }
 
 /**
- * What a child does: adds up its part of the numbers from 1 to m, leaves the sum, and ends.
+ * A child: adds up its part of the numbers from 1 to m, stores the sum, and ends.
  *
  * @param sum    the child's place in the shared mapping
  * @param index  which child it is, from 0
@@ -49,24 +49,24 @@ static uintmax_t parse_number(const char *digits)
 static _Noreturn void add_up_part(uint64_t *sum, uint64_t index, uint64_t n, uint64_t m)
 {
     /* TODO 3: Add up this child's part, store the sum in its place, and end the process with status 0. */
-    errx(EXIT_FAILURE, "TODO 3: part %" PRIu64 " of %" PRIu64 " of 1 to %" PRIu64 ", to %p", index, n, m,
-         (void *)sum);
+    errx(EXIT_FAILURE, "TODO 3: add up part %" PRIu64 " of %" PRIu64 " of 1 to %" PRIu64 ", at %p", index, n,
+         m, (void *)sum);
     /* TODO 3 ends. */
 }
 
 /**
- * Waits until all these children have ended, and says what was wrong with those that failed.
+ * Waits until all these children have ended, and reports those that failed.
  *
  * @param children  their process ids
- * @param count     how many they are
- * @return          whether every one has ended with exit status 0
+ * @param count     how many there are
+ * @return          whether all of them ended with exit status 0
  */
 static bool reap(const pid_t children[], size_t count)
 {
     bool all_well = true;
     for (size_t i = 0; i < count; i++) {
-        /* TODO 4: Wait for this child. If it cannot be waited for, was killed, or has failed, say so and
-           set all_well to false; whatever has become of it, the next child has to be waited for, too. */
+        /* TODO 4: Wait for this child. If it cannot be waited for, was killed, or has failed, report it and
+           set all_well to false. Whatever became of it, the next child must be waited for, too. */
         errx(EXIT_FAILURE, "TODO 4: wait for child %ld", (long)children[i]);
         /* TODO 4 ends. */
     }
@@ -85,14 +85,14 @@ int main(int argc, char *argv[])
 
     const size_t size = n * sizeof(uint64_t);
     uint64_t *sums = NULL;
-    /* TODO 1: Make one anonymous shared mapping of that size, to read and write. */
-    errx(EXIT_FAILURE, "TODO 1: map %zu bytes, which are at %p", size, (void *)sums);
+    /* TODO 1: Make one anonymous shared mapping of that size, readable and writable. */
+    errx(EXIT_FAILURE, "TODO 1: map %zu bytes; sums is still %p", size, (void *)sums);
     /* TODO 1 ends. */
 
     pid_t children[MOST_CHILDREN] = {0};
     for (size_t i = 0; i < n; i++) {
-        /* TODO 2: Fork, and keep the result in children[i]. If that fails, reap the i children that are
-           there, and then give up, with the reason why fork has failed. */
+        /* TODO 2: Fork, and keep the result in children[i]. If that fails, reap the i children that
+           exist, and then exit with the reason why fork failed. */
         errx(EXIT_FAILURE, "TODO 2: fork child %zu", i);
         /* TODO 2 ends. */
 
@@ -104,7 +104,7 @@ int main(int argc, char *argv[])
         return EXIT_FAILURE;
 
     uint64_t total = 0;
-    /* TODO 5: Add up what the children have left in the mapping. */
+    /* TODO 5: Add up the sums that the children have stored in the mapping. */
     errx(EXIT_FAILURE, "TODO 5: add up the sums");
     /* TODO 5 ends. */
 

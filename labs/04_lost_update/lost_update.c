@@ -4,11 +4,11 @@
  *
  * Usage: `lost_update N M`
  *
- * The parent makes one anonymous shared mapping and forks N children, which wait until all are there. Each
- * then adds 1 to both counters, M times. The parent waits for all of them and prints what has been lost.
+ * The parent makes one anonymous shared mapping and forks N children, which wait until all exist. Each
+ * then adds 1 to both counters, M times. The parent waits for all of them and prints what was lost.
  *
- * See mmap(2), fork(2), sem_init(3), sem_wait(3), sem_post(3), waitpid(2); C17, section 7.17; POSIX.1-2008,
- * and Linux for MAP_ANONYMOUS, which glibc declares under -std=c17 for this macro (in POSIX since 2024).
+ * See mmap(2), fork(2), sem_init(3), sem_wait(3), sem_post(3), waitpid(2); C17, section 7.17; POSIX.1-2024,
+ * and Linux for MAP_ANONYMOUS, which glibc declares under -std=c17 only with this macro (POSIX since 2024).
  */
 #define _DEFAULT_SOURCE
 
@@ -28,18 +28,18 @@
 enum { MOST_CHILDREN = 16 };
 static const uintmax_t MOST_INCREMENTS = 1000000000000;
 
-/** What all processes have in common. The counters come first, so that they can be found from outside. */
+/** What all processes share. The counters come first, so that other programs can find them. */
 struct two_counters {
-    volatile uint64_t plain; /**< volatile: every load and store is made, but nothing keeps them together */
+    volatile uint64_t plain; /**< volatile: every load and store is made, but they are still separate steps */
     _Atomic uint64_t atomic;
     sem_t gate; /**< 0 while it is closed */
 };
 
 /**
- * Reads a decimal number: digits alone, no sign, no space.
+ * Reads a decimal number: only digits, no sign, no space.
  *
  * @param digits  the number as it was typed
- * @return        the number, or UINTMAX_MAX if it is none or too large
+ * @return        the number, or UINTMAX_MAX if it is not a number or too large
  */
 static uintmax_t parse_number(const char *digits)
 {
@@ -49,7 +49,7 @@ static uintmax_t parse_number(const char *digits)
 }
 
 /**
- * What a child does: waits until the gate is open, counts to m in both counters, and ends.
+ * A child: waits until the gate is open, counts to m in both counters, and ends.
  *
  * @param shared  the shared mapping
  * @param m       how many times to add 1
@@ -65,7 +65,7 @@ static _Noreturn void count(struct two_counters *shared, uintmax_t m)
         errx(EXIT_FAILURE, "TODO 4: add 1 to the plain counter");
         /* TODO 4 ends. */
 
-        /* TODO 5: Add 1 to the atomic counter, in one operation that nobody can come between. */
+        /* TODO 5: Add 1 to the atomic counter, in one operation that no other process can interrupt. */
         errx(EXIT_FAILURE, "TODO 5: add 1 to the atomic counter");
         /* TODO 5 ends. */
     }
@@ -73,11 +73,11 @@ static _Noreturn void count(struct two_counters *shared, uintmax_t m)
 }
 
 /**
- * Waits until all these children have ended. Ends the program, with exit status 1, if one of them has failed.
+ * Waits until all these children have ended. Ends the program with exit status 1 if one of them failed.
  *
  * @param children  their process ids
- * @param count     how many they are
- * @param failed    the call that has failed, with its reason in errno: the children are killed; NULL for none
+ * @param count     how many there are
+ * @param failed    the call that failed, with its reason in errno: kills the children; NULL if none failed
  */
 static void reap(const pid_t children[], size_t count, const char *failed)
 {
@@ -110,12 +110,12 @@ int main(int argc, char *argv[])
     }
 
     struct two_counters *shared = NULL;
-    /* TODO 1: Make one anonymous shared mapping for what all have in common, to read and to write. */
-    errx(EXIT_FAILURE, "TODO 1: map %zu bytes, which are at %p", sizeof *shared, (void *)shared);
+    /* TODO 1: Make one anonymous shared mapping for all that the processes share, readable and writable. */
+    errx(EXIT_FAILURE, "TODO 1: map %zu bytes; shared is still %p", sizeof *shared, (void *)shared);
     /* TODO 1 ends. */
 
-    /* TODO 2: Make the gate in it: a semaphore for several processes, closed. */
-    errx(EXIT_FAILURE, "TODO 2: make the gate");
+    /* TODO 2: Initialise the gate in it: a semaphore for several processes, closed. */
+    errx(EXIT_FAILURE, "TODO 2: initialise the gate");
     /* TODO 2 ends. */
 
     pid_t children[MOST_CHILDREN] = {0};

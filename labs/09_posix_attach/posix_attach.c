@@ -7,7 +7,7 @@
  * The object is opened and mapped for reading only, and stays as it was. All its bytes go to stdout as
  * they are, and nothing else.
  *
- * See shm_open(3), fstat(2), mmap(2), munmap(2), close(2); POSIX.1-2008.
+ * See shm_open(3), fstat(2), mmap(2), munmap(2), close(2); POSIX.1-2024.
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -28,34 +28,34 @@ int main(int argc, char *argv[])
     const char *name = argv[1];
 
     int descriptor = -1;
-    /* TODO 1: Open the object for reading only. Make none where there is none: then the mode is 0. */
+    /* TODO 1: Open the object for reading only. Do not create one: then the mode is 0. */
     errx(EXIT_FAILURE, "TODO 1: open %s", name);
     /* TODO 1 ends. */
 
     struct stat status = {0};
-    /* TODO 2: Have the kernel fill in what it knows of the object. */
-    errx(EXIT_FAILURE, "TODO 2: learn what descriptor %d is", descriptor);
+    /* TODO 2: Ask the kernel for its data about the object. */
+    errx(EXIT_FAILURE, "TODO 2: get the type and size of descriptor %d", descriptor);
     /* TODO 2 ends. */
 
-    /* TODO 3: Give up, with a message, if this is no regular file: then it is no object. */
-    errx(EXIT_FAILURE, "TODO 3: is a file of mode %o a regular one?", (unsigned)status.st_mode);
+    /* TODO 3: If this is not a regular file, it is not an object: exit with a message. */
+    errx(EXIT_FAILURE, "TODO 3: check whether a file of mode %o is regular", (unsigned)status.st_mode);
     /* TODO 3 ends. */
 
     const size_t size = (size_t)status.st_size;
-    /* TODO 4: If there are no bytes, close the descriptor and be done: mmap() refuses a length of 0. */
-    errx(EXIT_FAILURE, "TODO 4: are %zu bytes none?", size);
+    /* TODO 4: If there are no bytes, close the descriptor and exit: mmap() refuses a length of 0. */
+    errx(EXIT_FAILURE, "TODO 4: check whether %zu bytes are 0 bytes", size);
     /* TODO 4 ends. */
 
     void *memory = NULL;
-    /* TODO 5: Map all of the object, shared and for reading only, wherever the kernel likes. */
+    /* TODO 5: Map all of the object, shared and for reading only, at any address. */
     errx(EXIT_FAILURE, "TODO 5: map %zu bytes of descriptor %d", size, descriptor);
     /* TODO 5 ends. */
 
-    /* TODO 6: Print exactly these bytes, whatever they are. See to it that they have really been written. */
+    /* TODO 6: Print exactly these bytes, whatever they are. Check that they have really been written. */
     errx(EXIT_FAILURE, "TODO 6: print the %zu bytes at %p", size, memory);
     /* TODO 6 ends. */
 
-    /* TODO 7: Unmap the object and close the descriptor. The name stays: nobody unlinks it. */
+    /* TODO 7: Unmap the object and close the descriptor. The name stays: do not unlink it. */
     errx(EXIT_FAILURE, "TODO 7: unmap the object and close descriptor %d", descriptor);
     /* TODO 7 ends. */
 

@@ -7,7 +7,7 @@
  * The office is the POSIX object NAME. A comer that finds none sets one up with the number N, under a
  * name of its own, and links it into place when it is complete. Then it takes a ticket like all others.
  *
- * See shm_open(3), link(2), sem_init(3), sem_wait(3); POSIX.1-2008. That an object is a file in /dev/shm,
+ * See shm_open(3), link(2), sem_init(3), sem_wait(3); POSIX.1-2024. That an object is a file in /dev/shm,
  * which can be linked, is Linux.
  */
 #define _POSIX_C_SOURCE 200809L

@@ -8,7 +8,7 @@
  * may use it at a time, and any of them may come first. The items are (ID, 1) to (ID, COUNT).
  *
  * See pthread_mutexattr_setpshared(3), pthread_mutex_lock(3), pthread_cond_wait(3), pthread_cond_signal(3);
- * POSIX.1-2008.
+ * POSIX.1-2024.
  */
 #define _POSIX_C_SOURCE 200809L
 

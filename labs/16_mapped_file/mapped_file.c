@@ -7,7 +7,7 @@
  * TEXT, without its closing zero byte, is put at byte OFFSET of FILE, which is made larger where it is too
  * small. With `preview` the pages that would change go to standard output, and FILE stays as it is.
  *
- * See open(2), ftruncate(2), posix_fallocate(3), mmap(2), msync(2); POSIX.1-2008.
+ * See open(2), ftruncate(2), posix_fallocate(3), mmap(2), msync(2); POSIX.1-2024.
  */
 #define _POSIX_C_SOURCE 200809L
 

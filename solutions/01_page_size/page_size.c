@@ -1,14 +1,14 @@
 /**
  * @file
- * @brief Lab 01: shows how many whole pages the kernel gives for a mapping of N bytes.
+ * @brief Lab 01: shows how many whole pages the kernel maps for N bytes.
  *
  * Usage: `page_size N...`
  *
  * For each length the program makes an anonymous shared mapping of N bytes, prints "N PAGES BYTES", and
- * unmaps it again. The page size is asked of the system: machines differ.
+ * unmaps it again. It asks the system for the page size, which differs between machines.
  *
- * See sysconf(3), mmap(2), munmap(2), proc_pid_maps(5); POSIX.1-2008, and Linux for MAP_ANONYMOUS, which
- * glibc declares under -std=c17 for this macro (it is in POSIX since 2024).
+ * See sysconf(3), mmap(2), munmap(2), proc_pid_maps(5); POSIX.1-2024, and Linux for MAP_ANONYMOUS, which
+ * glibc declares under -std=c17 only with this macro (in POSIX since 2024).
  */
 #define _DEFAULT_SOURCE
 
@@ -24,10 +24,10 @@
 #include <unistd.h>
 
 /**
- * Reads a length: decimal digits alone, no sign, no space.
+ * Reads a length: only decimal digits, no sign, no space.
  *
  * @param digits  the length as it was typed
- * @param length  where it is put
+ * @param length  where to store it
  * @return        whether it is a length that fits in a size_t
  */
 static bool parse_length(const char *digits, size_t *length)
@@ -45,15 +45,15 @@ static bool parse_length(const char *digits, size_t *length)
 }
 
 /**
- * Maps as many bytes, says how much memory that takes, and unmaps it.
+ * Maps that many bytes, prints how much memory that takes, and unmaps it.
  *
- * @param length  how many bytes to ask for
+ * @param length  how many bytes to map
  * @param page    the size of a page
  */
 static void measure(size_t length, size_t page)
 {
     void *memory = NULL;
-    /* TODO 2: Map so many bytes, anonymous and shared, to read and write, wherever the kernel likes. */
+    /* TODO 2: Map that many bytes, anonymous and shared, readable and writable, at any address. */
     memory = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED)
         err(EXIT_FAILURE, "mmap: %zu bytes", length);
@@ -61,7 +61,7 @@ static void measure(size_t length, size_t page)
 
     size_t pages = 0;
     size_t bytes = 0;
-    /* TODO 3: Find out how many whole pages hold the length, and how many bytes they are. */
+    /* TODO 3: Compute how many whole pages hold the length, and how many bytes they have. */
     pages = length / page + (length % page != 0);
     bytes = pages * page;
     /* TODO 3 ends. */
@@ -88,7 +88,7 @@ int main(int argc, char *argv[])
     }
 
     long page = -1;
-    /* TODO 1: Ask the system for the size of a page. */
+    /* TODO 1: Ask the system for the page size. */
     page = sysconf(_SC_PAGESIZE);
     if (page == -1)
         err(EXIT_FAILURE, "sysconf: _SC_PAGESIZE");

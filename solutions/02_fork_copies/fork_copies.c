@@ -1,15 +1,15 @@
 /**
  * @file
- * @brief Lab 02: a child changes four words of memory, and the parent shows which of them it sees changed.
+ * @brief Lab 02: a child changes four words of memory, and the parent prints which changes it sees.
  *
  * Usage: `fork_copies OLD NEW [PROGRAM [ARGUMENT...]]`
  *
  * The words are a global variable, one on the heap, one in a private mapping and one in a shared mapping.
- * All hold OLD when the child is forked; the child stores NEW in each, and then becomes PROGRAM or ends.
+ * All hold OLD when the child is forked; the child stores NEW in each, and then executes PROGRAM or ends.
  * The parent waits for it and prints what it sees in each word.
  *
- * See fork(2), mmap(2), execvp(3), waitpid(2), _exit(2), munmap(2); POSIX.1-2008, and Linux for
- * MAP_ANONYMOUS, which glibc declares under -std=c17 for this macro (it is in POSIX since 2024).
+ * See fork(2), mmap(2), execvp(3), waitpid(2), _exit(2), munmap(2); POSIX.1-2024, and Linux for
+ * MAP_ANONYMOUS, which glibc declares under -std=c17 only with this macro (in POSIX since 2024).
  */
 #define _DEFAULT_SOURCE
 
@@ -29,18 +29,18 @@ enum { GLOBAL, HEAP, PRIVATE, SHARED, KINDS };
 static const char *const NAMES[KINDS] = {"global", "heap", "private", "shared"};
 
 /**
- * The global word. All four are volatile, so that each store and each load is really made: a compiler that
- * sees nobody look at a word may leave it out. That is all that volatile does here; it is waitpid() that
- * makes sure that the parent looks after the child has stored.
+ * The global word. All four are volatile, so that each store and each load is really made: the compiler
+ * may leave out a store that it sees no load of. volatile does no more than that here: waitpid() makes
+ * sure that the parent loads after the child has stored.
  */
 static volatile uint64_t global_word;
 
 /**
- * Reads a decimal number: digits alone, no sign, no space.
+ * Reads a decimal number: only digits, no sign, no space.
  *
  * @param digits  the number as it was typed
- * @param number  where it is put
- * @return        whether it is one that fits
+ * @param number  where to store it
+ * @return        whether it is a number that fits
  */
 static bool parse_number(const char *digits, uint64_t *number)
 {
@@ -57,11 +57,11 @@ static bool parse_number(const char *digits, uint64_t *number)
 }
 
 /**
- * What the child does: changes all words, and becomes another program if one is given.
+ * The child: changes all words, and executes another program if there is one.
  *
- * @param words    where the words are
+ * @param words    the addresses of the words
  * @param value    what to store in each
- * @param program  the program's name and its arguments, ended by NULL; NULL alone: there is none
+ * @param program  the program's name and its arguments, ended by NULL; only NULL if there is no program
  */
 static _Noreturn void change_all(volatile uint64_t *const words[KINDS], uint64_t value, char *const program[])
 {
@@ -71,7 +71,7 @@ static _Noreturn void change_all(volatile uint64_t *const words[KINDS], uint64_t
     /* TODO 4 ends. */
 
     if (program[0] != NULL) {
-        /* TODO 5: Become the program, which is looked for in the PATH. Coming back means failure. */
+        /* TODO 5: Execute the program, which is looked up in PATH. If the call returns, it has failed. */
         execvp(program[0], program);
         err(EXIT_FAILURE, "execvp: %s", program[0]);
         /* TODO 5 ends. */
@@ -94,7 +94,7 @@ int main(int argc, char *argv[])
     if (words[HEAP] == NULL)
         err(EXIT_FAILURE, "malloc");
 
-    /* TODO 1: Map two anonymous words, to read and write: words[PRIVATE] private, words[SHARED] shared. */
+    /* TODO 1: Map two anonymous words (read, write): words[PRIVATE] private, words[SHARED] shared. */
     words[PRIVATE] = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (words[PRIVATE] == MAP_FAILED)
         err(EXIT_FAILURE, "mmap: private");

@@ -1,13 +1,13 @@
 /**
  * @file
- * @brief Lab 05: creates a System V segment, leaves a text in it and exits.
+ * @brief Lab 05: creates a System V segment, stores a text in it and exits.
  *
  * Usage: `sysv_create FILE TEXT`
  *
  * The segment's key is made from FILE. The segment is exactly as large as TEXT with its closing
- * zero byte, and it stays in the kernel when this program is gone.
+ * zero byte, and it stays in the kernel after this program has ended.
  *
- * See ftok(3), shmget(2), shmop(2), shmctl(2); POSIX.1-2008, XSI option.
+ * See ftok(3), shmget(2), shmop(2), shmctl(2); POSIX.1-2024, XSI option.
  */
 #define _XOPEN_SOURCE 700
 
@@ -19,22 +19,22 @@
 #include <sys/ipc.h>
 #include <sys/shm.h>
 
-/** Second argument of ftok(): whoever wants the same key passes the same FILE and the same id. */
+/** Second argument of ftok(): the same FILE and the same id make the same key. */
 static const int PROJECT_ID = 'S';
 
-/** The owner reads and writes, the group reads, others do nothing. */
+/** The owner reads and writes, the group reads, others have no permission. */
 static const int MODE = 0640;
 
 /**
- * Says which call failed, takes the new segment back, and ends the program with exit status 1.
+ * Reports which call failed, removes the new segment, and ends the program with exit status 1.
  *
- * @param id    the segment that this program has made
- * @param call  the call that failed; errno says why
+ * @param id    the segment that this program created
+ * @param call  the call that failed, with its reason in errno
  */
 static _Noreturn void give_up(int id, const char *call)
 {
     const int reason = errno;
-    /* TODO 6: Remove the segment: a program that fails leaves nothing behind. */
+    /* TODO 6: Remove the segment: a program that fails cleans up. */
     if (shmctl(id, IPC_RMID, NULL) == -1)
         warn("shmctl: cannot remove segment %d", id);
     /* TODO 6 ends. */
@@ -60,14 +60,14 @@ int main(int argc, char *argv[])
     /* TODO 1 ends. */
 
     int id = -1;
-    /* TODO 2: Create a segment of that key, size and MODE. One that exists already is an error. */
+    /* TODO 2: Create a segment of that key, size and MODE. If one exists already, that is an error. */
     id = shmget(key, size, IPC_CREAT | IPC_EXCL | MODE);
     if (id == -1)
         err(EXIT_FAILURE, "shmget: %s", file);
     /* TODO 2 ends. */
 
     char *memory = NULL;
-    /* TODO 3: Attach the segment wherever the kernel likes. */
+    /* TODO 3: Attach the segment at any address. */
     memory = shmat(id, NULL, 0);
     if (memory == (void *)-1)
         give_up(id, "shmat");
@@ -77,7 +77,7 @@ int main(int argc, char *argv[])
     memcpy(memory, text, size);
     /* TODO 4 ends. */
 
-    /* TODO 5: Detach the segment. It stays: nobody removes it. */
+    /* TODO 5: Detach the segment. It stays: do not remove it. */
     if (shmdt(memory) == -1)
         give_up(id, "shmdt");
     /* TODO 5 ends. */

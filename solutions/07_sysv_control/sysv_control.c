@@ -1,13 +1,13 @@
 /**
  * @file
- * @brief Lab 07: shows what the kernel knows of a System V segment, changes its mode, or removes it.
+ * @brief Lab 07: prints what the kernel knows of a System V segment, changes its mode, or removes it.
  *
  * Usage: `sysv_control FILE stat`, `sysv_control FILE mode MODE`, `sysv_control FILE remove`
  *
- * The segment's key is made from FILE. The segment is never attached: what the three commands work on
- * is the kernel's record of it.
+ * The segment's key is made from FILE. The segment is never attached: the three commands work on
+ * the kernel's record of it.
  *
- * See ftok(3), shmget(2), shmctl(2), sysvipc(7); POSIX.1-2008, XSI option.
+ * See ftok(3), shmget(2), shmctl(2), sysvipc(7); POSIX.1-2024, XSI option.
  */
 #define _XOPEN_SOURCE 700
 
@@ -20,17 +20,17 @@
 #include <sys/ipc.h>
 #include <sys/shm.h>
 
-/** Second argument of ftok(): whoever wants the same key passes the same FILE and the same id. */
+/** Second argument of ftok(): the same FILE and the same id make the same key. */
 static const int PROJECT_ID = 'S';
 
 /** All the permission bits: the lowest nine of a mode. */
 static const unsigned PERMISSIONS = 0777;
 
 /**
- * Reads a mode as an octal number: octal digits alone, no sign, no space.
+ * Reads a mode as an octal number: only octal digits, no sign, no space.
  *
  * @param digits  the number as it was typed
- * @return        the number; more than PERMISSIONS if it is none from 0 up to 0777
+ * @return        the number; more than PERMISSIONS if it is not a number from 0 up to 0777
  */
 static unsigned parse_mode(const char *digits)
 {
@@ -61,7 +61,7 @@ int main(int argc, char *argv[])
     /* TODO 1 ends. */
 
     int id = -1;
-    /* TODO 2: Find the segment of that key. Make none, ask for no size, and for no permission. */
+    /* TODO 2: Find the segment of that key. Do not create one; ask for no size and no permission. */
     id = shmget(key, 0, 0);
     if (id == -1)
         err(EXIT_FAILURE, "shmget: %s", file);
@@ -76,14 +76,14 @@ int main(int argc, char *argv[])
     }
 
     struct shmid_ds data = {0};
-    /* TODO 4: Have the kernel fill in what it knows of the segment. */
+    /* TODO 4: Ask the kernel for its data about the segment. */
     if (shmctl(id, IPC_STAT, &data) == -1)
         err(EXIT_FAILURE, "shmctl: %s", file);
     /* TODO 4 ends. */
 
     if (change) {
-        /* TODO 5: Put the nine permission bits of mode in the place of the old ones, and hand the data back
-           to the kernel: the owner and the group in it stay as they were. */
+        /* TODO 5: Replace the nine old permission bits by those of mode, and pass the data back to the
+           kernel: the owner and the group in it stay as they were. */
         data.shm_perm.mode = (data.shm_perm.mode & ~PERMISSIONS) | mode;
         if (shmctl(id, IPC_SET, &data) == -1)
             err(EXIT_FAILURE, "shmctl: %s", file);
@@ -91,7 +91,7 @@ int main(int argc, char *argv[])
         return EXIT_SUCCESS;
     }
 
-    /* TODO 6: Print the ten lines of the handout, and see to it that they have really been written. */
+    /* TODO 6: Print the ten lines of the handout, and check that they have really been written. */
     printf("key 0x%08x\nshmid %d\nsize %zu\nmode %04o\nnattch %ju\n", (unsigned)key, id, data.shm_segsz,
            (unsigned)data.shm_perm.mode & PERMISSIONS, (uintmax_t)data.shm_nattch);
     printf("cpid %jd\nlpid %jd\n", (intmax_t)data.shm_cpid, (intmax_t)data.shm_lpid);

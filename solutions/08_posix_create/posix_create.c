@@ -1,13 +1,13 @@
 /**
  * @file
- * @brief Lab 08: creates a POSIX shared memory object, leaves a text in it and exits.
+ * @brief Lab 08: creates a POSIX shared memory object, stores a text in it and exits.
  *
  * Usage: `posix_create /NAME SIZE TEXT`
  *
  * The object has exactly SIZE bytes, all of them backed by memory before the first store, and TEXT
- * with its closing zero byte is at its start. It stays under its name when this program is gone.
+ * with its closing zero byte is at its start. It stays under its name after this program has ended.
  *
- * See shm_open(3), ftruncate(2), posix_fallocate(3), mmap(2), shm_unlink(3); POSIX.1-2008.
+ * See shm_open(3), ftruncate(2), posix_fallocate(3), mmap(2), shm_unlink(3); POSIX.1-2024.
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -23,35 +23,35 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/** The owner reads and writes, the group reads, others do nothing. The umask takes its part of it. */
+/** The owner reads and writes, the group reads, others have no permission. The umask is applied to it. */
 static const mode_t MODE = 0640;
 
 /**
- * Reads a size as a decimal number: digits alone, no sign, no space.
+ * Reads a size as a decimal number: only digits, no sign, no space.
  *
  * @param digits  the number as it was typed
- * @return        the number, or 0 if it is none from 1 up to SSIZE_MAX
+ * @return        the number, or 0 if it is not a number from 1 up to SSIZE_MAX
  */
 static size_t parse_size(const char *digits)
 {
     if (digits[0] == '\0' || digits[strspn(digits, "0123456789")] != '\0')
         return 0;
 
-    /* A number too large for uintmax_t becomes UINTMAX_MAX: too large for us as well. */
+    /* A number too large for uintmax_t becomes UINTMAX_MAX, which is too large here as well. */
     const uintmax_t number = strtoumax(digits, NULL, 10);
     return number > SSIZE_MAX ? 0 : (size_t)number;
 }
 
 /**
- * Says which call failed, takes the new object's name back, and ends the program with exit status 1.
+ * Reports which call failed, unlinks the new object, and ends the program with exit status 1.
  *
- * @param name  the object that this program has made
- * @param call  the call that failed; errno says why
+ * @param name  the object that this program created
+ * @param call  the call that failed, with its reason in errno
  */
 static _Noreturn void give_up(const char *name, const char *call)
 {
     const int reason = errno;
-    /* TODO 7: Unlink the object: a program that fails leaves nothing behind. */
+    /* TODO 7: Unlink the object: a program that fails cleans up. */
     if (shm_unlink(name) == -1)
         warn("shm_unlink: %s", name);
     /* TODO 7 ends. */
@@ -77,7 +77,7 @@ int main(int argc, char *argv[])
         err(EXIT_FAILURE, "shm_open: %s", name);
     /* TODO 1 ends. */
 
-    /* TODO 2: Give the object its size: a new one has none. */
+    /* TODO 2: Set the object's size: a new one has 0 bytes. */
     if (ftruncate(descriptor, (off_t)size) == -1)
         give_up(name, "ftruncate");
     /* TODO 2 ends. */
@@ -89,7 +89,7 @@ int main(int argc, char *argv[])
     /* TODO 3 ends. */
 
     char *memory = NULL;
-    /* TODO 4: Map the whole object for reading and writing, shared, wherever the kernel likes. */
+    /* TODO 4: Map the whole object for reading and writing, shared, at any address. */
     memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
     if (memory == MAP_FAILED)
         give_up(name, "mmap");
@@ -99,7 +99,7 @@ int main(int argc, char *argv[])
     memcpy(memory, text, length);
     /* TODO 5 ends. */
 
-    /* TODO 6: Unmap the object and close the descriptor. The name stays: nobody unlinks it. */
+    /* TODO 6: Unmap the object and close the descriptor. The name stays: do not unlink it. */
     if (munmap(memory, size) == -1)
         give_up(name, "munmap");
     if (close(descriptor) == -1)

@@ -9,7 +9,7 @@
  * the program ends.
  *
  * See shm_open(3), shm_unlink(3), mmap(2), munmap(2), ftruncate(2), fork(2), waitpid(2), signal(7);
- * POSIX.1-2008.
+ * POSIX.1-2024.
  */
 #define _POSIX_C_SOURCE 200809L
 

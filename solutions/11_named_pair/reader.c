@@ -7,7 +7,7 @@
  * The pieces come through the POSIX object NAME, which holds a struct pair; either side may come first.
  * A piece of length 0 ends the conversation. Then this program unlinks the name.
  *
- * See shm_open(3), fcntl(2), sem_init(3), sem_wait(3), sem_post(3), kill(2); POSIX.1-2008.
+ * See shm_open(3), fcntl(2), sem_init(3), sem_wait(3), sem_post(3), kill(2); POSIX.1-2024.
  */
 #define _POSIX_C_SOURCE 200809L
 

@@ -7,7 +7,7 @@
  * The pieces go through the POSIX object NAME, which holds a struct pair; either side may come first.
  * At the end of the input a piece of length 0 ends the conversation.
  *
- * See shm_open(3), fcntl(2), sem_init(3), sem_wait(3), sem_post(3), kill(2); POSIX.1-2008.
+ * See shm_open(3), fcntl(2), sem_init(3), sem_wait(3), sem_post(3), kill(2); POSIX.1-2024.
  */
 #define _POSIX_C_SOURCE 200809L
 

@@ -8,7 +8,7 @@
  * killed anywhere: the next one undoes the transfer that was left half done, and goes on.
  *
  * See pthread_mutexattr_setrobust(3), pthread_mutex_lock(3p), pthread_mutex_consistent(3), msync(2);
- * POSIX.1-2008.
+ * POSIX.1-2024.
  */
 #define _POSIX_C_SOURCE 200809L
 

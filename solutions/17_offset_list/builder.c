@@ -6,7 +6,7 @@
  *
  * The layout is in list.h. The object is just large enough, and it stays when this program is gone.
  *
- * See shm_open(3), posix_fallocate(3), mmap(2), shm_unlink(3); POSIX.1-2008.
+ * See shm_open(3), posix_fallocate(3), mmap(2), shm_unlink(3); POSIX.1-2024.
  */
 #define _POSIX_C_SOURCE 200809L
 

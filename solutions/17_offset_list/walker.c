@@ -7,7 +7,7 @@
  * The layout is in list.h. The object is mapped for reading only and left as it is. If anything in the
  * list is not as it has to be, this program prints no word at all.
  *
- * See shm_open(3), fstat(2), mmap(2); POSIX.1-2008.
+ * See shm_open(3), fstat(2), mmap(2); POSIX.1-2024.
  */
 #define _POSIX_C_SOURCE 200809L
 

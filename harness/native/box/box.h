@@ -170,7 +170,7 @@ void enter_landlock(void);
 
 /* ---- start.c ---- */
 
-extern char child_stack[CHILD_STACK_SIZE]; /**< of a child that shares memory with pid 1: one at a time */
+extern char child_stack[CHILD_STACK_SIZE]; /**< of children that share memory with pid 1 */
 
 /** Decides whether a starting child may share memory with pid 1. */
 void setup_start(void);

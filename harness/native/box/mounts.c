@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <mntent.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -203,15 +204,29 @@ static bool copy(const char *from, const char *to)
     return count == 0;
 }
 
+static char **machine_mounts; /**< where the machine has mounts; the last is NULL. NULL: it cannot be told */
+
+/** Fills in #machine_mounts. Each look takes the kernel longer than one more mount, so there is one for all directories. */
+static void list_machine_mounts(void)
+{
+    FILE *mounts = setmntent("/proc/self/mounts", "re");
+    size_t count = 0;
+    for (struct mntent *entry; mounts && (entry = getmntent(mounts));) {
+        machine_mounts = realloc(machine_mounts, (count + 2) * sizeof *machine_mounts);
+        if (!machine_mounts || !(machine_mounts[count++] = strdup(entry->mnt_dir)))
+            die("list the mounts");
+        machine_mounts[count] = NULL;
+    }
+    if (mounts)
+        endmntent(mounts);
+}
+
 /** Whether something is mounted below a directory, or this cannot be told. */
 static bool has_mounts_below(const char *path)
 {
-    FILE *mounts = setmntent("/proc/self/mounts", "re");
-    bool found = !mounts;
-    for (struct mntent *entry; !found && (entry = getmntent(mounts));)
-        found = is_below(entry->mnt_dir, path);
-    if (mounts)
-        endmntent(mounts);
+    bool found = !machine_mounts;
+    for (char **at = machine_mounts; !found && *at; at++)
+        found = is_below(*at, path);
     return found;
 }
 
@@ -297,6 +312,7 @@ static void setup_root(void)
     char path[4096];
     if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
         die("make the mounts private");
+    list_machine_mounts();
     mount_tmpfs(NEW, 8, 1024, "755");
     for (int i = 0; shown_directories[i]; i++)
         show(shown_directories[i], false);

@@ -95,7 +95,8 @@ struct userns {
 
 /**
  * Creates a user namespace below pid 1's. It maps the programs' uid to itself and cannot have further user
- * namespaces in it. Runs in a child that shares memory and descriptors with pid 1, and takes turns with it.
+ * namespaces in it. Runs in a child that shares memory and descriptors with pid 1, which goes on meanwhile: it changes
+ * nothing but @p closure and its own stack, like exec_program().
  *
  * The child keeps its privilege: Ubuntu's AppArmor takes the capabilities in a namespace from a process that has
  * made it without CAP_SYS_ADMIN. As pid 1 has the privilege to map any id, it writes the maps.
@@ -132,35 +133,51 @@ static void setup_program_maps(pid_t child)
     }
 }
 
+/** Starts the child that makes a namespace; @p stack_end: the end of its part of #child_stack. Returns its pid. */
+static pid_t start_userns(struct userns *userns, char *stack_end)
+{
+    if (pipe2(userns->made, O_CLOEXEC) < 0 || pipe2(userns->mapped, O_CLOEXEC) < 0)
+        die("pipe");
+    const pid_t child = clone(create_userns, stack_end, CLONE_VM | CLONE_FILES | SIGCHLD, userns);
+    if (child < 0)
+        die("make a user namespace");
+    return child;
+}
+
+/** Writes the id maps when the child has made the namespace, unless it has failed. */
+static void finish_userns(struct userns *userns, pid_t child)
+{
+    char byte = 0;
+    /* The pipe has no end to be noticed, as the child has the same descriptors. */
+    struct pollfd until = {userns->made[0], POLLIN, 0};
+    while (poll(&until, 1, 1) == 0 && read_process(child).state != 'Z')
+        ;
+    if (poll(&until, 1, 0) > 0 && read(userns->made[0], &byte, 1) == 1) {
+        setup_program_maps(child);
+        if (write(userns->mapped[1], &byte, 1) != 1)
+            die("pipe");
+    }
+}
+
 /* Two namespaces, because a program must not be able to trace one of the harness's own executables or read its
- * memory. Both have the same uid, so only different user namespaces keep them apart. */
+ * memory. Both have the same uid, so only different user namespaces keep them apart. Both are made at the same time,
+ * as most of it is waiting for another process. */
 void setup_program_userns(void)
 {
+    struct userns userns[2] = {{.fd = -1}, {.fd = -1}};
+    pid_t child[2];
+    for (int i = 0; i < 2; i++)
+        child[i] = start_userns(&userns[i], child_stack + sizeof child_stack / 2 * (size_t)(i + 1));
+    for (int i = 0; i < 2; i++)
+        finish_userns(&userns[i], child[i]);
     for (int i = 0; i < 2; i++) {
-        struct userns userns = {.fd = -1};
-        char byte = 0;
         int status = 0;
-        if (pipe2(userns.made, O_CLOEXEC) < 0 || pipe2(userns.mapped, O_CLOEXEC) < 0)
-            die("pipe");
-        const pid_t child =
-            clone(create_userns, child_stack + sizeof child_stack, CLONE_VM | CLONE_FILES | SIGCHLD, &userns);
-        if (child < 0)
+        if (waitpid(child[i], &status, 0) < 0 || userns[i].fd < 0)
             die("make a user namespace");
-        /* The pipe has no end to be noticed, as the child has the same descriptors. */
-        struct pollfd until = {userns.made[0], POLLIN, 0};
-        while (poll(&until, 1, 1) == 0 && read_process(child).state != 'Z')
-            ;
-        if (poll(&until, 1, 0) > 0 && read(userns.made[0], &byte, 1) == 1) {
-            setup_program_maps(child);
-            if (write(userns.mapped[1], &byte, 1) != 1)
-                die("pipe");
-        }
-        if (waitpid(child, &status, 0) < 0 || userns.fd < 0)
-            die("make a user namespace");
-        program_userns[i] = userns.fd;
+        program_userns[i] = userns[i].fd;
         for (int end = 0; end < 2; end++) {
-            close(userns.made[end]);
-            close(userns.mapped[end]);
+            close(userns[i].made[end]);
+            close(userns[i].mapped[end]);
         }
     }
 }

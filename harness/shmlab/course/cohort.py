@@ -84,7 +84,7 @@ class Grader:
             files = [CHECKS / f"test_{lab.name}.py", *judging_modules(),
                      *sorted(path for path in native.NATIVE.rglob("*") if path.suffix in (".c", ".h", ".def"))]
             if (SOLUTIONS / lab.name).is_dir():
-                files += sorted((SOLUTIONS / lab.name).iterdir())
+                files += sorted((SOLUTIONS / lab.name).glob("*.[ch]"))
             how = f"{native.find_compiler(self.cc)} {self.san} {self.tier}".encode()
             self._common[lab.name] = native.fingerprint(how, *(path.read_bytes() for path in files)).encode()
         return self._common[lab.name]

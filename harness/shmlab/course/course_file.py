@@ -46,7 +46,7 @@ from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
 from .intake import Submission
 from .roster import Person, read_roster
-from .tables import Entry, Row, Table, folded, read_rows
+from .tables import Entry, Row, Table, folded, read_rows, read_text
 from ..labs import Lab, UserError, all_labs, find
 from ..results import plain
 from ..sandbox import native
@@ -54,6 +54,10 @@ from ..sandbox import native
 _KNOWN = {"course": ("title", "labs", "late per day", "grace", "last day", "canvas", "moodle maximum", "time zone", "times", "roster",
                      "overrides", "extensions", "attempt"), "canvas": None, "weights": None, "due": None, "handed in": None}
 MAX_EXTENSION = 366  # days
+MAX_GRACE = 10_000  # minutes, about a week
+MAX_WEIGHT = 1000
+MIN_MAXIMUM, MAX_MAXIMUM = 0.01, 100_000  # points of an assignment on a platform
+MAX_TITLE = 200  # characters
 _TIME = re.compile(r"(20\d\d-\d\d-\d\d)(?:[ T](\d\d:\d\d(?::\d\d)?) ?(Z|[+-]\d\d:?\d\d)?)?")
 _HOW_TO_WRITE = "write it as 2026-11-20 23:59, or as 2026-11-20 23:59+01:00"
 CANVAS_MARK, FILE_TIME = "Canvas's mark", "file"
@@ -199,84 +203,135 @@ def read_course(path: Path, tables: bool = True) -> Course:
         raise UserError(plain(str(error), 1000)) from None
 
 
-def _read(path: Path, tables: bool) -> Course:
+def _parsed(path: Path) -> configparser.ConfigParser:
     # A `#` may be part of a value, as in "Lab #1"; at the beginning of a line it begins a comment.
-    parser = configparser.ConfigParser(inline_comment_prefixes=(";",), interpolation=None, delimiters=("=",))
+    parser = configparser.ConfigParser(inline_comment_prefixes=(";",), interpolation=None, delimiters=("=",), default_section="")
     parser.optionxform = str  # type: ignore[assignment]  # keep upper case in the students' names
     try:
-        parser.read_string(path.read_text(encoding="utf-8-sig"), source=str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read the course's file {path}: {error}") from None
+        parser.read_string(read_text(path), source=str(path))
+    except configparser.MissingSectionHeaderError as error:
+        raise UserError(f"{path}, line {error.lineno}: '{error.line.strip()}' is in no section; write a line such as [course] "
+                        "before it") from None
+    except configparser.ParsingError as error:
+        number, line = error.errors[0]
+        raise UserError(f"{path}, line {number}: {line.replace(repr(chr(10))[1:-1], '')} is not understood; write key = value") from None
+    except configparser.DuplicateOptionError as error:
+        raise UserError(f"{path}, line {error.lineno}, [{error.section}] {error.option}: is there already; leave out one of them") from None
+    except configparser.DuplicateSectionError as error:
+        raise UserError(f"{path}, line {error.lineno}: there is a section [{error.section}] already; write all its lines there") from None
     except configparser.Error as error:
         raise UserError(f"{path}: {' '.join(str(error).split())}") from None
+    return parser
+
+
+def _lines(path: Path) -> Dict[Tuple[str, str], int]:
+    """Returns the number of the line of each key, and, for an empty key, of each section."""
+    found: Dict[Tuple[str, str], int] = {}
+    section = ""
+    for number, line in enumerate(read_text(path).splitlines(), 1):
+        head = re.match(r"\[([^]]+)\]", line)
+        section = head[1] if head else section
+        key = "" if head else line.partition("=")[0].strip()
+        if head or "=" in line:
+            found.setdefault((section, key), number)
+    return found
+
+
+def _read(path: Path, tables: bool) -> Course:
+    parser = _parsed(path)
+    lines = _lines(path)
+
+    def where(section: str, key: str) -> str:
+        line = lines.get((section, key))
+        return f"{path}, {f'line {line}, ' if line else ''}[{section}] {key}"
 
     def wrong(section: str, key: str, why: str) -> UserError:
-        return UserError(f"{path}, [{section}] {key}: {why}")
+        return UserError(f"{where(section, key)}: {why}")
 
-    def number(section: str, key: str, default: float) -> float:
-        text = parser.get(section, key, fallback="") if parser.has_section(section) else ""
+    def value_of(section: str, key: str) -> str:
+        """Returns a value as text; empty if it is not there."""
+        return parser.get(section, key, fallback="").strip()
+
+    def number(section: str, key: str, default: float, least: float, most: float, whole: bool = False) -> float:
+        text = value_of(section, key)
         if not text:
             return default
-        try:
-            value = float(text)
-        except ValueError:
-            raise wrong(section, key, f"'{text}' is not a number") from None
-        if value < 0 or not math.isfinite(value):
-            raise wrong(section, key, f"{text} is negative or not finite")
+        value = number_in(text, least, most, whole)
+        if value is None:
+            raise wrong(section, key, f"'{text}' is not a {'whole number' if whole else 'number'} from {least:g} to {most:g}")
         return value
 
-    def lab_named(section: str, word: str) -> Lab:
+    def lab_named(section: str, word: str, key: str = "") -> Lab:
         try:
             return find(word)
         except UserError as error:
-            raise wrong(section, word, str(error)) from None
+            raise wrong(section, key or word, str(error)) from None
+
+    def keys(section: str) -> Iterator[Tuple[str, Lab, str]]:
+        """Each key of a section, the lab that it names and the words after that. None may be there twice, as `05` and `5`."""
+        seen: Dict[Tuple[str, str], str] = {}
+        for key in parser[section] if parser.has_section(section) else []:
+            word, _, rest = key.partition(" ")
+            lab = lab_named(section, word, key)
+            first = seen.setdefault((lab.name, rest.strip()), key)
+            if first != key:
+                raise wrong(section, key, f"lab {lab.number} is there already, in {where(section, first)}; leave out one of them")
+            yield key, lab, rest.strip()
 
     def column(section: str, key: str) -> CanvasColumn:
-        text = " ".join(parser.get(section, key).split())
-        match = re.fullmatch(r"(.*\(\d+\)) of (\d+(?:\.\d+)?)", text)
-        if not text or (match and not float(match[2])):
+        text = " ".join(value_of(section, key).split())
+        match = re.fullmatch(r"(.*\(\d+\)) of (\S+)", text)
+        points = number_in(match[2], MIN_MAXIMUM, MAX_MAXIMUM) if match else None
+        if not text or (match and points is None):
             raise wrong(section, key, f"'{text}' is not an assignment in Canvas; write its name and id, such as Lab #1 (4711), "
                         "or with its points Lab #1 (4711) of 20")
-        return CanvasColumn(match[1], float(match[2])) if match else CanvasColumn(text)
+        return CanvasColumn(match[1] if match else text, points)
 
     for section in parser.sections():
         if section not in _KNOWN:
-            raise UserError(f"{path}: there is no section [{section}]; the sections are "
+            line = lines.get((section, ""))
+            raise UserError(f"{path}{f', line {line}' if line else ''}: there is no section [{section}]; the sections are "
                             + ", ".join(f"[{name}]" for name in _KNOWN))
         known = _KNOWN[section]
         for key in parser[section]:
             if known is not None and key not in known:
                 raise wrong(section, key, f"is unknown; the keys are {', '.join(known)}")
-    course = Course(title=parser.get("course", "title", fallback="Shared Memory Lab"),
-                    late_per_day=number("course", "late per day", 0.0), grace=number("course", "grace", 0.0),
-                    last_day=number("course", "last day", math.inf), moodle_maximum=number("course", "moodle maximum", 100.0))
-    if not course.moodle_maximum:
-        raise wrong("course", "moodle maximum", "is 0; it is the maximum grade of the assignment in Moodle, more than 0")
-    if parser.get("course", "canvas", fallback=""):
+    title = value_of("course", "title") or "Shared Memory Lab"
+    if plain(title, MAX_TITLE) != title:
+        raise wrong("course", "title", f"it has characters that cannot be shown, or more than {MAX_TITLE}")
+    course = Course(title=title, late_per_day=number("course", "late per day", 0.0, 0, 100),
+                    grace=number("course", "grace", 0.0, 0, MAX_GRACE),
+                    last_day=number("course", "last day", math.inf, 0, MAX_EXTENSION, True),
+                    moodle_maximum=number("course", "moodle maximum", 100.0, MIN_MAXIMUM, MAX_MAXIMUM))
+    if value_of("course", "canvas"):
         course.canvas[""] = column("course", "canvas")
-    for key in parser["canvas"] if parser.has_section("canvas") else []:
-        lab, one = lab_named("canvas", key), column("canvas", key)
+    for key, lab, rest in keys("canvas"):
+        one = column("canvas", key)
+        if rest:
+            raise wrong("canvas", key, "a lab has one assignment; write only its number before the =")
         if "" in course.canvas:
             raise wrong("course", "canvas", "is one assignment for all labs, but [canvas] has one for each; leave out one of them")
-        if lab.name in course.canvas or one.name in [other.name for other in course.canvas.values()]:
-            raise wrong("canvas", key, f"lab {lab.number} or '{one.name}' is there twice; each lab has an assignment of its own")
+        if one.name in [other.name for other in course.canvas.values()]:
+            raise wrong("canvas", key, f"'{one.name}' is there twice; each lab has an assignment of its own")
         course.canvas[lab.name] = one
-    attempt = parser.get("course", "attempt", fallback="last")
+    attempt = value_of("course", "attempt") or "last"
     if attempt not in ("best", "last"):
         raise wrong("course", "attempt", f"'{attempt}' is unknown; allowed are best and last")
     course.best_attempt = attempt == "best"
-    zone = parser.get("course", "time zone", fallback="")
+    zone = value_of("course", "time zone")
     if zone:
         try:
             course.zone = zoneinfo.ZoneInfo(zone)
         except (KeyError, ValueError, OSError):
             raise wrong("course", "time zone", f"'{zone}' is not a time zone of this machine; write it as Europe/Berlin") from None
-    words = parser.get("course", "labs", fallback="").replace(",", " ").split()
+    words = value_of("course", "labs").replace(",", " ").split()
     if words:
-        course.labs = [lab_named("course", word) for word in words]
-    for key in parser["weights"] if parser.has_section("weights") else []:
-        word, _, check = key.partition(" ")
-        lab, weight = lab_named("weights", word), number("weights", key, 1.0)
+        course.labs = [lab_named("course", word, "labs") for word in words]
+        twice = [lab.number for lab in course.labs if course.labs.count(lab) > 1]
+        if twice:
+            raise wrong("course", "labs", f"lab {twice[0]} is there twice; name each lab once")
+    for key, lab, check in keys("weights"):
+        weight = number("weights", key, 1.0, 0, MAX_WEIGHT)
         if not check:
             course.lab_weights[lab.name] = weight
         elif check in [one.name for one in lab.checks()]:
@@ -284,23 +339,25 @@ def _read(path: Path, tables: bool) -> Course:
         else:
             raise wrong("weights", key, f"lab {lab.number} has no check '{check}'; it has "
                         + ", ".join(one.name for one in lab.checks()))
-    for key in parser["due"] if parser.has_section("due") else []:
-        lab, text = lab_named("due", key), parser.get("due", key)
+    for key, lab, rest in keys("due"):
+        text = value_of("due", key)
         try:
             due = read_time(text, "23:59")
         except ValueError:
             raise wrong("due", key, f"'{text}' is not a time; {_HOW_TO_WRITE}") from None
+        if rest:
+            raise wrong("due", key, "a lab has one deadline; write only its number before the =")
         course.due[lab.name] = course.local(due.timestamp()) if due.tzinfo else due
 
     for key in parser["handed in"] if parser.has_section("handed in") else []:
-        row = Row(f"{path}, [handed in] {key}", {"time": parser.get("handed in", key)})
+        row = Row(where("handed in", key), {"time": value_of("handed in", key)})
         course.handed_in.entries.append(_time_entry(course, row, key, "", "time"))
     course.handed_in.source = "course file"
     if not tables:
         return course
 
     def table(key: str) -> Optional[Path]:
-        name = parser.get("course", key, fallback="")
+        name = value_of("course", key)
         return path.parent / name if name else None
 
     def rows(key: str, needed: Sequence[str], optional: Sequence[str]) -> Iterator[Row]:
@@ -323,6 +380,15 @@ def _read(path: Path, tables: bool) -> Course:
     return course
 
 
+def number_in(text: str, least: float, most: float, whole: bool = False) -> Optional[float]:
+    """Returns the number that a text is; None if it is not one between these."""
+    try:
+        value = float(text) if text.isascii() else math.nan
+    except ValueError:
+        return None
+    return value if least <= value <= most and (not whole or value == int(value)) else None
+
+
 def _lab_of(row: Row, needed: bool) -> str:
     word = row.cells["lab"]
     try:
@@ -332,13 +398,9 @@ def _lab_of(row: Row, needed: bool) -> str:
 
 
 def _number_of(row: Row, column: str, least: float, most: float, whole: bool = False) -> float:
-    text = row.cells[column]
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not least <= value <= most or (whole and value != int(value)):
-        raise row.wrong(column, f"'{text}' is not a {'whole number' if whole else 'number'} from {least:g} to {most:g}")
+    value = number_in(row.cells[column], least, most, whole)
+    if value is None:
+        raise row.wrong(column, f"'{row.cells[column]}' is not a {'whole number' if whole else 'number'} from {least:g} to {most:g}")
     return value
 
 

@@ -281,8 +281,8 @@ def _grade(download: Download, source: Path, out: Path, course: Course, course_f
         if left_out:
             print(f"{left_out} {'submission is' if left_out == 1 else 'submissions are'} not selected and not graded yet: "
                   "not in the tables", file=sys.stderr)
-        for line in strange_times(students, course, time.time()):
-            print(f"warning: {line}", file=sys.stderr)
+        for line in [*filter(None, [roster.unmatched(everybody)]), *strange_times(students, course, time.time())]:
+            print(plain(f"warning: {line}", 1000), file=sys.stderr)
         progress = Progress(todo, "graded")
         try:
             cohort.grade_all(batches, grader, progress)
@@ -367,7 +367,7 @@ def _summary(everything: Record, out: Path) -> int:
         print(f"note: {line}")
     if noted:
         print(f"{len(noted)} {'submission has' if len(noted) == 1 else 'submissions have'} notes on what was handed in: "
-              + ", ".join(noted[:6]) + (" …" if len(noted) > 6 else ""))
+              + "; ".join(noted[:6]) + (" …" if len(noted) > 6 else ""))
     for mistake, count in resembled.most_common(3):
         print(f"{count} {'program resembles' if count == 1 else 'programs resemble'} the known mistake {mistake}")
     if any(lab["due"] for lab in everything["labs"]):
@@ -380,10 +380,10 @@ def _summary(everything: Record, out: Path) -> int:
         print(f"look at {name}, {lab}: a check did not end, and counts 0 points")
     if kept:
         print(f"{len(kept)} {'students' if several else 'student'} of the runs before {'are' if several else 'is'} "
-              f"kept, though not handed in now: {', '.join(kept[:6])}{' …' if len(kept) > 6 else ''}; to drop one, remove its "
+              f"kept, though not handed in now: {'; '.join(kept[:6])}{' …' if len(kept) > 6 else ''}; to drop one, remove its "
               f"directory in {where / 'students'}")
     if absent:
-        print(f"{len(absent)} of the roster handed in nothing: {', '.join(absent[:6])}{' …' if len(absent) > 6 else ''}")
+        print(f"{len(absent)} of the roster handed in nothing: {'; '.join(absent[:6])}{' …' if len(absent) > 6 else ''}")
     print(f"{len(everything['students']) - len(kept) - len(absent)} submissions graded: open {where / 'index.html'}; "
           f"grades are in {where / 'grades.csv'}")
     return 1 if errors else 0

@@ -28,11 +28,11 @@ def how_it_went(lab: Record, students: List[Record]) -> Record:
 
 
 def changes(before: Optional[Record], students: List[Record]) -> List[Record]:
-    """Returns each lab of each student whose points or checks differ from those of the run before.
+    """Returns each lab of each student whose points or checks differ from those of the run before; if none does, what differed last.
 
     A student or a lab that was not in that run has no entry: all of it would be new. Nor has one that is not in this one.
     """
-    found = []
+    found: List[Record] = []
     known = {student["folder"]: student for student in before["students"]} if before else {}
     for student in students:
         old = known.get(student["folder"])
@@ -43,4 +43,5 @@ def changes(before: Optional[Record], students: List[Record]) -> List[Record]:
             if then and (checks or then["score"] != lab["score"]):
                 found.append({"student": student["name"], "folder": student["folder"], "lab": name, "before": then["score"],
                               "now": lab["score"], "checks": checks})
-    return found
+    now = {(student["folder"], name) for student in students for name in student["labs"]}
+    return found or [one for one in (before or {}).get("changes", []) if (one["folder"], one["lab"]) in now]

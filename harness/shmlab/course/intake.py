@@ -35,6 +35,8 @@ LAST_TIME = 4e9  # seconds since the Epoch: the year 2096
 _CANVAS = re.compile(r"(?:(?P<late_anon>LATE_)?(?P<anon>anon_[A-Za-z0-9]+)|(?P<student>.+?)_(?P<late>LATE_)?(?P<id>\d+))"
                      r"_(?:\d+_(?P<file>.+)|(?P<text>text\.html))")
 _MOODLE = re.compile(r"(?P<student>.+?)_(?P<id>\d+)_assignsubmission_(?P<plugin>[a-z]+)(?:_(?P<file>.*))?")
+_OF_TOOLS = {"__MACOSX", ".git", ".svn", ".hg", ".idea", ".vscode", ".Trashes", ".fseventsd", ".Spotlight-V100"}
+_COPY = re.compile(r" ?\(\d{1,3}\)$")
 
 
 @dataclass
@@ -137,10 +139,20 @@ def _tell_apart(submissions: List[Submission], entries: List[str]) -> None:
     """Gives every submission a directory of its own, and those of one name names that differ."""
     same_name: Dict[str, List[int]] = {}
     same_directory: Dict[str, List[int]] = {}
+    copies: Dict[str, List[Submission]] = {}
     for number, one in enumerate(submissions):
         one.directory = directory_of(one, entries[number])
-        same_name.setdefault(unicodedata.normalize("NFKC", one.name).casefold(), []).append(number)
+        name = unicodedata.normalize("NFKC", one.name).casefold()
+        same_name.setdefault(name, []).append(number)
         same_directory.setdefault(one.directory.casefold(), []).append(number)
+        if not one.platform:
+            copies.setdefault(_COPY.sub("", name), []).append(one)
+    for marked in copies.values():
+        # A browser calls a second download of "ada.zip" so, but it may also be "team (1)": who that is the instructor knows.
+        if len({one.name for one in marked}) > 1:
+            for one in marked:
+                others = ", ".join(sorted({other.name for other in marked} - {one.name}))
+                one.notes.append(f"it may be the same student as {others}: each is graded separately; leave one of them out if it is")
     for group in same_directory.values():
         for number in group if len(group) > 1 else []:
             submissions[number].directory += f"-{_digest(entries[number])}"
@@ -192,8 +204,9 @@ def list_submissions(directory: Path) -> Tuple[List[Submission], List[str]]:
     for entry in sorted(os.scandir(directory), key=lambda item: os.fsencode(item.name)):
         shown, _ = shown_name(entry.name)
         if entry.name.startswith(".") or entry.name in IGNORED or (told and entry.name == TIMES):
-            if entry.is_dir() and entry.name[0] not in "._":
-                notes.append(f"{shown} has the name of a build directory and was ignored: rename it if it is a student's")
+            if entry.is_dir() and entry.name not in _OF_TOOLS:
+                notes.append(f"{shown} {'is hidden' if entry.name[0] == '.' else 'has the name of a build directory'} and was ignored: "
+                             "rename it if it is a student's")
             continue
         known = _identify(entry.name)
         if entry.is_symlink():
@@ -311,6 +324,9 @@ def take(submission: Submission, labs: List[Lab], target: Path, reader: ArchiveR
     if search.left < 0:
         taken.notes.append(f"there are more than {MAX_FILES} files: only the first {MAX_FILES} were examined")
     taken.notes += filter(None, (unread(found.path) for found in files))
+    if files and not submission.platform and all(is_of_platform(found.path.parts[0]) for found in files):
+        taken.notes.append("its entries are called as in a download of all submissions, and were taken as this student's: if it is one, "
+                           "name it with FROM=")
     versions = newest(files, taken.notes)
     without_program = False
     for lab in labs:
@@ -329,7 +345,7 @@ def take(submission: Submission, labs: List[Lab], target: Path, reader: ArchiveR
     for lab in labs:
         if lab.name not in taken.labs:
             shutil.rmtree(target / lab.name, ignore_errors=True)
-    if search.left == MAX_FILES and not taken.notes:
+    if search.left == MAX_FILES and len(taken.notes) == len(submission.notes):
         taken.notes.append("it is empty: no file was handed in")
     elif not taken.labs and any((source / "HEAD").is_file() and (source / "objects").is_dir() for source in submission.sources):
         taken.notes.append("it is a git repository without its working tree: hand in the files")

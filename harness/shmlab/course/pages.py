@@ -31,6 +31,11 @@ def _code(text: str) -> markupsafe.Markup:
     return markupsafe.Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(markupsafe.escape(_escape_controls(text)))))
 
 
+def _breakable(name: str) -> markupsafe.Markup:
+    """Converts a name to HTML in which a line may break after an underscore."""
+    return markupsafe.Markup(str(markupsafe.escape(name)).replace("_", "_<wbr>"))
+
+
 def _number(value: float) -> str:
     return f"{round(value, 2):g}"
 
@@ -49,7 +54,7 @@ def _template(name: str) -> jinja2.Template:
     directory = Path(__file__).with_name("templates")
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(directory), autoescape=True, trim_blocks=True,
                                      lstrip_blocks=True, undefined=jinja2.StrictUndefined, finalize=_finalize)
-    environment.filters.update(number=_number, mark=lambda state: _MARKS[state], code=_code, handed_in=_handed_in,
+    environment.filters.update(number=_number, mark=lambda state: _MARKS[state], code=_code, breakable=_breakable, handed_in=_handed_in,
                                by_hand=exports.override_text, drawn=markupsafe.Markup, explored=explored_text)
     return environment.get_template(name)
 

@@ -1,11 +1,13 @@
 """Who is in the course: reads the roster, and finds each submission's person in it.
 
-A submission belongs to a person by the platform's id, the login, the e-mail address or the name. The submission of a group
-counts for all its members. Who handed in nothing gets a submission without files.
+A submission belongs to a person by the platform's id, the login, the e-mail address or the name, however the platform writes the
+name. The submission of a group counts for all its members. Who handed in nothing gets a submission without files.
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
@@ -16,6 +18,7 @@ from .tables import folded, read_rows
 from ..labs import UserError
 
 COLUMNS = ("name", "id", "email", "login", "group", "section")
+NOBODY = "this submission belongs to nobody in the roster"
 Pair = Tuple[Submission, Optional["Person"]]
 
 
@@ -29,6 +32,7 @@ class Person:
     login: str = ""
     group: str = ""
     section: str = ""
+    where: str = field(default="", compare=False)  # "roster.csv, line 3"
 
     @property
     def words(self) -> List[str]:
@@ -41,7 +45,7 @@ def read_roster(path: Path) -> List[Person]:
     people: List[Person] = []
     lines: Dict[Tuple[str, str], str] = {}
     for row in read_rows(path, (), COLUMNS, others=True):
-        person = Person(*(intake.shown_name(row.cells[column])[0] for column in COLUMNS))
+        person = Person(**{column: intake.shown_name(row.cells[column])[0] for column in COLUMNS}, where=row.where)
         if not (person.name or person.id):
             raise row.wrong("name", f"this line has neither a name nor an id; the columns are {', '.join(COLUMNS)}")
         alike = [("id", person.id), ("email", person.email), ("login", person.login)]
@@ -58,16 +62,33 @@ def read_roster(path: Path) -> List[Person]:
     return people
 
 
+def _squeezed(name: str) -> str:
+    """Returns a name as Canvas writes it before the ids: lower case, without spaces and punctuation."""
+    return re.sub(r"[\W_]", "", folded(name))
+
+
+def _orders(name: str) -> Set[str]:
+    """Returns a person's name as a platform may write it: "Lovelace, Ada" is also "Ada Lovelace", and the other way round."""
+    words = name.replace(",", " ").split()
+    return {_squeezed("".join(words[start:] + words[:start])) for start in range(len(words))} - {""}
+
+
 class Matcher:
     """Finds people by what submissions are called."""
 
     def __init__(self, people: Sequence[Person]) -> None:
         self._by: Dict[str, Dict[str, List[Person]]] = {column: {} for column in COLUMNS}
+        self._by_order: Dict[str, List[Person]] = {}
+        self._by_squeezed_group: Dict[str, List[Person]] = {}
         for person in people:
             for column in COLUMNS:
                 value = getattr(person, column)
                 if value:
                     self._by[column].setdefault(folded(value), []).append(person)
+            for order in _orders(person.name):
+                self._by_order.setdefault(order, []).append(person)
+            if _squeezed(person.group):
+                self._by_squeezed_group.setdefault(_squeezed(person.group), []).append(person)
 
     def people(self, one: Submission) -> List[Person]:
         """Returns the people who may have handed this in: nobody, one, or several of one name."""
@@ -78,13 +99,28 @@ class Matcher:
                 return self._by[column][word]
         return []
 
+    def alike(self, one: Submission) -> List[Person]:
+        """Returns the people whose name is the same but for the order of its parts, spaces and punctuation.
+
+        In an assignment for groups Moodle writes the group and "-" before the name.
+        """
+        found = list(self._by_order.get(_squeezed(one.name), []))
+        parts = one.name.split("-")
+        for place in range(1, len(parts)):
+            group, name = _squeezed("-".join(parts[:place])), _squeezed("-".join(parts[place:]))
+            found += [person for person in self._by_order.get(name, []) if person.group and _squeezed(person.group) == group]
+        return found
+
     def members(self, one: Submission) -> List[Person]:
         """Returns the members of the group that handed this in; none if it is not called as a group, or also as a person.
 
         A group's id on the platform can be the same as a person's id, so it says nothing.
         """
-        name = folded(one.name)
-        return [] if name in self._by["name"] else self._by["group"].get(name, [])
+        name, squeezed = folded(one.name), _squeezed(one.name)
+        if name in self._by["name"] or squeezed in self._by_order:
+            return []
+        found = self._by["group"].get(name, self._by_squeezed_group.get(squeezed, []))
+        return found if len({folded(person.group) for person in found}) == 1 else []
 
 
 def match(submissions: Iterable[Submission], people: Sequence[Person], before: Iterable[Submission]) -> Tuple[List[Pair], List[Pair]]:
@@ -97,17 +133,26 @@ def match(submissions: Iterable[Submission], people: Sequence[Person], before: I
     own: List[Pair] = []
     groups: List[Tuple[Submission, List[Person]]] = []
     found: Dict[Person, Submission] = {}
+    alone: List[Tuple[Submission, List[Person]]] = []
     for one in submissions:
         members = matcher.members(one)
         if members:
             groups.append((one, members))
-            continue
-        candidates = matcher.people(one)
-        person = candidates[0] if len(candidates) == 1 else None
+        else:
+            alone.append((one, matcher.people(one)))
+    # An exact name comes first, and a likeness that fits two decides nothing. Where ids are the platform's, another id is another person.
+    named = {person for _, candidates in alone for person in candidates}
+    has_ids = any(person.id and folded(person.id) == folded(one.platform_id) for one, candidates in alone for person in candidates)
+    alike = [[] if candidates else [person for person in matcher.alike(one) if person not in named and not (has_ids and person.id)]
+             for one, candidates in alone]
+    times = Counter(person for people in alike for person in people)
+    for (one, candidates), likely in zip(alone, alike):
+        candidates = candidates or likely
+        person = candidates[0] if len(candidates) == 1 and times[candidates[0]] < 2 else None
         if len(candidates) > 1:
             one.notes.append(f"{len(candidates)} in the roster have this name: which one it is needs the platform's id")
         elif not person:
-            one.notes.append("this submission belongs to nobody in the roster")
+            one.notes.append(NOBODY)
         elif person in found:
             one.notes.append(f"{person.name or person.id} of the roster has another submission, too; each is graded separately")
             person = None
@@ -125,7 +170,7 @@ def match(submissions: Iterable[Submission], people: Sequence[Person], before: I
     now = {identity(one) for one, _ in own}
     old: List[Pair] = []
     for one in before:
-        candidates = matcher.people(one)
+        candidates = matcher.people(one) or matcher.alike(one)
         person = candidates[0] if len(candidates) == 1 else None
         # A group is not a student, and who handed in somewhere else before has handed in anew.
         if not matcher.members(one) and (identity(one) in now or person not in found):
@@ -134,6 +179,22 @@ def match(submissions: Iterable[Submission], people: Sequence[Person], before: I
     platform = next((one.platform for one in submissions if one.platform), "")
     own += [(_made_for(person, platform), person) for person in people if person not in have]
     return own, old
+
+
+def unmatched(pairs: Iterable[Pair]) -> str:
+    """Returns a line if both submissions and people are left that belong to nobody, as they may belong together; else an empty text."""
+    strangers = [f"{one.name} ({one.platform_id})" if one.platform_id and one.platform_id not in one.name else one.name
+                 for one, person in pairs if person is None and NOBODY in one.notes]
+    absent = [f"{person.where} ({person.name or person.id})" for one, person in pairs if person and not (one.sources or one.notes)]
+    if not strangers or not absent:
+        return ""
+    return (f"{len(strangers)} {'submission belongs' if len(strangers) == 1 else 'submissions belong'} to nobody in the roster: "
+            f"{_first(strangers)}. Nothing was handed in by {_first(absent)}. If they are the same, write the id of the submission "
+            "into the roster's column id")
+
+
+def _first(words: Sequence[str]) -> str:
+    return "; ".join(words[:6]) + (" …" if len(words) > 6 else "")
 
 
 def _made_for(person: Person, platform: str, sources: Sequence[Path] = (), late: Optional[bool] = None,

@@ -16,11 +16,31 @@ from ..labs import UserError
 from ..results import plain
 
 MAX_CELL = 1000  # characters
+MAX_BYTES = 16 << 20  # of one file
 
 
 def folded(text: str) -> str:
     """Returns a name in the form in which names are compared."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def read_text(path: Path) -> str:
+    """Reads a file that the instructor wrote. Raises UserError if it is not a file, too large, or not UTF-8."""
+    try:
+        if path.exists() and not path.is_file():
+            raise UserError(plain(f"{path}: it is not a file", MAX_CELL))
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise UserError(plain(f"{path}: it has more than {MAX_BYTES >> 20} MiB", MAX_CELL))
+        return content.decode("utf-8-sig")
+    except OSError as error:
+        raise UserError(plain(f"{path}: cannot be read: {error.strerror}", MAX_CELL)) from None
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UserError(plain(f"{path}, line {line}: it is not UTF-8; save it as UTF-8", MAX_CELL)) from None
+    except ValueError as error:  # a name with a null byte
+        raise UserError(plain(f"{path}: cannot be read: {error}", MAX_CELL)) from None
 
 
 @dataclass
@@ -43,10 +63,7 @@ def read_rows(path: Path, needed: Sequence[str], optional: Sequence[str], others
         return UserError(plain(f"{path}: {why}", MAX_CELL))
 
     columns = ", ".join([*needed, *(f"{name} (optional)" for name in optional)])
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise wrong(f"cannot be read as a CSV file: {getattr(error, 'strerror', '') or 'it is not UTF-8'}") from None
+    text = read_text(path)
     first = text.split("\n", 1)[0]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=";" if ";" in first and "," not in first else ",")
     header: List[str] = []

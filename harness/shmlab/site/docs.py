@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Dict, Iterator, List, Sequence, Tuple
 
 from .. import gallery
-from ..labs import CHECKS, MISTAKES, ROOT, SOLUTIONS, Lab, all_labs
+from ..labs import MISTAKES, ROOT, SOLUTIONS, Lab, all_labs
+from . import mistakes, teaching
 from .markup import Card, Markup, card_header, cards_of, plain, program, raw, slug
+from .outline import outline
 
 DOCS = ROOT / "docs"
 THEME_PACKAGE = Path("/usr/share/doxygen-awesome-css")
@@ -84,73 +86,9 @@ def _in_project(path: Path) -> str:
 
 # ---- generated pages --------------------------------------------------------------------------------------
 
-# Headings of the page of common mistakes. A mistake is listed under the first heading whose pattern matches its
-# "Seen as"; the last pattern matches everything.
-SYMPTOMS = (
-    ("I get SIGBUS", r"SIGBUS"),
-    ("I get SIGSEGV, or another signal kills the program", r"SIGSEGV|SIGFPE|SIGXFSZ|killed without a word|and die,"),
-    ("It hangs",
-     r"for ever|never (ends|comes back|woken)|waits? (for|beside)|sleeps on|stand still|not woken"
-     r"|does not end|Hangs|keeps everybody|No sleeper|not recoverable|Owner died|can (ever )?lock|nothing at all|nobody posts"
-     r"|waits at|gets in|never opens|dead owner"),
-    ("It is slow, or uses a whole processor",
-     r"processor|takes up to a second|again and again|tenth of a second|(hundred|thousand|ten) times|millisecond|waits 100 ms"),
-    ("The name or the key is taken",
-     r"File exists|taken:|(name|key) (stays )?taken|in use|already is a|stumbles|name taken|another name|has another"),
-    ("Something is left behind",
-     r"\bleft\b|\bstays?\b|still (listed|in maps|among|there|in use)|defunct|one more|at its end"
-     r"|given back|still be there|grows by|an? new file|attached|descriptors\.|One more|the memory open|other children"),
-    ("It is gone, or nobody finds it",
-     r"shows nothing after|finds? (no segment|nothing)|(is|long) gone|alone with|key 0x0"
-     r"|hand(ed|s) over|get together"),
-    ("Permission denied, or too much permission",
-     r"[Pp]ermission|perms|umask|mode|any user|may only be read|cannot be (opened|removed)|rw-s"),
-    ("The other process does not see it",
-     r"r--p|rw-p|private|shared word|never (shar|sees|has TEXT)|would ever share|total is 0"
-     r"|zero bytes?\.$|holds OLD|does not appear|has changed the heap"),
-    ("Something of somebody else's is overwritten",
-     r"overwrit|takes the (first one's )?place|another office|once more while|would change"
-     r"|changes the file"),
-    ("It fails, and says that all went well",
-     r"exit status|unnoticed|not noticed|all went well|without a word|passes for|counts as"
-     r"|as if all|that all|never hears|not told|died of|whatever|seems to be|succeeds?\b"
-     r"|although a child|after the child"),
-    ("It takes what it should refuse",
-     r"is taken|are taken|\b3x\b|says nothing about|believe|is printed\.|far outside"),
-    ("It refuses what it should take",
-     r"refused|Invalid argument|EINVAL|is (an error|a failure)|complains|Interrupted|gives? up|given up|not as cat"
-     r"|works in one order|status 2"),
-    ("Numbers do not add up",
-     r"total|lose|\blost\b|number|money|said to|every answer|ticket|paid|takes back|swapped|count"
-     r"|wrong balance"),
-    ("The size is wrong",
-     r"\bsize|4096|longer than|shorter than|too small|100 bytes|cost 60|maps 60|page too|[Gg]iB|whole page"),
-    ("Bytes are missing, wrong or in the wrong order",
-     r"bytes?\b|letter|cut|missing|arrives|torn|order|halves?|hello|nonsense|first word|twice"
-     r"|od -c|printed|reading without|disk"),
-    ("It goes wrong now and then, or on another machine",
-     r"now and then|this very moment|just there|at work|faster|meanwhile|more than|on Linux|GNU C library|may not open"),
-    ("The message is no help, or not true", r"[Mm]essage|: Success|\bsays?\b"),
-    ("It looks right, and is not", r""),
-)
-
-
-def symptom_of(mistake: gallery.Patch) -> str:
-    """Returns the heading under which a mistake is listed."""
-    return next(title for title, pattern in SYMPTOMS if re.search(pattern, mistake.seen_as))
-
-
 def _mistakes_page(markup: Markup) -> Page:
-    """Lists the mistakes by symptom. Their patches are left out because they contain lines of the solutions."""
-    text = ["# Common mistakes\n\nA check catches each of these mistakes. Look for the symptom that you see; the "
-            "line in italics below it is the cause.\n"]
-    for title, _ in SYMPTOMS:
-        shown = [mistake for mistake in gallery.mistakes() if symptom_of(mistake) == title]
-        text.append(f"\n## {title}\n\n" if shown else "")
-        for mistake in shown:
-            where = f"[lab {mistake.lab.number}](../labs/{mistake.lab.name}/README.md)"
-            text.append(f"- {mistake.seen_as}<br><em>{mistake.title}</em> ({where})\n")
-    return Page("mistakes", "Common mistakes", markup.convert("".join(text), DOCS / "mistakes.md", "mistakes"))
+    text = "# Common mistakes\n\n" + mistakes.text()
+    return Page("mistakes", "Common mistakes", markup.convert(text, DOCS / "mistakes.md", "mistakes"))
 
 
 def _course_parts() -> List[Tuple[str, List[Lab]]]:
@@ -172,7 +110,8 @@ def _handouts_page(markup: Markup) -> Page:
         for lab in labs:
             files = [Page(_in_project(path), path.name) for path in _sources(lab)]
             to_finish = " \u00b7 ".join(f"[{file.title}]({file.title})" for file in files)
-            handout = lab.handout.replace("\n", f"\n\nTo finish: {to_finish}\n", 1)
+            head = f"To finish: {to_finish}<br>Difficulty: {teaching.difficulty(lab)} (about {teaching.hours(lab):.0f} hours)"
+            handout = lab.handout.replace("\n", f"\n\n{head}\n", 1)
             ident = f"lab_{lab.number}"
             part.below.append(Page(ident, lab.title, markup.convert(handout, lab.directory / "README.md", ident),
                                    f"{lab.number} {lab.title}", files))
@@ -222,26 +161,28 @@ def _search_terms(markup: Markup) -> Dict[str, str]:
 
 GENERATED = {"handouts": _handouts_page, "mistakes": _mistakes_page, "api": _cards_page}
 
-CHECK = re.compile(r'^@points\((\d+).*?\)\ndef (test_\w+)\(lab\):\n    """(.*?)(?:\n\n|""")', re.M | re.S)
-
 
 def _solution_page(lab: Lab, markup: Markup) -> Page:
-    """Makes the instructor's page of a lab: its solution, its checks and the mistakes that they catch."""
+    """Makes the instructor's page of a lab: its solution, the answers, its checks and the mistakes that they catch."""
     ident = f"solution_{lab.number}"
     text = [f"# Solution of lab {lab.number}: {lab.title}\n\n"
             f"The handout: [lab {lab.number}](../labs/{lab.name}/README.md).\n"]
     for path in sorted((SOLUTIONS / lab.name).glob("*.[ch]")):
         text.append(f"\n## {path.name}\n\n@include {_in_project(path)}\n")
+    answers = SOLUTIONS / lab.name / "answers.md"
+    if answers.exists():
+        text.append(f"\n## Answers to the questions\n\n{answers.read_text(encoding='utf-8')}")
     text.append("\n## Grading\n\n| points | check | requirement |\n|---|---|---|\n")
-    for points, name, sentence in CHECK.findall((CHECKS / f"test_{lab.name}.py").read_text(encoding="utf-8")):
+    for points, name, sentence in mistakes.requirements(lab):
         text.append(f"| {points} | `{name}` | {' '.join(sentence.split())} |\n")
     text.append("\n## Known mistakes\n")
     for mistake in gallery.mistakes():
         if mistake.lab == lab:
             patch = mistake.path.read_text(encoding="utf-8")
             caught = ", ".join(f"`{name}`" for name in mistake.caught_by)
+            lessons = " ".join(check.sentence for check in lab.checks() if check.name in mistake.caught_by)
             text.append(f"\n<details><summary>{mistake.name}: {mistake.title}</summary>\n\n{mistake.seen_as} "
-                        f"Caught by {caught}.\n\n```diff\n{patch[patch.index('--- '):]}```\n\n</details>\n")
+                        f"Caught by {caught}.\n\nTeaches: {lessons}\n\n```diff\n{patch[patch.index('--- '):]}```\n\n</details>\n")
     return Page(ident, lab.title, markup.convert("".join(text), SOLUTIONS / "page.md", ident),
                 f"{lab.number} {lab.title}")
 
@@ -254,14 +195,24 @@ def _solutions_page(markup: Markup) -> Page:
     return Page("solutions", title, f"# {title} {{#solutions}}\n\n{text}", below=below)
 
 
+def _teaching_page(markup: Markup) -> Page:
+    """Makes the instructor's page on outcomes, hours and plans."""
+    path = DOCS / "teaching.md"
+    text = path.read_text(encoding="utf-8").replace("{effort}", teaching.effort_table())
+    return Page("teaching", "Teaching with the labs", markup.convert(text, path, "teaching"))
+
+
 # ---- the site ---------------------------------------------------------------------------------------------
+
+
+def _title(text: str) -> str:
+    return str(re.findall(r"^# (.*?)(?: \{#\w+\})?$", text, re.M)[0])
 
 
 def _source_page(word: str, markup: Markup) -> Page:
     path = ROOT / "README.md" if word == README else DOCS / f"{word}.md"
     text = path.read_text(encoding="utf-8")
-    title = re.findall(r"^# (.*?)(?: \{#\w+\})?$", text, re.M)[0]
-    return Page(word, plain(title), markup.convert(text, path, word, home=WELCOME), LABELS.get(word, ""))
+    return Page(word, plain(_title(text)), markup.convert(text, path, word, home=WELCOME), LABELS.get(word, ""))
 
 
 def _markup() -> Markup:
@@ -280,13 +231,28 @@ def _pages(markup: Markup, instructor: bool) -> List[Page]:
     pages = [GENERATED[word](markup) if word in GENERATED else _source_page(word, markup) for word in READING_ORDER]
     pages[READING_ORDER.index("start")].below.append(_source_page(README, markup))
     if instructor:
-        pages.append(_solutions_page(markup))
+        pages += [_teaching_page(markup), _solutions_page(markup)]
     order = [page for page in flatten(pages) if page.text]
     for before, page, after in zip([None, *order], order, [*order[1:], None]):
         links = [f'<a href="{html_file(other)}">{word}: {html.escape(other.name)}</a>'
                  for other, word in ((before, "Before"), (after, "Next")) if other]
         page.text += "\n" + raw(f'<nav class="turn" aria-label="Pages">{" ".join(links)}</nav>') + "\n"
     return pages
+
+
+def _ways_on() -> Dict[Path, List[Tuple[str, str, str]]]:
+    """Returns for each program the links below it: to its handout and the next page, or to the pages that quote it."""
+    links: Dict[Path, List[Tuple[str, str, str]]] = {}
+    handouts = [("Next", f"lab_{lab.number}", f"{lab.number} {lab.title}") for lab in all_labs()]
+    for lab, ours, following in zip(all_labs(), handouts, [*handouts[1:], None]):
+        files = _sources(lab)
+        order = [*(("Next", _in_project(path), path.name) for path in files), *([following] if following else [])]
+        for at, path in enumerate(files, 1):
+            links[path] = [("Handout", *ours[1:]), *order[at:at + 1]]
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in sorted(DOCS.glob("*.md"))}
+    for path in _examples():
+        links[path] = [("Quoted in", word, _title(text)) for word, text in texts.items() if path.name in text]
+    return links
 
 
 def _layout(pages: Sequence[Page]) -> str:
@@ -315,12 +281,14 @@ def _uses() -> Dict[str, List[str]]:
 
 
 def _write_header(directory: Path) -> None:
-    """Adds our script to the page header of the installed Doxygen: a header of another version can break the pages."""
+    """Adds our script and icon to the page header of the installed Doxygen: a header of another version can break the pages."""
     subprocess.run(["doxygen", "-w", "html", "header.html", "footer.html", "style.css"], cwd=directory,
                    check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     text = (directory / "header.html").read_text(encoding="utf-8")
     text = re.sub(r'<html ([^>]*?)(?: lang="[^"]*")?>', r'<html \1 lang="en">', text, count=1)
-    text = text.replace("</head>", '<script type="text/javascript" src="$relpath^lab.js"></script>\n</head>')
+    ours = ('<link rel="icon" type="image/svg+xml" href="$relpath^favicon.svg"/>\n'
+            '<script type="text/javascript" src="$relpath^lab.js"></script>\n</head>')
+    text = text.replace("</head>", ours)
     (directory / "header.html").write_text(text, encoding="utf-8")
 
 
@@ -333,7 +301,8 @@ def _write_sources(directory: Path, instructor: bool) -> None:
     files.update({f"pages/{ident}.md": text for ident, text in _search_terms(markup).items()})
     files.update({f"api/{path.name}": card_header(path, markup, uses) for path in card_headers()})
     programs = [path for lab in all_labs() for path in _sources(lab)] + _examples()
-    files.update({_in_project(path): program(path, markup) for path in programs})
+    ways_on = _ways_on()
+    files.update({_in_project(path): program(path, markup, ways_on[path]) for path in programs})
     files["layout.xml"] = _layout(pages)
     for name, text in files.items():
         (directory / name).parent.mkdir(parents=True, exist_ok=True)
@@ -364,8 +333,12 @@ def build(output: Path, instructor: bool = False, theme: bool = True) -> "subpro
     shutil.rmtree(output, ignore_errors=True)
     base = "docs/instructor.doxy" if instructor else "Doxyfile"
     settings = "\n".join([f"@INCLUDE = {base}", *_settings(directory, output, theme), ""])
-    return subprocess.run(["doxygen", "-"], cwd=ROOT, input=settings, text=True, stdout=subprocess.PIPE,
+    done = subprocess.run(["doxygen", "-"], cwd=ROOT, input=settings, text=True, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT)
+    outline(output)
+    if instructor and done.returncode == 0:
+        (output / "slides.html").write_text(teaching.slides(), encoding="utf-8")
+    return done
 
 
 def main(instructor: bool) -> int:

@@ -29,7 +29,8 @@ class Card:
 
 # Names that are also English words. Such a call is linked only where it is marked as code; such a field has no card.
 AMBIGUOUS_NAMES = {"accept", "address", "bind", "close", "connect", "dev", "fork", "gid", "inode", "key", "kill", "link",
-                   "listen", "mode", "offset", "open", "path", "perms", "rss", "shmid", "size", "socket", "swap", "uid"}
+                   "listen", "mode", "offset", "open", "path", "perms", "rss", "shmid", "size", "socket", "swap", "uid",
+                   "unlink"}
 
 DECLARATIONS = (("constant", r"#define (\w+)"), ("struct", r"struct (\w+)\s*\{"),
                 ("type", r"typedef .*?\b(\w+);"), ("call", r"[\w ]+[\s*]+(\w+)\("))
@@ -95,8 +96,9 @@ def block(kind: str, text: str) -> str:
     """Converts a fenced block that is not C, such as a terminal session, to HTML."""
     shown = html.escape(text.rstrip("\n"), quote=False)
     if kind == "console":
-        shown = re.sub(r"^([$#] )(.*)", r'<span class="prompt">\1</span><kbd>\2</kbd>', shown, flags=re.M)
-    return raw(f'<pre class="{kind}" tabindex="0">{shown}</pre>')
+        # With a space that does not break, a long command does not leave its prompt alone on a line.
+        shown = re.sub(r"^([$#]) (.*)", r'<span class="prompt">\1&#160;</span><kbd>\2</kbd>', shown, flags=re.M)
+    return raw(f'<pre class="{kind}">{shown}</pre>')
 
 
 def manual_page(topic: str, section: str) -> str:
@@ -182,14 +184,13 @@ class _Conversion:
         return fence["indent"] + block(fence["language"] or "text", body) + "\n"
 
     def _table(self, table: Match[str]) -> str:
-        rows = []
+        rows, named = [], " named" if re.match(r" *\| *\|", table[0]) else ""
         for number, line in enumerate(table[0].splitlines()):
             cells = [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line.strip()[1:-1])]
-            kind = "td" if number else "th"
             if number != 1:
-                row = "".join(f"<{kind}>{self._inline(cell)}</{kind}>" for cell in cells)
+                tags = ["th" if cell and (not number or named and not at) else "td" for at, cell in enumerate(cells)]
+                row = "".join(f"<{tag}>{self._inline(cell)}</{tag}>" for tag, cell in zip(tags, cells))
                 rows.append(f"<tr>{row}</tr>")
-        named = " named" if re.match(r" *\| *\|", table[0]) else ""
         lines = [f'<table class="markdownTable{named}">', *rows, "</table>"]
         return "".join(f"{table['indent']}{line}\n" for line in lines)
 
@@ -202,7 +203,8 @@ class _Conversion:
     def _command(self, token: Match[str]) -> str:
         return token[0]
 
-    _tag = _command
+    def _tag(self, token: Match[str]) -> str:
+        return raw(token[0]) if "div" in token[0] else token[0]  # Doxygen would end a div with each paragraph in it
 
     def _output(self, token: Match[str]) -> str:
         path = ROOT / "docs" / "examples" / token["file"]
@@ -299,8 +301,11 @@ def as_comment(lines: Iterable[str]) -> str:
     return "/**\n" + "".join(f" * {line}".rstrip() + "\n" for line in lines) + " */"
 
 
-def program(path: Path, markup: Markup) -> str:
-    """Returns a program for Doxygen: names in its comments are links, and its page ends with the whole file."""
+def program(path: Path, markup: Markup, ways_on: Sequence[Tuple[str, str, str]]) -> str:
+    """Returns a program for Doxygen: names in its comments are links, and its page ends with the whole file.
+
+    Below the file are links to other pages: a word, what Doxygen knows the page as, and its title.
+    """
     def long(match: Match[str]) -> str:
         text = re.sub(r"^ *\* ?", "", match[1], flags=re.M)
         return as_comment(markup.convert(text, path, path.stem).splitlines())
@@ -310,7 +315,9 @@ def program(path: Path, markup: Markup) -> str:
 
     text = re.sub(r"/\*\*\n((?: *\*(?!/).*\n)+?) *\*/", long, path.read_text(encoding="utf-8"))
     text = re.sub(r"/\*\*(<?) (.*?) \*/", short, text)
-    return text.replace(" */", f" *\n * @par The file\n * @include{{lineno}} {path.relative_to(ROOT)}\n */", 1)
+    end = ["", "@par The file", f"@include{{lineno}} {path.relative_to(ROOT)}", "", raw('<nav class="turn" aria-label="Pages">'),
+           *(f'@ref {target} "{word}: {plain(title)}"' for word, target, title in ways_on), raw("</nav>")]
+    return text.replace(" */", "".join(f" * {line}".rstrip() + "\n" for line in end) + " */", 1)
 
 
 def card_header(path: Path, markup: Markup, uses: Mapping[str, Sequence[str]]) -> str:

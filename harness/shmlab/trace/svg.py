@@ -40,7 +40,8 @@ STYLE = """
 .st g.row:hover .guide, .st g.row.chosen .guide { stroke: var(--line) }
 """
 CHARACTER, BOLD, HEAD_CHARACTER = 6.75, 7.6, 9.0  # pixels of one in a row, and in a head
-LINE, GAP, HEAD = 14, 10, 96
+SMALL = 5.7  # pixels of a character of the text below the title
+LINE, SMALL_LINE, GAP, HEAD = 14, 13, 10, 96
 WIDTHS = 180, 480, 320  # of a lane: at least; at most, if there are one or two; at most, if there are more
 NUMBERS = 40  # pixels for the numbers of the rows
 _REACHES = ("shm_open", "shmget", "ftruncate", "posix_fallocate", "shm_unlink", "shmctl", "memfd_create", "open")
@@ -82,6 +83,8 @@ class Picture:
             self._kernel_at = self._life[-1] + 50
             self.width = int(self._kernel_at + slots * self._object_width + (slots - 1) * 14 + 16)
         self._bridged = self._around and slots == 1
+        self._mode = textwrap.wrap(MODES[trace.mode], int((self.width - 24) / SMALL))
+        self._head = HEAD + SMALL_LINE * (len(self._mode) - 1)
         self._place_rows()
 
     # ---- layout
@@ -126,7 +129,7 @@ class Picture:
     def _place_rows(self) -> None:
         self._y: List[int] = []
         self._lines = [self._wrapped(row) for row in self._rows]
-        y = HEAD
+        y = self._head
         for number, row in enumerate(self._rows):
             begins = any(item.begin == number for item in self._objects.values())
             notes: Dict[Key, int] = {}
@@ -155,8 +158,8 @@ class Picture:
                f'height="{self.height}" role="img" aria-label="{html.escape(self.trace.title)}" aria-describedby="{text_id}">',
                words, f"<style>{STYLE}</style>",
                f'<rect class="paper" width="{self.width}" height="{self.height}"/>',
-               f'<text class="b" x="12" y="20">{html.escape(self.trace.title)}</text>',
-               f'<text class="s" x="12" y="36">{html.escape(MODES[self.trace.mode])}</text>']
+               f'<text class="b" x="12" y="20">{html.escape(self.trace.title)}</text>']
+        out += [f'<text class="s" x="12" y="{36 + SMALL_LINE * i}">{html.escape(line)}</text>' for i, line in enumerate(self._mode)]
         out += self._heads()
         out += [f'<line class="guide" x1="8" x2="{self.width - 8}" y1="{y - 15}" y2="{y - 15}"/>' for y in self._y[1:]]
         out += self._mappings()
@@ -175,11 +178,11 @@ class Picture:
             about = textwrap.shorten(lane.about, int(self._widths[i] / CHARACTER) - 4, placeholder=" …")
             fits = int((self._widths[i] - 12) / HEAD_CHARACTER)
             name = lane.name if len(lane.name) <= fits else lane.name.partition(" of ")[0][:fits]
-            out += [f'<text class="h{end}" x="{x}" y="58">{html.escape(name)}</text>',
-                    f'<text class="m s{end}" x="{x}" y="74">{html.escape(about)}</text>']
+            out += [f'<text class="h{end}" x="{x}" y="{self._head - 38}">{html.escape(name)}</text>',
+                    f'<text class="m s{end}" x="{x}" y="{self._head - 22}">{html.escape(about)}</text>']
         if self._object_width:
             x = self._kernel_at + self._object_width / 2
-            out.append(f'<text class="h c" x="{x}" y="58">the kernel has</text>')
+            out.append(f'<text class="h c" x="{x}" y="{self._head - 38}">the kernel has</text>')
         return out
 
     def _spans(self) -> List[Tuple[int, Key, int, int, str]]:

@@ -1,4 +1,4 @@
-"""`make test-slurm`, as root: a course that a real Slurm graded as a job array on two nodes has the marks of one machine.
+"""`make test-slurm`, as root: courses that a real Slurm graded as job arrays on two nodes have the marks of one machine.
 
 The test starts Debian's munged, slurmctld and two slurmd itself, without systemd, with files in a directory of its own.
 """
@@ -10,6 +10,7 @@ import time
 
 import pytest
 from grading import grade, results
+from test_whole_course import LATE, Course, differences
 
 from shmlab import labs
 
@@ -117,8 +118,8 @@ class Slurm:
         return {words.get("ArrayTaskId", ""): words["JobState"] for words in
                 (dict(word.split("=", 1) for word in line.split() if "=" in word) for line in lines)}
 
-    def wait(self, job):
-        wait_for(lambda: not set(self.states(job).values()) & {"PENDING", "RUNNING", "COMPLETING", "CONFIGURING"}, f"job {job}")
+    def wait(self, job, seconds=240):
+        wait_for(lambda: not set(self.states(job).values()) & {"PENDING", "RUNNING", "COMPLETING", "CONFIGURING"}, f"job {job}", seconds)
         return self.states(job)
 
     def output(self, job):
@@ -172,3 +173,17 @@ def test_a_job_array_on_two_nodes_gives_the_same_marks_also_after_a_task_was_kil
     assert results(out) == results(tmp_path / "whole")
     assert (out / "grades.csv").read_bytes() == (tmp_path / "whole" / "grades.csv").read_bytes()
     assert [row[-3] for row in csv.reader((out / "grades.csv").open(newline=""))][1:3] == ["30", "0"]
+
+
+@pytest.mark.parametrize("platform", ["canvas", "moodle"])
+def test_a_download_of_all_submissions_on_two_nodes(platform, slurm, tmp_path):
+    (tmp_path / "course").mkdir()
+    course, out = Course(platform, tmp_path / "course"), tmp_path / "results"
+    array = ["docs/slurm.sbatch", "2", str(course.directory / "download.zip"), str(out), str(course.directory / "course.ini")]
+    job = slurm.submit("--array=1-2", *array)
+    merging = slurm.submit(f"--dependency=afterany:{job}", "docs/slurm.sbatch", "merge", str(out))
+    assert slurm.wait(job, 2400) == {"1": "COMPLETED", "2": "COMPLETED"}, slurm.output(job)
+    assert slurm.wait(merging) == {"": "COMPLETED"}, slurm.output(merging)
+    assert differences(course, results(out), LATE) == []
+    course.run("whole")
+    assert results(out) == results(course.directory / "whole")

@@ -35,23 +35,71 @@ def test_weights_and_deadlines(tmp_path):
 
 
 @pytest.mark.parametrize("text, says", [
-    ("[weigths]\n", "no section [weigths]"), ("[course]\nlate = 3\n", "late: is unknown"),
-    ("[course]\ngrace = soon\n", "'soon' is not a number"), ("[course]\ngrace = -1\n", "negative or not finite"),
-    ("[weights]\n05 = nan\n", "negative or not finite"), ("[weights]\n77 = 1\n", "there is no lab '77'"),
-    ("[weights]\n05 test_x = 1\n", "has no check 'test_x'"), ("[due]\n05 = tomorrow\n", "'tomorrow' is not a time; write it as"),
-    ("[due]\n05 = 2026-02-30\n", "is not a time"),
-    ("[due]\n05 = 2026-W47-5\n", "is not a time"), ("[due]\n05 = 0001-01-01\n", "is not a time"),
-    ("[handed in]\nada = yesterday\n", "[handed in] ada, time: 'yesterday' is not a time"),
-    ("[course]\ntime zone = Mars/Base\n", "'Mars/Base' is not a time zone"), ("[course]\ntime zone = ../../etc\n", "is not a time zone"),
-    ("[course]\ntime zone = Europe\n", "is not a time zone"),
-    ("[course]\ntimes = course.ini.csv\n", "course.ini.csv: cannot be read"),
-    ("[course]\nlabs = 05 nine\n", "there is no lab 'nine'"), ("05 = 2\n", "no section headers"),
-    ("[course]\ntitle = a\ntitle = b\n", "already exists"),
+    ("[weigths]\n", "line 1: there is no section [weigths]; the sections are [course], "), ("[DEFAULT]\n", "line 1: there is no section"),
+    ("[course]\nlate = 3\n", "line 2, [course] late: is unknown; the keys are title, labs, "),
+    ("05 = 2\n", "line 1: '05 = 2' is in no section"), ("[course]\ntitle\n", "line 2: 'title' is not understood; write key = value"),
+    ("[course]\ntitle = a\ntitle = b\n", "line 3, [course] title: is there already"),
+    ("[due]\n[course]\n[due]\n", "line 3: there is a section [due] already"),
+    ("[course]\nroster = /dev/zero\n", "/dev/zero: it is not a file"),
+    ("[course]\ncanvas = A (1)\n[canvas]\n05 = B (2)\n", "line 2, [course] canvas: is one assignment for all labs"),
+    ("[canvas]\n05 = A (1)\n08 = A (1)\n", "line 3, [canvas] 08: 'A (1)' is there twice"),
+    ("[weights]\n05 = 1\n5 = 2\n", "line 3, [weights] 5: lab 05 is there already, in"),
+    ("[weights]\n05 test_key = 1\n5  test_key = 2\n", "line 3, [weights] 5  test_key: lab 05 is there already, in"),
+    ("[due]\n05 = 2026-11-20\n5 = 2026-11-20\n", "line 3, [due] 5: lab 05 is there already"),
 ])
 def test_mistakes_in_it_are_told_in_one_line(tmp_path, text, says):
     with pytest.raises(UserError) as told:
         course_of(tmp_path, text)
-    assert says in str(told.value) and "\n" not in str(told.value) and "course.ini" in str(told.value)
+    assert says in str(told.value) and str(told.value).isprintable()
+
+
+#: For each key of the course file: what is wrong as its value, and what the message says is allowed.
+WRONG = {
+    ("course", "title"): (["a\x1b[31mb", "x" * 201, "\u202e"], "characters that cannot be shown, or more than 200"),
+    ("course", "labs"): (["05 nine", "0", "05-08", "all"], "the labs are 01 02"),
+    ("course", "late per day"): (["ten", "-1", "101", "10 %", "nan", "\u0661"], "is not a number from 0 to 100"),
+    ("course", "grace"): (["soon", "-5", "1e300", "inf"], "is not a number from 0 to 10000"),
+    ("course", "last day"): (["never", "1.5", "-1", "367"], "is not a whole number from 0 to 366"),
+    ("course", "attempt"): (["first", "Best", "1"], "allowed are best and last"),
+    ("course", "time zone"): (["Mars/Base", "../../etc", "Europe", "+01:00"], "write it as Europe/Berlin"),
+    ("course", "canvas"): (["A (1) of 0", "A (1) of x", "A (1) of -1"], "such as Lab #1 (4711), or with its points"),
+    ("course", "moodle maximum"): (["0", "A", "-1", "inf"], "is not a number from 0.01 to 100000"),
+    ("canvas", "05"): (["", "A (1) of 0", "A (1) of nan"], "such as Lab #1 (4711), or with its points"),
+    ("canvas", "05 test_key"): (["A (1)", "A", "1"], "write only its number"),
+    ("canvas", "77"): (["A (1)", "A", "1"], "the labs are 01 02"),
+    ("weights", "05"): (["x", "-1", "1e308", "nan"], "is not a number from 0 to 1000"),
+    ("weights", "05 test_usage"): (["x", "-1", "1001"], "is not a number from 0 to 1000"),
+    ("weights", "05 test_x"): (["1", "0", "2"], "it has test_usage, test_key"), ("weights", "77"): (["1", "0", "2"], "the labs are 01 02"),
+    ("due", "05"): (["", "tomorrow", "2026-02-30", "2026-W47-5", "0001-01-01", "20.11.2026", "2026-11-20 25:00", "2026-11-20 9:00 CET"],
+                    "write it as 2026-11-20 23:59"),
+    ("due", "77"): (["2026-11-20"] * 3, "the labs are 01 02"), ("due", "05 test_key"): (["2026-11-20"] * 3, "write only its number"),
+    ("handed in", "ada"): (["", "yesterday", "2026-13-01", "24:00"], "write it as 2026-11-20 23:59"),
+    **{("course", name): (["nowhere.csv", "../nowhere/x.csv", "a\0b"], "cannot be read")
+       for name in ("times", "roster", "overrides", "extensions")},
+}
+
+
+@pytest.mark.parametrize("section, key", WRONG)
+def test_each_key_says_what_is_allowed(tmp_path, section, key):
+    values, allowed = WRONG[section, key]
+    assert len(values) >= 3
+    for value in values:
+        with pytest.raises(UserError) as told:
+            course_of(tmp_path, f"[{section}]\n\n{key} = {value}\n")
+        message = str(told.value)
+        assert allowed in message and message.isprintable(), (value, message)
+        assert f"course.ini, line 3, [{section}] {key}" in message or allowed == "cannot be read", message
+
+
+def test_that_is_every_key():
+    for section, keys in course_file._KNOWN.items():
+        assert {key for one, key in WRONG if one == section} >= set(keys or ()) and any(one == section for one, _ in WRONG)
+
+
+def test_a_key_without_a_value_is_as_if_it_were_not_there(tmp_path):
+    course = course_of(tmp_path, "[course]\n" + "".join(f"{key} =\n" for key in course_file._KNOWN["course"]))
+    same = [name for name, value in vars(course_file.Course()).items() if not isinstance(value, course_file.Table) and name != "digest"]
+    assert all(getattr(course, name) == getattr(course_file.Course(), name) for name in same)
 
 
 # ---- times ------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@ import io
 import os
 import random
 import stat
+import tarfile
 import tempfile
 import zipfile
 from pathlib import Path
@@ -63,7 +64,17 @@ def submissions_of(source, target):
     return found, notes, taken
 
 
-@pytest.mark.parametrize("form", ["unpacked", "in-a-directory", "itself", "within-a-directory"])
+def tarred(members):
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:gz") as archive:
+        for name, text in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(text)
+            archive.addfile(member, io.BytesIO(text))
+    return content.getvalue()
+
+
+@pytest.mark.parametrize("form", ["unpacked", "in-a-directory", "itself", "within-a-directory", "packed-again", "beside-a-roster"])
 @pytest.mark.parametrize("platform, entries", [("canvas", CANVAS), ("moodle", MOODLE)])
 def test_downloads(platform, entries, form, tmp_path):
     source = tmp_path / "in"
@@ -74,13 +85,18 @@ def test_downloads(platform, entries, form, tmp_path):
             (source / name).write_bytes(content_of(name))
     else:
         prefix = "submissions/" if form == "within-a-directory" else ""
-        (source / "all.zip").write_bytes(packed({prefix + name: content_of(name) for name in entries}))
+        members = {prefix + name: content_of(name) for name in entries}
+        archive = "all.tar.gz" if form == "packed-again" else "all.zip"
+        (source / archive).write_bytes(tarred(members) if form == "packed-again" else packed(members))
         (source / ".DS_Store").touch()
         (source / "desktop.ini").touch()
+        if form == "beside-a-roster":
+            (source / "roster.csv").touch()
     found, notes, taken = submissions_of(source / "all.zip" if form == "itself" else source, tmp_path / "out")
     assert {(one.name.split(" (")[0], one.platform_id, one.late) for one in found} == set(entries.values())
     assert all(one.platform == platform for one in found) and len({one.directory for one in found}) == len(found)
-    assert notes == ([] if form == "unpacked" else ["all.zip was unpacked: it holds all submissions"])
+    assert notes == ([] if form == "unpacked" else [f"{archive} was unpacked: it holds all submissions"]) + (
+        ["roster.csv is no submission: ignored"] if form == "beside-a-roster" else [])
     for name, one in taken.items():
         if "text" in name.lower():
             assert not one.labs and one.notes == ["only text that was typed in on the platform was handed in, no file: it is not graded"]
@@ -97,7 +113,9 @@ def test_the_archive_of_one_student_is_never_taken_apart(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "eve.zip").write_bytes(packed({"Ada_2001_assignsubmission_file/sysv_create.c": b"int main;"}))
     (tmp_path / "in" / "ada.zip").write_bytes(TREE)
-    assert [one.name for one in submissions_of(tmp_path / "in", tmp_path / "out")[0]] == ["ada", "eve"]
+    found, _, taken = submissions_of(tmp_path / "in", tmp_path / "out")
+    assert [one.name for one in found] == ["ada", "eve"]
+    assert "if it is one, name it with FROM=" in taken["eve"].notes[0] and not taken["ada"].notes
     # Alone, but not all of its entries are named by a platform.
     (tmp_path / "in" / "ada.zip").unlink()
     (tmp_path / "in" / "eve.zip").write_bytes(packed({"Ada_2001_assignsubmission_file/sysv_create.c": b"int main;", "x.c": b""}))
@@ -144,17 +162,18 @@ def test_a_download_is_graded_as_it_is(tmp_path):
     assert not set(Path(tempfile.gettempdir()).glob("shmlab-download-*")) - before  # another test may have one
 
 
-def test_damaged_downloads_are_told_in_one_line(tmp_path):
-    whole = packed({name: content_of(name) for name in CANVAS})
+@pytest.mark.parametrize("pack, name", [(packed, "all.zip"), (tarred, "all.tar.gz")])
+def test_damaged_downloads_are_told_in_one_line(pack, name, tmp_path):
+    whole = pack({name: content_of(name) for name in CANVAS})
     chance = random.Random(1)
     for _ in range(200):
         damaged = bytearray(whole)
         for _ in range(chance.randint(1, 30)):
             damaged[chance.randrange(len(damaged))] = chance.randrange(256)
-        (tmp_path / "all.zip").write_bytes(damaged[:chance.choice((len(damaged), chance.randrange(len(damaged))))])
+        (tmp_path / name).write_bytes(damaged[:chance.choice((len(damaged), chance.randrange(len(damaged))))])
         opened = None
         try:
-            opened = download.Download(chance.choice((tmp_path, tmp_path / "all.zip")))
+            opened = download.Download(chance.choice((tmp_path, tmp_path / name)))
             assert opened.submissions()
         except UserError as told:
             assert "\n" not in str(told)
@@ -167,7 +186,7 @@ def test_what_is_no_download(tmp_path):
     (tmp_path / "one.zip").write_bytes(TREE)
     (tmp_path / "text.zip").write_bytes(b"x")
     (tmp_path / "empty.zip").write_bytes(packed({}))
-    for name, says in ("one.zip", "one.zip' is itself one submission"), ("text.zip", "no directory and no .zip"), \
+    for name, says in ("one.zip", "one.zip' is itself one submission"), ("text.zip", "no directory and no archive"), \
             ("empty.zip", "empty.zip' holds no submission"), ("nowhere", "there is no directory"):
         with pytest.raises(UserError, match=says) as told:
             submissions_of(tmp_path / name, tmp_path / "out")

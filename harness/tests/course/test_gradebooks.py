@@ -76,11 +76,12 @@ def test_what_the_roster_tells_helps_to_find_the_student(platform, tmp_path):
 
 
 @pytest.mark.parametrize("text, says", [
-    ("[course]\nmoodle maximum = 0\n", "[course] moodle maximum: is 0"), ("[course]\nmoodle maximum = A\n", "'A' is not a number"),
-    ("[course]\nmoodle maximum = -1\n", "negative"), ("[canvas]\n05 =\n", "[canvas] 05: '' is not an assignment in Canvas"),
+    ("[course]\nmoodle maximum = 0\n", "[course] moodle maximum: '0' is not a number"),
+    ("[course]\nmoodle maximum = A\n", "'A' is not a number"), ("[course]\nmoodle maximum = -1\n", "'-1' is not a number"),
+    ("[canvas]\n05 =\n", "[canvas] 05: '' is not an assignment in Canvas"),
     ("[canvas]\n05 = Lab (1) of 0\n", "'Lab (1) of 0' is not an assignment"), ("[canvas]\n77 = Lab (1)\n", "there is no lab '77'"),
-    ("[canvas]\n05 = Lab (1)\n5 = Lab (2)\n", "[canvas] 5: lab 05 or 'Lab (2)' is there twice"),
-    ("[canvas]\n05 = Lab (1)\n08 = Lab (1)\n", "[canvas] 08: lab 08 or 'Lab (1)' is there twice"),
+    ("[canvas]\n05 = Lab (1)\n5 = Lab (2)\n", "[canvas] 5: lab 05 is there already"),
+    ("[canvas]\n05 = Lab (1)\n08 = Lab (1)\n", "[canvas] 08: 'Lab (1)' is there twice"),
     ("[course]\ncanvas = Labs (1)\n[canvas]\n05 = Lab (2)\n", "leave out one of them")])
 def test_mistakes_in_it_are_told_in_one_line(text, says, tmp_path):
     with pytest.raises(UserError) as told:

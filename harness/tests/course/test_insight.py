@@ -45,6 +45,9 @@ def test_what_changed_and_for_whom():
                                              "checks": [{"check": "b", "before": "failed", "now": "passed"}]}]
     now[1]["labs"]["05_sysv_create"]["score"] = 1.5  # by hand
     assert [(one["student"], one["before"], one["now"], one["checks"]) for one in insight.changes(before, now)][1] == ("ben", 2, 1.5, [])
+    last = {"student": "ada", "folder": "ada", "lab": "05_sysv_create", "before": 0, "now": 1, "checks": []}
+    gone = {**last, "folder": "eve"}
+    assert insight.changes({"students": now, "changes": [last, gone]}, now) == [last], "a run that changes nothing leaves what changed last"
     assert insight.changes(None, now) == [] and insight.changes({"students": now}, now) == []
 
 
@@ -148,7 +151,7 @@ def test_the_page_and_results_json_tell_it_to_the_instructor_only(tmp_path):
     (change,) = results(out)["changes"]
     assert (change["student"], change["lab"], change["before"], change["now"]) == ("cem", LAB.name, 0, 10) and len(change["checks"]) == 9
     page = (out / "index.html").read_text()
-    assert "What changed since the run before" in page and "Near-identical work" in page and "ben &lt;b&gt;" in page
+    assert "What changed last" in page and "Near-identical work" in page and "ben &lt;b&gt;" in page
     for name in "ada", "ben_b", "cem":
         for path in (out / "students" / name).glob("*.*"):
             assert "dentical" not in path.read_text() and "ben_b" not in path.read_text().replace("students/ben_b", ""), path

@@ -180,6 +180,24 @@ def test_students_of_one_name(tmp_path):
     assert all(one.directory.isascii() and "/" not in one.directory for one in found)
 
 
+def test_a_second_copy_of_a_students_archive_is_noted(tmp_path):
+    for name in "ada", "ada (1)", "ada(2)", "ben":
+        archive_zip(tmp_path / f"{name}.zip", [("sysv_create.c", SOURCE)])
+    found, _ = intake.list_submissions(tmp_path)
+    notes = {one.name: one.notes for one in found}
+    assert notes.pop("ben") == [] and all(len(of_one) == 1 for of_one in notes.values())
+    assert "it may be the same student as ada (1), ada(2): each is graded separately" in notes["ada"][0]
+
+
+def test_a_hidden_directory_is_told_of(tmp_path):
+    for name in "ada", ".ben", ".git", "build":
+        put(tmp_path, f"{name}/sysv_create.c")
+    found, notes = intake.list_submissions(tmp_path)
+    assert [one.name for one in found] == ["ada"] and notes == [
+        ".ben is hidden and was ignored: rename it if it is a student's",
+        "build has the name of a build directory and was ignored: rename it if it is a student's"]
+
+
 def test_what_is_no_submission(tmp_path):
     put(tmp_path / "in", "ada/sysv_create.c")
     put(tmp_path / "in", "grades.xlsx", b"x")

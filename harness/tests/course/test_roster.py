@@ -61,6 +61,48 @@ def test_a_submission_belongs_to_a_person(one):
     assert matched([one], [Person("Ben", "8"), person])[0] == [(one.name, "Ada Lovelace"), ("Ben", "Ben")] and one.notes == []
 
 
+@pytest.mark.parametrize("one, person", [
+    (handed_in("lovelaceada", "canvas", "9"), Person("Lovelace, Ada")), (handed_in("lovelaceada", "canvas", "9"), Person("Ada Lovelace")),
+    (handed_in("Ada Lovelace", "moodle", "9"), Person("Lovelace, Ada")),
+    (handed_in("de_la_cruzinés", "canvas", "9"), Person("Inés de la Cruz")),
+    (handed_in("李小龍", "canvas", "9"), Person("小龍 李")), (handed_in("obriensmithzoë", "canvas", "9"), Person("Zoe\u0308 O'Brien-Smith")),
+    (handed_in("Group A-Ada Lovelace", "moodle", "9"), Person("Lovelace, Ada", group="Group_A"))], ids=str)
+def test_a_name_is_found_however_the_platform_writes_it(one, person):
+    assert matched([one], [Person("Ben"), person])[0][0] == (one.name, person.name) and one.notes == []
+    assert roster.match([], [person], [one])[1] == [(one, person)], "also in a run in which nothing of it is handed in"
+
+
+@pytest.mark.parametrize("submissions, people", [
+    ([handed_in("lovelaceada", "canvas", "9")], [Person("Lovelace, Ada"), Person("Ada Lovelace")]),
+    ([handed_in("lovelaceada", "canvas", "9"), handed_in("adalovelace", "canvas", "8")], [Person("Ada Lovelace")]),
+    ([handed_in("lovelaceada", "canvas", "9"), handed_in("ben", "canvas", "3")], [Person("Ada Lovelace", "4"), Person("Ben", "3")]),
+    ([handed_in("Group B-Ada Lovelace", "moodle", "9")], [Person("Ada Lovelace", group="Group A")]),
+    ([handed_in("Anna-Ada Lovelace", "moodle", "9")], [Person("Ada Lovelace")])], ids=[
+        "two-people", "two-submissions", "another-id", "another-group", "no-group"])
+def test_a_name_that_may_be_anothers_decides_nothing(submissions, people):
+    names, _ = matched(submissions, people)
+    assert names[0] == (submissions[0].name, None) and len(submissions[0].notes) == 1, names
+
+
+def test_an_exact_name_comes_before_a_likeness():
+    names, _ = matched([handed_in("ada lovelace"), handed_in("Lovelace, Ada")], [Person("Lovelace, Ada")])
+    assert names == [("ada lovelace", None), ("Lovelace, Ada", "Lovelace, Ada")]
+
+
+def test_a_group_is_found_as_canvas_writes_it():
+    people = [Person("Ada", group="Team 7"), Person("Ben", group="team 7"), Person("Cem", group="Team_8"), Person("Dot", group="Team 8")]
+    names, _ = matched([handed_in("team7", "canvas", "3"), handed_in("team8", "canvas", "4")], people)
+    assert names == [("team8", None), ("Ada", "Ada"), ("Ben", "Ben"), ("Cem", "Cem"), ("Dot", "Dot")]
+
+
+def test_submissions_and_lines_that_are_left_are_told_together():
+    people = [Person("Ada", where="roster.csv, line 2"), Person("Ben", where="roster.csv, line 3"), Person("Cem")]
+    for names, says in (("Ada", "Ben", "Cem"), ""), (("Ada", "Ben"), ""), (("Ada", "Cem", "Eve"), (
+            "1 submission belongs to nobody in the roster: Eve. Nothing was handed in by roster.csv, line 3 (Ben). "
+            "If they are the same, write the id of the submission into the roster's column id")):
+        assert roster.unmatched(roster.match([handed_in(name) for name in names], people, [])[0]) == says
+
+
 def test_who_handed_in_nothing_has_a_submission_without_files():
     _, (ada, ben) = matched([handed_in("Ada", "canvas", "7")], [Person("Ada", "7"), Person("Ben", "8")])
     assert ada.sources and not ben.sources and (ben.platform, ben.platform_id) == ("canvas", "8")

@@ -34,5 +34,5 @@ def test_links_lead_somewhere(page):
 def test_the_welcome_page_leads_to_every_page():
     text = (DOCS / "welcome.md").read_text()
     for page in PAGES:
-        if page.parent != labs.ROOT and page.name not in ("welcome.md", "index.md"):
+        if page.parent != labs.ROOT and page.name not in ("welcome.md", "teaching.md"):  # only instructors get that
             assert f"]({page.name})" in text or f"](../labs/{page.parent.name}/README.md)" in text, page

@@ -69,6 +69,8 @@ def test_every_lab_has_a_scenario_and_its_solution_a_picture(lab, traced):
     assert all(found.place for found in trace.rows if found.kind == "call" and "(" in found.text), "each call has its line"
     drawn = xml.fromstring(svg.draw(trace))
     assert len([one for one in drawn.iter() if one.get("class") == "row"]) == len(trace.rows)
+    small = [one.text for one in drawn.iter() if (one.get("class"), one.get("x")) == ("s", "12")]
+    assert " ".join(small) == rows.MODES[trace.mode] and all(5.5 * len(line) < float(drawn.get("width")) - 20 for line in small), "cut off"
     shown = "\n".join(text.lines(trace))
     assert all(found.text.split()[0] in shown for found in trace.rows)
     assert json.loads(json.dumps(page.events(trace)))["traceEvents"]
