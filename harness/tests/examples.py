@@ -37,7 +37,7 @@ MASKS = [  # applied in this order; the first turns runs of spaces into one
     (r"on device \S+", "on DEVICE"), (r"/proc/\d+/", "/proc/PID/"),  # address, lifetime
     (r"device \S+, inode \d+", "DEVICE INODE"), (r"\binode \d+", "INODE"), (r"owner \d+", "OWNER"),  # shmls
     (r"^ ?\d+ \d+ (five_kinds)", r"PID USER \1"), (r"\b\d+ (five_kinds)$", r"PID \1"), (r" \d\d:\d\d ", " TIME "),
-    (r"^.*Bus error.*$", "Bus error"),                                # the rest of the line depends on the shell
+    (r"^.*Bus error.*$", "Bus error"), (r"^(?!\$).*Killed.*$", "Killed"),  # the rest of the line depends on the shell
     (r"process \d+", "process"), (r"\w+\.c:\d+ \[\d+\]", "PLACE"),
     (r"^ PLACE fork\(\).*\n", ""),                                   # parent and child appear in either order
 ]
