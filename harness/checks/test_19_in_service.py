@@ -286,8 +286,8 @@ def test_owner(lab):
     old = look(lab, name)
     began = start_time(lab, stranger.pid)
     for pid, start, why in ((old.pid, old.start, "the owner was killed"),
-                            (stranger.pid, old.start, "the owner was killed, and its pid was given to another process"),
-                            (stranger.pid, began - 1, "its pid was given to another process, which is a little younger"),
+                            (stranger.pid, began - 100, "the owner was killed, and its pid was given to another process"),
+                            (stranger.pid, began - 1, "its pid was given to another process, which was started one clock tick later"),
                             (0, 0, "there was no owner yet")):
         left = Counter(old.asked, old.counted, start, pid)
         lab.set_object(name, left.raw)
