@@ -324,7 +324,7 @@ def test_failing_calls(lab):
         require(labels == most[: len(labels)], "each line once, and none for an experiment that was not made", story,
                 [f"stdout: {line}" for line in run.stdout.decode("utf-8", "replace").splitlines()])
         if who == "c" or call not in REMOVERS:
-            require(not run.left_behind.lines, "the program takes back what it had made", story, run.left_behind.lines)
+            require(not run.left_behind.lines, "the program removes what it created", story, run.left_behind.lines)
     # In the last child: the others are killed before they come to that call.
     lab.reset()
     program = lab.start("posix_lifetime", lab.name(), stop_at=("fork", 1, "c"), fail=("ftruncate", 1, errno.EFBIG, "c"))

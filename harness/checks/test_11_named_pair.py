@@ -400,7 +400,7 @@ def test_peer_dies(lab):
         run = ended(lab, mine, name, 2)
         require(run.exit_status == 1 and run.stderr, f"the {mine.name} fails when its peer was killed", run.ending)
         require(not any(os.strerror(number) in run.stderr for number in (0, errno.EAGAIN)),
-                f"the reason in the message, if it gives one, is the true one: {os.strerror(errno.ESRCH)}", run.ending)
+                f"the reason in the message, if it includes one, is the failing call's: {os.strerror(errno.ESRCH)}", run.ending)
         require(not unlinked or os.strerror(errno.ENOENT) not in run.stderr,
                 "that the name is gone already is no second failure", run.ending)
         left = lab.object(name)

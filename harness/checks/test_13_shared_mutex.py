@@ -283,7 +283,7 @@ def test_woken_by_the_peer(lab):
 
         name = lab.name()
         mine = lab.start(program, name, *MANY[program], stop_at=AFTER_UNLOCK)
-        require(in_turns(mine), f"your {program} waits until another process wakes it, and does not look again and again",
+        require(in_turns(mine), f"your {program} waits until another process wakes it, and does not poll",
                 f"it has unlocked the mutex and locked it again {IDLE_TURNS} times while nothing changed", items(lab, name)[1])
         mine.wait_for_others("it waits for a condition variable that other processes can use "
                              f"(set up by your {program})")

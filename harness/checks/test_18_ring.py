@@ -616,7 +616,7 @@ def fails(program, why: str, printed: bytes = b"") -> None:
     require("TODO" not in run.stderr, "the program is finished", run.ending)
     require(run.exit_status == 1 and run.stderr, f"{program.name} fails when {why}", run.ending)
     stale = [os.strerror(number) for number in STALE if os.strerror(number) in run.stderr]
-    require(not stale, "the reason in the message, if it gives one, is the true one", f"it is not “{''.join(stale[:1])}”: {why}",
+    require(not stale, "the reason in the message, if it includes one, is the failing call's", f"it is not “{''.join(stale[:1])}”: {why}",
             run.ending)
     require_bytes(run.stdout, printed, f"what {program.name} has printed when {why}")
 

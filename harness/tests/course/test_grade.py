@@ -210,7 +210,7 @@ def test_pytest_grades_too(small, tmp_path):
 
 @pytest.mark.parametrize("words, says", [
     (["--from", ""], "say where the submissions are"), (["--from", "nowhere"], "there is no directory"),
-    (["--lab", "77"], "there is no lab '77'"), (["--jobs", "many"], "is no number"), (["--cc", "nocc"], "no compiler 'nocc'"),
+    (["--lab", "77"], "there is no lab '77'"), (["--jobs", "many"], "is not a number"), (["--cc", "nocc"], "no compiler 'nocc'"),
     (["--tier", "host"], "cannot isolate untrusted programs"), (["--out", "SOURCE/out"], "cannot go to"),
     (["--out", "/proc/x"], "cannot write to"), (["--course", "nowhere.ini"], "cannot read the course's file"),
 ])
