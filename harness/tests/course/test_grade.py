@@ -235,7 +235,7 @@ def test_two_gradings_in_one_directory_do_not_meet(small, tmp_path):
                            stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(HARNESS)})
     assert "submissions with" in run.stderr.readline()
     second = grade(small, tmp_path / "out")
-    assert second.returncode == 2 and "another grading is at work" in second.stderr
+    assert second.returncode == 2 and "another `make grade` is running" in second.stderr
     assert run.wait(120) == 0
 
 
