@@ -222,7 +222,7 @@ int bind(int descriptor, const struct sockaddr *address, socklen_t length);
 int listen(int descriptor, int waiting);
 
 /**
- * @brief Waits for somebody to connect, and gives a descriptor for the conversation.
+ * @brief Waits for a connection, and gives a descriptor for the conversation.
  *
  * @param descriptor  the socket that listens
  * @param address     where the other's address goes; NULL will do

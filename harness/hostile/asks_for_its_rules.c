@@ -3,7 +3,7 @@
  * @brief Hostile: asks the box for the rules before the recorder does, by the recorder's own protocol.
  * Instead of: 05_sysv_create/sysv_create.c
  * Score: 0
- * Says: something else in sysv_create has asked, too
+ * Says: something else in sysv_create asked as well
  *
  * The socket is beside that for stops, whose name is in the environment. Whoever comes first gets the answer.
  */

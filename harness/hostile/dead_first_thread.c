@@ -3,7 +3,7 @@
  * @brief Hostile: called with wrong arguments, its children end their first thread and let a second one fill memory.
  * Instead of: 05_sysv_create/sysv_create.c
  * Score: 0
- * Says: used up the memory | had not ended
+ * Says: used more memory than | had not ended
  *
  * /proc/PID of a process whose first thread has ended shows neither memory nor descriptors: only the directories of
  * the other threads do. A sum over /proc/PID/statm finds nothing.

@@ -3,7 +3,7 @@
  * @brief Hostile: wipes the record of its calls at the end, and leaves one that never fails.
  * Instead of: 05_sysv_create/sysv_create.c
  * Score: 2
- * Says: the program leaves its record alone
+ * Says: the program does not change the record of its calls
  *
  * A grader that makes each recorded call fail would have one call to try. The recorder tells pid 1 how many it has
  * written, with a token that the program does not know.

@@ -3,7 +3,7 @@
  * @brief Hostile: asks for the rules after the recorder, and executes itself with what it gets.
  * Instead of: 05_sysv_create/sysv_create.c
  * Score: 0
- * Says: something else in sysv_create has asked, too
+ * Says: something else in sysv_create asked as well
  *
  * It gets nothing, and neither does the recorder of the new image: who asks after execve(2) gets no rules. That it has
  * asked is noticed.

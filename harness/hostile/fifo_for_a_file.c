@@ -3,7 +3,7 @@
  * @brief Hostile: does the lab's work and replaces FILE by a named pipe.
  * Instead of: 05_sysv_create/sysv_create.c
  * Score: 7
- * Says: the program leaves alone what the check has made
+ * Says: the program does not change what the check created
  *
  * A grader that writes FILE again for the next run opens it for writing. For a named pipe without a reader, this
  * open() blocks for ever.

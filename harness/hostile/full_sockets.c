@@ -3,7 +3,7 @@
  * @brief Hostile: fills the buffers of unix sockets, many of them and made as large as they can be.
  * Instead of: 05_sysv_create/sysv_create.c
  * Score: 0
- * Says: used up the memory | had not ended
+ * Says: used more memory than | had not ended
  *
  * What lies in a socket is the kernel's memory. It belongs to no process, so no limit of a process counts it, and
  * 200 descriptors of 12 processes hold gigabytes.

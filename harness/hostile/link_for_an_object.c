@@ -3,7 +3,7 @@
  * @brief Hostile: stores TEXT in a file of its directory, and puts a symbolic link to it in the object's place.
  * Instead of: 08_posix_create/posix_create.c
  * Score: 1
- * Says: is an object of shared memory, as shm_open() makes one
+ * Says: is a shared memory object, as shm_open() creates one
  *
  * A grader that opens /dev/shm/NAME sees a file of the right size with the right bytes. If it follows links, it reads
  * any file that the student chooses, with the grader's permissions. shm_open() refuses links.

@@ -3,7 +3,7 @@
  * @brief Hostile: called with wrong arguments, it and its children each allocate and fill memory up to their limits.
  * Instead of: 06_sysv_attach/sysv_attach.c
  * Score: 1
- * Says: used up the memory | had not ended
+ * Says: used more memory than | had not ended
  *
  * RLIMIT_AS applies to one process; ten processes can use ten times as much. The kernel then kills the largest
  * process, which can be the grader.

@@ -3,7 +3,7 @@
  * @brief Hostile: called with wrong arguments, it fills memfds and keeps them only in messages that are never received.
  * Instead of: 09_posix_attach/posix_attach.c
  * Score: 3
- * Says: used up the memory | had not ended
+ * Says: used more memory than | had not ended
  *
  * A descriptor that was sent but not received is in no process's /proc/PID/fd, and its memory is not mapped. A grader
  * that adds up the memory of processes sees a program of a few kilobytes.

@@ -3,7 +3,7 @@
  * @brief Hostile: called with wrong arguments, it uses memory that is neither private pages nor an open descriptor's.
  * Instead of: 08_posix_create/posix_create.c
  * Score: 0
- * Says: used up the memory | had not ended
+ * Says: used more memory than | had not ended
  *
  * RLIMIT_AS counts one process, and a tmpfs counts its own files. A grader that adds up private pages and the memfds
  * in /proc/PID/fd misses shared anonymous mappings, and memfds that are mapped and closed. Each child allocates more.

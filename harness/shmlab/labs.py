@@ -39,8 +39,8 @@ class UserError(Exception):
         """Describes why a course's results could not be written. Raises any other error again."""
         if not is_refusal(error):
             raise error
-        return cls(f"cannot write {str(error.filename or out)!a}: {error.strerror}; nothing that was graded is lost: make space, or give "
-                   "the right to write, and run the same command again")
+        return cls(f"cannot write {str(error.filename or out)!a}: {error.strerror}; no outcome is lost: make space, or grant "
+                   "write permission, and run the same command again")
 
     @classmethod
     def from_refusal(cls, error: OSError) -> "UserError":
@@ -48,7 +48,7 @@ class UserError(Exception):
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             remedy = "make space, or set SHMLAB_BUILD to a directory on another disk"
         elif error.errno in (errno.EROFS, errno.EACCES) and error.filename:
-            remedy = "set SHMLAB_BUILD to a directory that can be written to, if it is about a generated file"
+            remedy = "if this is a generated file, set SHMLAB_BUILD to a directory that you can write to"
         else:
             raise error
         return cls(f"{error.filename or 'writing'}: {error.strerror}; {remedy}")

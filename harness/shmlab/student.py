@@ -164,13 +164,13 @@ def hint(lab: Lab, back: bool = False) -> int:
     title, text = hints[number]
     print(f"Lab {lab.number}, {title[0].lower() + title[1:]}")
     if jump and number > 0:
-        print(textwrap.fill(f"(it fits what failed: {sentence})", 90))
+        print(textwrap.fill(f"(for the check that failed: {sentence})", 90))
     print()
     for paragraph in text.split("\n\n"):
         print(paragraph if paragraph.startswith("```") else textwrap.fill(" ".join(paragraph.split()), 90), end="\n\n")
     left = len(hints) - number - 1
     steps = [f"{left} more: make hint LAB={lab.number}" if left else "that was the last hint"]
-    steps += [f"the one before: make hint LAB={lab.number} BACK=1"] if number else []
+    steps += [f"the previous one: make hint LAB={lab.number} BACK=1"] if number else []
     print(f"({'; '.join(steps)})")
     shown[lab.name] = {"hint": number + 1, "failure": now}
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -72,7 +72,7 @@ enum verdict {
     LIVELOCK,    /**< processes only look, or time out, again and again, and nothing changes */
     CUT,         /**< from here on it is the same as an earlier schedule */
     TOO_LONG,    /**< more than MAX_STEPS steps */
-    DIVERGED,    /**< the schedule could not be followed: the program does not do the same each time */
+    DIVERGED,    /**< the schedule could not be followed: the program does not behave the same each time */
     HUNG,        /**< no step for a long time, outside of everything that is a point */
     UNSUPPORTED, /**< the program does something that the explorer cannot follow, such as a second thread */
 };

@@ -106,10 +106,10 @@ class ArchiveReader:
             if not last:
                 found.notes.append(f"{name} cannot be unpacked: {_why(run.status, run.timed_out, run.over_memory)}")
         except (ValueError, binascii.Error):
-            found.notes.append(f"{name} cannot be unpacked: the process that read it was made to write nonsense")
+            found.notes.append(f"{name} cannot be unpacked: the process that read it returned invalid output")
         except BoxRefused as problem:
             self.close()
-            found.notes.append(f"{name} was not unpacked, as the box did not work: {problem}; grade it again")
+            found.notes.append(f"{name} was not unpacked, because the box did not work: {problem}; grade it again")
         finally:
             os.close(fd)
         return found

@@ -75,8 +75,8 @@ def choose(students: Sequence[Student], best: Dict[Key, Student], course: Course
                              IntakeResult([], dict(copy.taken.labs), copy.taken.times), examined={lab.name})
             now, then = (_value(one, lab, course, checks) for one, checks in ((student, mine), (before, theirs)))
             if mine is None or now < then:
-                before.taken.labs[lab.name] = [*copy.taken.labs[lab.name], "an earlier attempt counts: it has more points than the last "
-                                               f"one ({exports.rounded(then)} instead of {exports.rounded(now)})"]
+                before.taken.labs[lab.name] = [*copy.taken.labs[lab.name], "an earlier attempt counts because it has more points than the "
+                                               f"last one ({exports.rounded(then)} instead of {exports.rounded(now)})"]
                 counted[key] = Counted(theirs, before)
             elif now > then:
                 _keep(student, lab, out)

@@ -208,11 +208,11 @@ def _content(found: SourceFile, name: str, notes: List[str]) -> Optional[bytes]:
     if text is None:
         notes.append(f"{found.path} is a binary file: hand in the C source {name}")
     elif text != content:
-        notes.append(f"{found.path} is UTF-16 text: taken as UTF-8; save {name} as UTF-8")
+        notes.append(f"{found.path} is UTF-16 text: converted; save {name} as UTF-8")
     elif not text.strip():
         notes.append(f"{found.path} is empty")
     elif b"\r" in text and b"\n" not in text:
-        notes.append(f"{found.path} ends its lines as old Macs did: taken with line feeds; save {name} with these")
+        notes.append(f"{found.path} ends its lines with carriage returns, as old Macs did: read as line feeds; save {name} with line feeds")
         return text.replace(b"\r", b"\n")
     return text
 
@@ -276,7 +276,7 @@ def _program(lab: Lab, program: str, files: Iterable[SourceFile], notes: List[st
     if best.name != wanted:
         notes.append(f"{best.path} was taken as {wanted}: hand it in under that name")
     elif not directory_match(lab, best.path):
-        notes.append(f"{best.path} was taken as {wanted} of {lab.name}, though its directory is called as another lab")
+        notes.append(f"{best.path} was taken as {wanted} of {lab.name}, although its directory has the name of another lab")
     # A skeleton that would have been graded, had its author not finished another file.
     untouched = [found for one, _, found in candidates[1:] if one[1] and not key[1] and one[2:] <= key[2:]]
     untouched += [found for found in passed if found.path.parent == best.path.parent and _is_untouched(lab, program, found) and not key[1]]

@@ -156,7 +156,7 @@ def not_judged(lab: Lab, name: str, why: str) -> Dict[str, Any]:
     """Returns the outcome of a check that the harness could not finish: no points, and the maximum is unchanged."""
     check = next(one for one in lab.checks() if one.name == name)
     return {"lab": lab.name, "check": name, "sentence": check.sentence, "points": check.points, "status": ERROR,
-            "expected": "the check ends with a verdict; it did not, so please look at this program", "saw": [why], "calls": [],
+            "expected": "the check ends with a verdict; it did not, so please examine this program", "saw": [why], "calls": [],
             "read": "", "by_hand": "", "seconds": 0.0, "explored": {}, "score": 0}
 
 
@@ -256,7 +256,7 @@ def take_in(submissions: List[Submission], labs: List[Lab], out: Path, grader: G
                 if isinstance(error, OSError) and str(out) in str(error.filename) and is_refusal(error):
                     raise  # the fault of the disk, not of the submission
                 reason = plain(str(error) or type(error).__name__)
-                student.taken = IntakeResult([*submission.notes, f"it could not be taken in: {reason}"])
+                student.taken = IntakeResult([*submission.notes, f"it could not be read: {reason}"])
                 student.labs.clear()
             student.examined.update(lab.name for lab in chosen)
             found = Before(submission, student.taken, student.examined)

@@ -90,7 +90,8 @@ def read_list(path: Path) -> List[Repository]:
             raise row.wrong("student", f"'{student}' is on two lines, the first is {where}")
         found.append(Repository(student, url, branch))
     if not found:
-        raise UserError(f"{path}: there is nobody in it; a line for each student, with the columns student, url, branch (optional)")
+        raise UserError(f"{path}: there is no student in it: write a line for each student, with the columns student, url, "
+                        "branch (optional)")
     return found
 
 
@@ -158,8 +159,8 @@ def _copy_files(git: Path, commit: str, target: Path, notes: List[str]) -> None:
         shown = plain("/".join(parts).encode("utf-8", "backslashreplace").decode(), 200)
         why = "is a symbolic link: not followed" if mode == "120000" else "is a submodule: not read" if mode == "160000" else \
             f"has more than {MAX_FILE >> 20} MiB: left out" if size > MAX_FILE else \
-            "has a path that leads elsewhere: left out" if any(part in ("", ".", "..", ".git") for part in parts) else \
-            f"is more than {MAX_DEPTH} directories deep: not looked at" if len(parts) > MAX_DEPTH + 1 else ""
+            "has a path outside the repository: left out" if any(part in ("", ".", "..", ".git") for part in parts) else \
+            f"is more than {MAX_DEPTH} directories deep: not read" if len(parts) > MAX_DEPTH + 1 else ""
         if why:
             notes.append(f"{shown} {why}")
         elif size > left or len(wanted) >= MAX_FILES:
@@ -193,7 +194,7 @@ def collect(one: Repository, limit: int, target: Path) -> Collected:
             # The branch's own commits: what was merged later counts from the merge on.
             line = _git(git, "rev-list", "--first-parent", "--max-count=1", f"--min-age={limit - 1}", "--timestamp", "--all").split()
             if not line:
-                raise _Refused("no commit of the branch is from before the deadline")
+                raise _Refused("the branch has no commit from before the deadline")
             found.time, commit = int(line[0]), line[1].decode("ascii")
             target.mkdir()
             _copy_files(git, commit, target, found.notes)
@@ -246,7 +247,7 @@ def main(listed: Path, by: str, out: Path, jobs: int) -> int:
                     os.replace(Path(scratch, str(number)), target)
                     students[student] = {"commit": found.commit, "time": found.time, "notes": found.notes}
                 else:
-                    students[student]["notes"] = [f"{note}; what was collected before counts" for note in found.notes]
+                    students[student]["notes"] = [f"{note}; the files that were collected before count" for note in found.notes]
                 for note in found.notes:
                     print(f"{student}: {note}")
                 failed += not found.commit

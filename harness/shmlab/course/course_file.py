@@ -218,7 +218,7 @@ def _parsed(path: Path) -> configparser.ConfigParser:
         number, line = error.errors[0]
         raise UserError(f"{path}, line {number}: {line.replace(repr(chr(10))[1:-1], '')} is not understood; write key = value") from None
     except configparser.DuplicateOptionError as error:
-        raise UserError(f"{path}, line {error.lineno}, [{error.section}] {error.option}: is there already; leave out one of them") from None
+        raise UserError(f"{path}, line {error.lineno}, [{error.section}] {error.option}: is there already; remove one of them") from None
     except configparser.DuplicateSectionError as error:
         raise UserError(f"{path}, line {error.lineno}: there is a section [{error.section}] already; write all its lines there") from None
     except configparser.Error as error:
@@ -277,7 +277,7 @@ def _read(path: Path, tables: bool) -> Course:
             lab = lab_named(section, word, key)
             first = seen.setdefault((lab.name, rest.strip()), key)
             if first != key:
-                raise wrong(section, key, f"lab {lab.number} is there already, in {where(section, first)}; leave out one of them")
+                raise wrong(section, key, f"lab {lab.number} is there already, in {where(section, first)}; remove one of them")
             yield key, lab, rest.strip()
 
     def column(section: str, key: str) -> CanvasColumn:
@@ -312,7 +312,7 @@ def _read(path: Path, tables: bool) -> Course:
         if rest:
             raise wrong("canvas", key, "a lab has one assignment; write only its number before the =")
         if "" in course.canvas:
-            raise wrong("course", "canvas", "is one assignment for all labs, but [canvas] has one for each; leave out one of them")
+            raise wrong("course", "canvas", "is one assignment for all labs, but [canvas] has one for each; remove one of them")
         if one.name in [other.name for other in course.canvas.values()]:
             raise wrong("canvas", key, f"'{one.name}' is there twice; each lab has an assignment of its own")
         course.canvas[lab.name] = one

@@ -112,7 +112,8 @@ def _packed(source: Path) -> Tuple[Optional[Path], List[str]]:
         except Exception:  # is_tarfile() decompresses, which raises many different exceptions for damaged archives
             is_archive = False
         if not is_archive:
-            raise UserError(f"'{source}' is no directory and no archive that is read ({', '.join(ARCHIVES)}): name the directory with the "
+            raise UserError(f"'{source}' is neither a directory nor an archive that can be read ({', '.join(ARCHIVES)}): name "
+                            "the directory with the "
                             "submissions, or the .zip that Canvas or Moodle made of all of them")
         return source, []
     entries = [entry for entry in os.scandir(source) if _is_wanted([entry.name])] if source.is_dir() else []
@@ -136,7 +137,7 @@ class Download:
         if archive:
             self._scratch = tempfile.TemporaryDirectory(prefix="shmlab-download-")
             self.directory = self._copy(archive, Path(self._scratch.name))
-            self._notes += [f"{name} is no submission: ignored" for name in beside]
+            self._notes += [f"{name} is not a submission: ignored" for name in beside]
 
     def close(self) -> None:
         if self._scratch:

@@ -94,7 +94,8 @@ def main(source: Path, out: Path, anonymous: bool) -> int:
     """Writes the archives for the platforms of which there are students; with `anonymous`, also one without names."""
     students = results_directory.results(source)["students"]
     if results_directory.unfinished(source):
-        raise UserError(plain(f"the last run in {source} has not ended, so its reports are of the run before: run its `make grade` again",
+        raise UserError(plain(f"the last run in {source} has not ended, so its reports are from the previous run: run its `make "
+                              "grade` again",
                               1000))
     ways: Dict[str, Callable[[Record], str]] = {"moodle": moodle_name, "canvas": canvas_name}
     packed, reached = 0, set()
@@ -120,5 +121,5 @@ def main(source: Path, out: Path, anonymous: bool) -> int:
                               f"{source / 'students'}; ANONYMOUS=1 packs them without names", 1000))
     left = [student["name"] for student in students if student["folder"] not in reached]
     if left and not (anonymous and packed == 1):
-        print(f"in no download, so hand it back yourself: the report of {', '.join(left[:6])}{' …' if len(left) > 6 else ''}")
+        print(f"not in a download, so return it yourself: the report of {', '.join(left[:6])}{' …' if len(left) > 6 else ''}")
     return 0

@@ -103,7 +103,7 @@ def _write_everything(students: List[Student], course: Course, out: Path, grader
     labs = [{**lab, **insight.how_it_went(lab, records)} for lab in labs]
     alike, left = similar.search(out, course.labs, records)
     if left:
-        print(f"warning: near-identical work was not looked for in {', '.join(left)}, as it took more than {similar.SECONDS:.0f} s",
+        print(f"warning: the search for near-identical work skipped {', '.join(left)}, because it took more than {similar.SECONDS:.0f} s",
               file=sys.stderr)
     before = results_directory.results_before(out)
     everything = {"version": results_directory.RESULTS_VERSION, "title": course.title, "tier": grader.tier, "compiler": grader.cc,
@@ -188,7 +188,7 @@ def main(source: Path, out: Path, course_file: Optional[Path], labs: List[str], 
     try:
         return _main(source, out, course_file, labs, cc, san, jobs, wanted_tier, trust, student_words, regrade, part)
     except KeyboardInterrupt:
-        stale = "; the pages are of the run before" if results_directory.unfinished(out) and (out / "index.html").exists() else ""
+        stale = "; the pages are from the previous run" if results_directory.unfinished(out) and (out / "index.html").exists() else ""
         print(f"\ninterrupted: run the same command again to resume{stale}", file=sys.stderr)
         return 128 + (stopped_by or signal.SIGINT)
     except OSError as error:
@@ -240,7 +240,7 @@ def _grade(download: Download, source: Path, out: Path, course: Course, course_f
     lock = results_directory.Lock(out)
     try:
         if results_directory.read(out) != as_read:
-            raise UserError(f"another grading has changed {out} meanwhile: run the same command again")
+            raise UserError(f"another `make grade` has changed {out} meanwhile: run the same command again")
         began = course.shown(time.time())
         record = slices.begin(part, course, course_file, grader, ignored, everybody, gone) if part else None
         if record:
@@ -276,8 +276,8 @@ def _grade(download: Download, source: Path, out: Path, course: Course, course_f
               + f"; {tiers.describe_tier(grader.tier)}", file=sys.stderr)
         if anew:
             print(f"{len(anew)} {'lab is' if len(anew) == 1 else 'labs are'} graded anew"
-                  + ("" if regrade == "all" else ", as a check of it did not end in the run before" if len(anew) == 1 else
-                     ", as a check of each did not end in the run before")
+                  + ("" if regrade == "all" else ", because one of its checks did not end in the previous run" if len(anew) == 1 else
+                     ", because a check of each did not end in the previous run")
                   + f": {', '.join(anew[:6])}{' …' if len(anew) > 6 else ''}", file=sys.stderr)
         left_out = len(submissions) - sum(not student.kept for student in students)
         if left_out:
@@ -377,12 +377,12 @@ def _summary(everything: Record, out: Path) -> int:
                           if lab["state"] != exports.MISSING)
         print("when labs were handed in: " + ", ".join(
             f"{count} by the {source} time" if source == FILE_TIME else f"{count} by {source}" if source
-            else f"{count} of unknown time, which count as in time" for source, count in sources.most_common()))
+            else f"{count} of unknown time, which count as on time" for source, count in sources.most_common()))
     for name, lab in errors[:10]:
-        print(f"look at {name}, {lab}: a check did not end, and counts 0 points")
+        print(f"look at {name}, {lab}: a check did not end and counts as 0 points")
     if kept:
-        print(f"{len(kept)} {'students' if several else 'student'} of the runs before {'are' if several else 'is'} "
-              f"kept, though not handed in now: {'; '.join(kept[:6])}{' …' if len(kept) > 6 else ''}; to drop one, remove its "
+        print(f"{len(kept)} {'students' if several else 'student'} of earlier runs {'are' if several else 'is'} "
+              f"kept, although nothing was handed in now: {'; '.join(kept[:6])}{' …' if len(kept) > 6 else ''}; to drop one, remove its "
               f"directory in {where / 'students'}")
     if absent:
         print(f"{len(absent)} of the roster handed in nothing: {'; '.join(absent[:6])}{' …' if len(absent) > 6 else ''}")

@@ -232,7 +232,7 @@ def list_submissions(directory: Path) -> Tuple[List[Submission], List[str]]:
         raise UserError(f"'{directory}' holds no submission: it needs a directory or an archive for each student")
     for one in submissions:
         if not one.sources:
-            one.notes.append("only text that was typed in on the platform was handed in, no file: it is not graded")
+            one.notes.append("only text typed on the platform was handed in, no file: it is not graded")
     _tell_apart(submissions, first)
     return submissions, notes
 
@@ -272,7 +272,7 @@ def _sources_in_directory(directory: Path, inside: PurePosixPath, search: _Searc
             if len(path.parts) <= MAX_DEPTH:
                 yield from _sources_in_directory(Path(entry.path), path, search)
             else:
-                search.notes.append(f"{path} is more than {MAX_DEPTH} directories deep: not looked at")
+                search.notes.append(f"{path} is more than {MAX_DEPTH} directories deep: not read")
         elif entry.name.lower().endswith(ARCHIVES) and entry.is_file(follow_symlinks=False):
             yield from _sources_in_archive(Path(entry.path), path, search)
         elif is_told(entry.name):
@@ -325,7 +325,7 @@ def take(submission: Submission, labs: List[Lab], target: Path, reader: ArchiveR
         taken.notes.append(f"there are more than {MAX_FILES} files: only the first {MAX_FILES} were examined")
     taken.notes += filter(None, (unread(found.path) for found in files))
     if files and not submission.platform and all(is_of_platform(found.path.parts[0]) for found in files):
-        taken.notes.append("its entries are called as in a download of all submissions, and were taken as this student's: if it is one, "
+        taken.notes.append("its entries have names as in a download of all submissions, and were taken as this student's: if it is one, "
                            "name it with FROM=")
     versions = newest(files, taken.notes)
     without_program = False
@@ -353,7 +353,7 @@ def take(submission: Submission, labs: List[Lab], target: Path, reader: ArchiveR
         taken.notes.append("no file of any lab was found: name each lab's directory NN_name, and its programs as in the handout")
     for notes in taken.notes, *taken.labs.values():
         notes[:] = [plain(note, MAX_NOTE) for note in notes[:MAX_NOTES]] + \
-            ([f"and {len(notes) - MAX_NOTES} notes more"] if len(notes) > MAX_NOTES else [])
+            ([f"and {len(notes) - MAX_NOTES} more notes"] if len(notes) > MAX_NOTES else [])
     return taken
 
 

@@ -44,9 +44,9 @@ def _handed_in(record: Record) -> str:
     """Returns when a lab was handed in and how that is known, for people."""
     source = record["time_from"]
     if source == CANVAS_MARK:
-        return f"Counts as {'late' if record['days_late'] else 'in time'}, by {source}"
+        return f"Counts as {'late' if record['days_late'] else 'on time'}, by {source}"
     if not record["handed_in"]:
-        return "The time is unknown: it counts as in time"
+        return "The time is unknown: it counts as on time"
     return f"Handed in {record['handed_in']} ({'time of the file' if source == FILE_TIME else source})"
 
 

@@ -37,7 +37,8 @@ class Lock:
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(plain(f"another grading is at work in {out}: wait for it, or name another directory with OUT=", 1000)) from None
+            raise UserError(plain(f"another `make grade` is running in {out}: wait for it, or name another directory with OUT=",
+                                  1000)) from None
 
     def release(self) -> None:
         os.close(self._fd)
@@ -88,8 +89,8 @@ def read_mark(out: Path, directory: str) -> Optional[Before]:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(plain(f"{path} is not as a grading wrote it ({type(error).__name__}: {error}): remove its directory, and the "
-                              "attempt in it counts no more", 1000)) from None
+        raise UserError(plain(f"{path} is not as `make grade` wrote it ({type(error).__name__}: {error}): remove its directory; "
+                              "the attempt in it then no longer counts", 1000)) from None
 
 
 def _from_record(record: Dict[str, Any]) -> Before:
@@ -131,23 +132,23 @@ def read(out: Path) -> List[Before]:
         if MARK in names:
             path = out / MARK
             if _load(path)["version"] > VERSION:
-                raise _strange(out, "a newer version of the lab wrote what is there")
+                raise _strange(out, "a newer version of the lab wrote these results")
             for path in sorted((out / "students").glob(f"*/{MARK}")):
                 found.append(_from_mark(path.parent.name, _load(path)))
         elif "results.json" in names and (out / "students").is_dir():
             path = out / "results.json"
             data = _load(path)
             if data["version"] != RESULTS_VERSION:
-                raise _strange(out, f"its results.json has version {data['version']}, which is not known here")
+                raise _strange(out, f"its results.json has version {data['version']}, which this version of the lab does not know")
             found = [_from_record(record) for record in data["students"]]
             found = [one for one in found if Path(one.submission.directory).name == one.submission.directory
                      and (out / "students" / one.submission.directory).is_dir()]
         else:
             foreign = [name for name in names if name not in (".lock", SLICE) and not name.startswith((f".{MARK}.", f".{SLICE}."))]
             if foreign:
-                raise _strange(out, f"it has {foreign[0]!a}, and no mark of a grading ({MARK})")
+                raise _strange(out, f"it has {foreign[0]!a}, and no mark of `make grade` ({MARK})")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _strange(out, f"{path} is not as a grading wrote it ({type(error).__name__}: {error})") from None
+        raise _strange(out, f"{path} is not as `make grade` wrote it ({type(error).__name__}: {error})") from None
     return found
 
 
@@ -157,14 +158,14 @@ def results(out: Path) -> Dict[str, Any]:
     try:
         data = _load(path)
         if data["version"] != RESULTS_VERSION:
-            raise ValueError(f"it has version {data['version']}, which is not known here")
+            raise ValueError(f"it has version {data['version']}, which this version of the lab does not know")
         if not all(isinstance(data.get(key), list) for key in ("labs", "students")):
             raise ValueError("it has no list of labs or of students")
         return data
     except FileNotFoundError:
         raise UserError(plain(f"there is no {path}: name a directory that `make grade` wrote with FROM=", 1000)) from None
     except (OSError, ValueError) as error:
-        raise UserError(plain(f"{path} is not as a grading wrote it: {error}", 1000)) from None
+        raise UserError(plain(f"{path} is not as `make grade` wrote it: {error}", 1000)) from None
 
 
 def results_before(out: Path) -> Optional[Dict[str, Any]]:
@@ -210,7 +211,7 @@ def mark_page(page: Path, began: str) -> None:
     with suppress(FileNotFoundError):
         text = page.read_text(encoding="utf-8")
         if _STALE.search(text) is None:
-            note = f"This page is of the run before. A run that began at {began} has not ended: run the same command again."
+            note = f"This page is from the previous run. A run that began at {began} has not ended: run the same command again."
             write_whole(page, text.replace("<body>\n", f'<body>\n<p class="note" id="stale">{note}</p>\n', 1))
 
 

@@ -18,7 +18,7 @@ from .tables import folded, read_rows
 from ..labs import UserError
 
 COLUMNS = ("name", "id", "email", "login", "group", "section")
-NOBODY = "this submission belongs to nobody in the roster"
+NOBODY = "this submission belongs to no student in the roster"
 Pair = Tuple[Submission, Optional["Person"]]
 
 
@@ -58,7 +58,7 @@ def read_roster(path: Path) -> List[Person]:
                                 + ("; two of one name need an id" if column == "name" else ""))
         people.append(person)
     if not people:
-        raise UserError(f"{path}: there is nobody in it; a line for each student, with the columns {', '.join(COLUMNS)}")
+        raise UserError(f"{path}: there is no student in it: write a line for each student, with the columns {', '.join(COLUMNS)}")
     return people
 
 
@@ -124,10 +124,10 @@ class Matcher:
 
 
 def match(submissions: Iterable[Submission], people: Sequence[Person], before: Iterable[Submission]) -> Tuple[List[Pair], List[Pair]]:
-    """Finds the person of each submission, and of each one of the runs before.
+    """Finds the person of each submission, and of each one of earlier runs.
 
     The first list has the submissions, each group's one for each member, and one without files for each person who has none. The
-    second has those of the runs before that stay in the tables.
+    second has those of earlier runs that stay in the tables.
     """
     matcher = Matcher(people)
     own: List[Pair] = []
@@ -150,7 +150,7 @@ def match(submissions: Iterable[Submission], people: Sequence[Person], before: I
         candidates = candidates or likely
         person = candidates[0] if len(candidates) == 1 and times[candidates[0]] < 2 else None
         if len(candidates) > 1:
-            one.notes.append(f"{len(candidates)} in the roster have this name: which one it is needs the platform's id")
+            one.notes.append(f"{len(candidates)} in the roster have this name: only the platform's id tells which one it is")
         elif not person:
             one.notes.append(NOBODY)
         elif person in found:
@@ -188,7 +188,7 @@ def unmatched(pairs: Iterable[Pair]) -> str:
     absent = [f"{person.where} ({person.name or person.id})" for one, person in pairs if person and not (one.sources or one.notes)]
     if not strangers or not absent:
         return ""
-    return (f"{len(strangers)} {'submission belongs' if len(strangers) == 1 else 'submissions belong'} to nobody in the roster: "
+    return (f"{len(strangers)} {'submission belongs' if len(strangers) == 1 else 'submissions belong'} to no student in the roster: "
             f"{_first(strangers)}. Nothing was handed in by {_first(absent)}. If they are the same, write the id of the submission "
             "into the roster's column id")
 

@@ -116,7 +116,7 @@ def export(source: Path, out: Path) -> int:
     """Writes the programs of a graded course for JPlag and MOSS: OUT/NN_name/submissions/STUDENT, and OUT/NN_name/base."""
     everything = results_directory.results(source)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(plain(f"{out} is there and not empty: name another directory with OUT=", 1000))
+        raise UserError(plain(f"{out} exists and is not empty: name another directory with OUT=", 1000))
     written = 0
     for lab in [find(one["name"]) for one in everything["labs"]]:
         for student in everything["students"]:

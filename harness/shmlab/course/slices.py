@@ -149,7 +149,7 @@ def _read(directory: Path) -> Record:
     except FileNotFoundError:
         raise UserError(plain(f"{directory} is not a slice: it has no {SLICE}, which `make grade SLICE=…` writes", 1000)) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(plain(f"{directory / SLICE} is not as a grading wrote it ({type(error).__name__}: {error}): grade this slice "
+        raise UserError(plain(f"{directory / SLICE} is not as `make grade` wrote it ({type(error).__name__}: {error}): grade this slice "
                               "again in another directory", 1000)) from None
 
 
@@ -207,7 +207,7 @@ def find_slices(words: str, partial: bool) -> Tuple[List[Record], List[str]]:
         told.append(f"{'slice' if len(absent) == 1 else 'slices'} {', '.join(map(str, absent[:20]))}{' …' if len(absent) > 20 else ''} "
                     f"of {first.part.total} {'is' if len(absent) == 1 else 'are'} missing")
     if told and not partial:
-        raise UserError(plain(f"{'; '.join(told)}: run `make grade SLICE=…` for each again, or set PARTIAL=1 to go without", 1000))
+        raise UserError(plain(f"{'; '.join(told)}: run `make grade SLICE=…` for each again, or set PARTIAL=1 to merge without them", 1000))
     records = [record for record in records if record.finished]
     if not records:
         raise UserError(plain(f"there is nothing to merge: {'; '.join(told)}", 1000))

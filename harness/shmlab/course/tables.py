@@ -134,7 +134,7 @@ class Table:
             if not found or (bound is self._bound and len(found) > 1):
                 raise entry.row.wrong("student", f"'{entry.student}' is " + (
                     f"the name of {len(found)} students: write the id" if found else "unknown: allowed are the names and ids "
-                    "of the submissions, of the roster and of the results of runs before"))
+                    "of the submissions, of the roster and of the results of earlier runs"))
             for directory in found:
                 first = bound.setdefault((directory, entry.lab, entry.check), entry)
                 if first is not entry:

@@ -99,7 +99,7 @@ class Reader:
             return
         path = [*inside, *parts]
         if len(path) > MAX_DEPTH:
-            say(note="%s is more than %d directories deep: not looked at" % ("/".join(path), MAX_DEPTH))
+            say(note="%s is more than %d directories deep: not read" % ("/".join(path), MAX_DEPTH))
         elif special:
             say(note="%s is a %s: not followed" % ("/".join(path), special))
         elif archive:

@@ -131,7 +131,7 @@ def outer_pid(box: Box, pid: int) -> int:
                 return int(entry)
         except OSError:
             continue  # it is another user's, or has ended
-    raise BoxRefused(f"process {pid} of the box is not seen from outside")
+    raise BoxRefused(f"process {pid} of the box is not visible from outside")
 
 
 def chosen(explore: Optional[str], schedule: Optional[str], debugged: Optional[str]) -> Optional[type]:
@@ -139,7 +139,7 @@ def chosen(explore: Optional[str], schedule: Optional[str], debugged: Optional[s
     if debugged and not schedule:
         raise UserError("GDB=… needs a schedule: `make replay LAB=13 SCHEDULE=… GDB=A`")
     if debugged and not re.fullmatch("[A-H]", debugged):
-        raise UserError(f"GDB={debugged} is no process: name it by its letter in the verdict, such as GDB=A")
+        raise UserError(f"GDB={debugged} is not a process: name it by its letter in the verdict, such as GDB=A")
     if debugged and not shutil.which("gdb"):
         raise UserError("gdb is not installed: `sudo apt-get install gdb`")
     Replay.debugged = debugged or ""

@@ -109,12 +109,12 @@ class Search:
                         self.unavailable = block.trouble or block.verdict
                         return
                     if block.verdict == "diverged":
-                        raise ScheduleProblem(f"the schedule {block.schedule} cannot be followed: the program does not do the "
-                                              "same each time")
+                        raise ScheduleProblem(f"the schedule {block.schedule} cannot be followed: the program does not behave "
+                                              "the same each time")
                     yield block
                 elif running.status is not None:
                     # The program may have ended the explorer: then its plain build alone is judged.
-                    self.unavailable = "the explorer was ended"
+                    self.unavailable = "the explorer was killed"
                     return
                 else:
                     size = len(output)

@@ -75,12 +75,12 @@ def describe(step: Step, place: str) -> str:
         if step.size > 8:
             return f"{kind} {step.size} bytes {place}"
         if step.waits:
-            return f"load {place}: still the same, others may go on"
+            return f"load {place}: still the same, others may run"
         if kind == "load":
             return f"load{order} {place}: {step.before}"
         return f"{kind}{order} {place}: {step.before} → {step.after}"
     if kind == "visible":
-        return f"{step.after} at {place} gets out"
+        return f"{step.after} at {place} becomes visible"
     if kind == "fence":
         return f"fence {step.order}"
     if kind == "start":

@@ -54,14 +54,14 @@ def cause_of(program: "Program") -> Optional[Cause]:
         return ("the child is made by fork(), which copies the memory of its parent",
                 ["vfork() was called: its child copies nothing, it runs in the parent's own memory,",
                  "and the parent is suspended until the child has ended or has executed another program",
-                 "call fork() in its place"], _up_to(vforks[0], calls))
+                 "call fork() instead"], _up_to(vforks[0], calls))
     # A child made by a call that is not recorded (clone, say) tells nothing of its parent.
     children = {call.result for call in own if call.name == "fork" and call.result > 0}
     parents = [call for call in calls if call.pid in children and call.name in (*FORKS, *WAITS)
                and not (call.name in FORKS and call.result == 0)]
     if parents:
         return ("a child ends, with _exit(), when its own work is done",
-                ["a child has called fork() or waitpid() itself: it has not ended, and has run on in its parent's code"],
+                ["a child called fork() or waitpid() itself: it did not end, and continued in its parent's code"],
                 _up_to(parents[0], [call for call in calls if call.pid in (program.pid, parents[0].pid)]))
     status = program.started.status
     if nothing_is_lost(program) and not any(call.name == "fork" for call in calls) and (
@@ -144,7 +144,7 @@ def require_parent_waits(program: "Program", children: str = "its child is") -> 
         if len(asked) > 1:
             return True
         if call and call.pauses:
-            slept[:] = ["the parent slept for a time before it waited for a child, says its /proc/PID/syscall"]
+            slept[:] = ["/proc/PID/syscall shows that the parent slept for a time before it waited for a child"]
         if not call or call.number < 0 or call.pauses or state.phase != "waits":
             seen.clear()
             return False

@@ -290,7 +290,7 @@ class Environment:
         try:
             os.link(name[1:], second[1:], src_dir_fd=self.box.shm_fd, dst_dir_fd=self.box.shm_fd)
         except (FileNotFoundError, FileExistsError):
-            raise CheckFailed(f"there is an object {name}, and none yet that is called {second}", self.objects()) from None
+            raise CheckFailed(f"there is an object {name}, and no object {second} yet", self.objects()) from None
         self.preparations.append(f"given the object {name} a second name, {second}")
         self.shell.append(f"ln /dev/shm{name} /dev/shm{second}")
         self._created_names += (second,)
@@ -330,7 +330,7 @@ class Environment:
         found = os.open(name[1:], os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self.box.shm_fd)
         try:
             mode = os.fstat(found).st_mode
-            require(stat.S_ISREG(mode), f"{name} is an object of shared memory", self.objects())
+            require(stat.S_ISREG(mode), f"{name} is a shared memory object", self.objects())
             path = f"/proc/self/fd/{found}"
             try:
                 return os.open(path, flags)

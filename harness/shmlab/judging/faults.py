@@ -72,7 +72,7 @@ def each_call_fails(lab: "LabFixture", scenario: Callable[..., Run], names: Sequ
         # The spy records how many rules it has read.
         rule_counts = [call.result for call in calls if call.name == "start" and call.pid == program.pid]
         require(rule_counts[:1] in ([], [len(program.rules)]),
-                "the program leaves alone what tells the spy which call to make fail", run.ending)
+                "the program does not interfere with the spy, which makes the call fail", run.ending)
         if not program.started.injected:
             # This time the program did not make that call, so nothing failed, and it must end as it did the first time.
             require(run.exit_status == 0 and len(run.left_behind.lines) == len(first.left_behind.lines),
@@ -83,15 +83,15 @@ def each_call_fails(lab: "LabFixture", scenario: Callable[..., Run], names: Sequ
         story = f"{name}() failed{times} with {errno.errorcode[number]} (this check made it fail)"
         require(run.exit_status == 1, "the program notices the failure and ends with exit status 1", story, run.ending)
         require(run.says((name, name.split("attr_")[-1], _ALSO_CALLED.get(name, name), *names)),
-                f"a message on stderr that names the call ({name}) or what it was about", story, run.ending)
-        require(not run.other_reason(number), "the reason in the message, if it gives one, is the true one: "
+                f"a message on stderr that names the call ({name}) or what it was called for", story, run.ending)
+        require(not run.other_reason(number), "the reason in the message, if it includes one, is the failing call's: "
                 f"{os.strerror(number)}", story, run.ending)
         # If the call that failed was itself one that cleans up, something may be left behind.
         if name not in REMOVERS:
-            require(not run.left_behind.lines, "the program takes back what it had made before it gives up", story,
+            require(not run.left_behind.lines, "the program removes what it created before it ends", story,
                     run.left_behind.lines)
     # A right program makes its first call each time.
-    require(any_failed or not to_fail, "the program makes the calls that it is recorded to make",
+    require(any_failed or not to_fail, "the program makes the recorded calls again",
             f"{', '.join(sorted({name for name, _ in to_fail}))}: made to fail one after the other, but none was made again")
 
 

@@ -263,7 +263,7 @@ def recent_calls(fixture: LabFixture) -> List[str]:
     for call, group in zip(shown, kept):
         which = "" if len({str(one) for one in group}) == 1 else ", the last"
         lines.append(_call_line(call, width, several) + (f"   ({len(group)} times{which})" if len(group) > 1 else ""))
-    return lines or ["none that this lab is about"]
+    return lines or ["no call that this lab is about"]
 
 
 def _in_a_loop(call: Call) -> Tuple[object, ...]:

@@ -135,7 +135,7 @@ class LabFixture(Environment):
         """Returns a phrase for a message: how long the last wait, of at most that many seconds, was."""
         if self.box.hang:
             return self.box.hang
-        return "when all slept and nobody was left to wake them," if self.box.stuck else f"within {seconds:g} s"
+        return "when all slept and none could wake another," if self.box.stuck else f"within {seconds:g} s"
 
     def settle(self, *programs: Program) -> str:
         """Waits until each of the programs has ended, is stopped or waits, all at once. Returns the last one's phase.

@@ -29,7 +29,7 @@ class Hang:
             spent = process.cpu - self._cpu.setdefault(process.pid, process.cpu)
             if process.state == "R" and spent >= self.busy:
                 return f"after {spent:.1f} s of processor time"
-        return "when each had woken up again and again and nothing had changed," if self._nothing_changes(processes) else ""
+        return "when each had woken up many times and nothing had changed," if self._nothing_changes(processes) else ""
 
     def _nothing_changes(self, processes: List[Process]) -> bool:
         states = {process.pid: self._state(process.pid) for process in processes}

@@ -153,11 +153,11 @@ def seen_of(error: OSError, fixture: LabFixture) -> Optional[Tuple[str, List[str
     """Returns what was expected and seen if a program caused an error in the check, which must be seen; else None."""
     changes = fixture.changes(error.filename)
     if changes:
-        return "the program leaves alone what the check has made", [*changes, f"so the check failed: {error.strerror}"]
+        return "the program does not change what the check created", [*changes, f"so the check failed: {error.strerror}"]
     pid = fixture.ended_early(error.filename)
     ended = next((program for program in fixture.history if program.pid == pid), None) if pid else None
     if ended:
-        return f"{ended.name} is still there when the check looks at it", ended.wait().ending
+        return f"{ended.name} still runs when the check examines it", ended.wait().ending
     return None
 
 

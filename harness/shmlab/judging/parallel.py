@@ -125,7 +125,7 @@ def number_of_jobs(word: Optional[str]) -> int:
     if not word:
         return len(box.PROCESSORS)
     if not word.isdigit() or not 1 <= int(word) <= 256:
-        raise UserError(f"JOBS={word} is no number of things to do at a time: 1 to 256")
+        raise UserError(f"JOBS={word} is not a number of parallel jobs: write a number from 1 to 256")
     return int(word)
 
 

@@ -89,7 +89,7 @@ class Pauses:
         sleeps = self.program.state().sleeps
         if sleeps > POLLS:
             return f"{asked}; it has gone to sleep {sleeps:,} times so far"
-        return asked + (": it looks again and again, and no other process wakes it" if self.polls else "")
+        return asked + (": it polls, and no other process wakes it" if self.polls else "")
 
     def require_none(self) -> None:
         """For a lab in which a process that waits is woken by another: fails the check if it polls, and seldom looks.
@@ -97,5 +97,5 @@ class Pauses:
         Each of its waits takes so long that no check comes to an end with it.
         """
         if self.polls and self.longest >= SLOW_SECONDS:
-            raise CheckFailed(f"{self.program.name} waits until another process wakes it, and does not look again and again",
+            raise CheckFailed(f"{self.program.name} waits until another process wakes it, and does not poll",
                               self.program.describe_state())

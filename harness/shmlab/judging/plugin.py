@@ -62,7 +62,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not _is_check_run(config):
         return
     if config.getoption("dist", "no") != "no" or config.getoption("tx", None):
-        raise pytest.UsageError("the checks do not run in pytest-xdist's processes, as each keeps to its own processor and box: "
+        raise pytest.UsageError("the checks do not run in pytest-xdist's processes, because each has its own processor and box: "
                                 "write --jobs 2 instead of -n 2")
     try:
         settings = Settings(config)

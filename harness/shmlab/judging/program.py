@@ -257,7 +257,7 @@ class Program:
                 raise CheckFailed(f"process {process} of {self.name} still has the mapping {mapping.line}", [other.line for other in now])
             if mapping.shared and not mapping.anonymous:
                 raise CheckFailed(f"all bytes of the mapping {mapping.line} can be read and written",
-                                  [f"/proc/{process}/mem: {problem.strerror}", "it is longer than what is mapped, perhaps"])
+                                  [f"/proc/{process}/mem: {problem.strerror}", "perhaps it is longer than the object"])
         raise LookFailed(f"/proc/{process}: {problem}")
 
     def blocked(self, pid: Optional[int] = None) -> Optional[kernel.Blocked]:
@@ -345,7 +345,7 @@ class Program:
         if not found:
             ending = self.wait().ending if self.started.status is not None else self.describe_state()
             if self.pauses.polls:
-                expected = "waits until another process wakes it, and does not look again and again"
+                expected = "waits until another process wakes it, and does not poll"
             raise CheckFailed(f"{self.name} {expected}", ending)
         return found[0]
 
@@ -363,8 +363,7 @@ class Program:
 
     def wait_for_others(self, expected: str) -> None:
         """Waits until the program waits in futex(2). Fails the check if another process cannot wake it there."""
-        call = self.wait_blocked(lambda call: call.in_futex, expected="waits until another process wakes it, and does not "
-                                 "look again and again")
+        call = self.wait_blocked(lambda call: call.in_futex, expected="waits until another process wakes it, and does not poll")
         require(not call.private_futex, expected, self.private_futex_lines(call))
 
     def private_futex_lines(self, call: kernel.Blocked) -> List[str]:
@@ -387,7 +386,7 @@ class Program:
             if f"pthread_{kind}_init" in names and not shared:
                 return f"no {what} was set up with PTHREAD_PROCESS_SHARED: pthread_{kind}attr_setpshared() was not called for it"
         if alone or bare:
-            return f"it is for one process alone: {(alone or bare)[-1]}"
+            return f"it works within one process only: {(alone or bare)[-1]}"
         if names & {"sem_init", "pthread_mutex_init", "pthread_cond_init"}:
             return "what it waits for was all zero bytes when the wait began: not set up yet, or overwritten"
         return "what it waits for was not set up for several processes, or not set up yet, or overwritten"
@@ -401,7 +400,7 @@ class Program:
             # A process that polls may be awake just now, and asleep in the next look.
             looks = (self.blocked(process.pid) for _ in range(50 if process.state in "SD" else 0))
             call = next((call for call in looks if call), None)
-            doing = {"R": "runs", "T": "is stopped", "t": "is stopped", "Z": "has ended and is not waited for"}.get(
+            doing = {"R": "runs", "T": "is stopped", "t": "is stopped", "Z": "has ended and was not waited for"}.get(
                 process.state, "waits")
             if call and call.private_futex:
                 doing = f"waits in futex(), and only its own threads can wake it: {self._private_reason()}"
@@ -494,7 +493,7 @@ class Program:
                 box.stop()
                 started.status = signal.SIGKILL
             self.finished = self._finish()
-            spent = [f"(the programs of this lab have used up the {LAB_SECONDS * slowness():.0f} s that they have together)"] \
+            spent = [f"(the programs of this lab have used up their {LAB_SECONDS * slowness():.0f} s, which they share)"] \
                 if WaitLimits.is_spent(self.fixture.lab) else []
             raise CheckFailed(f"{self.name} ends", [f"{late} it had not ended", *states, *spent])
         self.finished = self._finish()
@@ -505,8 +504,8 @@ class Program:
         return self.finished
 
     def _require_no_other_asked(self) -> None:
-        require(not self.started.asked_again, "only the recorder asks the box which call it is to make fail",
-                f"something else in {self.name} has asked, too")
+        require(not self.started.asked_again, "only the recorder asks the box which call must fail",
+                f"something else in {self.name} asked as well")
 
     def _require_honest_record(self) -> None:
         """Fails the check if something of the program has asked for what only the recorder may know, or has changed the record."""
@@ -514,18 +513,19 @@ class Program:
         written = self.started.records
         if written is not None and not self.fixture.lost_calls():
             found = sum(call.pid == self.pid for call in self.calls)
-            require(found >= written, "the program leaves its record alone",
-                    f"the recorder has written {written} calls of {self.name}, and {found} are left")
+            require(found >= written, "the program does not change the record of its calls",
+                    f"the recorder wrote {written} calls of {self.name}, but {found} are left")
 
     def _finish(self) -> Run:
         started = self.started
         if started.machine_full:
-            raise BoxRefused("this machine has no memory left, so it killed all programs; end others, or run fewer labs: JOBS=1")
+            raise BoxRefused("this machine ran out of memory and killed all programs: end other programs, or run fewer labs at "
+                             "a time: JOBS=1")
         notes = []
         if started.timed_out:
-            notes.append("it used up its time")
+            notes.append("it exceeded its time limit")
         if started.over_memory:
-            notes.append("it used up the memory that a program may have here")
+            notes.append("it used more memory than a program may use here")
         if started.flooded:
             notes.append("it wrote more than 4 MiB")
         self.calls = self.recorded()

@@ -52,7 +52,7 @@ def require_bytes(got: bytes, wanted: bytes, what: str) -> None:
 
 def require_object(item: Object) -> Object:
     """Fails the check unless a name in /dev/shm is an object: it may be a symbolic link or a named pipe, for example."""
-    require(not item.kind, f"{item.name} is an object of shared memory, as shm_open() makes one", item)
+    require(not item.kind, f"{item.name} is a shared memory object, as shm_open() creates one", item)
     return item
 
 

@@ -100,7 +100,7 @@ class Run:
     def require_success(self) -> "Run":
         """Fails the check unless the exit status is 0."""
         require(self.exit_status == 0, "the program ends with exit status 0", self.ending,
-                "the reason in its message is that of errno 0: it took a successful result for a failure"
+                "the reason in its message is that of errno 0: the program treated a successful result as a failure"
                 if self.says_success else [])
         return self
 
@@ -125,10 +125,10 @@ class Run:
             for stream, printed in ("stdout", self.stdout.decode("utf-8", "replace")), ("stderr", self.stderr):
                 taken = [line for line in printed.replace(text, "").splitlines() if text.replace("%%", "%") in line]
                 require("%%" not in text or not taken,
-                        f'"{text}" is printed as it is, as printf("%s", …) or err(1, "%s", …) does',
+                        f'"{text}" is printed unchanged, as printf("%s", …) or err(1, "%s", …) does',
                         [f"{stream}: {line}" for line in taken], "here it is the format itself: %% in a format prints one %")
         many = next((text for text in self.program.words if "%s" * 30 in text), "")
-        require(not (self.signal and many), "the program uses what the user typed as it is",
+        require(not (self.signal and many), "the program uses what the user typed unchanged",
                 f"what was typed is {show(os.fsencode(many), 20)} ({len(many)} characters)", self.ending,
                 "is it the format of a printf(), err() or syslog()? There each %s reads an argument, and there is none"
                 if many else "")
@@ -138,7 +138,7 @@ class Run:
         """NAME goes to shm_open() and shm_unlink() as it is: how a C library changes a name, if it does, is its own affair."""
         passed = [call for call in self.program.calls if call.name in ("shm_open", "shm_unlink") and call.text]
         wrong = [call for call in passed if os.fsencode(call.text) != os.fsencode(name)[:RECORDED_TEXT]]
-        require(not wrong, f"shm_open() and shm_unlink() get NAME as it is: {name}", wrong)
+        require(not wrong, f"shm_open() and shm_unlink() get NAME unchanged: {name}", wrong)
         return self
 
     def require_each_failure_told(self) -> "Run":
@@ -148,7 +148,7 @@ class Run:
         require(self.exit_status == 1 or not failed, "the program notices the failure and ends with exit status 1", story,
                 self.ending)
         unreported = [call.name for call in failed if not self.says((call.name, os.strerror(call.error)))]
-        require(not unreported, "each failure is reported, also that of a call that cleans up: " + ", ".join(unreported), story,
+        require(not unreported, "each failure is reported, even in a call that cleans up: " + ", ".join(unreported), story,
                 self.ending)
         reasons = [os.strerror(call.error) for call in failed]
         require(all(self.stderr.count(reason) <= reasons.count(reason) for reason in reasons),

@@ -90,9 +90,9 @@ class End:
 
     def require_no_overslept(self) -> "End":
         """Fails the check if a process has slept until its time was over, and nobody was left who could have woken it."""
-        require(self.raw.overslept == 0, "whoever waits is woken by the other, whatever the order of their steps",
-                f"{self.raw.overslept} times a process slept until its time was over, while the other had done or was waiting for its "
-                "part: a wake-up was lost")
+        require(self.raw.overslept == 0, "a process that waits is woken by the other, whatever the order of their steps",
+                f"{self.raw.overslept} times a process slept until its time-out although the other had done its part or was "
+                "waiting: a wake-up was lost")
         return self
 
     @property

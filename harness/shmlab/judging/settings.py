@@ -33,9 +33,10 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption("--course", metavar="FILE", help="for --grade: weights and deadlines")
     group.addoption("--jobs", metavar="N",
                     help="how many labs, or checks of one lab, to run at once (default: one per processor)")
-    group.addoption("--explore", metavar="SECONDS", help="run many more schedules, so long for each scenario; see `make explore`")
+    group.addoption("--explore", metavar="SECONDS", help="run many more schedules, for this many seconds in each scenario; see "
+                                                         "`make explore`")
     group.addoption("--schedule", metavar="S", help="run one schedule again and show it; see `make replay`")
-    group.addoption("--gdb", metavar="LETTER", help="with --schedule: look at one of its processes with gdb; see `make replay`")
+    group.addoption("--gdb", metavar="LETTER", help="with --schedule: examine one of its processes with gdb; see `make replay`")
     group.addoption("--student", action="store_true", help="as `make check` does in labs/: name the next step, keep the "
                     "outcomes for `make hint`, and show several labs in brief")
     group.addoption("--short", action="store_true", help="as `make watch` does: only the first failure, in a few lines")
@@ -52,7 +53,7 @@ class Settings:
         directory = config.getoption("submission")
         self.submission = Path(config.invocation_params.dir, directory).resolve() if directory else labs.LABS
         if not self.submission.is_dir():
-            raise UserError(f"there is no directory '{directory}': name the one with your programs in it")
+            raise UserError(f"there is no directory '{directory}': name the directory that contains your programs")
         if self.labs and directory and not any(labs.submitted_directory(self.submission, lab) for lab in self.labs):
             instead = misnamed(self.submission, self.labs[0].programs[0], self.labs[0])
             raise UserError(f"'{directory}' has no directory {self.labs[0].name} and no {self.labs[0].programs[0]}.c"

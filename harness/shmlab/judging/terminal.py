@@ -200,7 +200,7 @@ class StudentReporter(TerminalReporter):  # type: ignore[misc]  # pytest has no 
         for problem in self.problems:
             self.page.line(f"the harness has a problem of its own: {problem}")
         if not self.scores and not self.problems and not self.config.getoption("collectonly"):
-            self.page.line("no check fits what was asked for" if self.settings.explorer is None else
+            self.page.line("no check matches what was asked for" if self.settings.explorer is None else
                            "none of these checks runs every schedule")
         if session.shouldfail or session.shouldstop:
             self.page.line(str(session.shouldfail or session.shouldstop))

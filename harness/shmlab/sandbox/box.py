@@ -110,7 +110,8 @@ class HostLock:
             if stat.S_ISREG(status.st_mode) and status.st_uid == os.getuid():
                 return fd, path
             os.close(fd)
-        raise BoxRefused(f"others have taken the names of its lock in {tempfile.gettempdir()}: set TMPDIR to a directory of your own")
+        raise BoxRefused(f"other users have taken the names of its lock files in {tempfile.gettempdir()}: set TMPDIR to a "
+                         "directory of your own")
 
     @classmethod
     def drop(cls) -> None:
@@ -266,11 +267,11 @@ class Box(Channel):
     def describe_memory_limit(self) -> str:
         """Returns who limits the memory of the programs. Starts one to see whether it enters the box's control group."""
         if not self._group:
-            return f"pid 1 of the box looks at all programs together, every 50 ms; no control group: {cgroups.why_none()}"
+            return f"pid 1 of the box adds up the memory of all programs every 50 ms; no control group: {cgroups.why_none()}"
         self.start(["cat"], stdin=-1)  # it waits for input
         entered = (self._group.path / "cgroup.procs").read_text().strip()
         return "the kernel, by a control group for each box" if entered else \
-            "pid 1 of the box looks at all programs together, every 50 ms: this kernel does not let them enter its control group"
+            "pid 1 of the box adds up the memory of all programs every 50 ms: this kernel does not let them enter its control group"
 
     # ---- reading the state of the box
 

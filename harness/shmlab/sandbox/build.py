@@ -91,7 +91,7 @@ def read_source(path: Path) -> bytes:
         if not stat.S_ISREG(status.st_mode):
             raise BuildProblem(f"{path} is not a file: put your program under this name")
         if status.st_size > SOURCE_LIMIT:
-            raise BuildProblem(f"{path} has {status.st_size >> 20} MiB: a C source of this lab has some kilobytes")
+            raise BuildProblem(f"{path} has {status.st_size >> 20} MiB: a C source of this lab needs a few kilobytes")
         content = file.read(SOURCE_LIMIT + 1)
     if content.startswith(b"\x7fELF") or b"\0" in content:
         raise BuildProblem(f"{path} is a binary file: hand in the C source")
@@ -308,7 +308,7 @@ def _store_result(program: str, box: Box, run: BoxedProcess, target: Path) -> No
             if len(binary) > MOST_BYTES:
                 binary, error = None, f"the program of {program}.c has more than {MOST_BYTES >> 20} MiB: a few KiB are usual"
         except FileNotFoundError as problem:
-            error = f"the compiler made no program of {program}.c: {problem.strerror}"
+            error = f"the compiler produced no program from {program}.c: {problem.strerror}"
     target.mkdir(parents=True, exist_ok=True)
     if binary is not None:
         _write(target / program, binary, 0o755)

@@ -28,7 +28,7 @@ def _own_group() -> Tuple[Path, Path]:
     mounts = [line.split() for line in _MOUNTS.read_text().splitlines() if " - cgroup2 " in line]
     own = re.search(r"^0::(/.*)$", _OWN.read_text(), re.M)
     if not mounts or not own:
-        raise OSError(errno.ENOENT, "control groups of the second version are not mounted")
+        raise OSError(errno.ENOENT, "cgroup v2 is not mounted")
     root, mounted = mounts[0][3], Path(mounts[0][4])
     inside = os.path.relpath(own[1], root)
     if inside.startswith(".."):
@@ -85,7 +85,7 @@ def _prepare() -> Path:
     is_topmost = os.geteuid() == 0 and not (mounted / "cgroup.type").exists()  # no other group of the machine lacks a type
     group = mounted if is_topmost else own
     if "memory" not in (group / "cgroup.controllers").read_text().split():
-        raise OSError(errno.ENOTSUP, "it cannot limit memory: the kernel was started without, or the first version has it")
+        raise OSError(errno.ENOTSUP, "it cannot limit memory: the kernel was started without it, or cgroup v1 uses it")
     if is_topmost:
         _enable(group)
         group = group / ROOTS

@@ -60,8 +60,8 @@ def compiled(name: str, cc: str, flags: Sequence[str], sources: Sequence[str], i
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, scratch = tempfile.mkstemp(dir=target.parent)
     except OSError as error:
-        raise UserError(f"cannot write to {error.filename}: {error.strerror}; set SHMLAB_BUILD to a directory "
-                        "where things may be made") from None
+        raise UserError(f"cannot write to {error.filename}: {error.strerror}; set SHMLAB_BUILD to a directory that you can "
+                        "write to") from None
     os.close(handle)
     command: List[str] = [*shlex.split(cc), *flags, *(str(NATIVE / source) for source in sources), "-o", scratch]
     attempts: List[List[str]] = [["-static"], []] if static else [[]]
@@ -72,7 +72,7 @@ def compiled(name: str, cc: str, flags: Sequence[str], sources: Sequence[str], i
     if done.returncode != 0:
         Path(scratch).unlink(missing_ok=True)  # some compilers remove it
         reason = _reason(done.stderr)
-        remedy = "; make space, or set SHMLAB_BUILD to a directory that has some" if os.strerror(errno.ENOSPC) in reason else ""
+        remedy = "; make space, or set SHMLAB_BUILD to a directory with free space" if os.strerror(errno.ENOSPC) in reason else ""
         raise UserError(f"cannot build {name} with {cc}: {reason}{remedy}")
     if visible and shutil.which("objcopy"):
         subprocess.run(["objcopy", "--wildcard", *(f"--keep-global-symbol={pattern}" for pattern in visible), scratch],

@@ -65,7 +65,7 @@ def _verdict(check: Callable[[LabFixture], None], fixture: LabFixture) -> List[s
     except CheckFailed as failure:
         return [f"expected: {failure.expected}", *(f"but: {line}" for line in failure.saw[:4])]
     except LookFailed as failure:
-        return [f"the harness could not look: {failure}"]
+        return [f"the harness could not examine the program: {failure}"]
     return []
 
 

@@ -30,7 +30,7 @@ pre {{ overflow-x: auto; font-size: 12px }}
 </style></head><body><main><h1>{title}</h1>
 """
 
-_WIDE = '<p class="wide">The picture is wider than this window: push it to the side. Below it is the same as text.</p>'
+_WIDE = '<p class="wide">The picture is wider than this window: scroll it sideways. Below it is the same as text.</p>'
 _SCRIPT = """
 <script>
 "use strict";
@@ -38,7 +38,7 @@ const moments = JSON.parse(document.getElementById("moments").textContent);
 const rows = [...document.querySelectorAll("g.row")], panel = document.getElementById("moment");
 function choose(row) {
   rows.forEach(other => other.classList.toggle("chosen", other === row));
-  panel.textContent = moments[Number(row.dataset.row)] || "nothing is known of this moment";
+  panel.textContent = moments[Number(row.dataset.row)] || "no state was recorded for this row";
   panel.hidden = false;
 }
 rows.forEach((row, i) => {
@@ -77,7 +77,7 @@ def page(trace: Trace) -> str:
     title = html.escape(trace.title)
     moments = json.dumps([moment(trace, number) for number in range(len(trace.rows))]).replace("<", "\\u003c")
     words = html.escape("\n".join(in_words.lines(trace)))
-    how = "<p class=\"how\">Click a row, or go from row to row with the arrow keys, to see what the kernel had at that moment.</p>" \
+    how = "<p class=\"how\">Click a row, or move between rows with the arrow keys, to see the kernel's state at that moment.</p>" \
         if any(row.state for row in trace.rows) else ""
     return "".join([_HEAD.format(title=title), how, _WIDE, '<div class="picture">', svg.draw(trace, "text"), "</div>",
                     f"<details><summary>The same as text</summary><pre id=\"text\">{words}</pre></details></main>",

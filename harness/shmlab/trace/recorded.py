@@ -75,8 +75,7 @@ def trace_of_check(fixture: LabFixture, calls: List[Call], title: str, verdict: 
     began = shown[0].began_ns if shown else 0
     lost = fixture.lost_calls()
     if lost:
-        trace.rows.append(Row(-1, "note", f"{lost} older calls are not known any more: SHMLAB_RECORDS={2 * (lost + len(calls))} keeps "
-                              "so many"))
+        trace.rows.append(Row(-1, "note", f"{lost} older calls were not kept: SHMLAB_RECORDS={2 * (lost + len(calls))} keeps more"))
     for call in shown:
         number = lane(call.pid)
         if number is None:

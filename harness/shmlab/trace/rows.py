@@ -100,9 +100,9 @@ class Trace:
 
 #: What each mode is, for people.
 MODES = {
-    "stepped": "stepped: each process was stopped after each call, and the kernel asked, while all others were stopped or asleep",
-    "free": "free: the programs ran as fast as they could; a call that wakes others stands where it began, any other where it "
-            "returned; times in ms",
+    "stepped": "stepped: after each call the kernel state was read, while all processes were stopped or asleep",
+    "free": "free: the programs ran at full speed; a call that wakes others is shown when it began, any other when it returned; "
+            "times in ms",
     "schedule": "a schedule: the explorer ran one process at a time, in the order shown",
 }
 

@@ -214,7 +214,7 @@ def changes(before: State, now: State) -> List[Note]:
         if old is None:
             continue
         if old.named and not item.named:
-            said.append((key, "removed: no name any more" if key[0] != "segment" else "removed: goes with the last detach"))
+            said.append((key, "removed: no name any more" if key[0] != "segment" else "removed: freed at the last detach"))
         said += [(key, f"{name} {old.facts[name]} → {value}") for name, value in item.facts.items()
                  if name in old.facts and old.facts[name] != value]
         for name, value in item.fields.items():

@@ -335,11 +335,11 @@ class Stepper:
         elif action.name == "segment":
             content = unescape(words[3])
             fixture.make_segment(fixture.ftok(words[0], int(words[1], 0)), content, int(words[2]), 0o640)
-            self._user("another process makes a segment and ends")
+            self._user("another process creates a segment and ends")
         elif action.name == "object":
             content = unescape(words[2])
             fixture.make_object(words[0], content.ljust(int(words[1]), b"\0"))
-            self._user("another process makes an object and ends")
+            self._user("another process creates an object and ends")
         elif action.name == "rm":
             if words[0].startswith("/"):
                 fixture.unlink_object(words[0])
@@ -382,7 +382,7 @@ class Stepper:
         for process in self._processes.values():
             if not process.ended:
                 doing = "spins: it runs and makes no call" if process.spins else (
-                    f"still waits {self._waits_for(process)}" if process.asleep else "still asks again and again")
+                    f"still waits {self._waits_for(process)}" if process.asleep else "still polls")
                 self._add(Row(process.lane, "note", doing, failed=True,
                               waited_from=self._last_rows.get(process.lane) if process.asleep else None))
         left = [item.title for item in self._state.items.values() if item.named]

@@ -8,9 +8,9 @@ from ..explore.fields import Leaf
 from ..sandbox.kernel import Blocked
 from .state import State, fields_of
 
-_FOR = {"accept": "for somebody to connect", "accept4": "for somebody to connect", "recvmsg": "for a message",
-        "recvfrom": "for a message", "read": "for input", "flock": "for a lock on a file that another has",
-        "fcntl": "for a lock on a file that another has"}
+_FOR = {"accept": "for a connection", "accept4": "for a connection", "recvmsg": "for a message",
+        "recvfrom": "for a message", "read": "for input", "flock": "for a file lock that another process holds",
+        "fcntl": "for a file lock that another process holds"}
 
 
 def _leaf_around(leaves: Sequence[Leaf], offset: int) -> Optional[Leaf]:

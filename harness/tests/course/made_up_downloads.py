@@ -162,7 +162,7 @@ SHAPES: Dict[str, Tuple[Shape, str]] = {
     "resubmitted": (lambda programs, made, mark: _versions(programs, "labs.zip", f"labs{mark}.zip", made), "versions of the same work"),
     "skeleton beside": (lambda programs, made, mark: {"labs.zip": zipped({
         **tree(made.skeletons, "handed out/labs/"), **tree(made.solutions, "mine/")})}, "still as it was handed out"),
-    "another lab's directory": (lambda programs, made, mark: {"labs.zip": zipped(_foreign(programs))}, "called as another lab"),
+    "another lab's directory": (lambda programs, made, mark: {"labs.zip": zipped(_foreign(programs))}, "has the name of another lab"),
     "renamed header": (lambda programs, made, mark: {
         _marked(name, "-2" if name.endswith(".h") else ""): text for name, text in flat(programs).items()}, ""),
     "7z": (lambda programs, made, mark: {"labs.7z": b"7z\xbc\xaf\x27\x1c\0\4" + bytes(64)}, "not read"),
@@ -175,7 +175,7 @@ SHAPES: Dict[str, Tuple[Shape, str]] = {
     "a part": (lambda programs, made, mark: {"labs.zip": zipped(tree(dict(list(programs.items())[:1])))}, ""),
     "does not compile": (lambda programs, made, mark: {"labs.zip": zipped({
         name: b"#error unfinished\n" + text for name, text in tree(programs).items()})}, ""),
-    "text": (lambda programs, made, mark: {}, "only text that was typed in"),
+    "text": (lambda programs, made, mark: {}, "only text typed on the platform"),
     "text and zip": (lambda programs, made, mark: {"labs.zip": zipped(tree(programs))}, ""),
     "nothing": (lambda programs, made, mark: {}, ""),
 }

@@ -38,7 +38,7 @@ def test_the_best_attempt_counts_with_its_own_time(course):
     second = course("best", ada=(skeleton, "2026-03-10 13:00"), ben=(right, "2026-03-11 12:00"))
     assert (second["ada"]["score"], second["ben"]["score"]) == (10, 6)
     assert second["ada"]["handed_in"] == "2026-03-10 12:00:00" and second["ada"]["state"] == "graded"
-    assert second["ada"]["notes"] == ["an earlier attempt counts: it has more points than the last one (10 instead of 0)"]
+    assert second["ada"]["notes"] == ["an earlier attempt counts because it has more points than the last one (10 instead of 0)"]
     assert second["ben"]["notes"] == [] and "an earlier attempt counts" in (course.out / "students" / "ada" / "report.html").read_text()
     # The same program later costs more, so its first time counts; an earlier attempt is graded again like any other.
     third = course("best", "--student", "ben", "--regrade", "all", ben=(right, "2026-03-12 12:00"))
@@ -49,7 +49,7 @@ def test_the_best_attempt_counts_with_its_own_time(course):
     last = course("last")
     assert (last["ada"]["state"], last["ada"]["score"], last["ben"]["score"]) == ("missing", 0, 2)
     (course.out / "students" / "ada" / "best" / LAB.name / ".shmlab-results").write_text("?")
-    with pytest.raises(AssertionError, match="is not as a grading wrote it"):
+    with pytest.raises(AssertionError, match="is not as `make grade` wrote it"):
         course("best")
 
 

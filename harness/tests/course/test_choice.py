@@ -180,7 +180,7 @@ def test_a_student_with_the_name_of_a_build_directory_is_noted(tmp_path):
 def test_notes_are_harmless_and_not_too_many(tmp_path, reader):
     put(tmp_path / "in" / "eve", {"05_sysv_create/sysv_create \x1b[31m.c": SYSV, **{f"\x1b\u202e{n}.7z": b"" for n in range(100)}})
     files, notes = taken_from(tmp_path / "in", tmp_path / "out", reader)
-    assert files == tree(l5=R5) and 20 < len(notes) < 40 and any("70 notes more" in note for note in notes)
+    assert files == tree(l5=R5) and 20 < len(notes) < 40 and any("70 more notes" in note for note in notes)
     assert all(note.isprintable() and len(note) <= 501 for note in notes), notes
 
 

@@ -119,7 +119,7 @@ def test_one_students_failure_is_that_students_note(course, capsys, monkeypatch)
     git(Path.cwd(), "init", "-q", "empty")
     assert course([f"late,{url('late')}", f"fine,{url('fine')}", f"empty,{url('empty')}", f"none,{url('nowhere-secret-token')}"]) == 1
     printed = capsys.readouterr().out
-    for name, says in ("late", "no commit of the branch is from before the deadline"), ("empty", "no commit of the branch"), \
+    for name, says in ("late", "the branch has no commit from before the deadline"), ("empty", "the branch has no commit"), \
             ("none", "does not appear to be a git repository"):
         assert f"{name}: the repository could not be collected: " in printed and says in printed
     assert "1 of 4 repositories collected" in printed and times() == {"fine": "2026-03-01 12:00:00+00:00"}
@@ -154,7 +154,7 @@ def test_collected_again(course, capsys):
     Path("ben").rename("moved")
     assert course([f"ada,{url('ada')}", f"ben,{url('ben')}"]) == 1
     assert Path("out/ada/a.c").read_text() == "2" and Path("out/ben/b.c").read_text() == "1", "nothing is lost"
-    assert "what was collected before counts" in json.loads(Path("out", MARK).read_text())["students"]["ben"]["notes"][0]
+    assert "the files that were collected before count" in json.loads(Path("out", MARK).read_text())["students"]["ben"]["notes"][0]
     assert course([f"ada,{url('ada')}"]) == 0 and "not in the list and stay: ben" in capsys.readouterr().err
     assert set(times()) == {"ada", "ben"} and not list(Path("out").glob(".collect-*"))
 
@@ -185,7 +185,7 @@ def test_nothing_foreign_is_touched(course):
     ("ada_101_9001_labs.zip,https://x/y", "cannot be"), (f"{'x' * 201},https://x/y", "cannot be"),
     ("ada,https://x/y,--exec", "line 2, branch: '--exec' is not a branch"), ("ada,https://x/y,a..b", "is not a branch"),
     ("ada,https://x/y\nADA,https://x/z", "line 3, student: 'ADA' is on two lines, the first is list.csv, line 2"),
-    ("", "there is nobody in it")])
+    ("", "there is no student in it")])
 def test_a_wrong_list_is_told_in_one_line_and_nothing_is_collected(course, line, says):
     with pytest.raises(UserError) as told:
         course([line])

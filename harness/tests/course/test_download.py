@@ -96,10 +96,10 @@ def test_downloads(platform, entries, form, tmp_path):
     assert {(one.name.split(" (")[0], one.platform_id, one.late) for one in found} == set(entries.values())
     assert all(one.platform == platform for one in found) and len({one.directory for one in found}) == len(found)
     assert notes == ([] if form == "unpacked" else [f"{archive} was unpacked: it holds all submissions"]) + (
-        ["roster.csv is no submission: ignored"] if form == "beside-a-roster" else [])
+        ["roster.csv is not a submission: ignored"] if form == "beside-a-roster" else [])
     for name, one in taken.items():
         if "text" in name.lower():
-            assert not one.labs and one.notes == ["only text that was typed in on the platform was handed in, no file: it is not graded"]
+            assert not one.labs and one.notes == ["only text typed on the platform was handed in, no file: it is not graded"]
         else:
             assert list(one.labs) == [LAB.name], (name, one)
     # Two students of one name are told apart by their ids, and every directory has the id.
@@ -186,7 +186,7 @@ def test_what_is_no_download(tmp_path):
     (tmp_path / "one.zip").write_bytes(TREE)
     (tmp_path / "text.zip").write_bytes(b"x")
     (tmp_path / "empty.zip").write_bytes(packed({}))
-    for name, says in ("one.zip", "one.zip' is itself one submission"), ("text.zip", "no directory and no archive"), \
+    for name, says in ("one.zip", "one.zip' is itself one submission"), ("text.zip", "neither a directory nor an archive"), \
             ("empty.zip", "empty.zip' holds no submission"), ("nowhere", "there is no directory"):
         with pytest.raises(UserError, match=says) as told:
             submissions_of(tmp_path / name, tmp_path / "out")

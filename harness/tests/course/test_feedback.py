@@ -61,7 +61,7 @@ def test_each_report_reaches_its_student_by_the_rules_of_the_platforms(graded, t
     assert feedback.main(graded, tmp_path / "f", False) == 0
     told = capsys.readouterr().out
     assert "moodle-feedback.zip: 3 reports" in told and "canvas-feedback.zip: 4 reports" in told
-    assert "hand it back yourself: the report of ben" in told and "in place" not in told
+    assert "return it yourself: the report of ben" in told and "in place" not in told
     with zipfile.ZipFile(tmp_path / "f" / "moodle-feedback.zip") as archive:
         pages = {moodle_student(name): archive.read(name).decode() for name in archive.namelist()}
         assert "Ada Lovelace_2001_assignsubmission_file_/report.html" in archive.namelist()
@@ -117,7 +117,8 @@ def test_who_is_not_handed_in_now_keeps_the_name_of_the_file(graded):
 
 
 @pytest.mark.parametrize("change, says", [
-    (lambda out: (out / "results.json").unlink(), "there is no"), (lambda out: (out / "results.json").write_text("{"), "not as a grading"),
+    (lambda out: (out / "results.json").unlink(), "there is no"),
+    (lambda out: (out / "results.json").write_text("{"), "not as `make grade` wrote it"),
     (lambda out: (out / "results.json").write_text('{"version": 7}'), "version 7"),
     (lambda out: (out / "results.json").write_text('{"version": 1, "labs": []}'), "no list of labs or of students"),
     (lambda out: (out / "students" / "Ada_Lovelace_2001" / "report.html").unlink(), "report.html cannot be read"),

@@ -210,7 +210,7 @@ def test_pytest_grades_too(small, tmp_path):
 
 @pytest.mark.parametrize("words, says", [
     (["--from", ""], "say where the submissions are"), (["--from", "nowhere"], "there is no directory"),
-    (["--lab", "77"], "there is no lab '77'"), (["--jobs", "many"], "is no number"), (["--cc", "nocc"], "no compiler 'nocc'"),
+    (["--lab", "77"], "there is no lab '77'"), (["--jobs", "many"], "is not a number"), (["--cc", "nocc"], "no compiler 'nocc'"),
     (["--tier", "host"], "cannot isolate untrusted programs"), (["--out", "SOURCE/out"], "cannot go to"),
     (["--out", "/proc/x"], "cannot write to"), (["--course", "nowhere.ini"], "cannot be read"),
 ])
@@ -235,7 +235,7 @@ def test_two_gradings_in_one_directory_do_not_meet(small, tmp_path):
                            stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(HARNESS)})
     assert "submissions with" in run.stderr.readline()
     second = grade(small, tmp_path / "out")
-    assert second.returncode == 2 and "another grading is at work" in second.stderr
+    assert second.returncode == 2 and "another `make grade` is running" in second.stderr
     assert run.wait(120) == 0
 
 

@@ -82,7 +82,7 @@ def test_what_the_roster_tells_helps_to_find_the_student(platform, tmp_path):
     ("[canvas]\n05 = Lab (1) of 0\n", "'Lab (1) of 0' is not an assignment"), ("[canvas]\n77 = Lab (1)\n", "there is no lab '77'"),
     ("[canvas]\n05 = Lab (1)\n5 = Lab (2)\n", "[canvas] 5: lab 05 is there already"),
     ("[canvas]\n05 = Lab (1)\n08 = Lab (1)\n", "[canvas] 08: 'Lab (1)' is there twice"),
-    ("[course]\ncanvas = Labs (1)\n[canvas]\n05 = Lab (2)\n", "leave out one of them")])
+    ("[course]\ncanvas = Labs (1)\n[canvas]\n05 = Lab (2)\n", "remove one of them")])
 def test_mistakes_in_it_are_told_in_one_line(text, says, tmp_path):
     with pytest.raises(UserError) as told:
         course_of(tmp_path, text)

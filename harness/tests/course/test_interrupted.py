@@ -17,7 +17,7 @@ from shmlab.labs import UserError
 from shmlab.results import write_whole
 
 PAGE = "<html>\n<body>\n<p>x</p>\n</body>\n</html>\n"
-STALE = "This page is of the run before"
+STALE = "This page is from the previous run"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(labs.ROOT / "harness"), "TERM": "dumb"}
 
 
@@ -57,7 +57,7 @@ def test_sigterm_ends_a_run_in_one_line_and_it_goes_on_later(tmp_path, by_make):
         assert run.returncode in (143, -signal.SIGTERM, 2) and "Traceback" not in text and told == "" and are_gone(str(out))
         lines = [line for line in text.splitlines() if line and not line.startswith("make") and not line.startswith("graded:")]
         assert len(lines) == 1 and lines[0].startswith("interrupted: run the same command again"), text
-        assert ("of the run before" in lines[0]) == (number == 1)
+        assert ("from the previous run" in lines[0]) == (number == 1)
         if number:
             assert STALE in (out / "index.html").read_text() and STALE in (out / "students" / "ada" / "report.html").read_text()
             assert STALE not in (out / "students" / "cem" / "report.html").read_text(), "its outcome is not older"

@@ -31,10 +31,10 @@ def everything(directory):
 
 @pytest.mark.parametrize("files, says", [
     ({"thesis.txt": "x"}, "it has 'thesis.txt', and no mark"), ({"students/ada/report.html": "x"}, "it has 'students'"),
-    ({"results.json": "{}"}, "it has 'results.json'"), ({"results.json": "{}", "students/x": ""}, "results.json is not as a grading"),
-    ({"results.json": '{"version": 7}', "students/x": ""}, "version 7, which is not known"),
+    ({"results.json": "{}"}, "it has 'results.json'"), ({"results.json": "{}", "students/x": ""}, "results.json is not as `make grade`"),
+    ({"results.json": '{"version": 7}', "students/x": ""}, "version 7, which this version of the lab does not know"),
     ({"a\x1b[31mb": "x"}, "a\\x1b[31mb"),
-    ({MARK: "?"}, f"{MARK} is not as a grading wrote it"), ({MARK: '{"version": 2}'}, "a newer version"),
+    ({MARK: "?"}, f"{MARK} is not as `make grade` wrote it"), ({MARK: '{"version": 2}'}, "a newer version"),
     ({MARK: '{"version": 1}', f"students/ada/{MARK}": '{"version": 1}'}, "students/ada"),
 ])
 def test_a_strange_directory_is_refused_and_left_as_it_is(tmp_path, files, says):
@@ -61,7 +61,7 @@ def test_what_another_grading_has_changed_meanwhile_is_not_written_over(tmp_path
     put(tmp_path / "in", "ada")
     seen = iter([[], [Before(Submission("ada", "ada"))]])
     monkeypatch.setattr(results_directory, "read", lambda out: next(seen))
-    with pytest.raises(UserError, match="another grading has changed"):
+    with pytest.raises(UserError, match="another `make grade` has changed"):
         course_grade.main(tmp_path / "in", tmp_path / "out", None, ["05"], "cc", False, 1, None, True)
     assert not (tmp_path / "out" / "students").exists()
 
@@ -130,7 +130,7 @@ def test_only_one_is_handed_in_and_the_others_stay(tmp_path):
     untouched = everything(out / "students" / "ben")
     put(tmp_path / "only-ada", "ada", LAB, labs.LABS)
     done = grade(tmp_path / "only-ada", out, "--lab", "05")
-    assert done.returncode == 0 and "1 student of the runs before is kept" in done.stdout and ": ben; to drop one" in done.stdout
+    assert done.returncode == 0 and "1 student of earlier runs is kept" in done.stdout and ": ben; to drop one" in done.stdout
     ada, ben = results(out)["students"]
     assert (ada["score"], ada["labs"][OTHER.name]["score"], ada["kept"]) == (10, 10, False)
     assert (ben["score"], ben["maximum"], ben["kept"]) == (20, 20, True)
@@ -264,5 +264,5 @@ def test_one_student_is_graded_by_name_or_id(tmp_path):
     outcome.write_text(json.dumps(data))
     os.utime(outcome, (1e9, 1e9))
     done = grade(source, out, "--lab", "05", "--student", "4711,cem", "--regrade", "errors")
-    assert "1 lab is graded anew, as a check of it did not end in the run before: Ada Lovelace 05" in done.stderr, done.stderr
+    assert "1 lab is graded anew, because one of its checks did not end in the previous run: Ada Lovelace 05" in done.stderr, done.stderr
     assert [one["score"] for one in results(out)["students"]] == [10, 0] and outcome.stat().st_mtime > 1e9

@@ -30,7 +30,7 @@ def test_columns_go_by_their_names(tmp_path):
 
 
 @pytest.mark.parametrize("content, says", [
-    ("", "is empty; its first line has the columns name"), ("name,id\n", "there is nobody in it"),
+    ("", "is empty; its first line has the columns name"), ("name,id\n", "there is no student in it"),
     ("email\na@x\n", "line 2, name: this line has neither a name nor an id; the columns are name, id, email"),
     ("name,id\nada,1\nben,1\n", "line 3, id: '1' is on two lines, the first is"),
     ("name,email\nada,A@x\nben,a@X\n", "line 3, email: 'a@X' is on two lines"), ("name,login\na,x\nb,x\n", "line 3, login"),
@@ -98,7 +98,7 @@ def test_a_group_is_found_as_canvas_writes_it():
 def test_submissions_and_lines_that_are_left_are_told_together():
     people = [Person("Ada", where="roster.csv, line 2"), Person("Ben", where="roster.csv, line 3"), Person("Cem")]
     for names, says in (("Ada", "Ben", "Cem"), ""), (("Ada", "Ben"), ""), (("Ada", "Cem", "Eve"), (
-            "1 submission belongs to nobody in the roster: Eve. Nothing was handed in by roster.csv, line 3 (Ben). "
+            "1 submission belongs to no student in the roster: Eve. Nothing was handed in by roster.csv, line 3 (Ben). "
             "If they are the same, write the id of the submission into the roster's column id")):
         assert roster.unmatched(roster.match([handed_in(name) for name in names], people, [])[0]) == says
 
@@ -113,7 +113,7 @@ def test_who_is_not_in_the_roster_is_graded_and_noted():
     people = [Person("Ada", "1"), Person("Ada", "2"), Person("Ben", "3", login="b")]
     names, (eve, ada, ben, again, _, _) = matched([handed_in("Eve"), handed_in("Ada"), handed_in("b"), handed_in("3")], people)
     assert names == [("Eve", None), ("Ada", None), ("b", "Ben"), ("3", None), ("Ada", "Ada"), ("Ada", "Ada")]
-    assert "nobody in the roster" in eve.notes[0] and "2 in the roster have this name" in ada.notes[0] and ben.notes == []
+    assert "no student in the roster" in eve.notes[0] and "2 in the roster have this name" in ada.notes[0] and ben.notes == []
     assert "has another submission" in again.notes[0]
 
 
@@ -280,7 +280,7 @@ def test_a_course_with_a_roster(tmp_path):
             "=Dot": 0, "Ada Lovelace": 3, "Ben": 10, "Cem": 10, "Eve": 0}
         assert len({student["folder"] for student in students.values()}) == 5
     assert (students["Ada Lovelace"]["section"], students["Ben"]["group"], students["=Dot"]["platform_id"]) == ("S1", "Group A", "4")
-    assert students["=Dot"]["labs"][LAB.name]["state"] == "missing" and "nobody in the roster" in students["Eve"]["notes"][0]
+    assert students["=Dot"]["labs"][LAB.name]["state"] == "missing" and "no student in the roster" in students["Eve"]["notes"][0]
     assert "seen at the desk" in (out / "students" / "Ada_Lovelace_1" / "report.html").read_text()
     assert "seen at the desk" in (out / "index.html").read_text()
     for name in "grades.csv", "moodle.csv", "canvas.csv":

@@ -123,8 +123,8 @@ def test_who_handed_in_before_and_no_more_is_kept(top):
     ("compiler", "clang", "their compilers differ"), ("tier", "host", "their tiers differ"), ("labs", ["01_page_size"], "their labs"),
     ("course_hash", "x", "out.1 (slice 1/3) and out.2 (slice 2/3) contradict each other: their course files"),
     ("everybody", [], "FROM changed in between"), ("part", {"number": 1, "total": 3}, "out.1 and out.2 are both slice 1/3"),
-    ("members", 7, "out.2/.shmlab-slice is not as a grading wrote it"), ("version", 9, "another version of the lab wrote this slice"),
-    ("part", {"number": 2}, "is not as a grading wrote it"), ("\x1b[31m", 1, "is not as a grading wrote it"),
+    ("members", 7, "out.2/.shmlab-slice is not as `make grade` wrote it"), ("version", 9, "another version of the lab wrote this slice"),
+    ("part", {"number": 2}, "is not as `make grade` wrote it"), ("\x1b[31m", 1, "is not as `make grade` wrote it"),
 ])
 def test_slices_that_do_not_fit_are_told_in_one_line(top, key, value, says):
     change(2, lambda record: record.update({key: value}))
@@ -186,7 +186,7 @@ def test_what_is_no_slice_is_told(top, words, says):
 
 def test_merging_touches_nothing_else(top):
     for out, says in ("out.1", "contains a slice or is inside one"), (".", "contains a slice"), ("out.1/x", "is inside one"), \
-            ("in", "no mark of a grading"):
+            ("in", "no mark of `make grade`"):
         before = everything(top)
         with pytest.raises(UserError, match=says):
             merge(out=out)

@@ -145,7 +145,7 @@ def test_gdb_shows_one_process_of_a_schedule(open_directory):
 
 
 @pytest.mark.parametrize("words, says", [
-    (("SCHEDULE=several.2/-", "GDB=x"), "GDB=x is no process"), (("GDB=A",), "GDB=… needs a schedule"),
+    (("SCHEDULE=several.2/-", "GDB=x"), "GDB=x is not a process"), (("GDB=A",), "GDB=… needs a schedule"),
     (("SCHEDULE=several.2/-", "GDB=H"), "the processes that this schedule starts are A to B")])
 def test_a_process_that_gdb_cannot_show_is_told_in_one_line(words, says):
     done = subprocess.run(["make", "-s", "replay", "LAB=13", "IN=solutions", *words], cwd=labs.ROOT, stdin=subprocess.DEVNULL,

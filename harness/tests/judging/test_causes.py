@@ -87,7 +87,7 @@ def test_a_program_that_touches_what_the_check_made_is_told_what_was_seen(tmp_pa
     (tmp_path / LAB.name).mkdir()
     (tmp_path / LAB.name / SOURCE.name).write_text(program)
     checked = running.check("05", tmp_path)
-    told = [check for check in checked.checks if check["expected"] == "the program leaves alone what the check has made"]
+    told = [check for check in checked.checks if check["expected"] == "the program does not change what the check created"]
     assert told and all(check["status"] == "failed" and says in check["saw"][0] for check in told), checked.output
 
 

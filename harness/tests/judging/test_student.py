@@ -52,7 +52,7 @@ def test_in_a_labs_directory_its_number_can_be_left_out():
 @pytest.mark.parametrize("words, says", [
     (["--lab", "77"], "there is no lab '77'"), (["--lab", "05", "--submission", "nowhere"], "there is no directory 'nowhere'"),
     (["--lab", "05", "--submission", "docs-or-so/../harness"], "no directory"), (["--cc", "nocc"], "no compiler 'nocc'"),
-    (["--tier", "cloud"], "there is no tier 'cloud'"), (["--jobs", "many"], "is no number"),
+    (["--tier", "cloud"], "there is no tier 'cloud'"), (["--jobs", "many"], "is not a number"),
 ])
 def test_a_usage_error_is_one_line(words, says):
     done = pytest_in(labs.ROOT, "harness", *words)
@@ -239,12 +239,12 @@ def test_one_check_can_be_picked(mine):
     done = pytest_in(labs.ROOT, "harness", "--lab", "05", "--submission", mine, "-k", "outlives")
     assert done.returncode == 0 and "1 of 1 points" in done.stdout
     done = pytest_in(labs.ROOT, "harness", "--lab", "05", "--submission", mine, "-k", "no_such_check")
-    assert done.returncode == 5 and "no check fits" in done.stdout
+    assert done.returncode == 5 and "no check matches" in done.stdout
 
 
 @pytest.mark.parametrize("wait, says, doing", [
     ("sleep(60)", "within 4 s it had not ended", "sleeps in clock_nanosleep()"),
-    ("sem_t gate; sem_init(&gate, 0, 0); sem_wait(&gate)", "nobody was left to wake them, it had not ended", "waits in futex()"),
+    ("sem_t gate; sem_init(&gate, 0, 0); sem_wait(&gate)", "none could wake another, it had not ended", "waits in futex()"),
 ], ids=["for-a-time", "for-ever"])
 def test_a_program_that_hangs_is_said_to_hang(mine, wait, says, doing):
     path = mine / SOURCE.name
@@ -301,7 +301,7 @@ def test_make_hint_begins_at_the_rung_that_fits_the_failed_check(tmp_path):
         done = pytest_in(labs.ROOT, "harness", "--lab", "02", "--submission", submission, "--student",
                          env={**os.environ, "SHMLAB_BUILD": str(tmp_path)})
         assert done.returncode == 1
-        assert hint(tmp_path).startswith(f"Lab 02, {first}\n(it fits what failed: "), name
+        assert hint(tmp_path).startswith(f"Lab 02, {first}\n(for the check that failed: "), name
     assert hint(tmp_path).startswith("Lab 02, hint 4:")
     assert hint(tmp_path, "--back").startswith("Lab 02, hint 3:")
 

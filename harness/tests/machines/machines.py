@@ -80,7 +80,7 @@ before=$(sed -n 's/^oom_kill //p' /proc/vmstat)
 for attack in /tmp/attacks/*; do
     lab=$(basename "$(dirname "$(ls $attack/labs/*/*.c)")")
     python3 -m pytest -p no:xdist harness --submission $attack/labs --lab ${lab%%_*} > /tmp/said || :
-    grep -q 'used up the memory' /tmp/said || cat /tmp/said
+    grep -q 'used more memory than' /tmp/said || cat /tmp/said
 done
 echo "ended by the kernel: $(( $(sed -n 's/^oom_kill //p' /proc/vmstat) - before > 2 ))"
 rm -r /tmp/attacks

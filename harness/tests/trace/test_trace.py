@@ -143,7 +143,7 @@ def test_a_wait_in_private_memory_and_one_for_a_child_are_told():
         return waits_for(blocked, 5, State(), [], {7: 5, 8: 6}, "process {}".format)
 
     assert waits("futex") == "in memory of its own, where no other process can wake it"
-    assert waits("wait4") == "for process 7 to end" and waits("accept") == "for somebody to connect"
+    assert waits("wait4") == "for process 7 to end" and waits("accept") == "for a connection"
 
 
 def test_a_wake_up_begins_where_the_same_thing_is_named(traced):
@@ -212,7 +212,7 @@ def test_a_check_that_fails(tmp_path):
 def test_calls_that_were_overwritten_are_counted(tmp_path, monkeypatch):
     monkeypatch.setattr(environment, "Ring", lambda directory: calls.Ring(directory, capacity=10))
     trace = command.record(labs.find("11"), labs.SOLUTIONS, check="joining")
-    assert re.fullmatch(r"\d+ older calls are not known any more: SHMLAB_RECORDS=\d+ keeps so many", trace.rows[0].text)
+    assert re.fullmatch(r"\d+ older calls were not kept: SHMLAB_RECORDS=\d+ keeps more", trace.rows[0].text)
 
 
 def test_a_schedule_that_a_verdict_printed(tmp_path):
