@@ -17,7 +17,7 @@ from typing import Dict, Iterator, List, Sequence, Tuple
 
 from .. import gallery
 from ..labs import MISTAKES, ROOT, SOLUTIONS, Lab, all_labs
-from . import mistakes, search_index, teaching
+from . import mistakes, play, search_index, teaching
 from .markup import Card, Markup, card_header, cards_of, plain, program, raw
 from .outline import outline
 
@@ -26,8 +26,9 @@ THEME_PACKAGE = Path("/usr/share/doxygen-awesome-css")
 
 # The side bar, from top to bottom. A word is docs/WORD.md unless it is a key of GENERATED, below.
 WELCOME, README = "welcome", "readme"
-READING_ORDER = (WELCOME, "start", "machine", "elsewhere", "handouts", "compare", "sysv_posix", "synchronise", "schedules",
-                 "build", "failures", "killed", "see", "trace", "mistakes", "api", "glossary", "cheat_sheet", "instructors",
+READING_ORDER = (WELCOME, "start", "machine", "elsewhere", "handouts", "compare", "which", "lifetime", "address", "sysv_posix",
+                 "synchronise", "speed", "schedules", "stepper", "build", "failures", "killed", "see", "trace", "mistakes", "api",
+                 "glossary", "cheat_sheet", "instructors",
                  "grading", "maintainers")
 LABELS = {README: "All commands", "compare": "Anonymous or named?"}  # not the page's title
 
@@ -111,6 +112,8 @@ def _handouts_page(markup: Markup) -> Page:
             files = [Page(_in_project(path), path.name) for path in _sources(lab)]
             to_finish = " \u00b7 ".join(f"[{file.title}]({file.title})" for file in files)
             head = f"To finish: {to_finish}<br>Difficulty: {teaching.difficulty(lab)} (about {teaching.hours(lab):.0f} hours)"
+            to_play = " \u00b7 ".join(f'<a href="{link}">{title}</a>' for title, link in play.links(lab.number))
+            head += f"<br>To play with: {to_play}" if to_play else ""
             handout = lab.handout.replace("\n", f"\n\n{head}\n", 1)
             ident = f"lab_{lab.number}"
             part.below.append(Page(ident, lab.title, markup.convert(handout, lab.directory / "README.md", ident),

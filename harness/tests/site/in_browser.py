@@ -13,11 +13,11 @@ from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import WebDriverWait
+from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from shmlab.course import pages
 from shmlab.sandbox import native
-from shmlab.site import docs
+from shmlab.site import docs, play, stories
 
 WIDE, NARROW = (1280, 900), (390, 844)
 SWITCHES = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
@@ -136,7 +136,7 @@ def site(tmp_path_factory):
 
 
 # One page of each kind.
-KINDS = ("index", "lab_05", "lab_18", "compare", "mistakes", "api", "group__cards__sysv", "sysv__create_8c")
+KINDS = ("index", "lab_05", "lab_18", "compare", "mistakes", "api", "group__cards__sysv", "sysv__create_8c", "stepper", "address")
 
 
 def pages_of(directory, edition):
@@ -386,6 +386,233 @@ def test_side_bar_shows_where_one_is(browser, site):
         browser.open(site / "student" / f"{page}.html")
         browser.until("const e = document.querySelector('#nav-tree .selected .label');"
                       f"return e && e.innerText.trim().startsWith({title!r})")
+
+
+# ---- the pages to play with
+
+
+class Stepper:
+    """The stepper, as a reader sees it."""
+
+    def __init__(self, browser, story="lost_update", variant=0):
+        self.browser, self.root = browser, browser.driver.find_element(By.ID, "stepper")
+        for at, value in ((0, story), (1, None)):
+            choice = Select(self.root.find_elements(By.TAG_NAME, "select")[at])
+            choice.select_by_value(value) if value else choice.select_by_index(variant)
+
+    def button(self, text):
+        return next(one for one in self.root.find_elements(By.TAG_NAME, "button") if one.text.startswith(text))
+
+    def click(self, *texts):
+        for text in texts:
+            self.button(text).click()
+
+    def can(self, text):
+        return self.button(text).get_attribute("aria-disabled") == "false"
+
+    def keys(self, *keys):
+        self.button("Step A").send_keys(*keys)
+
+    @property
+    def memory(self):
+        cells = self.root.find_elements(By.CSS_SELECTOR, ".memory dl > div")
+        return {cell.find_element(By.TAG_NAME, "dt").text: cell.find_element(By.TAG_NAME, "dd").text for cell in cells}
+
+    @property
+    def said(self):
+        return self.root.find_element(By.CSS_SELECTOR, "[role=status]").text
+
+    @property
+    def counts(self):
+        return self.root.find_element(By.CLASS_NAME, "counts").text.splitlines()
+
+    @property
+    def taken(self):
+        return [item.text for item in self.root.find_elements(By.CSS_SELECTOR, ".taken li:not(.undone)")]
+
+
+@pytest.fixture
+def to_play(browser, site):
+    """Returns a function that opens a page; afterwards the browser has no errors to report."""
+    def opened(page, size=WIDE):
+        browser.window(size)
+        browser.colours("light")
+        assert browser.open(site / "student" / f"{page}.html") == []
+        return browser
+
+    yield opened
+    assert browser.driver.get_log("browser") == []
+
+
+def test_an_update_is_lost_by_clicks(to_play):
+    stepper = Stepper(to_play("stepper", NARROW))
+    assert stepper.counts[0] == "All schedules: 18 of 20 are wrong."
+    stepper.click("Step A", "Step B", "Step A")
+    assert stepper.counts[0].endswith("From here: 3 of 3.") and stepper.memory == {"counter": "0"}
+    stepper.click("Step A", "Step B", "Step B")
+    assert stepper.said.startswith("Wrong. One of the two additions is lost") and stepper.memory == {"counter": "1"}
+    assert not stepper.can("Step A") and not stepper.can("Step B") and len(stepper.taken) == 6
+
+
+def test_an_update_is_lost_by_keys_and_undone(to_play):
+    stepper = Stepper(to_play("stepper"))
+    stepper.keys("aBab")
+    assert "B: r = r + 1;" in stepper.said
+    stepper.keys("ba")
+    assert stepper.said.startswith("Wrong.") and stepper.memory == {"counter": "1"}
+    stepper.keys(Keys.ARROW_LEFT * 5)
+    assert stepper.memory == {"counter": "0"} and stepper.taken == ["A: r = counter;"]
+    stepper.keys("aab")
+    assert stepper.memory == {"counter": "1"} and len(stepper.taken) == 4, "what was undone is forgotten"
+    stepper.keys("bb")
+    assert stepper.said.startswith("Right.") and stepper.memory == {"counter": "2"}
+    stepper.keys(Keys.HOME)
+    assert stepper.taken == [] and stepper.can("Redo") and not stepper.can("Undo")
+    stepper.keys(Keys.ARROW_RIGHT * 6)
+    assert stepper.said.startswith("Right.")
+
+
+ALL_VARIANTS = [pytest.param(story, number, id=f"{story.ident}-{variant.ident}")
+                for story in stories.stories() for number, variant in enumerate(story.variants)]
+
+
+@pytest.mark.parametrize("story, number", ALL_VARIANTS)
+def test_the_page_counts_the_schedules_as_a_list_of_all_of_them_does(to_play, story, number):
+    stepper = Stepper(to_play("stepper"), story.ident, number)
+    every, ends = play.counted(story.variants[number])
+    wrong = sum(count for (bad, _), count in ends.items() if bad)
+    assert stepper.counts[0] == f"All schedules: {wrong} of {every} are wrong."
+    assert sorted(stepper.counts[1:]) == sorted(f"{count} schedule{'' if count == 1 else 's'}: {text}" for (_, text), count in ends.items())
+    stepper.click("Show me a bad schedule")
+    if not wrong:
+        assert stepper.said == "This code has no wrong schedule."
+        return
+    assert stepper.said.startswith("Wrong. ") and any(bad and text in stepper.said for bad, text in ends)
+    steps = stepper.taken
+    stepper.keys(Keys.ARROW_LEFT * len(steps))
+    assert stepper.taken == [] and stepper.can("Redo") and not stepper.can("Undo")
+    stepper.keys(Keys.ARROW_RIGHT * len(steps))
+    assert stepper.taken == steps and stepper.said.startswith("Wrong. ")
+    assert stepper.can("The one that make explore found") == bool(story.variants[number].mistake)
+    if story.variants[number].mistake:
+        stepper.click("Start again", "The one that make explore found")
+        assert stepper.said.startswith("Wrong. ")
+
+
+def test_the_lost_wake_up_by_hand(to_play):
+    stepper = Stepper(to_play("stepper"), "fence")
+    stepper.click("Step A", "Step A", "Step B", "Step B")
+    assert not stepper.can("Step B"), "a system call waits for the store buffer"
+    stepper.click("Flush B", "Step B", "Flush A")
+    assert stepper.said.startswith("Wrong.") and stepper.memory == {"sent": "8", "empty_at": "7"}
+    stepper = Stepper(to_play("stepper"), "fence", 1)
+    stepper.click("Step A")
+    assert not stepper.can("Step A"), "the fence waits for it, too"
+    stepper.keys("A")
+    assert stepper.memory["sent"] == "8" and stepper.can("Step A")
+
+
+def test_a_killed_owner_is_repaired(to_play):
+    stepper = Stepper(to_play("stepper"), "robust", 1)
+    stepper.click("Step A", "Step A", "Kill A", "Step B")
+    assert stepper.memory == {"mutex": "B", "under_way": "yes", "first": "800", "second": "0"}
+    stepper.click("Step B", "Step B", "Step B", "Step B", "Step B", "Step C", "Step C")
+    assert stepper.said.startswith("Right.") and stepper.memory["first"] == "1000"
+
+
+def test_a_handout_leads_to_its_story(to_play):
+    browser = to_play("lab_13")
+    browser.driver.find_element(By.LINK_TEXT, "The overwritten slot").click()
+    browser.until("return document.readyState === 'complete' && !!document.querySelector('#stepper select')")
+    assert browser.run("return document.querySelector('#stepper select').value") == "slot"
+
+
+def test_the_questions_lead_to_every_answer(to_play):
+    def ask(answers):
+        root = to_play("which").driver.find_element(By.ID, "which")
+        for answer in answers:
+            next(one for one in root.find_elements(By.TAG_NAME, "button") if one.text == answer).click()
+        return root
+
+    found = {}
+    for answers in (["Yes"], ["No", "Yes"], ["No", "No", "Yes"], ["No", "No", "No", "Yes"], ["No", "No", "No", "No"]):
+        root = ask(answers)
+        found[root.find_element(By.CSS_SELECTOR, ".said strong").text] = [link.text for link in root.find_elements(By.TAG_NAME, "a")]
+        assert len(root.find_elements(By.CSS_SELECTOR, "ol > li")) == len(answers)
+    table = [row for row in re.findall(r"^\| \*\*(a.*?)\*\* \|.*\| (.*?) \|$", (docs.DOCS / "which.md").read_text(), re.M)]
+    assert len(table) == 5 and set(found) == {answer for answer, _ in table}
+    for answer, labs in table:
+        assert found[answer][-labs.count("]("):] == re.findall(r"\[(\d\d)\]", labs)
+    root = ask(["No", "Yes"])
+    next(one for one in root.find_elements(By.TAG_NAME, "button") if one.text == "Back").send_keys(Keys.ENTER)
+    assert root.find_element(By.CLASS_NAME, "asked").text == "Must the bytes be there after a reboot?"
+
+
+@pytest.mark.parametrize("size", [WIDE, NARROW])
+def test_the_slider_shows_what_was_captured(to_play, size):
+    browser = to_play("lifetime", size)
+    root = browser.driver.find_element(By.ID, "lifetime")
+    slider = root.find_element(By.CSS_SELECTOR, "input[type=range]")
+    for run, name in enumerate(("lifetime", "lifetime_left")):
+        Select(root.find_element(By.TAG_NAME, "select")).select_by_index(run)
+        stages = re.split(r"^== ", (docs.DOCS / "examples" / f"{name}.out").read_text(), flags=re.M)[1:]
+        for at, stage in enumerate(stages):
+            word, _, output = stage.partition("\n")
+            assert slider.get_attribute("aria-valuetext") == f"{at + 1} of {len(stages)}: {word}"
+            captured = [" ".join(line.split()) for line in output.splitlines() if line and not line.startswith("$ ")]
+            panels = browser.run("return [...document.querySelectorAll('#lifetime pre')].map(e => e.textContent)")
+            assert [" ".join(line.split()) for panel in panels for line in panel.splitlines() if line != "(nothing)"] == captured
+            assert browser.run(LAYOUT) == []
+            slider.send_keys(Keys.ARROW_RIGHT)
+    assert "stay" in root.find_element(By.CSS_SELECTOR, "[role=status]").text
+    next(one for one in root.find_elements(By.TAG_NAME, "button") if one.text == "map").click()
+    assert slider.get_attribute("value") == "1"
+
+
+def test_a_pointer_is_followed_and_lines_of_maps_are_explained(to_play):
+    browser = to_play("address", NARROW)
+    root = browser.driver.find_element(By.ID, "address")
+    output = (docs.DOCS / "examples" / "address.out").read_text()
+    pointers = re.findall(r"^(\w): pointer (\w+), after (?:a store of 'x'|the load)$", output, re.M)
+    said = root.find_element(By.CSS_SELECTOR, "[role=status]")
+    assert [whose for whose, _ in pointers] == ["A", "B"] and all(pointer in said.text for _, pointer in pointers)
+    root.find_element(By.CSS_SELECTOR, ".ticks button").send_keys(Keys.ARROW_RIGHT)
+    assert said.text.count("rw-s") == 2
+    lit = "return [...document.querySelectorAll('#address .now')].map(e => e.id)"
+    assert browser.run(lit) == ["stop_a_space", "stop_b_space"]
+    browser.driver.switch_to.active_element.send_keys(Keys.ARROW_RIGHT, Keys.NULL)
+    browser.driver.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
+    assert browser.run(lit) == ["stop_page"] and "page 1 of inode" in said.text
+    lines = root.find_elements(By.CSS_SELECTOR, ".lines button")
+    assert [" ".join(line.text.split()) for line in lines] == [
+        " ".join(line.split()) for line in output.splitlines() if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line)]
+    words = "return document.querySelector('#address [aria-live] dl').innerText.replace(/\\s+/g, ' ')"
+    for part, kind in (("SYSV", "a System V segment"), ("memfd", "a memfd"), ("/dev/zero", "a shared anonymous mapping"),
+                       ("/dev/shm/kinds", "a POSIX object"), ("place", "a file"), ("[heap]", "private: a store makes a copy")):
+        next(line for line in lines if part in line.text).click()
+        assert kind in browser.run(words)
+    own = root.find_element(By.CSS_SELECTOR, "input")
+    own.clear()
+    own.send_keys("7f0000000000-7f0000003000 r--p 00002000 08:01 77 /tmp/x")
+    assert "3 pages" in browser.run(words) and "byte 8192" in browser.run(words) and "may load; private" in browser.run(words)
+    own.send_keys(Keys.HOME, "pointer ")
+    assert "not a line of maps" in browser.run(words)
+
+
+@pytest.mark.parametrize("page", ["stepper", "which", "lifetime", "address"])
+def test_paper_and_a_browser_without_scripts_have_the_words(to_play, page):
+    browser = to_play(page)
+    browser.colours("light", "print")
+    words = browser.run("return document.querySelector('.contents').innerText")
+    assert not browser.driver.find_element(By.ID, page).is_displayed()
+    wanted = {"stepper": "18 of 20 schedules are wrong", "which": "a POSIX object", "lifetime": "dest", "address": "page table"}
+    assert wanted[page] in words
+    browser.call("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        browser.driver.get(browser.driver.current_url)
+        assert browser.driver.find_element(By.ID, page).value_of_css_property("display") == "none"
+    finally:
+        browser.call("Emulation.setScriptExecutionDisabled", value=False)
 
 
 # ---- the page of a graded course

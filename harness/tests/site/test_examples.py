@@ -59,7 +59,7 @@ def test_a_lab_can_be_added_as_the_page_says(tmp_path):
     shutil.copytree(EXAMPLES / "new_lab", project, dirs_exist_ok=True)
     tests = [f"harness/tests/{name}.py" for name in ("labs/test_labs", "judging/test_gallery", "site/test_figures", "trace/test_trace")]
     # One compiler and tier is enough: the tests of a real new lab use all.
-    command = running.pytest_command(*tests, "-q", "-k", "19_two_views and not clang and not musl and not san and not host")
+    command = running.pytest_command(*tests, "-q", "-k", "20_two_views and not clang and not musl and not san and not host")
     done = subprocess.run(command, cwd=project, stdin=subprocess.DEVNULL, capture_output=True, text=True,
                           env={**os.environ, "SHMLAB_BUILD": str(native.build_directory())})
     assert re.findall(r"^FAILED \S+::(\w+)", done.stdout, re.M) == ["test_every_lab_has_a_gallery"], done.stdout

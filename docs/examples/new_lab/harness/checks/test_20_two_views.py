@@ -1,4 +1,4 @@
-"""Lab 19: one page of memory is mapped at two addresses."""
+"""Lab 20: one page of memory is mapped at two addresses."""
 from shmlab import points, require, require_bytes
 
 
