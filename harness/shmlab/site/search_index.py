@@ -28,7 +28,8 @@ PACKAGES = "libjs-lunr and python3-lunr"
 
 # Pages that answer what readers ask come before those that lead there, repeat it, or are for those who teach.
 WEIGHTS = ((r"(failures|build|killed|synchronise|start)\.html", 1.6), (r"group__|glossary|lab_\d", 1.0),
-           (r"index|handouts", 0.3), (r"mistakes|readme|struct|instructors|grading|maintainers|solution|.*_8[ch]\.", 0.5), (r"", 1.0))
+           (r"index|handouts", 0.3), (r"cheat_sheet|mistakes|readme|struct", 0.5),
+           (r"instructors|grading|maintainers|solution|.*_8[ch]\.", 0.5), (r"", 1.0))
 
 # A match in one of these fields counts so many times as much as one in the text.
 ROW_WEIGHT = 0.7  # a row of a table compared with a section
