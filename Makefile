@@ -56,7 +56,7 @@ NUMBERS := $(sort $(foreach directory,$(dir $(SOURCES)),$(firstword $(subst _, ,
 
 # `make check 05`, `make check 5` and `make check lab=05` mean `make check LAB=05`.
 SHORT_NUMBERS := $(patsubst 0%,%,$(filter 0%,$(NUMBERS)))
-COMMANDS := $(filter check explore replay trace watch hint,$(MAKECMDGOALS))
+COMMANDS := $(filter check explore replay trace race watch hint,$(MAKECMDGOALS))
 ifneq ($(COMMANDS),)
 NAMED := $(filter $(NUMBERS) $(SHORT_NUMBERS),$(MAKECMDGOALS))
 UNKNOWN := $(filter-out $(COMMANDS) $(NAMED) all doctor shmls box unbox clean-ipc clean help demo test lint docs,$(MAKECMDGOALS))
@@ -78,9 +78,9 @@ SETUP := sh harness/setup.sh
 OPTIONS = $(if $(LAB),--lab $(call quoted,$(LAB))) --cc $(call quoted,$(CC)) $(if $(SAN),--san) $(if $(TIER),--tier $(TIER)) $(if $(JOBS),--jobs $(JOBS)) $(if $(V),-v)
 SHMLAB := PYTHONPATH=harness
 
-.PHONY: all $(NUMBERS) $(SHORT_NUMBERS) check explore replay trace watch hint doctor shmls box unbox clean-ipc clean help FORCE
+.PHONY: all $(NUMBERS) $(SHORT_NUMBERS) check explore replay trace race watch hint doctor shmls box unbox clean-ipc clean help FORCE
 # (not for students
-.PHONY: demo test test-machines test-real test-slurm lint grade merge collect feedback similar dist gradescope bench docs docs-instructor docs-test
+.PHONY: demo test test-machines test-real test-slurm lint grade merge collect feedback similar dist gradescope bench speed docs docs-instructor docs-test
 # not for students)
 
 all: $(PROGRAMS) ## builds all labs (make 05: one of them) into build/labs/
@@ -177,6 +177,9 @@ docs-test: ## opens every page in a headless browser
 bench: ## measures the harness (start-up, the spy, each lab) and the ring of lab 18
 	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab bench
 
+speed: ## measures the ring of lab 18, and writes the figures of docs/speed.md and the handout
+	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab speed
+
 # not for students)
 watch: ## checks LAB=05 again whenever you save
 	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab watch --lab $(call quoted,$(LAB)) \
@@ -193,6 +196,10 @@ trace: ## draws what a run of LAB=11 did to shared memory: CHECK=name, SCHEDULE=
 	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab trace --lab $(call quoted,$(LAB)) \
 	    --in $(call quoted,$(IN)) --cc $(call quoted,$(CC)) $(if $(TIER),--tier $(TIER)) $(if $(CHECK),--check $(call quoted,$(CHECK))) \
 	    $(if $(SCHEDULE),--schedule $(call quoted,$(SCHEDULE))) $(if $(TEXT),--text)
+
+race: ## measures your ring of lab 18 beside the fast one, pipe, socket and queue: LAB=18
+	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab race --lab $(call quoted,$(LAB)) \
+	    --in $(call quoted,$(IN)) --cc $(call quoted,$(CC)) $(if $(TIER),--tier $(TIER))
 
 hint: ## shows the next hint for LAB=05; BACK=1 the one before
 	$(quiet)python=$$($(SETUP) check) && $(SHMLAB) "$$python" -m shmlab hint --lab $(call quoted,$(LAB)) $(if $(BACK),--back)

@@ -10,7 +10,7 @@
 #   dist       also musl-gcc and a compiler for the other processor, with which the peers are compiled again
 #   lint       also flake8, mypy, shellcheck, clang-format and clang-tidy
 #   machines   also mmdebstrap, which builds the roots of other machines, and QEMU, which gives some a kernel of their own
-#   docs       also Doxygen
+#   docs       also Doxygen, and lunr for the search box
 #   docs-test  also Chromium, Selenium and axe-core
 #   test-slurm also what the reports need, and Slurm with munge
 #   test-real  also PostgreSQL, Redis and stress-ng
@@ -196,6 +196,9 @@ if [ "$purpose" = test ]; then
 fi
 [ "$purpose" != collect ] || need git git
 case $purpose in test | docs*) need doxygen doxygen ;; esac
+lunr=' libjs-lunr python3-lunr'
+[ ! -e /usr/share/javascript/lunr/lunr.min.js ] || [ ! -d /usr/lib/python3/dist-packages/lunr ] || lunr=
+case $purpose in test | docs-test) missing="$missing$lunr" ;; esac
 if [ "$purpose" = test-real ]; then
     [ -n "$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null)" ] || missing="$missing postgresql"
     need redis-server redis-server
@@ -221,10 +224,11 @@ if ! find_python "$modules" && [ "$apt_helps" = yes ]; then
     [ "$purpose" = docs-test ] && missing="$missing python3-selenium python3-jinja2"
 fi
 
-# Optional: without this theme the pages have Doxygen's own, without this compiler the students' edition has peers for one
+# Optional: without this theme the pages have Doxygen's own, without lunr no search box, without this compiler the students' edition has peers for one
 # processor.
 wanted=
 case $missing in *doxygen*) wanted=doxygen-awesome-css ;; esac
+[ "$purpose" != docs ] || wanted="$wanted$lunr"
 if [ "$purpose" = dist ] || [ "$purpose" = test ]; then
     case $processor in
     x86_64) command -v aarch64-linux-gnu-gcc >/dev/null 2>&1 || wanted="$wanted gcc-aarch64-linux-gnu libc6-dev-arm64-cross" ;;

@@ -47,6 +47,23 @@ struct proc_pid_maps {
 };
 
 /**
+ * @brief Some of the 52 fields of `/proc/PID/stat`, one line about a process.
+ *
+ * The name can contain spaces, parentheses and newlines: count the other fields from the last `)` of the line.
+ *
+ * @see proc_pid_stat(5)
+ */
+struct proc_pid_stat {
+    int pid;       /**< Field 1. */
+    char comm[18]; /**< Field 2: the name of the program, in parentheses. */
+    char state;    /**< Field 3: R runs, S sleeps, T is stopped, Z is a zombie. */
+    int ppid;      /**< Field 4: the parent. */
+    unsigned long long
+        starttime; /**< Field 22: when it was started, in clock ticks since the machine was. With
+                                       the pid it tells one process from all others since then. */
+};
+
+/**
  * @brief The most segments that there can be, `/proc/sys/kernel/shmmni`. One more is `ENOSPC`.
  *
  * @see sysvipc(7), proc_sys_kernel(5)

@@ -34,7 +34,7 @@ int memfd_create(const char *label, unsigned int flags);
  * @brief Does several things to a descriptor; in the labs: adds and reads seals, and locks a file.
  *
  * @param descriptor  the descriptor
- * @param command     `F_ADD_SEALS`, `F_GET_SEALS`, `F_SETLKW`, …
+ * @param command     `F_ADD_SEALS`, `F_GET_SEALS`, `F_SETLK`, `F_SETLKW`, …
  * @return            depends on the command; -1 on failure
  *
  * @par Errors
@@ -42,6 +42,7 @@ int memfd_create(const char *label, unsigned int flags);
  * - `EBUSY`: `F_SEAL_WRITE` while a shared mapping for writing exists.
  * - `EINVAL`: what the descriptor stands for can have no seals (a file on a disk), or the command is
  *   unknown.
+ * - `EAGAIN`, `EACCES`: `F_SETLK`, and another process has a lock.
  * - `EINTR`: `F_SETLKW` was waiting when a signal handler ran.
  * - `EDEADLK`: `F_SETLKW` would wait in a circle.
  *
@@ -138,6 +139,16 @@ int fcntl(int descriptor, int command, ...);
  * @see fcntl(2), fcntl.h(0p)
  */
 #define F_SETLKW
+
+/**
+ * @brief `fcntl`: lock a range of a file, as `F_SETLKW`, but fail at once if another process has it.
+ *
+ * A process that holds a lock is alive. So a lock held for as long as a program serves tells a second one, or the next
+ * one, whether the first is still there.
+ *
+ * @see fcntl(2), fcntl.h(0p)
+ */
+#define F_SETLK
 
 /**
  * @brief `fcntl`: as `F_SETLKW`, with a lock that belongs to the open file description (OFD). In POSIX since 2024.

@@ -85,6 +85,54 @@ pid_t waitpid(pid_t pid, int *status, int options);
 int kill(pid_t pid, int number);
 
 /**
+ * @brief Sets what happens when a signal arrives: a handler, `SIG_IGN` or `SIG_DFL`.
+ *
+ * @param number  the signal; not `SIGKILL` or `SIGSTOP`
+ * @param action  `sa_handler`, `sa_mask` (what is blocked while the handler runs) and `sa_flags`; NULL only asks
+ * @param before  where the action goes that was set until now, or NULL
+ * @return        0; -1 on failure
+ *
+ * @par Errors
+ * - `EINVAL`: there is no such signal, or it cannot be caught.
+ *
+ * @par Pitfalls
+ * - A handler may run inside any function. It may call only those that signal-safety(7) lists: `write`, `_exit`,
+ *   `sem_post`, but not `printf`, `exit` or `shm_unlink`.
+ * - With `SA_RESTART` the kernel restarts most waits after the handler; without it they fail with `EINTR`.
+ * - With `SA_RESETHAND` only the first signal is caught.
+ * - A handler that runs just before a wait does not interrupt it.
+ *
+ * @see sigaction(2), sigaction(3p), signal-safety(7)
+ */
+int sigaction(int number, const struct sigaction *action, struct sigaction *before);
+
+/**
+ * @brief Makes a set of signals empty.
+ *
+ * @param set  the set, such as the `sa_mask` of an action
+ * @return     0; -1 on failure
+ *
+ * @par Errors
+ * - None is specified. On Linux it fails for a null pointer only.
+ *
+ * @par Pitfalls
+ * - A set that was neither made empty nor filled holds any signals: a handler with such a mask blocks some of them.
+ *
+ * @see sigsetops(3), sigemptyset(3p)
+ */
+int sigemptyset(sigset_t *set);
+
+/**
+ * @brief A variable of this type is loaded and stored as a whole also if a handler runs in between. With `volatile` it is
+ * what a handler may set and the program may look at.
+ *
+ * It does not serve two threads or processes: for these use an atomic.
+ *
+ * @see signal.h(0p), signal-safety(7)
+ */
+typedef int sig_atomic_t;
+
+/**
  * @brief True if the child has ended by itself, by return or exit.
  *
  * @see waitpid(2), sys_wait.h(0p)
@@ -136,6 +184,24 @@ int kill(pid_t pid, int number);
  * @see signal(7), signal.h(0p)
  */
 #define SIGSEGV
+
+/**
+ * @brief Asks a process to end: Ctrl-C sends it to all processes in the terminal's foreground.
+ *
+ * Without a handler it kills, and nothing is cleaned up.
+ *
+ * @see signal(7), signal.h(0p)
+ */
+#define SIGINT
+
+/**
+ * @brief Asks a process to end: what `kill(1)` sends, and a service manager.
+ *
+ * Without a handler it kills, and nothing is cleaned up.
+ *
+ * @see signal(7), signal.h(0p)
+ */
+#define SIGTERM
 
 /**
  * @brief Kills, and cannot be caught: nothing is cleaned up. Names, segments and locked mutexes are left as

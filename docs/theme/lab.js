@@ -1,4 +1,4 @@
-/* What Doxygen's pages lack: names for who cannot see, boxes that the keyboard scrolls, hints that paper shows. */
+/* What Doxygen's pages lack: boxes that the keyboard scrolls, a choice of mistakes, hints that paper shows. */
 "use strict";
 
 (function () {
@@ -17,22 +17,7 @@
         });
     }
 
-    const NAMES = [["MSearchField", "aria-label", "Search"], ["MSearchResults", "title", "What was found"],
-                   ["MSearchClose", "aria-label", "Close the search"]];
-
-    function giveNames() {
-        for (const [id, attribute, text] of NAMES) {
-            const element = document.getElementById(id);
-            if (element && !element.hasAttribute(attribute)) {
-                element.setAttribute(attribute, text);
-            }
-        }
-    }
-
     document.addEventListener("DOMContentLoaded", () => {
-        giveNames();
-        /* The menu makes a new search box each time that the window becomes narrow or wide. */
-        new MutationObserver(giveNames).observe(document.body, {childList: true, subtree: true});
         scrollByKeyboard();
         document.addEventListener("toggle", scrollByKeyboard, true);
     });

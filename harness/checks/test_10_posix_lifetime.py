@@ -29,8 +29,8 @@ def require_no_vfork(program):
     """The child of vfork() runs in its parent's memory: there is only one set of mappings for both."""
     made = [call for call in program.recorded() if call.name == "vfork"]
     made = [call for call in made if call.pid == program.pid][:1] or made[:1]  # once in each process
-    require(not made, "each child is made by fork(), which gives it mappings of its own: what a child of vfork() unmaps, its "
-            "parent has lost, too", made)
+    require(not made, "each child is created by fork(), with its own mappings: what a child of vfork() unmaps, its "
+            "parent loses, too", made)
 
 
 def asked(program):
@@ -54,16 +54,16 @@ def next_held(program) -> int:
             if where != "runs" or program.spins:
                 break
             where = program.fixture.settle(program)
-        require(where != "ended", "the parent waits for its child", "it has ended, and its child has not")
+        require(where != "ended", "the parent waits for its child", "it ended before its child")
         if where == "runs":
             polling.add(program.built.path)
-    require(len(children) == 1, "one child at a time: the one before has been waited for",
+    require(len(children) == 1, "one child at a time: the previous one has been waited for",
             [f"process {child} is another child" for child in children])
     return children[0]
 
 
 def stop_at(lab: LabFixture, label: str, call: str, nth: int = 1):
-    """Holds one experiment's child right after a call. Gives the object's name, the program, and the child."""
+    """Holds one experiment's child right after a call. Returns the object's name, the program, and the child."""
     name = lab.name()
     program = lab.start("posix_lifetime", name, stop_at=[("fork", 1, "c"), (call, nth, "c")])
     children, wanted = [], LABELS.index(label) + 1
@@ -97,11 +97,11 @@ def state_of(lab: LabFixture, pid: int) -> str:
 
 
 def real_end(lab: LabFixture, program, child: int) -> int:
-    """Lets a stopped child end while its parent is stopped and cannot wait for it. Gives the kernel's wait status."""
+    """Lets a stopped child end while its parent is stopped and cannot wait for it. Returns the kernel's wait status."""
     program.kill(program.pid, signal.SIGSTOP)
     lab.poll(lambda: state_of(lab, program.pid) in "TX", 4)
     if state_of(lab, program.pid) not in "TX":
-        raise RuntimeError(f"process {program.pid} does not stop, although this check has sent it SIGSTOP")
+        raise RuntimeError(f"process {program.pid} does not stop, although this check sent it SIGSTOP")
     program.resume(child)
     lab.poll(lambda: state_of(lab, child) in "ZX", 4)
     require(state_of(lab, child) == "Z", "the child ends", program.describe_state())
@@ -135,7 +135,7 @@ def require_size(lab: LabFixture, name: str, size: int):
 
 @points(1, read="handout, Steps")
 def test_usage(lab):
-    """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0."""
+    """Invalid arguments end with "usage: …" on stderr and exit status 2, valid ones with exit status 0."""
     name = lab.name()
     lab.run("posix_lifetime", name).require_success()
     for words in [], [name, "x"]:
@@ -144,15 +144,15 @@ def test_usage(lab):
 
 @points(1, read="waitpid(2), WIFSIGNALED; signal(7); handout, Steps")
 def test_each_child_ends_as_its_line_says(lab):
-    """Each experiment has a child of its own, one at a time, which really ends as the line says; nothing is left."""
+    """Each experiment has its own child, one at a time, which really ends as the line says; nothing is left."""
     name = lab.name(ODD_END)
     program = lab.start("posix_lifetime", name, stop_at=("fork", 1, "c"))
     for label, end in ENDS.items():
         child = next_held(program)
-        require(program.built.path not in polling, "a parent that waits for its child does not use the processor",
-                f"it has used {program.cpu_seconds():.2f} s of the processor while the child was stopped, and goes on", asked(program))
+        require(program.built.path not in polling, "a parent that waits for its child uses no processor time",
+                f"it has used {program.cpu_seconds():.2f} s of processor time while the child was stopped, and continues", asked(program))
         others = [process for process in lab.box.processes() if process.pid not in (program.pid, child)]
-        require(not others, "the child before has been waited for, before the next one is forked", others)
+        require(not others, "the previous child has been waited for before the next one is forked", others)
         status = real_end(lab, program, child)
         require(status == end, f"the child of the experiment \"{label}\": {ending(end)}", ending(status))
     run = go_on(lab, program).require_success()
@@ -172,12 +172,12 @@ def test_close(lab):
         require(not files, f"no descriptor of the child refers to /dev/shm{name} after close()", files)
         lab.set_object(name, b"Z", at, SIZE)
         run = go_on(lab, program).require_success()
-        require_line(run, "close", "wrong bytes", f"another process has changed byte {at} after close()")
+        require_line(run, "close", "wrong bytes", f"another process changed byte {at} after close()")
 
 
 @points(1, read="shm_unlink(3); handout, Background")
 def test_unlink(lab):
-    """After `shm_unlink` the name is gone and the mapping is not; a new object of the name is another one."""
+    """After `shm_unlink` the name is gone but the mapping is not; a new object of that name is a different one."""
     for at in 0, 1234, SIZE - 1:
         name, program, child = stop_at(lab, "unlink", "shm_unlink")
         mapping = mapped_whole(program, name, child)
@@ -188,18 +188,18 @@ def test_unlink(lab):
         content[at:at + 1] = b"Z"
         program.set_memory(mapping, bytes(content), child)
         run = go_on(lab, program).require_success()
-        require_line(run, "unlink", "wrong bytes", f"another process has changed byte {at} after shm_unlink()")
+        require_line(run, "unlink", "wrong bytes", f"another process changed byte {at} after shm_unlink()")
     name, program, child = stop_at(lab, "unlink", "end")
     mapping, item = mapped_whole(program, name, child), lab.object(name)
-    require(item and item.inode != mapping.inode, f"another object has the name {name} when the child ends",
+    require(item and item.inode != mapping.inode, f"a different object has the name {name} when the child ends",
             item or f"there is no /dev/shm{name}", mapping)
     require(item.mode == 0o600, "the new object has mode 0600", item, decimal_mode(item.mode, 0o600, 0o666, 0o640, umask=0o022))
     require_bytes(lab.object_bytes(name), b"y", "the bytes of the new object")
     require_bytes(program.memory(mapping, child), b"x" * SIZE, "the bytes of the old object")
     go_on(lab, program).require_success()
     name, program, _ = stop_at(lab, "unlink", "shm_unlink")
-    lab.make_object(name, b"somebody else's", mode=0o666)
-    go_on(lab, program).require_failure("shm_open", name, because="another process has taken the name after shm_unlink()")
+    lab.make_object(name, b"another user's", mode=0o666)
+    go_on(lab, program).require_failure("shm_open", name, because="another process took the name after shm_unlink()")
 
 
 @points(1, read="munmap(2); signal(7), SIGSEGV; handout, Background")
@@ -226,21 +226,21 @@ def test_munmap(lab):
             killed = b"\nmunmap: SIG" in run.stdout
             require_line(run, "munmap", outcome, "right after the child's munmap() this check mapped other memory at these "
                          f"addresses, with '{fill[0]}' as the first byte and '{fill[1]}' as all others",
-                         "no read of these addresses can have killed the child: it read elsewhere, or sent the signal itself"
+                         "no read of these addresses can have killed the child: it read elsewhere, or sent itself the signal"
                          if killed else [])
 
 
 @points(1, read="ftruncate(2), mmap(2); handout, Background")
 def test_last_page(lab):
-    """In the last page of an object that was made smaller, the child reads zero bytes past the object's end."""
+    """In the last page of an object that was shrunk, the child reads zero bytes past the object's end."""
     for at in KEPT, 1234, PAGE - 1:
         name, program, child = stop_at(lab, "last page", "ftruncate")
         mapped_whole(program, name, child)
         require_size(lab, name, KEPT)
-        require_bytes(lab.object_bytes(name), b"x" * KEPT, "the bytes that are left of the object")
+        require_bytes(lab.object_bytes(name), b"x" * KEPT, "the remaining bytes of the object")
         lab.set_object(name, b"Z", at, PAGE)
         run = go_on(lab, program).require_success()
-        require_line(run, "last page", "wrong bytes", f"another process has put a byte at {at} after ftruncate()")
+        require_line(run, "last page", "wrong bytes", f"another process stored a byte at {at} after ftruncate()")
     name, program, _ = stop_at(lab, "last page", "end")
     require_size(lab, name, KEPT)
     go_on(lab, program).require_success()
@@ -260,12 +260,12 @@ def test_next_page(lab):
         name, program, child = stop_at(lab, "next page", "ftruncate")
         lab.set_object(name, content, PAGE, SIZE)
         run = go_on(lab, program).require_success()
-        require_line(run, "next page", outcome, "another process has given the object its second page back" + where)
+        require_line(run, "next page", outcome, "another process enlarged the object to two pages again" + where)
 
 
 @points(1, read="waitpid(2), WTERMSIG; handout, Steps")
 def test_killed_otherwise(lab):
-    """A child that something else kills gives another line, and the object is taken back all the same."""
+    """If another signal kills a child, the line says so, and the object is still removed."""
     for label, call, number, outcome in (
             ("close", "close", signal.SIGKILL, "signal 9"), ("unlink", "shm_open", SEGV, "SIGSEGV"),
             ("munmap", "munmap", BUS, "SIGBUS"), ("last page", "ftruncate", signal.SIGTERM, "signal 15"),
@@ -279,20 +279,20 @@ def test_killed_otherwise(lab):
 
 @points(1, read="shm_open(3), O_EXCL and EEXIST; handout, Steps")
 def test_taken_name(lab):
-    """An object that has the name already is left as it is, and the program fails."""
+    """If the name is taken, the program fails and leaves that object as it is."""
     lab.run("posix_lifetime", lab.name()).require_success()
     name = lab.name()
-    old = lab.make_object(name, b"somebody else's")
+    old = lab.make_object(name, b"another user's")
     run = lab.run("posix_lifetime", name)
     run.require_failure("shm_open", name)
-    require(lab.objects() == [old], "the old object is there as it was, and no other: " + old.line, lab.objects())
-    require_bytes(lab.object_bytes(name), b"somebody else's", "the old object keeps its bytes")
+    require(lab.objects() == [old], "the old object is unchanged, and there is no other: " + old.line, lab.objects())
+    require_bytes(lab.object_bytes(name), b"another user's", "the old object keeps its contents")
     require(run.stdout == b"", "nothing on stdout", run.stdout)
 
 
 @points(1, read="handout, Steps; err(3), _exit(2)")
 def test_failing_calls(lab):
-    """Whichever call fails, in parent or child, the program says so, exits with status 1 and leaves nothing behind."""
+    """If any call fails, in parent or child, the program reports it, exits with status 1 and cleans up."""
     lab.run("posix_lifetime", lab.name()).require_success()
     program = lab.history[-1]
     faults = set()
@@ -312,16 +312,16 @@ def test_failing_calls(lab):
         if not hit:
             continue
         story = f"{call}() failed in {'the parent' if who == 'p' else 'a child'} (this check made it fail)"
-        require(run.exit_status == 1, "the program notices the failure and ends with exit status 1", story, run.ending)
+        require(run.exit_status == 1, "the program notices the error and exits with status 1", story, run.ending)
         require(call in run.stderr or "/shmlab" in run.stderr, f"a message on stderr that names {call} or the object",
                 story, run.ending)
-        require(not run.other_reason(FAILURES.get(call, errno.ENOSPC)), "the reason in the message, if it gives one, is the "
-                "true one", story, run.ending)
+        require(not run.other_reason(FAILURES.get(call, errno.ENOSPC)), "if the message includes a reason, it is the failing "
+                "call's", story, run.ending)
         children = list(dict.fromkeys(made.pid for made in program.calls if made.pid != program.pid))
         whole = program.calls[0].sequence == 1  # no record was lost, as happens where a program polls
         most = LABELS[: children.index(hit[0])] if who == "c" and whole else LABELS
         labels = [line.split(":")[0] for line in run.stdout.decode("utf-8", "replace").splitlines()]
-        require(labels == most[: len(labels)], "each line once, and none for an experiment that was not made", story,
+        require(labels == most[: len(labels)], "each line once, and no line for an experiment that was not made", story,
                 [f"stdout: {line}" for line in run.stdout.decode("utf-8", "replace").splitlines()])
         if who == "c" or call not in REMOVERS:
             require(not run.left_behind.lines, "the program removes what it created", story, run.left_behind.lines)
@@ -336,9 +336,9 @@ def test_failing_calls(lab):
         run.left_behind.require_nothing()
     lab.reset()
     run = lab.run("posix_lifetime", lab.name(), fail=("end", 1, 3, "c"))
-    require(run.exit_status == 1 and not run.stdout, "exit status 1 and no line when a child ends with exit status 3",
+    require(run.exit_status == 1 and not run.stdout, "exit status 1 and no line if a child exits with status 3",
             run.ending, run.stdout)
     lab.reset()
     run = lab.run("posix_lifetime", lab.name(), stdout="/dev/full")
-    require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when stdout is full", run.ending)
+    require(run.exit_status == 1 and run.stderr, "exit status 1 and a message if stdout is full", run.ending)
     run.left_behind.require_nothing()

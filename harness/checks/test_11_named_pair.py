@@ -14,7 +14,7 @@ PEER = {"writer": "reader", "reader": "writer"}
 BEFORE_ITS_LOOK = {"fail": [("sem_timedwait", 1, errno.ETIMEDOUT), ("sem_wait", 1, errno.EINTR)],
                    "stop_at": [("sem_timedwait", 1), ("sem_wait", 1)]}
 
-# The first wait takes as long as it may: whoever waits alone then does so for the first slice.
+# The first wait takes its full time: the program that is first waits alone for the first slice.
 FIRST_SLICE = ("sem_timedwait", 1, errno.ETIMEDOUT)
 
 WAITS = ("sem_wait", "sem_timedwait", "sem_trywait")
@@ -35,7 +35,7 @@ def at_rest(program) -> bool:
 
 
 def settle(program, may_poll=False):
-    """Waits until a program waits for its peer, its input or a lock, spins, is stopped, or has ended. Gives whether it lives."""
+    """Waits until a program waits for its peer, its input or a lock, spins, is stopped, or has ended. Returns whether it lives."""
 
     def waits():
         call = program.blocked()
@@ -51,7 +51,7 @@ def settle(program, may_poll=False):
 
 
 def conversation(lab: LabFixture, program: str, first: str, fail=(), **options):
-    """Runs a student's program with the reference peer, one of the two first. Gives both, and the name.
+    """Runs a student's program with the reference peer, one of the two first. Returns both, and the name.
 
     If the reader is first the student's program is stopped right after its first sem_post(); its peer goes on.
     """
@@ -79,7 +79,7 @@ def conversation(lab: LabFixture, program: str, first: str, fail=(), **options):
             if writer is mine:
                 lab.poll(lambda: len(peer.output) >= len(piece) or peer.started.status is not None, 4)
                 require_bytes(peer.output, piece,
-                              "while the writer is stopped right after sem_post() the reader prints the piece")
+                              "while the writer is stopped right after sem_post(), the reader prints the piece")
         else:
             settle(writer)
             mine.resume()
@@ -102,12 +102,12 @@ def in_turns(mine, peer) -> None:
 
 
 def slot(lab: LabFixture, name: str):
-    """What the object says, for people: why a pair may hang."""
+    """The object's contents, to explain why a pair hangs."""
     raw = lab.bytes_if_there(name)
     if raw is None:
-        return [f"there is no object {name} any more"]
+        return [f"the object {name} no longer exists"]
     if len(raw) < 88:
-        return [f"{name} has {len(raw)} bytes, and a struct pair has more"]
+        return [f"{name} has {len(raw)} bytes; a struct pair is larger"]
     ready, writer, reader = struct.unpack_from("=3i", raw)
     # The value of a semaphore is in its first 31 bits, in glibc and in musl, where it is aligned as an int.
     room, items, length = (struct.unpack_from("=I", raw, at)[0] & 0x7FFFFFFF for at in
@@ -115,8 +115,8 @@ def slot(lab: LabFixture, name: str):
     lines = [f"in {name}: ready {ready}, writer {writer}, reader {reader}, "
              f"room {room}, items {items}, length {length}"]
     if ready and room == items == 0:
-        lines.append("both semaphores are 0: either the one who had the slot last has not posted, "
-                     "or room did not begin with 1")
+        lines.append("both semaphores are 0: either the program that last had the slot has not posted, "
+                     "or room did not start at 1")
     return lines
 
 
@@ -134,7 +134,7 @@ def ended(lab: LabFixture, program, name: str, seconds: float = 4):
 
 
 def finish(lab: LabFixture, mine, peer, name: str):
-    """Waits for both; gives what the reader has printed. Nothing may be left."""
+    """Waits for both; returns what the reader has printed. Nothing may be left."""
     pair = [mine, peer] if mine.name == "writer" else [peer, mine]
     runs = [ended(lab, program, name) for program in pair]
     for run in runs:
@@ -146,7 +146,7 @@ def finish(lab: LabFixture, mine, peer, name: str):
 
 @points(1, read="handout, Steps")
 def test_usage(lab):
-    """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0."""
+    """Invalid arguments end with "usage: …" on stderr and exit status 2, valid ones with exit status 0."""
     name = lab.name()
     reader = lab.start("reader", name, fail=FIRST_SLICE, interpose=NO_TIME)
     settle(reader, may_poll=True)
@@ -163,42 +163,42 @@ def test_usage(lab):
 
 @points(2, read="sem_wait(3), sem_post(3); handout, Background and Steps")
 def test_writer_to_reference_reader(lab):
-    """What the writer reads arrives at an unrelated reader unchanged, whichever of the two starts first."""
+    """What the writer reads arrives unchanged at an unrelated reader, whichever program starts first."""
     for first in PEER:
         mine, peer, name = conversation(lab, "writer", first)
         printed = finish(lab, mine, peer, name)
-        require_bytes(printed, b"".join(PIECES), f"all arrives when the {first} is first")
+        require_bytes(printed, b"".join(PIECES), f"everything arrives if the {first} starts first")
         destroyed = [call for call in mine.calls if call.name == "sem_destroy"]
-        require(not destroyed, "the writer leaves the semaphores to the reader, who still needs them", destroyed)
+        require(not destroyed, "the writer does not destroy the semaphores, which the reader still needs", destroyed)
     name = lab.name()
     writer = lab.start("writer", name, interpose=NO_TIME)
-    require(not settle(writer, may_poll=True), "a writer whose input is empty posts the end, and ends before a reader has come",
+    require(not settle(writer, may_poll=True), "a writer with empty input posts the end and exits before a reader has come",
             writer.describe_state())
     writer.wait().require_success()
     fields = slot(lab, name)
-    require(f"writer {writer.pid}," in fields[0], "the writer's pid stays in the object when the writer has ended", fields)
+    require(f"writer {writer.pid}," in fields[0], "the writer's pid stays in the object after the writer has ended", fields)
     lab.reference("reader", name).wait().require_success()
 
 
 @points(2, read="sem_wait(3), sem_post(3), write(2); handout, Background and Steps")
 def test_reader_from_reference_writer(lab):
-    """What an unrelated writer sends, the reader prints unchanged, whichever of the two starts first; then the name is gone."""
+    """The reader prints unchanged what an unrelated writer sends, whichever program starts first; then the name is gone."""
     for first in PEER:
         mine, peer, name = conversation(lab, "reader", first, fail=[("write", 0, -400)])
         printed = finish(lab, mine, peer, name)
-        held = ", though the slot is filled again right after the first sem_post()" if first == "reader" else ""
+        held = ", and the slot is filled again right after the first sem_post()" if first == "reader" else ""
         require_bytes(printed, b"".join(PIECES),
-                      f"all is printed when the {first} is first and write() takes 400 bytes at most{held}")
+                      f"everything is printed if the {first} starts first and write() takes at most 400 bytes{held}")
         steps = [call for call in mine.calls if call.name == "sem_post" or call.name in WAITS and not call.failed]
         if any(call.name in WAITS for call in steps):
-            require(steps[-1].name != "sem_post", "after the piece of length 0 the reader posts nothing any more", steps[-1:])
+            require(steps[-1].name != "sem_post", "after the piece of length 0 the reader posts nothing more", steps[-1:])
     name = lab.name()
     mine = lab.start("reader", name, interpose=NO_TIME, **BEFORE_ITS_LOOK)
     settle(mine)
     lab.reference("writer", name).wait().require_success()
     run = ended(lab, mine, name)
-    require(run.exit_status == 0, "a reader that finds its writer gone looks once more, and takes the end that is there",
-            "between the reader's time-out and its look at the writer that one came, posted the end and was gone",
+    require(run.exit_status == 0, "a reader that finds its writer gone tries once more, and takes the end that was posted",
+            "after the reader's time-out and before it checked the writer, the writer came, posted the end and exited",
             run.ending)
 
 
@@ -218,7 +218,7 @@ def explore_pair(lab: LabFixture):
 def join_at_once(lab: LabFixture, slow: str, point):
     """One of the student's programs is stopped while it joins, right after a call. The other comes meanwhile.
 
-    Gives whether that one, when it has joined, waits as it should. How it waits is another check's matter.
+    Returns whether that one waits as it should after it has joined. How it waits is another check's matter.
     """
     name, quick = lab.name(), PEER[slow]
     both = {slow: lab.start(slow, name, stdin=b"hello" if slow == "writer" else None, stop_at=point, interpose=NO_TIME)}
@@ -228,8 +228,8 @@ def join_at_once(lab: LabFixture, slow: str, point):
     story = f"the {slow} was stopped {where} while it joined, and the {quick} came: {made.line if made else 'no object yet'}"
     if point[0] == "sem_init":
         lines = slot(lab, name)
-        require("ready 0," in lines[0], "`ready` is set last, when both semaphores are set up: if the process is killed "
-                "before, the next one sets up both", lines, story)
+        require("ready 0," in lines[0], "`ready` is set last, after both semaphores are set up: if the process is killed "
+                "earlier, the next one sets up both", lines, story)
     both[quick] = lab.start(quick, name, stdin=b"hello" if quick == "writer" else None, fail=FIRST_SLICE, interpose=NO_TIME)
     try:
         if not settle(both[quick]):
@@ -240,12 +240,12 @@ def join_at_once(lab: LabFixture, slow: str, point):
                 program.wait()
             lab.unlink_object(name)
             return False
-        require(not both[quick].spins, f"the {quick} waits, asleep, until the {slow} has joined",
-                f"it has used {both[quick].cpu_seconds():.2f} s of the processor, and goes on")
+        require(not both[quick].spins, f"the {quick} sleeps until the {slow} has joined",
+                f"it has used {both[quick].cpu_seconds():.2f} s of processor time and is still running")
         now = lab.object(name)
         require(not made or now and now.inode == made.inode,
-                f"an object that the {slow} has just made is used by the {quick}, and keeps its name",
-                now and "there is another object of that name now: " + now.line or f"there is no object {name} any more")
+                f"the {quick} uses the object that the {slow} has just created, and the object keeps its name",
+                now and "that name is now another object: " + now.line or f"the object {name} no longer exists")
         for _ in range(8):  # more than there are mappings, each of which has a first store
             both[slow].resume()
             settle(both[slow])
@@ -263,8 +263,8 @@ def join_at_once(lab: LabFixture, slow: str, point):
 
 @points(1, read="shm_open(3), mode; fcntl(2), F_SETLKW; handout, Background")
 def test_joining(lab):
-    """A new object has mode 0600, and two that join at once set it up once; a second writer or reader fails, and the pair
-    that is there goes on."""
+    """A new object has mode 0600, and two programs that join at once set it up once; a second writer or reader fails, and
+    the existing pair continues."""
     explore_pair(lab)
     lab.reset()
     for program in PEER:
@@ -273,8 +273,8 @@ def test_joining(lab):
                          stop_at=AFTER_A_POST if program == "writer" else None)
         settle(mine)
         made = lab.object(name)
-        require(made and made.mode == 0o600, f"the {program} makes {name} with mode 0600, also under umask 000",
-                made or ["there is no such object", *mine.describe_state()])
+        require(made and made.mode == 0o600, f"the {program} creates {name} with mode 0600, even with umask 000",
+                made or ["it does not exist", *mine.describe_state()])
         if program == "reader":  # a writer may have taken its turn already
             lines = slot(lab, name)
             require("room 1," in lines[0], "in a new object room is 1", lines)
@@ -283,27 +283,27 @@ def test_joining(lab):
                 inits)
         role = struct.unpack_from("=2i", lab.object_bytes(name), 4)
         require(role == ((mine.pid, 0) if program == "writer" else (0, mine.pid)),
-                f"the {program} stores its own pid, {mine.pid}, in the field of its role, and leaves the other alone", slot(lab, name))
+                f"the {program} stores its own pid, {mine.pid}, in its role's field, and does not change the other field", slot(lab, name))
         peer = lab.reference(PEER[program], name, stdin=b"hello" if program == "reader" else None)
         writer, reader = (mine, peer) if program == "writer" else (peer, mine)
         in_turns(mine, peer)
         reader.wait_output(5)
         now = lab.object(name)
         require(now and now.size == made.size, f"the {program} makes the object sizeof(struct pair) bytes large", made,
-                "and when the other has given it its size, " + now.line if now else f"there is no object {name} any more")
+                "and after the peer has set its size, " + now.line if now else f"the object {name} no longer exists")
         second = lab.start(program, name, interpose=NO_TIME)
-        taken = f"a second {program} ends with exit status 1 and a message, as the place is taken"
+        taken = f"a second {program} prints a message and exits with status 1, because the place is taken"
         require(not settle(second, may_poll=True), taken, second.describe_state())
         run = second.wait()
         require(run.exit_status == 1 and run.stderr, taken, run.ending)
         now = lab.object(name)
-        require(now and now.inode == made.inode, f"the second {program} leaves the name to the pair that uses it",
-                now or f"there is no object {name} any more")
+        require(now and now.inode == made.inode, f"the second {program} does not unlink the name, which the pair still uses",
+                now or f"the object {name} no longer exists")
         writer.send(b", again")
         reader.wait_output(12)
         writer.close_input()
         printed = finish(lab, mine, peer, name)
-        require_bytes(printed, b"hello, again", f"the pair goes on when a second {program} was there")
+        require_bytes(printed, b"hello, again", f"the pair continues after a second {program} was refused")
         joining = dict.fromkeys(call.name for call in mine.calls)
         all(join_at_once(lab, program, point) for point in
             [(call, 1) for call in JOINING if call in joining] + [("store", 0)])
@@ -317,10 +317,10 @@ def test_sleeps_until_woken(lab):
     for mine in both:
         if not settle(mine) and any(call.injected for call in mine.recorded()):
             require(False, f"the {mine.name} waits as long as it takes for a peer that has not come yet",
-                    "it ended when sem_timedwait() had failed with ETIMEDOUT (this check made it fail)", mine.wait().ending)
+                    "it ended after sem_timedwait() failed with ETIMEDOUT (this check made it fail)", mine.wait().ending)
         call = mine.wait_blocked(lambda call: call.in_futex)
         require(not call.private_futex,
-                f"the {mine.name} waits for a semaphore that other processes can post",
+                f"the {mine.name} waits on a semaphore that other processes can post",
                 f"/proc/{mine.pid}/syscall: futex(…, {call.arguments[1]:#x}, …) has FUTEX_PRIVATE_FLAG (0x80): "
                 "only threads of the same process can wake it")
         private = [call for call in mine.recorded() if call.name == "sem_init" and call.arguments[1] == 0]
@@ -341,16 +341,16 @@ def explore_deaths(lab: LabFixture):
                    for step in end.raw.steps)
         if not come:
             continue  # how long the other waits then is test_sleeps_until_woken's matter
-        end.require_all_ended(f"the {role} ends when its peer has come and was killed, wherever that was")
+        end.require_all_ended(f"the {role} ends if its peer joined and was then killed, at any step")
         posted = sum(step.process == 0 and step.kind == "sem_post" and not step.error for step in end.raw.steps)
         story = [f"the writer had posted {posted} of 2 pieces, the last of length 0", *mine.ending]
         if role == "reader":
-            require_bytes(mine.stdout, text if posted else b"", "the reader prints each piece that was posted before its writer was "
+            require_bytes(mine.stdout, text if posted else b"", "the reader prints each piece that its writer posted before it was "
                           "killed, and nothing else")
-        require(mine.exit_status == (0 if posted > 1 else 1), f"the {role} ends with exit status 0 if the end was posted, else with 1",
+        require(mine.exit_status == (0 if posted > 1 else 1), f"the {role} ends with status 0 if the end was posted, otherwise with 1",
                 story)
         if mine.exit_status == 1:
-            require(mine.stderr, f"the {role} says why it fails", story)
+            require(mine.stderr, f"the {role} reports why it fails", story)
         if mine.exit_status == 1 or role == "reader":
             require(not end.objects, f"the {role} has removed the name", *end.objects, story)
     lab.reset()
@@ -358,7 +358,7 @@ def explore_deaths(lab: LabFixture):
 
 @points(1, read="sem_timedwait(3), kill(2) and ESRCH; handout, Steps")
 def test_peer_dies(lab):
-    """When its peer is killed, the program fails within a second and removes the name; a posted piece is still printed."""
+    """If its peer is killed, the program fails within a second and removes the name; a posted piece is still printed."""
     explore_deaths(lab)
     started, waiting = [], []
     for program in PEER:
@@ -367,7 +367,7 @@ def test_peer_dies(lab):
                          fail=[ANOTHER_USERS, *(BEFORE_ITS_LOOK["fail"] if program == "reader" else ())])
         while settle(mine):
             if struct.unpack_from("=i", lab.bytes_if_there(name) or bytes(12), 8 if program == "writer" else 4)[0] == 0:
-                require(lab.object(name), f"the object {name} is there while the {program} waits", mine.describe_state())
+                require(lab.object(name), f"the object {name} exists while the {program} waits", mine.describe_state())
                 lab.set_object(name, struct.pack("=i", 1), at=8 if program == "writer" else 4)
             if mine.state().phase != "stopped":
                 break
@@ -398,21 +398,21 @@ def test_peer_dies(lab):
         mine.resume()
     for mine, peer, name, unlinked in started:
         run = ended(lab, mine, name, 2)
-        require(run.exit_status == 1 and run.stderr, f"the {mine.name} fails when its peer was killed", run.ending)
+        require(run.exit_status == 1 and run.stderr, f"the {mine.name} fails if its peer was killed", run.ending)
         require(not any(os.strerror(number) in run.stderr for number in (0, errno.EAGAIN)),
-                f"the reason in the message, if it includes one, is the failing call's: {os.strerror(errno.ESRCH)}", run.ending)
+                f"if the message includes a reason, it is {os.strerror(errno.ESRCH)}", run.ending)
         require(not unlinked or os.strerror(errno.ENOENT) not in run.stderr,
-                "that the name is gone already is no second failure", run.ending)
+                "a name that is already gone is not a second error", run.ending)
         left = lab.object(name)
-        require(not left, f"the {mine.name} removes the name when its peer has been killed", left)
+        require(not left, f"the {mine.name} removes the name after its peer was killed", left)
     require_bytes(run.stdout, b"hello", "the reader prints the piece that its writer had posted")
     for mine, slept in waiting:
-        mine.require_waits_on(slept, "for a peer that is there, but is another user's (kill() says EPERM)")
+        mine.require_waits_on(slept, "for a peer that exists but belongs to another user (kill() fails with EPERM)")
 
 
 @points(1, read="sem_timedwait(3), EINTR; handout, Steps")
 def test_interrupted_wait(lab):
-    """A wait that a signal interrupts goes on."""
+    """A wait continues after a signal interrupts it."""
     for program in PEER:
         name = lab.name()
         mine = lab.start(program, name, stdin=b"hello" if program == "writer" else None, interpose=NO_TIME, stop_at=AFTER_A_POST,
@@ -432,7 +432,7 @@ def test_interrupted_wait(lab):
 
 @points(1, read="handout, Steps; err(3)")
 def test_failing_calls(lab):
-    """Whichever call fails, the program says so, exits with status 1 and leaves nothing behind."""
+    """If any call fails, the program reports it, exits with status 1 and cleans up."""
 
     def talk(program, **fault):
         name = lab.name()
@@ -452,14 +452,14 @@ def test_failing_calls(lab):
         lab.reset()
         name = lab.name()
         made = lab.make_object(name, b"", mode=0)
-        run = lab.run(program, name).require_failure("shm_open", name, because="the object may not be opened by anybody")
-        require(lab.object(name), "nothing is unlinked before shm_open() has succeeded", made, f"{name} is gone", run.ending)
+        run = lab.run(program, name).require_failure("shm_open", name, because="the object's mode is 0: it cannot be opened")
+        require(lab.object(name), "nothing is unlinked unless shm_open() has succeeded", made, f"{name} is gone", run.ending)
         lab.reset()
     run = lab.run("writer", lab.name(), stdin=lab.box.work_fd, interpose=NO_TIME)
     run.require_failure("read", "input", "stdin", "/shmlab", because="stdin is a directory: read() fails with EISDIR")
     run.left_behind.require_nothing()
     run = talk("reader", stdout="/dev/full")
-    run.require_failure("write", "output", "stdout", "/shmlab", because="stdout is full: it takes no byte")
+    run.require_failure("write", "output", "stdout", "/shmlab", because="stdout is full")
     run.left_behind.require_nothing()
     for program in PEER:
         lab.run(program, "/no/such/name").require_failure("shm_open", "/no/such/name")

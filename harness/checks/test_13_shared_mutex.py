@@ -26,7 +26,7 @@ def new_buffer(lab: LabFixture):
 
 
 def items(lab: LabFixture, name):
-    """The items in the buffer, oldest first (None: it is no buffer), and the same for people."""
+    """The items in the buffer, oldest first (None: not a buffer), and the same as text."""
     item = lab.object(name)
     raw = lab.bytes_if_there(name, LAYOUT.size) or b""
     if len(raw) < LAYOUT.size:
@@ -93,7 +93,7 @@ def in_turns(mine, *others) -> bool:
 
 
 def finish(name, story, *programs, seconds=4):
-    """All end, with success. Gives what they have printed. One that sleeps and looks, and does not wait, takes too long."""
+    """All end, with success. Returns what they have printed. One that sleeps and looks, and does not wait, takes too long."""
     lab = programs[0].fixture
     for program in programs:
         program.pauses.begin()
@@ -131,7 +131,7 @@ def require_all(outputs, producers, count, story):
     wanted = [item for producer in producers for item in numbers(producer, 1, count)]
     lost, more = set(wanted) - set(every), len(every) - len(set(every))
     require(sorted(every) == sorted(wanted), f"the consumers print each of the {len(wanted)} items once, {story}",
-            f"{len(every)} lines; {len(lost)} items are missing, {more} are there twice, "
+            f"{len(every)} lines; {len(lost)} items are missing, {more} are duplicated, "
             f"{len(set(every) - set(wanted))} were never put in")
 
 
@@ -168,7 +168,7 @@ def explore_set_up(lab: LabFixture):
     name = lab.name()
     for end in lab.every_schedule(("producer", name, 1, 1), ("consumer", name, 1)):
         if any(process.waits_privately for process in end.raw.processes):
-            end.require_all_ended("who waits can be woken by another process, in a buffer that your program has set up")
+            end.require_all_ended("a waiting process can be woken by another, in a buffer that your program has set up")
     lab.reset()
 
 
@@ -203,12 +203,12 @@ def require_passed_on(end, name, before, who, story):
 
 @points(1, read="handout, Steps")
 def test_usage(lab):
-    """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0; the name stays."""
+    """Invalid arguments end with "usage: …" on stderr and exit status 2, valid ones with exit status 0; the name stays."""
     name = lab.name()
     lab.run("producer", name, 1000000, 1).require_success()
     run = lab.run("consumer", name, 1).require_success()
-    require_bytes(run.stdout, b"1000000 1\n", "your consumer prints what your producer has put in")
-    require([item.name for item in lab.objects()] == [name], f"{name} is there afterwards, and no other", lab.objects())
+    require_bytes(run.stdout, b"1000000 1\n", "your consumer prints what your producer put in")
+    require([item.name for item in lab.objects()] == [name], f"afterwards {name} exists, and no other name", lab.objects())
     for words in [], [name], [name, 1], [name, 1, 1, 1]:
         lab.run("producer", *words).require_usage()
     for words in [], [name], [name, 1, 1]:
@@ -233,19 +233,19 @@ def pass_on(lab: LabFixture, mine):
         in_turns(both[mine], both[PEER[mine]])
         nothing, printed = finish(name, f"when the {first} is first", both["producer"], both["consumer"])
         require(nothing == b"", "a producer prints nothing", nothing)
-        require_bytes(printed, lines(*numbers(7, 1, COUNT)), f"all comes out in order when the {first} is first")
-        require_items(lab, name, [], "when all have been taken out")
+        require_bytes(printed, lines(*numbers(7, 1, COUNT)), f"everything comes out in order if the {first} starts first")
+        require_items(lab, name, [], "after all have been taken out")
 
 
 @points(1, read="pthread_cond_wait(3), pthread_cond_signal(3); handout, Background and Steps")
 def test_producer_to_reference(lab):
-    """What the producer puts in comes out at an unrelated consumer, in order, whichever of the two starts first."""
+    """What the producer puts in comes out at an unrelated consumer, in order, whichever program starts first."""
     pass_on(lab, "producer")
 
 
 @points(1, read="pthread_cond_wait(3), pthread_cond_signal(3); handout, Background and Steps")
 def test_consumer_from_reference(lab):
-    """What an unrelated producer puts in, the consumer prints in order, whichever of the two starts first."""
+    """The consumer prints in order what an unrelated producer puts in, whichever program starts first."""
     pass_on(lab, "consumer")
 
 
@@ -255,36 +255,36 @@ def test_bound(lab):
     name = new_buffer(lab)
     producer = lab.start("producer", name, 7, COUNT, stop_at=AFTER_UNLOCK)
     in_turns(producer)
-    require_items(lab, name, numbers(7, 1, SLOTS), "when nobody takes any out")
-    require(producer.state().phase != "ended", "the producer waits when all slots are taken", producer.describe_state())
+    require_items(lab, name, numbers(7, 1, SLOTS), "while none is taken out")
+    require(producer.state().phase != "ended", "the producer waits while all slots are taken", producer.describe_state())
     first = finish(name, "when one item is taken out", lab.reference("consumer", name, 1))[0]
     in_turns(producer)
-    require_items(lab, name, numbers(7, 2, SLOTS + 1), "when one has been taken out")
+    require_items(lab, name, numbers(7, 2, SLOTS + 1), "after one has been taken out")
     consumer = lab.reference("consumer", name, COUNT - 1)
     in_turns(producer, consumer)
     rest = finish(name, "when all are taken out", consumer, producer)[0]
-    require_bytes(first + rest, lines(*numbers(7, 1, COUNT)), "all comes out in order")
+    require_bytes(first + rest, lines(*numbers(7, 1, COUNT)), "everything comes out in order")
     require_items(lab, name, [], "at the end")
 
 
 @points(2, read="pthread_mutexattr_setpshared(3), pthread_condattr_setpshared(3); futex(2), FUTEX_PRIVATE_FLAG; "
                 "handout, Background")
 def test_woken_by_the_peer(lab):
-    """A process that has to wait, for the mutex or for either condition, is woken by an unrelated one."""
+    """A process that waits, for the mutex or for either condition, can be woken by an unrelated process."""
     explore_set_up(lab)
     for program in PEER:
         name = lab.name()
         mine = lab.start(program, name, *ONE[program], stop_at=LOCKS)
         mine.wait_stopped()
         peer = lab.reference(PEER[program], name, *ONE[PEER[program]])
-        peer.wait_for_others(f"it waits for a mutex that other processes can use (set up by your {program})")
+        peer.wait_for_others(f"it waits for a mutex that other processes can unlock (set up by your {program})")
         mine.resume()
         finish(name, "when one had to wait for the mutex", mine, peer)
 
         name = lab.name()
         mine = lab.start(program, name, *MANY[program], stop_at=AFTER_UNLOCK)
         require(in_turns(mine), f"your {program} waits until another process wakes it, and does not poll",
-                f"it has unlocked the mutex and locked it again {IDLE_TURNS} times while nothing changed", items(lab, name)[1])
+                f"it unlocked the mutex and locked it again {IDLE_TURNS} times while nothing changed", items(lab, name)[1])
         mine.wait_for_others("it waits for a condition variable that other processes can use "
                              f"(set up by your {program})")
         stop(mine)  # until its peer has to wait, too
@@ -362,8 +362,8 @@ def meet_by_hand(lab: LabFixture):
             mine = lab.start(program, name, *ONE[program])
         lab.settle(mine)
         now = items(lab, name)[1][1:]
-        require(lab.object_bytes(name, LAYOUT.size) == before, f"a {program} leaves the buffer as it is while another process "
-                "holds the mutex", f"{when} the {program} went on while another held the mutex; before: {' '.join(was)}",
+        require(lab.object_bytes(name, LAYOUT.size) == before, f"a {program} does not change the buffer while another process "
+                "holds the mutex", f"{when} the {program} continued while another held the mutex; before: {' '.join(was)}",
                 f"after: {' '.join(now)}")
         holder.resume()
         finish(name, f"when another held the mutex {when}", mine, holder)
@@ -431,7 +431,8 @@ def meet_by_hand(lab: LabFixture):
 
 @points(2, read="pthread_cond_wait(3); handout, Background and Pitfalls")
 def test_several(lab):
-    """With several producers and several consumers nothing is lost, doubled or taken out of order, and nobody is left waiting."""
+    """With several producers and several consumers nothing is lost, duplicated or taken out of order, and no process waits for
+    ever."""
     explore_buffer(lab)
     if not lab.explored:
         meet_by_hand(lab)
@@ -458,22 +459,22 @@ def test_several(lab):
     consumer = lab.start("consumer", name, count, stdout=lab.full_pipe())
     producer = lab.reference("producer", name, 1000000, count)
     writes = lab.poll(lambda: at_write(consumer) or consumer.started.status is not None, 4) and at_write(consumer)
-    require(writes, "a consumer writes to standard output what it has taken out",
+    require(writes, "a consumer writes to standard output what it took out",
             consumer.describe_state() if consumer.started.status is None else consumer.wait().ending)
     lab.settle(consumer, producer)
     other = lab.reference("consumer", name, 1) if items(lab, name)[0] else lab.reference("producer", name, 9, 1)
-    finish(name, "while a consumer waits in write() for somebody to read its output: it must not hold the mutex then", other,
+    finish(name, "while a consumer waits in write() until its output is read: it must not hold the mutex then", other,
            seconds=1)
 
 
 @points(1, read="handout, Steps; err(3)")
 def test_failing_calls(lab):
-    """Whichever call fails, the program says so, exits with status 1, and does not leave the mutex locked."""
+    """If any call fails, the program reports it, exits with status 1, and does not leave the mutex locked."""
     given = ("shm_open", "fcntl", "ftruncate", "posix_fallocate", "mmap")
 
     def after(name, program):
-        """The buffer still works for others: one puts an item in, and one takes this and all others out, and nobody has to wait."""
-        count, story = len(items(lab, name)[0] or []), f"when your {program} has failed before: it must not keep the mutex"
+        """The buffer still works for others: one puts an item in, one takes out this and all others, and neither has to wait."""
+        count, story = len(items(lab, name)[0] or []), f"after your {program} has failed: it must not keep the mutex"
         if count >= SLOTS:
             finish(name, story, lab.reference("consumer", name, count - SLOTS + 1))
             count = SLOTS - 1
@@ -506,13 +507,13 @@ def test_failing_calls(lab):
         run = mine.wait()
         if any(call.injected for call in mine.calls):
             run.require_failure("pthread_cond_wait", "pthread_cond_timedwait", "/shmlab")
-            require(not run.other_reason(errno.EPERM), "the reason is what the call has given", run.ending)
+            require(not run.other_reason(errno.EPERM), "the reason is what the call returned", run.ending)
         after(name, program)
         lab.reset()
     name = new_buffer(lab)
     lab.reference("producer", name, 7, 1).wait().require_success()
     run = lab.run("consumer", name, 1, stdout="/dev/full")
-    require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when stdout is full", run.ending)
+    require(run.exit_status == 1 and run.stderr, "exit status 1 and a message if stdout is full", run.ending)
     after(name, "consumer")
     for program in PEER:
         lab.run(program, "/no/such/name", *ONE[program]).require_failure("shm_open", "/no/such/name")

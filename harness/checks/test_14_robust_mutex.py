@@ -1,4 +1,4 @@
-"""Lab 14: a robust mutex outlives its owner, and whoever comes next undoes what the owner left half done."""
+"""Lab 14: a robust mutex outlives its owner, and the next process undoes what the owner left half done."""
 import contextlib
 import errno
 import struct
@@ -76,7 +76,7 @@ def stranger(lab: LabFixture, name: str, *words: object):
 
 
 def points_from_lock(lab: LabFixture, name: str, *words: object):
-    """Runs the program once. Gives its calls from the lock to the unlock, as hold points."""
+    """Runs the program once. Returns its calls from the lock to the unlock, as hold points."""
     work(lab, name, *words).require_success()
     counts, found, inside = {}, [], False
     for call in lab.history[-1].calls:
@@ -92,7 +92,7 @@ def points_from_lock(lab: LabFixture, name: str, *words: object):
 
 
 def kill_at(lab: LabFixture, name: str, point, *words: object, state=None) -> Bank:
-    """Kills the student's program right after a call. Gives the bank at that moment."""
+    """Kills the student's program right after a call. Returns the bank at that moment."""
     owner = lab.start("robust_mutex", name, *words, stop_at=point)
     owner.wait_stopped()
     if state:
@@ -104,7 +104,7 @@ def kill_at(lab: LabFixture, name: str, point, *words: object, state=None) -> Ba
 
 
 def dead_owner(lab: LabFixture, bank: Bank, first=None) -> str:
-    """A bank in this state whose owner has been killed. Gives its name."""
+    """A bank in this state whose owner has been killed. Returns its name."""
     name = lab.name()
     first = first or points_from_lock(lab, lab.name(), "transfer", 1)[0]
     kill_at(lab, name, first, "transfer", 1, state=bank)
@@ -146,7 +146,7 @@ def died_as_owner(end) -> bool:
 
 @points(1, read="handout, Steps")
 def test_usage(lab):
-    """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0."""
+    """Invalid arguments end with "usage: …" on stderr and exit status 2, valid ones with exit status 0."""
     name = lab.name()
     for words in ["show"], ["transfer", 1], ["transfer", 999]:
         work(lab, name, *words).require_success()
@@ -159,7 +159,7 @@ def test_usage(lab):
 
 @points(1, read="handout, Steps")
 def test_transfer(lab):
-    """A transfer moves AMOUNT from the first account to the second if it is there, and what is printed is what the bank holds."""
+    """A transfer moves AMOUNT from the first account to the second if it is there, and the program prints what the bank holds."""
     name = lab.name()
     for words, account in ((["show"], (1000, 0)), (["transfer", 300], (700, 300)), (["transfer", 700], (0, 1000)),
                            (["show"], (0, 1000))):
@@ -167,18 +167,18 @@ def test_transfer(lab):
         bank = look(lab, name)
         require(bank.account == account and not bank.under_way,
                 f"account {account[0]} {account[1]} after {' '.join(map(str, words))}", bank)
-        require_bytes(run.stdout, Bank(account).answer, "stdout is what the two accounts hold, and the number of repairs")
+        require_bytes(run.stdout, Bank(account).answer, "stdout is the two accounts and the number of repairs")
     set_bank(lab, name, Bank((400, 600)))
     work(lab, name, "transfer", 401).require_failure(name)
     stranger(lab, name, "transfer", 400).require_success()
     bank = look(lab, name)
     require(bank.account == (0, 1000), "account 0 1000 after a transfer of 401 that must be refused, and one of 400", bank)
-    require(bank.repairs == 0, "repairs 0: every process has unlocked the mutex before it ended", bank)
+    require(bank.repairs == 0, "repairs 0: every process unlocked the mutex before it ended", bank)
 
 
 @points(1, read="pthread_mutexattr_setpshared(3), futex(2); handout, Background")
 def test_waits_its_turn(lab):
-    """While one process owns the mutex, another waits asleep, and goes on when it is unlocked."""
+    """While one process owns the mutex, another sleeps, and continues when it is unlocked."""
     first = points_from_lock(lab, lab.name(), "transfer", 1)[0]
     name = lab.name()
     owner = lab.start("robust_mutex", name, "transfer", 100, stop_at=first)
@@ -186,12 +186,12 @@ def test_waits_its_turn(lab):
     # Whether the mutex is process-shared the kernel does not show: glibc's robust mutexes wake everybody.
     shared = [call for call in lab.read_calls() if call.name == "pthread_mutexattr_setpshared" and call.pid == owner.pid]
     require(any(call.arguments[1] == 1 and not call.failed for call in shared),
-            "the mutex is made for several processes: PTHREAD_PROCESS_SHARED", [str(call) for call in shared])
+            "the mutex is set up for several processes: PTHREAD_PROCESS_SHARED", [str(call) for call in shared])
     other = lab.start("robust_mutex", name, "transfer", 10)
     other.wait_for_others("the mutex can be handed over from one process to another")
     owner.resume()
     require_bytes(owner.wait().require_success().stdout, Bank((900, 100)).answer, "the owner does its transfer alone")
-    require_bytes(other.wait().require_success().stdout, Bank((890, 110)).answer, "the other's comes after it")
+    require_bytes(other.wait().require_success().stdout, Bank((890, 110)).answer, "the other's follows")
 
 
 @points(1, read="msync(2); handout, Background and Steps")
@@ -220,12 +220,12 @@ def test_steps_are_settled(lab):
 
 @points(1, read="handout, Background and Steps")
 def test_owner_is_killed(lab):
-    """Wherever the owner is killed, whoever comes next finds its transfer done as a whole or not at all."""
+    """Wherever the owner is killed, the next process finds its transfer done completely or not at all."""
     for then, run, bank in explore_deaths(lab, Bank((900, 100)), "transfer", 100):
-        require(run.exit_status == 0, "the next process can go on", then, run.ending)
+        require(run.exit_status == 0, "the next process continues", then, run.ending)
         require(bank.account in ((900, 100), (800, 200)), "account 900 100 or 800 200", f"when the owner was killed: {then.line}",
-                f"the next process makes of it: {bank.line}")
-        require(bank.repairs == 1, "the mutex tells the next process that its owner has died", then, bank)
+                f"after the next process: {bank.line}")
+        require(bank.repairs == 1, "the next process learns from the mutex that its owner has died", then, bank)
     if lab.explored:
         return
     for point in points_from_lock(lab, lab.name(), "transfer", 100):
@@ -233,17 +233,18 @@ def test_owner_is_killed(lab):
         then = kill_at(lab, name, point, "transfer", 100)
         run = stranger(lab, name, "show")
         story = f"killed after {point[0]}() number {point[1]}, with {then.line}"
-        require(run.exit_status == 0, "the next process can go on", story, run.ending)
+        require(run.exit_status == 0, "the next process continues", story, run.ending)
         bank = look(lab, name)
         require(bank.account in ((1000, 0), (900, 100)), "account 1000 0 or 900 100", story,
-                f"the next process makes of it: {bank.line}")
+                f"after the next process: {bank.line}")
         if point[0] != "pthread_mutex_unlock":
-            require(bank.repairs == 1, "the mutex tells the next process that its owner has died", story, bank)
+            require(bank.repairs == 1, "the next process learns from the mutex that its owner has died", story, bank)
 
 
 @points(2, read="pthread_mutex_lock(3p), EOWNERDEAD; handout, Steps")
 def test_survivor_repairs(lab):
-    """Whoever gets the mutex of a dead owner undoes a transfer that was under way, counts the repair, and does its own work."""
+    """A process that gets the mutex of a dead owner undoes a transfer that was under way, counts the repair, and does its own
+    work."""
     first = points_from_lock(lab, lab.name(), "transfer", 1)[0]
     for what, bank, account in (
             ("half-way, taken from the first account", HALF_DONE, (800, 200)),
@@ -255,18 +256,18 @@ def test_survivor_repairs(lab):
             name = dead_owner(lab, bank, first)
             run = work(lab, name, *words)
             story = f"the owner was killed {what}: {bank.line}"
-            require(run.exit_status == 0, "the next process goes on", story, run.ending)
+            require(run.exit_status == 0, "the next process continues", story, run.ending)
             wanted = Bank((account[0] - moved, account[1] + moved), repairs=bank.repairs + 1)
             now = look(lab, name)
             require((now.account, now.under_way, now.repairs) == (wanted.account, 0, wanted.repairs),
                     f"after {' '.join(map(str, words))}: account {wanted.account[0]} {wanted.account[1]}  under_way 0  "
-                    f"repairs {wanted.repairs}", story, f"the next process makes of it: {now.line}")
+                    f"repairs {wanted.repairs}", story, f"after the next process: {now.line}")
             require_bytes(run.stdout, wanted.answer, "it prints the repaired accounts and the number of repairs")
 
 
 @points(1, read="pthread_mutex_consistent(3), ENOTRECOVERABLE; handout, Background")
 def test_third_process(lab):
-    """After the repair the mutex is as good as new: a third process, and a fourth, can lock it."""
+    """After the repair the mutex works as before: a third process, and a fourth, can lock it."""
     for left, sums in (HALF_DONE, (750, 250)), (Bank((600, 400), 0, (800, 200), 3), (550, 450)):
         name, story = dead_owner(lab, left), f"the owner was killed and left {left.line}"
         for ordinal, words, account in (("first", ["transfer", 50], sums), ("second", ["show"], sums),
@@ -275,13 +276,13 @@ def test_third_process(lab):
             require(run.exit_status == 0, f"the {ordinal} process after the dead owner can lock the mutex", story, run.ending)
             bank = look(lab, name)
             require(bank.account == account, f"account {account[0]} {account[1]} after the {ordinal} process", story, bank)
-        require(bank.repairs == 4, "repairs 4: three from before, and one by the first process", story, bank)
+        require(bank.repairs == 4, "repairs 4: three earlier ones, and one by the first process", story, bank)
 
 
 @points(1, read="pthread_mutexattr_setrobust(3), pthread_mutex_consistent(3); handout, Background")
 def test_others_die_too(lab):
-    """A process that waits already when the owner is killed goes on, and one that is killed in its repair leaves it to the
-    next."""
+    """A process that already waits when the owner is killed continues, and one that is killed during its repair leaves the
+    repair to the next."""
     first = points_from_lock(lab, lab.name(), "transfer", 1)[0]
     name = lab.name()
     owner = lab.start("robust_mutex", name, "transfer", 1, stop_at=first)
@@ -294,12 +295,12 @@ def test_others_die_too(lab):
     with explains_a_hang(lab):
         other.wait()
     require_bytes(other.wait().require_success().stdout, Bank((750, 250), repairs=4).answer,
-                  "the one that waited repairs the bank, and goes on")
+                  "the waiting process repairs the bank, and continues")
 
     for then, run, bank in explore_deaths(lab, HALF_DONE, "show"):
-        require(run.exit_status == 0, "the next process can go on", then, run.ending)
-        require(bank.account == (800, 200), "account 800 200, wherever the one that repaired was killed",
-                f"when it was killed: {then.line}", f"the next process makes of it: {bank.line}")
+        require(run.exit_status == 0, "the next process continues", then, run.ending)
+        require(bank.account == (800, 200), "account 800 200, wherever the repairing process was killed",
+                f"when it was killed: {then.line}", f"after the next process: {bank.line}")
     lab.reset()
     seen = []
     for point in points_from_lock(lab, dead_owner(lab, HALF_DONE, first), "show"):
@@ -309,21 +310,21 @@ def test_others_die_too(lab):
         then = kill_at(lab, name, point, "show")
         seen.append((point, then))
         run = stranger(lab, name, "show")
-        story = f"the one that repaired was killed after {point[0]}() number {point[1]}, with {then.line}"
-        require(run.exit_status == 0, "the next process can go on", story, run.ending)
+        story = f"the repairing process was killed after {point[0]}() number {point[1]}, with {then.line}"
+        require(run.exit_status == 0, "the next process continues", story, run.ending)
         bank = look(lab, name)
-        require(bank.account == (800, 200), "account 800 200", story, f"the next process makes of it: {bank.line}")
+        require(bank.account == (800, 200), "account 800 200", story, f"after the next process: {bank.line}")
     require(any(bank.account == (800, 200) and bank.under_way for _, bank in seen),
-            "after some call of the repair: both accounts are put back, and the transfer is still under way",
+            "after some call of the repair: both accounts are restored, and the transfer is still under way",
             [f"after {name}() number {nth}: {bank.line}" for (name, nth), bank in seen])
     require(any(bank.account == (800, 200) and not bank.under_way and bank.repairs == 3 for _, bank in seen),
-            "after a later call of the repair: no transfer is under way any more, and the repair is not counted yet",
+            "after a later call of the repair: the transfer is no longer under way, and the repair is not counted yet",
             [f"after {name}() number {nth}: {bank.line}" for (name, nth), bank in seen])
 
 
 @points(1, read="handout, Steps; err(3)")
 def test_failing_calls(lab):
-    """Whichever call fails, the program says so, exits with status 1 and leaves a bank that others can use."""
+    """If any call fails, the program reports it, exits with status 1 and leaves a bank that others can use."""
 
     def whole(name, run, *accounts):
         # The bank may stay: who comes next sets it up if that is not done.
@@ -331,7 +332,7 @@ def test_failing_calls(lab):
         after = stranger(lab, name, "show")
         require(after.exit_status == 0, "after the failure another process can use the bank", run.ending, after.ending)
         bank = look(lab, name)
-        require(bank.account in accounts, "after the failure another process finds the transfer done as a whole or not "
+        require(bank.account in accounts, "after the failure another process finds the transfer done completely or not "
                 "at all", bank, run.ending)
         return run
 
@@ -358,8 +359,8 @@ def test_failing_calls(lab):
     old = look(lab, name)
     run = work(lab, name, "transfer", 100, fail=[(call, 1, errno.ENOTRECOVERABLE) for call in LOCKS])
     require(run.exit_status == 1 and look(lab, name) == old,
-            f"who cannot lock the mutex ends with exit status 1, and leaves the bank as it is: {old.line}",
+            f"a process that cannot lock the mutex exits with status 1, and does not change the bank: {old.line}",
             "the lock failed with ENOTRECOVERABLE (this check made it fail)", run.ending, look(lab, name))
     name = lab.name()
     run = work(lab, name, "show", stdout="/dev/full")
-    require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when stdout is full", run.ending)
+    require(run.exit_status == 1 and run.stderr, "exit status 1 and a message if stdout is full", run.ending)

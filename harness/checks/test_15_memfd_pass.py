@@ -40,7 +40,7 @@ def address(lab: LabFixture) -> str:
 
 @contextmanager
 def connected(lab: LabFixture, sender):
-    """Connects to the student's sender as soon as it listens. Gives None if it ends first."""
+    """Connects to the student's sender as soon as it listens. Yields None if it ends first."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(WAIT_SECONDS)
 
@@ -61,7 +61,7 @@ def connected(lab: LabFixture, sender):
 
 @contextmanager
 def taken(lab: LabFixture, sender):
-    """Takes what the student's sender sends. Gives the descriptors, the data beside them, and the connection."""
+    """Takes what the student's sender sends. Yields the descriptors, the data beside them, and the connection."""
     found, data = [], b""
     with connected(lab, sender) as connection:
         try:
@@ -70,7 +70,7 @@ def taken(lab: LabFixture, sender):
         except ConnectionResetError:
             pass
         except socket.timeout:
-            require(False, "the sender sends its message to whoever connects", sender.describe_state())
+            require(False, "the sender sends its message to the process that connects", sender.describe_state())
         try:
             yield found, data, connection
         finally:
@@ -85,12 +85,12 @@ def one_memory(sender, message) -> int:
         sender.fixture.poll(lambda: sender.started.status is not None, WAIT_SECONDS)
     ending = sender.wait().ending if sender.started.status is not None else []
     require(len(descriptors) == 1, "the sender sends one descriptor", f"it sent {len(descriptors)}",
-            "is cmsg_len CMSG_SPACE() instead of CMSG_LEN()? Then what is behind the descriptor goes with it"
+            "is cmsg_len CMSG_SPACE() instead of CMSG_LEN()? Then the padding after the descriptor is sent as another one"
             if len(descriptors) > 1 else [], ending)
-    require(len(data) == 1, "the message is one byte, and beside it the descriptor",
+    require(len(data) == 1, "the message is one byte of data and the descriptor",
             f"it has {len(data)} bytes: {show(data, 40)}")
     target = os.readlink(f"/proc/self/fd/{descriptors[0]}")
-    require(target.startswith("/memfd:"), "the descriptor is that of a memfd", f"it is that of {target}")
+    require(target.startswith("/memfd:"), "the descriptor refers to a memfd", f"it refers to {target}")
     return descriptors[0]
 
 
@@ -153,7 +153,7 @@ def sending(lab: LabFixture, descriptors, data: bytes = b"\0", look=lambda recei
             require(lab.poll(comes, WAIT_SECONDS), "the receiver connects to the socket", receiver.describe_state())
             if select.select([listener], [], [], 0)[0]:
                 with listener.accept()[0] as connection:
-                    require(lab.settle(receiver) != "runs", "the receiver waits, asleep, for the message",
+                    require(lab.settle(receiver) != "runs", "the receiver sleeps until the message arrives",
                             receiver.describe_state())
                     look(receiver)
                     try:
@@ -170,20 +170,20 @@ def sending(lab: LabFixture, descriptors, data: bytes = b"\0", look=lambda recei
 def prints(lab: LabFixture, content: bytes, wanted: bytes, more: int = 0, **options) -> None:
     with sending(lab, [sealed(content, sum(SEALS) | more)], **options) as receiver:
         run = receiver.wait()
-    require(run.exit_status == 0, "the receiver takes a memfd that is sealed as it should be",
-            f"it has the four seals, and also F_SEAL_EXEC ({more})" if more else [], run.ending)
+    require(run.exit_status == 0, "the receiver accepts a memfd that has all four seals",
+            f"it also has F_SEAL_EXEC ({more})" if more else [], run.ending)
     require_bytes(run.stdout, wanted, "stdout is the text and a newline")
 
 
 def refused(lab: LabFixture, what: str, descriptors, data: bytes = b"\0", **options) -> None:
-    """The receiver must say no to this, and print nothing."""
+    """The receiver must refuse this, and print nothing."""
     with sending(lab, descriptors, data, **options) as receiver:
         run = receiver.wait()
     require(run.exit_status == 1 and run.stderr and "TODO" not in run.stderr,
             "a message and exit status 1", f"the sender {what}", run.ending)
     require(run.says((SOCKET, "recvmsg", "fcntl", "fstat", "mmap")), f"the message names the call or {SOCKET}",
             f"the sender {what}", run.ending)
-    require(not run.says_success, "the message gives no reason when no call has failed",
+    require(not run.says_success, "the message includes no reason if no call has failed",
             f"the sender {what}", run.ending)
     require(run.stdout == b"", "nothing on stdout", f"the sender {what}", f"stdout: {show(run.stdout)}")
 
@@ -193,7 +193,7 @@ def refused(lab: LabFixture, what: str, descriptors, data: bytes = b"\0", **opti
 
 @points(1, read="handout, Steps")
 def test_usage(lab):
-    """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0."""
+    """Invalid arguments end with "usage: …" on stderr and exit status 2, valid ones with exit status 0."""
     sender = lab.start("sender", SOCKET, "hello", stop_at=["listen", "sendmsg"])
     sender.wait_stopped()
     sender.resume()
@@ -210,25 +210,25 @@ def test_usage(lab):
 
 @points(1, read="ftruncate(2), mmap(2); handout, Steps")
 def test_sender_hands_over_the_text(lab):
-    """What the sender hands over is exactly as large as TEXT with its closing zero byte, holds it, and outlives the sender."""
+    """The sender's memory is exactly as large as TEXT with its terminating zero byte, holds it, and outlives the sender."""
     for text in "hello", "", "Grüße! " * 2000:
         wanted = text.encode() + b"\0"
         sender = lab.start("sender", SOCKET, text)
-        require(lab.settle(sender) != "runs", "the sender waits, asleep, for a receiver", sender.describe_state())
+        require(lab.settle(sender) != "runs", "the sender sleeps until a receiver connects", sender.describe_state())
         with taken(lab, sender) as message:
             descriptor = one_memory(sender, message)
             sender.wait().require_success()
             size = os.fstat(descriptor).st_size
             require(size == len(wanted), f"a memfd of {len(wanted)} bytes", f"it has {size} bytes")
-            require_bytes(os.pread(descriptor, size, 0), wanted, "the memory holds TEXT and a zero byte when the sender is gone")
+            require_bytes(os.pread(descriptor, size, 0), wanted, "the memory holds TEXT and a zero byte after the sender has ended")
             more = message[2].recv(100)
-            require(not more, "the sender sends one message", f"after it came {show(more)}")
+            require(not more, "the sender sends one message", f"after it arrived {show(more)}")
         lab.reset()
 
 
 @points(1, read="fcntl(2), File Sealing; memfd_create(2); handout, Background")
 def test_sender_seals(lab):
-    """What the sender hands over cannot be shrunk, grown, or written by who gets it, and that cannot be changed."""
+    """The receiving process cannot shrink, grow or write the sender's memory, and cannot change that."""
     sender = lab.start("sender", SOCKET, "hello")
     with taken(lab, sender) as message:
         descriptor = one_memory(sender, message)
@@ -255,13 +255,13 @@ def test_sender_seals(lab):
 
 @points(1, read="mmap(2), strnlen(3); handout, Steps")
 def test_receiver_prints_the_text(lab):
-    """The receiver prints the text that a stranger has sent, up to its zero byte or to the end of the memory."""
+    """The receiver prints the text that an unrelated sender sent, up to its zero byte or to the end of the memory."""
     page = os.sysconf("SC_PAGE_SIZE")
     for content, wanted in ((b"hello\0", b"hello\n"), (b"\0", b"\n"), (b"one\0two\0", b"one\n"),
                             (b"x" * page, b"x" * page + b"\n"),
                             ("Grüße! ".encode() * 20000 + b"\0", "Grüße! ".encode() * 20000 + b"\n")):
         prints(lab, content, wanted)
-    refused(lab, "sends memory without a single byte", [sealed(b"")])
+    refused(lab, "sends empty memory", [sealed(b"")])
     # Larger than 32 bits can say. As every mmap() fails, it costs no memory.
     large = os.memfd_create("check", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
     os.ftruncate(large, LARGE)
@@ -270,12 +270,12 @@ def test_receiver_prints_the_text(lab):
     with sending(lab, [large], fail=("mmap", 0, errno.ENOMEM)) as receiver:
         receiver.wait()
     asked = [call for call in receiver.calls if call.name == "mmap" and call.arguments[3] >= 0]
-    require(all(call.arguments[0] >= LARGE for call in asked), f"of memory of {LARGE} bytes all is mapped", asked)
+    require(all(call.arguments[0] >= LARGE for call in asked), f"all of the memory, {LARGE} bytes, is mapped", asked)
 
 
 @points(1, read="proc(5), /proc/PID/maps; memfd_create(2); handout, Background")
 def test_one_memory_without_a_name(lab):
-    """Both programs map the same memory, the sender to write and the receiver only to read, and it has no name."""
+    """Both programs map the same memory, the sender for writing and the receiver read-only, and it has no name."""
     sender = lab.start("sender", SOCKET, "hello", stop_at="sendmsg", fail=WATCH_STORES)
     with taken(lab, sender) as message:
         descriptor = one_memory(sender, message)
@@ -284,12 +284,12 @@ def test_one_memory_without_a_name(lab):
         mine = [mapping for mapping in sender.maps() if mapping.memfd is not None]
         if os.pread(descriptor, 5, 0) == b"hello" and any(m.flags == "r--s" and m.inode == inode for m in mine):
             require(not asked_to_write(sender), "the text is copied into the mapping",
-                    "the memory holds the text, but nothing has been stored in the mapping: "
+                    "the memory holds the text, but nothing was stored in the mapping: "
                     "was the text written through the descriptor?")
         require([(m.flags, m.inode) for m in mine] == [("rw-s", inode)],
-                f"in the sender, when it has sent the descriptor, a line `rw-s … {inode} /memfd:…` in /proc/PID/maps",
+                f"in the sender, after it has sent the descriptor, a line `rw-s … {inode} /memfd:…` in /proc/PID/maps",
                 mine or sender.shared_maps())
-        require_bytes(os.pread(descriptor, 5, 0), b"hello", "when the descriptor has been sent, the text is in the memory")
+        require_bytes(os.pread(descriptor, 5, 0), b"hello", "after the descriptor has been sent, the memory holds the text")
         require_closed_by_exec(sender)
         require(not lab.objects(), "nothing in /dev/shm", lab.objects())
         sender.resume()
@@ -309,7 +309,7 @@ def test_one_memory_without_a_name(lab):
 
 @points(1, read="cmsg(3), recvmsg(2) and MSG_CTRUNC; handout, Background")
 def test_receiver_wants_one_descriptor(lab):
-    """The receiver refuses a message that does not bring exactly one descriptor, or from which something was cut off."""
+    """The receiver refuses a message that was truncated or does not bring exactly one descriptor."""
     numbers = set()
 
     def look(receiver) -> None:
@@ -323,14 +323,14 @@ def test_receiver_wants_one_descriptor(lab):
     if numbers == set(range(len(numbers))):  # else a number is free below the limit, and it would be another case
         for left in 0, 1:
             limit = len(numbers) + left
-            refused(lab, f"sends {left + 1} descriptors, and the receiver may have {limit} open (RLIMIT_NOFILE), so that "
-                    f"{'none' if left == 0 else 'only the first'} of them arrives, and the message is marked MSG_CTRUNC",
+            refused(lab, f"sends {left + 1} descriptors, and the receiver may have {limit} open (RLIMIT_NOFILE): "
+                    f"{'none' if left == 0 else 'only the first'} of them arrives, and the kernel sets MSG_CTRUNC",
                     [sealed(b"hello\0") for _ in range(left + 1)], limits={"files": limit})
 
 
 @points(1, read="fcntl(2), F_GET_SEALS; handout, Background")
 def test_receiver_wants_seals(lab):
-    """The receiver refuses what is no memfd, and a memfd that lacks one of the seals."""
+    """The receiver refuses anything but a memfd, and a memfd that lacks one of the seals."""
     prints(lab, b"hello\0", b"hello\n", one_more_seal())
     for bit, name in SEALS.items():
         refused(lab, f"sends a memfd without {name}", [sealed(b"hello\0", sum(SEALS) - bit)])
@@ -343,7 +343,7 @@ def test_receiver_wants_seals(lab):
 
 @points(1, read="send(2), MSG_NOSIGNAL and EPIPE; recvmsg(2); handout, Steps")
 def test_peer_is_not_there(lab):
-    """A peer that hangs up or is not there is an error: a message, exit status 1, no signal."""
+    """A peer that hangs up or does not exist is an error: a message, exit status 1, no signal."""
     prints(lab, b"hello\0", b"hello\n")
     refused(lab, "hangs up without a message", [], b"")
     run = lab.run("receiver", SOCKET)  # the check's socket is still there, and nobody waits at it any more
@@ -357,19 +357,19 @@ def test_peer_is_not_there(lab):
         pass
     sender.resume()
     run = sender.wait()
-    require(run.signal is None, "the sender is not killed when its receiver has hung up", run.ending)
+    require(run.signal is None, "the sender is not killed if its receiver has hung up", run.ending)
     run.require_failure("send", SOCKET)
 
 
 @points(1, read="bind(2), unlink(2), unix(7); handout, Steps")
 def test_socket_is_removed(lab):
-    """The sender removes its socket, and leaves alone what is there already under that name."""
+    """The sender removes its socket, and leaves alone what already exists under that name."""
     for fault in [], [("sendmsg", 1, errno.ECONNRESET)]:
         sender = lab.start("sender", SOCKET, "hello", fail=fault)
         with taken(lab, sender):
             run = sender.wait()
         require(run.exit_status == len(fault), f"exit status {len(fault)}", run.ending)
-        require(not exists(lab), f"{SOCKET} is gone when the sender has ended", f"{SOCKET} is still there", run.ending)
+        require(not exists(lab), f"{SOCKET} is gone after the sender has ended", f"{SOCKET} is still there", run.ending)
 
     def left_alone(what):
         """A sender that finds something under its name."""
@@ -384,12 +384,12 @@ def test_socket_is_removed(lab):
 
         lab.poll(lambda: sender.started.status is not None or not same(), WAIT_SECONDS)
         lab.repeatable = lab.repeatable and same()  # by hand, a sender that has taken the name waits for a receiver for ever
-        require(same(), f"{what} is left as it was", f"{SOCKET} is " + ("another one now" if exists(lab) else "gone"))
+        require(same(), f"{what} is unchanged", f"{SOCKET} is " + ("another file now" if exists(lab) else "gone"))
         sender.wait().require_failure("bind", SOCKET)
 
-    lab.file(SOCKET, b"somebody else's")
+    lab.file(SOCKET, b"another owner's")
     left_alone("a file of the socket's name")
-    require_bytes(lab.box.get(SOCKET, 100), b"somebody else's", "a file of the socket's name keeps its bytes")
+    require_bytes(lab.box.get(SOCKET, 100), b"another owner's", "a file of the socket's name keeps its contents")
     os.unlink(SOCKET, dir_fd=lab.box.work_fd)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
         other.bind(address(lab))
@@ -399,14 +399,14 @@ def test_socket_is_removed(lab):
 
 @points(1, read="handout, Steps; err(3)")
 def test_failing_calls(lab):
-    """Whichever call fails, the program says so, exits with status 1 and leaves nothing behind."""
+    """If any call fails, the program reports it, exits with status 1 and cleans up."""
 
     def send(**fault):
         sender = lab.start("sender", SOCKET, "hello", **fault)
         with taken(lab, sender):
             run = sender.wait()
         removed = not exists(lab) or fault.get("fail", [""])[0] == "unlink"
-        require(removed, f"{SOCKET} is gone when the sender has failed", f"{SOCKET} is still there", run.ending)
+        require(removed, f"{SOCKET} is gone after the sender has failed", f"{SOCKET} is still there", run.ending)
         return run
 
     def receive(**fault):
@@ -423,4 +423,4 @@ def test_failing_calls(lab):
     lab.reset()
     with sending(lab, [sealed(b"hello\0")], stdout="/dev/full") as receiver:
         run = receiver.wait()
-    require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when stdout is full", run.ending)
+    require(run.exit_status == 1 and run.stderr, "exit status 1 and a message if stdout is full", run.ending)

@@ -1,4 +1,4 @@
-"""Lab 16: a file as shared memory, and a private mapping that leaves it as it is."""
+"""Lab 16: a file as shared memory, and a private mapping that does not change it."""
 import errno
 import os
 from dataclasses import replace
@@ -33,13 +33,13 @@ def content(size: int) -> bytes:
 
 
 def changed(old: bytes, offset: int, text: str) -> bytes:
-    """What the file holds when TEXT has been stored."""
+    """What the file holds after TEXT has been stored."""
     new = text.encode()
     return old[:offset].ljust(offset, b"\0") + new + old[offset + len(new):]
 
 
 def make(lab: LabFixture, size: int, mode: int = 0o666) -> bytes:
-    """Makes FILE anew, with so many bytes. Gives them."""
+    """Creates FILE again, with that many bytes. Returns them."""
     if FILE in os.listdir(lab.box.work_fd):
         os.unlink(FILE, dir_fd=lab.box.work_fd)
     lab.box.put(FILE, content(size), mode)
@@ -48,12 +48,12 @@ def make(lab: LabFixture, size: int, mode: int = 0o666) -> bytes:
 
 
 def make_hole(lab: LabFixture, size: int = HOLE) -> None:
-    """Makes FILE anew: large, and nothing behind it."""
+    """Creates FILE again: large, with no room reserved."""
     make(lab, 0)
     fd = os.open(FILE, os.O_RDWR | os.O_CLOEXEC, dir_fd=lab.box.work_fd)
     os.ftruncate(fd, size)
     os.close(fd)
-    lab.preparations[:] = [f"a file {FILE}, {size} bytes with nothing behind them: truncate -s {size} {FILE}"]
+    lab.preparations[:] = [f"a file {FILE}, {size} bytes, one hole: truncate -s {size} {FILE}"]
 
 
 def stored(lab: LabFixture) -> bytes:
@@ -66,7 +66,7 @@ def status(lab: LabFixture) -> os.stat_result:
 
 
 def is_stopped(lab: LabFixture, program) -> bool:
-    """Waits until the program has stopped again, or has ended: it never waits for anybody. Tells whether it has stopped."""
+    """Waits until the program has stopped again, or has ended: it never waits for another process. Returns whether it has stopped."""
     lab.poll(lambda: program.state().phase == "stopped" or program.started.status is not None, 4)
     return program.state().phase == "stopped"
 
@@ -81,46 +81,46 @@ def mapped(program):
 
 
 def require_window(program, offset: int, text: str, flags: str) -> int:
-    """The file is mapped with these flags, as far as TEXT reaches. Gives the address at which TEXT lies."""
+    """The file is mapped with these flags, as far as TEXT reaches. Returns the address of TEXT."""
     first = offset // PAGE * PAGE
     after = -(-(offset + len(text.encode())) // PAGE) * PAGE
     lines = mapped(program)
     require(lines, f"{FILE} is mapped", program.shared_maps())
     require(all(line.flags == flags for line in lines), f"a line `{flags} … {FILE}` in /proc/PID/maps", lines)
     require(sum(line.size for line in lines) == after - first and min(line.offset for line in lines) == first,
-            f"{after - first:#x} bytes of {FILE} from {first:#x} on are mapped: the pages that TEXT lies in", lines)
+            f"{after - first:#x} bytes of {FILE} from {first:#x} on are mapped: the pages that contain TEXT", lines)
     return min(line.start for line in lines) + offset - first
 
 
 @points(1, read="handout, Steps")
 def test_usage(lab):
-    """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0."""
+    """Invalid arguments end with "usage: …" on stderr and exit status 2, valid ones with exit status 0."""
     old = make(lab, 100)
     store(lab, 7, "WORLD", "preview").require_success()
     for words in [], [FILE], [FILE, 7], [FILE, 7, "x", "Preview"], [FILE, 7, "x", "preview", "y"], [FILE, 7, ""]:
         lab.run(PROGRAM, *words).require_usage()
     for offset in -1, "+1", "1x", "", " 1", "0x10", (1 << 62) + 1, 1 << 63, (1 << 64) + 7:
         store(lab, offset, "x").require_usage()
-    require_bytes(stored(lab), old, "the file is as it was")
+    require_bytes(stored(lab), old, "the file is unchanged")
 
 
 @points(1, read="mmap(2), memcpy(3); handout, Steps 5 and 6")
 def test_text(lab):
-    """TEXT is copied into the file through the mapping, to OFFSET; every other byte is as it was."""
+    """TEXT is copied into the file through the mapping, to OFFSET; no other byte changes."""
     for size, offset, text in PLACES:
         old = make(lab, size)
         # The limit is for what is written through descriptors. To stores in a mapping it does not apply.
         run = store(lab, offset, text, limits={"file_mb": 0})
         require(run.signal != "SIGXFSZ" and os.strerror(errno.EFBIG) not in run.stderr,
-                "TEXT gets into the file by a store in the mapping alone",
-                "the program may not write to files here (RLIMIT_FSIZE is 0), but has tried to", run.ending)
+                "TEXT gets into the file only by a store in the mapping",
+                "the program may not write to files here (RLIMIT_FSIZE is 0), but it tried to", run.ending)
         run.require_success()
         require_bytes(stored(lab), changed(old, offset, text), f"the file with TEXT at {offset}")
 
 
 @points(1, read="ftruncate(2); handout, Background and Step 2")
 def test_growth(lab):
-    """A file that ends too early is made to end where TEXT ends, with zero bytes in between."""
+    """A file that is too short is made to end where TEXT ends, with zero bytes in between."""
     for size, offset, text in GROWTHS:
         old = make(lab, size)
         store(lab, offset, text).require_success()
@@ -149,8 +149,8 @@ def test_room(lab):
         program = lab.start(PROGRAM, FILE, offset, text, stop_at="posix_fallocate")
         program.wait_stopped()
         now = status(lab)
-        require(now.st_blocks * 512 >= len(text), f"room for {len(text)} bytes behind the hole",
-                f"{FILE}: size {now.st_size}, {now.st_blocks * 512} bytes behind it")
+        require(now.st_blocks * 512 >= len(text), f"room for {len(text)} bytes in the hole",
+                f"{FILE}: size {now.st_size}, {now.st_blocks * 512} bytes of room")
         fd = os.open(FILE, os.O_RDONLY | os.O_CLOEXEC, dir_fd=lab.box.work_fd)
         require(not any(os.pread(fd, len(text), offset)), "TEXT is not stored yet", os.pread(fd, 60, offset))
         program.resume()
@@ -159,8 +159,8 @@ def test_room(lab):
         os.close(fd)
         now = status(lab)
         require(now.st_size == max(hole, offset + len(text)) and now.st_blocks * 512 < 1 << 20,
-                f"{max(hole, offset + len(text))} bytes, with far less than 1 MiB behind them",
-                f"{FILE}: size {now.st_size}, {now.st_blocks * 512} bytes behind it")
+                f"{max(hole, offset + len(text))} bytes, with far less than 1 MiB of room",
+                f"{FILE}: size {now.st_size}, {now.st_blocks * 512} bytes of room")
     run = store(lab, HOLE // 2, text, fail=("posix_fallocate", 1, errno.ENOSPC))
     run.require_failure("posix_fallocate", FILE)
     if lab.private_ipc:
@@ -168,13 +168,13 @@ def test_room(lab):
         lab.make_object(name, b"full", mode=0o666)
         lab.fill_shared_memory()
         run = lab.run(PROGRAM, "/dev/shm" + name, 5 * PAGE, "hello")
-        require(run.signal is None, "where no room is left the program says so and is not killed", run.ending)
+        require(run.signal is None, "if no room is left, the program reports it and is not killed", run.ending)
         run.require_failure("posix_fallocate", name)
 
 
 @points(1, read="mmap(2), MAP_SHARED and offset; handout, Steps 4 and 5")
 def test_window(lab):
-    """The pages that TEXT lies in are mapped shared, for reading and writing, and no others."""
+    """The pages that contain TEXT are mapped shared, for reading and writing, and no others."""
     for size, offset, text in PLACES + GROWTHS[-2:]:
         make(lab, size)
         program = lab.start(PROGRAM, FILE, offset, text, stop_at=["mmap", "msync"], fail=WATCH_STORES)
@@ -188,7 +188,7 @@ def test_window(lab):
         untouched = writable and all(line.flags == "r--s" for line in mapped(program))
         late = stored(lab)[offset:offset + len(text.encode())]
         require(not untouched or late != text.encode(), "TEXT is copied into the mapping",
-                "TEXT is in the file, but nothing has been stored in the mapping: was it written through the descriptor?")
+                "TEXT is in the file, but nothing was stored in the mapping: was it written through the descriptor?")
         require_window(program, offset, text, "r--s" if untouched else "rw-s")
         program.resume()
         program.wait().require_success()
@@ -202,7 +202,7 @@ def test_synchronised(lab):
         program = lab.start(PROGRAM, FILE, offset, text, stop_at="msync")
         program.wait_stopped()
         at = require_window(program, offset, text, "rw-s")
-        require_bytes(stored(lab), changed(old, offset, text), "TEXT is in the file when msync() has returned")
+        require_bytes(stored(lab), changed(old, offset, text), "TEXT is in the file after msync() has returned")
         program.resume()
         program.wait().require_success()
         # Whether the device has the bytes no other process can see: here the calls have to count.
@@ -213,7 +213,7 @@ def test_synchronised(lab):
             if flags & MS_SYNC and not call.failed:
                 synced |= set(range(start, start + size, PAGE))
         wanted = set(range(at // PAGE * PAGE, at + len(text.encode()), PAGE))
-        require(wanted <= synced, f"msync(…, MS_SYNC) of each page that TEXT lies in (MS_SYNC is {MS_SYNC})", calls)
+        require(wanted <= synced, f"msync(…, MS_SYNC) of each page that contains TEXT (MS_SYNC is {MS_SYNC})", calls)
 
 
 def explore_kills(lab: LabFixture):
@@ -246,7 +246,7 @@ def test_killed_before_msync(lab):
 
 @points(1, read="mmap(2), MAP_PRIVATE; handout, Background and Step 5")
 def test_preview(lab):
-    """A preview prints the pages with TEXT in them, from a private mapping; the file stays as it is, and may be
+    """A preview prints the pages with TEXT in them, from a private mapping; the file does not change, and may be
     read-only."""
     for mode, (size, offset, text) in [(0o666, place) for place in PLACES] + [(0o444, PLACES[0])]:
         old = make(lab, size, mode)
@@ -264,8 +264,8 @@ def test_preview(lab):
             program.resume()
         after = -(-(offset + len(text.encode())) // PAGE) * PAGE
         require_bytes(program.wait().stdout, changed(old, offset, text)[offset // PAGE * PAGE:after],
-                      "stdout is the pages that TEXT lies in, up to the end of the file")
-        require_bytes(stored(lab), old, "the file is as it was")
+                      "stdout is the pages that contain TEXT, up to the end of the file")
+        require_bytes(stored(lab), old, "the file is unchanged")
     # Offsets that no 32 bits hold. A preview stores nothing, so it costs no room either.
     make_hole(lab, FAR + 2 * PAGE)
     run = store(lab, FAR + 7, "far", "preview").require_success()
@@ -275,34 +275,33 @@ def test_preview(lab):
         run = store(lab, offset, text, "preview")
         require(run.signal is None, "a preview past the end of the file is an error and no signal", run.ending)
         run.require_failure(FILE)
-        require(not run.says_success, "the message gives no reason when no call has failed", run.ending)
+        require(not run.says_success, "the message includes no reason if no call has failed", run.ending)
         require(run.stdout == b"", "nothing on stdout", run.stdout)
-        require_bytes(stored(lab), old, "the file is as it was")
+        require_bytes(stored(lab), old, "the file is unchanged")
 
 
 @points(1, read="open(2), EACCES and ENOENT; handout, Step 1")
 def test_file_that_cannot_be_written(lab):
-    """A file that is not there or may not be written is an error; none is made, and none changed."""
+    """A file that does not exist or is not writable is an error; no file is created or changed."""
     for words in [], ["preview"]:
         store(lab, 0, "hello", *words).require_failure("open", FILE)
-        require(FILE not in os.listdir(lab.box.work_fd), "no file is made", f"{FILE} is there")
+        require(FILE not in os.listdir(lab.box.work_fd), "no file is created", f"{FILE} exists")
     for size, offset, text in PLACES[0], GROWTHS[1]:
         old = make(lab, size, 0o444)
         store(lab, offset, text).require_failure("open", FILE)
-        require_bytes(stored(lab), old, "the file is as it was")
+        require_bytes(stored(lab), old, "the file is unchanged")
 
 
 @points(1, read="handout, Step 8; err(3)")
 def test_failing_calls(lab):
-    """Whichever call fails, the program says so and exits with status 1, and before TEXT is stored the file is as it
-    was."""
+    """If any call fails, the program reports it and exits with status 1; until TEXT is stored, the file is unchanged."""
 
     def scenario(size, *words, fail=None):
         old, offset = make(lab, size), 2 if words else 5000
         run = store(lab, offset, "hello", *words, fail=fail)
         if fail and run.exit_status == 1:
             if words or fail[0] in BEFORE_THE_COPY:
-                require_bytes(stored(lab), old, f"{fail[0]}() failed (this check made it fail): the file is as it was")
+                require_bytes(stored(lab), old, f"{fail[0]}() failed (this check made it fail): the file is unchanged")
             elif fail[0] in ("msync", "munmap"):
                 require_bytes(stored(lab), changed(old, offset, "hello"), f"{fail[0]}() failed (this check made it fail): TEXT stays")
         return run
@@ -318,4 +317,4 @@ def test_failing_calls(lab):
     lab.reset()
     make(lab, 10)
     run = store(lab, 2, "hello", "preview", stdout="/dev/full")
-    require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when stdout is full", run.ending)
+    require(run.exit_status == 1 and run.stderr, "exit status 1 and a message if stdout is full", run.ending)

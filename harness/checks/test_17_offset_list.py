@@ -1,4 +1,4 @@
-"""Lab 17: a list whose links are offsets, in an object that every process maps elsewhere."""
+"""Lab 17: a list whose links are offsets, in an object that every process maps at another address."""
 import errno
 import os
 import signal
@@ -21,7 +21,7 @@ WORDS = [b"one", b"", b"Gr\xc3\xbc\xc3\x9fe", b"four four", b"%s%n\\n", b"x" * 5
 
 
 def pack(nodes, size, first=None):
-    """An object with a list in it, made by nobody's program. `nodes` are (offset, word), in the list's order."""
+    """An object with a list in it, built by this check. `nodes` are (offset, word), in the list's order."""
     raw = bytearray(size)
     offsets = [offset for offset, _ in nodes] + [0]
     HEAD.pack_into(raw, 0, MAGIC, size, offsets[0])
@@ -31,7 +31,7 @@ def pack(nodes, size, first=None):
 
 
 def in_a_row(words, gap=0, backwards=False):
-    """Nodes one behind the other, or in memory the other way round; and the offset behind them all."""
+    """Nodes one after the other, or in memory the other way round; and the offset after them all."""
     nodes, offset = [], HEAD.size
     for word in reversed(words) if backwards else words:
         nodes.append((offset, word))
@@ -60,7 +60,7 @@ def unpack(raw: bytes):
         require(end <= len(raw), f"the node at {link:#x} ends within the object of {len(raw)} bytes",
                 f"its length is {length}")
         require(all(end <= start or stop <= link for start, stop in taken), "no two nodes overlap",
-                f"the node at {link:#x} lies in another one")
+                f"the node at {link:#x} overlaps another one")
         words.append(raw[link + NODE.size:end])
         taken.append((link, end))
         link, where = following, f"next, in the node at {link:#x}"
@@ -68,7 +68,7 @@ def unpack(raw: bytes):
 
 
 def build(lab: LabFixture, *words: bytes):
-    """Runs the builder with a new name. Gives the name."""
+    """Runs the builder with a new name. Returns the name."""
     name = lab.name()
     run = lab.run("builder", name, *(os.fsdecode(word) for word in words)).require_success()
     run.left_behind.one_object(name)
@@ -76,7 +76,7 @@ def build(lab: LabFixture, *words: bytes):
 
 
 def put(lab: LabFixture, raw: bytes, **options) -> str:
-    """Makes an object of these bytes. Gives its name."""
+    """Creates an object of these bytes. Returns its name."""
     name = lab.name()
     lab.preparations.clear()
     lab.make_object(name, bytes(raw), **options)
@@ -84,7 +84,7 @@ def put(lab: LabFixture, raw: bytes, **options) -> str:
 
 
 def require_walk(lab: LabFixture, raw: bytes, words, what: str) -> None:
-    """The walker prints the words of a list that a check has made."""
+    """The walker prints the words of a list that a check built."""
     run = lab.run("walker", put(lab, raw)).require_success()
     require_bytes(run.stdout, lines(words), f"stdout is the words of {what}")
 
@@ -99,18 +99,18 @@ def require_refusals(lab: LabFixture, *bad) -> None:
             # A list of some pages is walked in far less time of the processor than `spins` stands for.
             lab.poll(lambda: program.started.status is not None or program.spins, 4)
             if program.started.status is None:
-                require(False, "the walker ends, whatever the list is like", what, program.describe_state())
+                require(False, "the walker ends, whatever the list contains", what, program.describe_state())
             run = program.wait()
             require(run.signal is None, "a bad list is an error, and does not kill the walker", what, run.ending)
             require(run.exit_status == 1, "the walker refuses the list with exit status 1", what, run.ending)
             run.require_failure(name)
-            require(not run.says_success, "the message gives no reason when no call has failed", what, run.ending)
+            require(not run.says_success, "the message includes no reason if no call has failed", what, run.ending)
             require(run.stdout == b"", "no word of a bad list on stdout", what, run.stdout)
 
 
 @points(1, read="handout, Steps")
 def test_usage(lab):
-    """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0."""
+    """Invalid arguments end with "usage: …" on stderr and exit status 2, valid ones with exit status 0."""
     name = build(lab, b"hello", b"world")
     lab.run("walker", name).require_success()
     lab.run("builder").require_usage()
@@ -125,7 +125,7 @@ def cut_off(lab: LabFixture, lengths) -> None:
     builder = lab.start("builder", name, *("w" * length for length in lengths), stop_at=("store", 0))
     builder.wait_stopped()
     item = lab.object(name)
-    require(item, f"/dev/shm{name} is there at the first store", lab.objects())
+    require(item, f"/dev/shm{name} exists at the first store", lab.objects())
     require(item.mode == 0o600 and item.reserved >= item.size,
             "an object of mode 0600 whose memory is reserved before anything is stored in it", item)
     kept = (item.size - 1) // PAGE * PAGE
@@ -136,9 +136,9 @@ def cut_off(lab: LabFixture, lengths) -> None:
     if status is not None and (status == 99 << 8 and lab.san or os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGBUS):
         head = lab.object_bytes(name, ALIGN)
         require(len(head) < ALIGN or int.from_bytes(head, sys.byteorder) != MAGIC,
-                "the magic is stored last, when the list is whole: nobody may take half a list for a list",
-                f"the magic is there, although of {item.size} bytes the builder could not store those from {kept} on: "
-                "it was killed by SIGBUS there, as this check had cut the object off before the first store")
+                "the magic is stored last, when the list is complete: an incomplete list must not have it",
+                f"the magic is there, although the builder could not store the bytes from {kept} to {item.size}: "
+                "SIGBUS killed it there, because this check truncated the object before the first store")
     elif status is None:
         builder.wait()
 
@@ -162,7 +162,7 @@ def explore_builder(lab: LabFixture):
 @points(1, read="list.h; handout, Background and Steps")
 def test_words(lab):
     """An unrelated process finds the words in the builder's object, linked by offsets in the order of the command
-    line, and finds no list there before it is whole."""
+    line, and finds no list there before it is complete."""
     explore_builder(lab)
     lab.reset()
     for words in WORDS, [], [b""], [b"w%d" % i for i in range(200)]:
@@ -180,7 +180,7 @@ def test_words(lab):
     builder.set_memory(after, b"\xff" * after.size)
     builder.resume()
     builder.wait_stopped()
-    require_bytes(builder.memory(after), b"\xff" * after.size, "nothing is stored behind the end of the object")
+    require_bytes(builder.memory(after), b"\xff" * after.size, "nothing is stored past the end of the object")
     # A long word in the last page, whether the first word lies there or the last one.
     for lengths in (1000, 1000, 5000), (5000, 1000, 1000):
         cut_off(lab, lengths)
@@ -188,10 +188,10 @@ def test_words(lab):
 
 @points(1, read="list.h; handout, Steps")
 def test_peers(lab):
-    """The reference walker prints what your builder has built, and your walker what the reference builder has."""
+    """The reference walker prints what your builder built, and your walker what the reference builder built."""
     for words in WORDS, []:
         run = lab.reference("walker", build(lab, *words)).wait()
-        require(run.exit_status == 0, "the reference walker takes your builder's list", run.ending)
+        require(run.exit_status == 0, "the reference walker accepts your builder's list", run.ending)
         require_bytes(run.stdout, lines(words), "the reference walker prints the words")
         name = lab.name()
         lab.reference("builder", name, *(os.fsdecode(word) for word in words)).wait().require_success()
@@ -201,7 +201,7 @@ def test_peers(lab):
 
 @points(1, read="list.h; fwrite(3); handout, Background and Steps")
 def test_any_layout(lab):
-    """The walker prints every word of any good list, however it lies in its object, byte for byte."""
+    """The walker prints every word of any valid list, wherever its nodes are in the object, byte for byte."""
     for gap in 0, 40:
         for backwards in False, True:
             nodes, end = in_a_row(WORDS + [b"two\nlines", b"zero\0byte", b"\xff"], gap, backwards)
@@ -219,7 +219,7 @@ def test_any_layout(lab):
 
 @points(1, read="mmap(2); handout, Background")
 def test_mapped_elsewhere(lab):
-    """The list is read at whatever address the object is mapped, and holds none of the builder's addresses."""
+    """The list can be read at whatever address the object is mapped, and contains none of the builder's addresses."""
 
     def address(program, name):
         program.wait_stopped()
@@ -236,7 +236,7 @@ def test_mapped_elsewhere(lab):
     raw = lab.object_bytes(name)
     held = [value[0] for value in struct.iter_unpack("=Q", raw[:len(raw) // 8 * 8])]
     bad = [hex(value) for value in held if mapping.start <= value < mapping.end]
-    require(not bad, "no address in the object: the next process maps it elsewhere", bad, mapping)
+    require(not bad, "no address in the object: the next process maps it at another address", bad, mapping)
     # The same list in objects so different in size that the kernel cannot put them all at one address, even where it
     # does not try to.
     seen = []
@@ -247,12 +247,12 @@ def test_mapped_elsewhere(lab):
         walker = lab.start("walker", name, stop_at="mmap")
         seen.append(address(walker, name))
         require_bytes(walker.wait().require_success().stdout, lines(words), "stdout is the words")
-    require(len({mapping.start for mapping in seen}) > 1, "the walker maps the object wherever the kernel likes", seen)
+    require(len({mapping.start for mapping in seen}) > 1, "the walker maps the object at an address that the kernel chooses", seen)
 
 
 @points(1, read="mmap(2), PROT_READ; shm_open(3), O_RDONLY; handout, Steps")
 def test_read_only(lab):
-    """The walker maps the object for reading only, and leaves it as it was."""
+    """The walker maps the object read-only, and does not change it."""
     nodes, end = in_a_row(WORDS)
     raw = pack(nodes, end)
     name = lab.name()
@@ -264,8 +264,8 @@ def test_read_only(lab):
             f"a line `r--s … /dev/shm{name}` in /proc/PID/maps", mine or program.shared_maps())
     program.resume()
     require_bytes(program.wait().require_success().stdout, lines(WORDS), "stdout is the words")
-    require(lab.objects() == [old], "the object as it was, and no other: " + old.line, lab.objects())
-    require_bytes(lab.object_bytes(name), bytes(raw), "the object keeps its bytes")
+    require(lab.objects() == [old], "the object is unchanged, and there is no other: " + old.line, lab.objects())
+    require_bytes(lab.object_bytes(name), bytes(raw), "the object keeps its contents")
 
 
 # A good list to spoil: three pages, not in order, with room behind the last node.
@@ -283,14 +283,14 @@ def spoilt(at: int, value: int, good: bytes = GOOD) -> bytes:
 
 @points(1, read="list.h; fstat(2); handout, Steps")
 def test_heads(lab):
-    """What is not a list, not one yet, or cut off is refused: exit status 1, a message, and no word."""
-    require_walk(lab, GOOD, [word for _, word in NODES], "a good list")
+    """An object that is not a list, not complete yet, or truncated is refused: exit status 1, a message, and no word."""
+    require_walk(lab, GOOD, [word for _, word in NODES], "a valid list")
     swapped = int.from_bytes(MAGIC.to_bytes(8, "little"), "big")
     require_refusals(lab, *((spoilt(0, magic), f"the magic is {magic:#x}, not {MAGIC:#x}")
                             for magic in (0, MAGIC ^ 1, MAGIC ^ 1 << 32, MAGIC ^ 1 << 63, swapped)))
     require_refusals(lab, *((spoilt(8, size), f"the size in the head is {size}, the object has {SIZE} bytes")
                             for size in (0, SIZE - 8, SIZE + 8, 300 * PAGE, (1 << 32) + SIZE, 1 << 63)))
-    require_refusals(lab, *((GOOD[:size], f"the object was cut off to {size} bytes, the list has {SIZE}")
+    require_refusals(lab, *((GOOD[:size], f"the object was truncated to {size} bytes, the list has {SIZE}")
                             for size in (0, 8, HEAD.size - 1, HEAD.size, PAGE, 2 * PAGE, SIZE - 1)))
 
 
@@ -298,7 +298,7 @@ def test_heads(lab):
 def test_links(lab):
     """A link to the head, past the end or to a misaligned place is refused, and a word that is too long, before any
     word is printed."""
-    require_walk(lab, GOOD, [word for _, word in NODES], "a good list")
+    require_walk(lab, GOOD, [word for _, word in NODES], "a valid list")
     top = 1 << 64
     # At SIZE - 1004 there are only zero bytes: a fine node, were it not misaligned.
     # And 2 to the power of 32 beyond the last node: that node, were it not for the upper half of the number.
@@ -323,11 +323,11 @@ def test_links(lab):
 
 @points(1, read="handout, Background (Trust) and Steps")
 def test_circles(lab):
-    """A list whose links run in a circle is refused: it ends, and no word is printed."""
-    require_walk(lab, GOOD, [word for _, word in NODES], "a good list")
+    """A list with a cycle is refused: the walker ends, and no word is printed."""
+    require_walk(lab, GOOD, [word for _, word in NODES], "a valid list")
     first, second, third, last = (offset for offset, _ in NODES)
     links = [(first, first), (second, first), (last, first), (last, third), (last, last)]
-    require_refusals(lab, *((spoilt(at, target), f"next, in the node at {at}, leads to the node at {target}: a circle")
+    require_refusals(lab, *((spoilt(at, target), f"next, in the node at {at}, leads to the node at {target}: a cycle")
                             for at, target in links))
     nodes, end = in_a_row([b"word"] * 1000)
     raw = pack(nodes, end + 100 * PAGE)
@@ -341,23 +341,23 @@ def test_circles(lab):
 
 @points(1, read="handout, Steps; err(3)")
 def test_failing_calls(lab):
-    """Whichever call fails, the program says so and exits with status 1; the builder leaves no new object, and takes no
+    """If any call fails, the program reports it and exits with status 1; the builder leaves no new object, and takes no
     name that is taken."""
     lab.each_call_fails(lambda **fault: lab.run("builder", lab.name(), "one", "two", **fault), "/shmlab")
     lab.each_call_fails(lambda **fault: lab.run("walker", put(lab, GOOD), **fault), "/shmlab")
     lab.reset()
     name = lab.name()
-    old = lab.make_object(name, b"somebody else's")
+    old = lab.make_object(name, b"another user's")
     lab.run("builder", name, "one").require_failure("shm_open", name)
-    require(lab.objects() == [old], "the old object is there as it was, and no other: " + old.line, lab.objects())
-    require_bytes(lab.object_bytes(name), b"somebody else's", "the old object keeps its bytes")
+    require(lab.objects() == [old], "the old object is unchanged, and there is no other: " + old.line, lab.objects())
+    require_bytes(lab.object_bytes(name), b"another user's", "the old object keeps its contents")
     for program in "builder", "walker":
         run = lab.run(program, "/no/such/name")
         run.require_failure("shm_open", "/no/such/name")
         opened = [call for call in run.program.calls if call.name == "shm_open"]
-        require(all(call.text == "/no/such/name" for call in opened), "NAME is handed to shm_open() as it is", opened)
+        require(all(call.text == "/no/such/name" for call in opened), "NAME is passed to shm_open() unchanged", opened)
     run = lab.run("walker", lab.name())
     run.require_failure("shm_open", "/shmlab")
     run.left_behind.require_nothing()
     run = lab.run("walker", put(lab, GOOD), stdout="/dev/full")
-    require(run.exit_status == 1 and run.stderr, "exit status 1 and a message when stdout is full", run.ending)
+    require(run.exit_status == 1 and run.stderr, "exit status 1 and a message if stdout is full", run.ending)

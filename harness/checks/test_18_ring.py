@@ -99,7 +99,7 @@ class Shared:
                                  ctypes.c_long(operation), ctypes.c_long(value), timeout, None, ctypes.c_long(0))
 
     def wake(self, place: int) -> int:
-        """FUTEX_WAKE for one sleeper; gives how many there were."""
+        """FUTEX_WAKE for one sleeper; returns how many there were."""
         return self._futex(place, 1, 1, None)
 
     def is_woken_by(self, lab: LabFixture, place: int, act) -> bool:
@@ -169,7 +169,7 @@ def loses_no_wake_up(lab: LabFixture, program: str, raw: bytes, mine: int, their
     while True:
         program.wait_stopped()
         woken, slept, told = futex(WAKES), futex(WAITS), shared.words[mine] != old
-        require(not (woken and slept and told), f"the new `{word}` is stored before the peer is woken, who looks at it then",
+        require(not (woken and slept and told), f"the new `{word}` is stored before the peer is woken, which reads it then",
                 woken + slept)
         require(not slept, f"{program.name} stores a new `{word}` and wakes its peer before it sleeps itself", woken + slept,
                 f"`{word}` is {shared.words[mine]}" + ("" if told else " as before"))
@@ -182,15 +182,15 @@ def loses_no_wake_up(lab: LabFixture, program: str, raw: bytes, mine: int, their
     lab.poll(lambda: shared.words[mine] != new or futex(WAITS) or
              program.started.status is not None, 4)
     lost = [call for call in futex(WAITS) if call.error == errno.ETIMEDOUT and shared.words[mine] == new]
-    require(not lost, f"{program.name} does not fall asleep when its peer has changed the count since it looked",
-            lost, "it slept until its time was up, although there was something to do")
+    require(not lost, f"{program.name} does not fall asleep if its peer has changed the count since it was loaded",
+            lost, "it slept until its time was up, although there was work")
     program.kill()
     program.wait()
 
 
 def nobody_comes(lab: LabFixture, program: str, raw: bytes, **options):
     """Starts a program that has to wait for its peer, of which each of the first sleeps ends with ETIMEDOUT at once, as if
-    100 ms had gone by. Gives the object, and the program.
+    100 ms had gone by. Returns the object, and the program.
 
     Which of its system calls are sleeps it tells only when it makes them; what else it asks for can have no such error. So
     it is started again as long as a call has been made to fail that was not a sleep.
@@ -310,8 +310,8 @@ def last_look(lab: LabFixture) -> None:
             looked, shared.words[TAKEN] = True, shared.words[SENT]
         sender.resume()
     run = sender.wait()
-    require(not looked or run.exit_status == 0, "ring_send ends well when its receiver has taken all and is gone",
-            "the receiver took the end and was gone; `taken` was `sent` when kill() told so", run.ending)
+    require(not looked or run.exit_status == 0, "ring_send exits with status 0 if its receiver has taken everything and is gone",
+            "the receiver took the end and exited; `taken` equalled `sent` when kill() reported that", run.ending)
 
 
 def start(lab: LabFixture, program: str, name: str, capacity: int, mine: bool, **options):
@@ -350,7 +350,7 @@ def gone(lab: LabFixture) -> int:
 
 @points(1, read="handout, Steps")
 def test_usage(lab):
-    """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0."""
+    """Invalid arguments end with "usage: …" on stderr and exit status 2, valid ones with exit status 0."""
     name = lab.name()
     sender = join(lab, "ring_send", name, 64, True, stdin=b"hello\n", interpose=SHORT_SLICES)
     receiver = join(lab, "ring_recv", name, 64, True, interpose=SHORT_SLICES)
@@ -366,13 +366,13 @@ def test_usage(lab):
 
 
 def require_arrived(printed: bytes, sent: bytes, capacity: int, what: str) -> None:
-    """What a receiver has printed is what was sent. If not, the failure tells where in the ring the first wrong byte lay."""
+    """What a receiver has printed is what was sent. If not, the failure reports where in the ring the first wrong byte was."""
     try:
         require_bytes(printed, sent, what)
     except CheckFailed as failure:
         at = first_difference(printed, sent)
         number = at + 4 * (1 + sent[:at].count(b"\n"))  # each line so far with its length before it
-        failure.saw.append(f"it is byte number {number} in the count `sent`, and belongs in bytes[{number % capacity}]; "
+        failure.saw.append(f"it has number {number} in the count `sent`, and belongs in bytes[{number % capacity}]; "
                            f"the one before it in bytes[{(number - 1) % capacity}]")
         raise
 
@@ -396,14 +396,14 @@ def conversation(lab: LabFixture, program: str, first: str) -> None:
         sender.send(LINES[-1])
     sender.close_input()
     runs = [ended.wait().require_success() for ended in (sender, receiver)]
-    require_arrived(runs[1].stdout, b"".join(LINES), 64, f"all arrives when {first} is first")
+    require_arrived(runs[1].stdout, b"".join(LINES), 64, f"everything arrives if {first} is first")
     left = lab.objects()
     require(not left, "the name is gone when the conversation is over", left)
 
 
 @points(1, read="handout, The protocol: Messages, Waiting")
 def test_sender_to_reference_receiver(lab):
-    """Every line that the sender reads arrives at an unrelated receiver at once and unchanged, whichever is first."""
+    """Every line that the sender reads arrives at once and unchanged at an unrelated receiver, whichever is first."""
     for first in PEER:
         conversation(lab, "ring_send", first)
         lab.reset()
@@ -419,7 +419,7 @@ def test_receiver_from_reference_sender(lab):
 
 @points(1, read="handout, The protocol: The ring")
 def test_every_offset(lab):
-    """A ring can be full to its last byte, from every offset, and its counts run on from 4294967295 to 0."""
+    """A ring can be full to its last byte, from every offset, and its counts continue from 4294967295 to 0."""
     capacity, line, pid = 16, b"abcdefg\n", gone(lab)
     wanted = message(line) + message(b"")
     begins = range(COUNTS - capacity, COUNTS)
@@ -432,7 +432,7 @@ def test_every_offset(lab):
         sender.close_input()
     for begin, name, what, sender in zip(begins, names, where, senders):
         require(lab.settle(sender) == "ended",
-                what + "the sender has room for all, and ends without waiting for a receiver", sender.describe_state())
+                what + "the sender has room for everything, and exits without waiting for a receiver", sender.describe_state())
         sender.wait().require_success()
         found = content_of(lab.object_bytes(name))
         try:
@@ -508,7 +508,7 @@ def carry(sender, receiver, content: bytes, seconds: float) -> None:
 
 
 def explore_ring(lab: LabFixture):
-    """Every order of the steps of both, where memory is as weak as C11 allows, through a ring of 4 bytes. Gives the ends.
+    """Every order of the steps of both, where memory is as weak as C11 allows, through a ring of 4 bytes. Yields the ends.
 
     Two checks look at them. The second one need not run all that again.
     """
@@ -566,25 +566,25 @@ def test_waits_asleep(lab):
         lab.settle(program)
         if program.started.status is not None and any(call.injected for call in program.recorded()):
             require(False, f"{program.name} waits as long as it takes for a peer that has not come yet",
-                    "it ended when its sleeps had ended with ETIMEDOUT, one after the other (this check made them)",
+                    "it ended after its sleeps had failed with ETIMEDOUT, one after the other (this check made them fail)",
                     program.wait().ending)
         program.wait_for_others(f"{program.name} waits on a futex that another process can wake")
         longest = longest_sleep(lab, program)
-        require(longest <= 1, f"{program.name} looks at its peer after 100 ms, if it has not been woken by then",
+        require(longest <= 1, f"{program.name} checks its peer after 100 ms, unless it was woken before",
                 f"it sleeps for {longest:.1f} s" if longest < float("inf") else "it sleeps without a time limit")
     slept, began = [program.state().sleeps for program in waiting], time.monotonic()
     lab.require_idle([(f"{program.name} waits", program) for program in waiting])
     seconds = time.monotonic() - began
     for program, before in zip(waiting, slept):
         woke = program.state().sleeps - before
-        require(woke <= 80 * seconds, f"{program.name} sleeps until it is woken, and looks at its peer every 100 ms",
+        require(woke <= 80 * seconds, f"{program.name} sleeps until it is woken, and checks its peer every 100 ms",
                 f"in {seconds * 1000:.0f} ms it woke up {woke} times")
     for program, shared, place, word, note in (waiting[0], objects[0], TAKEN, "taken", FULL_AT), \
                                               (waiting[1], objects[1], SENT, "sent", EMPTY_AT):
-        require(shared.words[note] == shared.words[place], f"while {program.name} sleeps, its note tells on which value",
+        require(shared.words[note] == shared.words[place], f"while {program.name} sleeps, its note has the value on which it sleeps",
                 f"{word} is {shared.words[place]}, {'full_at' if note == FULL_AT else 'empty_at'} {shared.words[note]}")
         require(lab.poll(lambda: shared.wake(place) == 1, 2), f"FUTEX_WAKE of `{word}` finds {program.name}",
-                "for 2 s it found nobody asleep there")
+                "for 2 s it found no process asleep there")
     lab.reset()
 
     full, empty = lab.name(), lab.name()
@@ -614,11 +614,11 @@ def fails(program, why: str, printed: bytes = b"") -> None:
     program.fixture.settle(program)
     run = program.wait(NOTICED_SECONDS)
     require("TODO" not in run.stderr, "the program is finished", run.ending)
-    require(run.exit_status == 1 and run.stderr, f"{program.name} fails when {why}", run.ending)
+    require(run.exit_status == 1 and run.stderr, f"{program.name} fails if {why}", run.ending)
     stale = [os.strerror(number) for number in STALE if os.strerror(number) in run.stderr]
-    require(not stale, "the reason in the message, if it includes one, is the failing call's", f"it is not “{''.join(stale[:1])}”: {why}",
+    require(not stale, "if the message includes a reason, it is the true one", f"it is not “{''.join(stale[:1])}”: {why}",
             run.ending)
-    require_bytes(run.stdout, printed, f"what {program.name} has printed when {why}")
+    require_bytes(run.stdout, printed, f"what {program.name} has printed if {why}")
 
 
 def explore_deaths(lab: LabFixture):
@@ -639,22 +639,22 @@ def explore_deaths(lab: LabFixture):
 
         if not stores(victim, 4 * (SENDER, RECEIVER)[victim]):
             continue  # it has not come: how long the other waits is test_waits_asleep's matter
-        end.require_all_ended(f"{role} ends when its peer has come and was killed, wherever that was")
+        end.require_all_ended(f"{role} ends if its peer joined and was then killed, at any step")
         sent, taken = stores(0, 4 * SENT), stores(1, 4 * TAKEN)
         published = sent[-1][1] if sent else 0
         story = [f"sent is {published}, of {everything} bytes with the end; taken is {taken[-1][1] if taken else 0}", *mine.ending]
         if role == "ring_recv":
-            require_bytes(mine.stdout, line if published >= whole else b"", "each message that was sent as a whole before the sender "
+            require_bytes(mine.stdout, line if published >= whole else b"", "each message that was sent completely before the sender "
                           "was killed is printed, and nothing else")
-            require(mine.exit_status == (0 if published >= everything else 1), "ring_recv ends with exit status 0 if it has met the "
-                    "end, else with 1", story)
+            require(mine.exit_status == (0 if published >= everything else 1), "ring_recv exits with status 0 if it has taken the "
+                    "end, otherwise with 1", story)
         else:
             died = next(at for at, step in enumerate(end.raw.steps) if step.process == victim and step.kind == "end")
             late = bool(sent) and died < sent[-1][0] and (not taken or taken[-1][1] != published)
             allowed = [1] if published < everything or late else [0, 1]
-            require(mine.exit_status in allowed, "ring_send fails if the receiver has come and is gone, and not all was taken", story)
+            require(mine.exit_status in allowed, "ring_send fails if the receiver is gone and has not taken everything", story)
         if mine.exit_status == 1:
-            require(mine.stderr, f"{role} says why it fails", story)
+            require(mine.stderr, f"{role} reports why it fails", story)
         if mine.exit_status == 1 or role == "ring_recv":
             require(not end.objects, f"{role} has removed the name", *end.objects, story)
     lab.reset()
@@ -662,7 +662,7 @@ def explore_deaths(lab: LabFixture):
 
 @points(1, read="kill(2) and ESRCH; handout, The protocol: Waiting, The end")
 def test_peer_dies(lab):
-    """When its peer is killed, the program fails within a second of waiting for it, and removes the name."""
+    """If its peer is killed, the program fails within a second of waiting for it, and removes the name."""
     explore_deaths(lab)
     last_look(lab)
     lab.reset()
@@ -693,20 +693,20 @@ def test_peer_dies(lab):
     mine[3].send(b"z" * 99 + b"\n")
     for program in mine[0], mine[1], mine[3]:
         program.close_input()
-    fails(mine[0], "the ring is full and the receiver has been killed")
-    fails(mine[1], "its input ends and the receiver has been killed before it took all")
-    fails(mine[2], "the ring is empty and the sender has been killed", b"hello\n")
-    fails(mine[3], "the receiver has been killed, and the name is gone already, which is no second failure")
-    fails(mine[4], "the sender has been killed, and the name is gone already, which is no second failure", b"hello\n")
+    fails(mine[0], "the ring is full and the receiver was killed")
+    fails(mine[1], "its input ends and the receiver was killed before it took everything")
+    fails(mine[2], "the ring is empty and the sender was killed", b"hello\n")
+    fails(mine[3], "the receiver was killed, and the name is already gone, which is not a second error")
+    fails(mine[4], "the sender was killed, and the name is already gone, which is not a second error", b"hello\n")
     for program, before in zip(waiting, slept):
-        program.require_waits_on(before, "for a peer that is there, but is another user's (kill() says EPERM)")
+        program.require_waits_on(before, "for a peer that exists but belongs to another user (kill() fails with EPERM)")
     left = [item for item in lab.objects() if item.name not in (full, empty)]
-    require(not left, "a program whose peer has been killed removes the name", left)
+    require(not left, "a program whose peer was killed removes the name", left)
 
 
 @points(1, read="handout, The protocol: Messages, Waiting")
 def test_last_words(lab):
-    """Messages that are in the ring when their sender dies are printed, but only those that are whole."""
+    """Messages that are in the ring when their sender dies are printed, but only whole ones."""
     pid, half, last, peer = gone(lab), lab.name(), lab.name(), somebody(lab)
     lab.make_object(half, ring(64, 0, message(b"whole\n") + message(b"half of a line\n")[:-3], sender=pid))
     content = message(b"last words\n") + message(b"")
@@ -717,15 +717,15 @@ def test_last_words(lab):
     shared.words[SENT] = len(content)
     peer.kill()
     peer.wait()
-    fails(start(lab, "ring_recv", half, 64, True), "the sender has died in the middle of a message", b"whole\n")
+    fails(start(lab, "ring_recv", half, 64, True), "the sender died in the middle of a message", b"whole\n")
     run = receiver.wait(NOTICED_SECONDS)
-    require_bytes(run.stdout, b"last words\n", "what is printed that the sender has sent just before it died")
+    require_bytes(run.stdout, b"last words\n", "what the sender sent just before it died is printed")
     run.require_success()
 
 
 @points(1, read="handout, The protocol: The ring, Messages")
 def test_believes_no_number(lab):
-    """A message that is too long, and a count that cannot be, are errors, and do no harm."""
+    """A message that is too long and an impossible count are errors, and do no harm."""
     long, pid, name = bytes(MESSAGE_MAX + 1), gone(lab), lab.name()
     receiver = join(lab, "ring_recv", name, 1 << 17, False)
     sender = join(lab, "ring_send", name, 1 << 17, True)
@@ -737,15 +737,15 @@ def test_believes_no_number(lab):
     sender = start(lab, "ring_send", full, 32, True, stdin=b"x" * 25 + b"\n")  # leaves two bytes free
     sender.send(long)
     sender.close_input()
-    fails(sender, f"the ring is nearly full and a line has {len(long)} bytes, of which nothing is to be sent")
+    fails(sender, f"the ring is nearly full and a line has {len(long)} bytes, none of which must be sent")
     longer, longest = message(b"before\n") + message(long) + message(b""), message(b"before\n") + b"\xff" * 8
     for program, raw, why, printed in (
             ("ring_recv", ring(1 << 17, 0, longer, sender=pid), "a message has one byte too many", b"before\n"),
-            ("ring_recv", ring(64, 0, longest, sender=pid), "a message is said to have 4294967295 bytes", b"before\n"),
-            ("ring_recv", ring(64, 7, b"", sender=pid, sent=7 + 65), "a ring of 64 is said to hold 65 bytes", b""),
-            ("ring_recv", bytes(4) + ring(64, 7, b"", sender=pid, sent=7 + 5)[4:], "a ring of 0 is said to hold 5 bytes", b""),
-            ("ring_send", ring(64, 7, b"", sent=7 + 65), "a ring of 64 is said to hold 65 bytes", b""),
-            ("ring_send", ring(64, 7, sent=6), "a byte is said to be taken that was never sent", b"")):
+            ("ring_recv", ring(64, 0, longest, sender=pid), "a message's length is 4294967295", b"before\n"),
+            ("ring_recv", ring(64, 7, b"", sender=pid, sent=7 + 65), "by its counts a ring of 64 bytes holds 65", b""),
+            ("ring_recv", bytes(4) + ring(64, 7, b"", sender=pid, sent=7 + 5)[4:], "by its counts a ring of 0 bytes holds 5", b""),
+            ("ring_send", ring(64, 7, b"", sent=7 + 65), "by its counts a ring of 64 bytes holds 65", b""),
+            ("ring_send", ring(64, 7, sent=6), "`taken` counts a byte that was never sent", b"")):
         name = lab.name()
         lab.make_object(name, raw)
         mine = start(lab, program, name, 64, True, stdin=b"x\n" if program == "ring_send" else None)
@@ -754,8 +754,8 @@ def test_believes_no_number(lab):
     # The same from a peer that is there, and changes its count while the program sleeps.
     peer = somebody(lab)
     for program, raw, place, value, why in (
-            ("ring_recv", ring(64, 7, sender=peer.pid), SENT, 7 + 65, "a ring of 64 is said to hold 65 bytes, after it was empty"),
-            ("ring_send", ring(64, 7, b"x" * 64, receiver=peer.pid), TAKEN, 7 + 65, "a byte is said to be taken that was never sent")):
+            ("ring_recv", ring(64, 7, sender=peer.pid), SENT, 7 + 65, "by its counts an empty ring of 64 bytes holds 65"),
+            ("ring_send", ring(64, 7, b"x" * 64, receiver=peer.pid), TAKEN, 7 + 65, "`taken` counts a byte that was never sent")):
         name = lab.name()
         shared = Shared(lab, name, raw)
         mine = start(lab, program, name, 64, True, stdin=b"x\n" if program == "ring_send" else None)
@@ -765,12 +765,12 @@ def test_believes_no_number(lab):
         fails(mine, why)
     receiver.wait_output(len(b"before\n"))
     lab.settle(receiver)  # that the sender is gone it would notice later
-    require_bytes(receiver.output, b"before\n", "what arrives before a line that is too long")
+    require_bytes(receiver.output, b"before\n", "what arrives before the line that is too long")
 
 
 @points(1, read="handout, The protocol: Failure; err(3)")
 def test_failing_calls(lab):
-    """Whichever call fails, the program says so, exits with status 1 and leaves nothing behind."""
+    """If any call fails, the program reports it, exits with status 1 and cleans up."""
 
     def talk(program, line=b"hello\n", **options):
         name = lab.name()
@@ -800,5 +800,5 @@ def test_failing_calls(lab):
     for line in b"hello\n", b"z" * 9999 + b"\n":
         run = talk("ring_recv", line, stdout="/dev/full")
         run.require_failure("/shmlab", "write", "flush", "stdout", because=f"stdout is full, and a line has {len(line)} bytes")
-        require(not lab.objects(), "the name is gone when the output cannot be written", lab.objects())
+        require(not lab.objects(), "the name is gone if the output cannot be written", lab.objects())
         lab.reset()

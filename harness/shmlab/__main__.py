@@ -90,6 +90,11 @@ def main() -> int:
     sub.add_argument("--in", dest="directory", default=str(LABS))
     sub.add_argument("--cc", default="cc")
     sub.add_argument("--text", action="store_true")
+    sub = commands.add_parser("race")
+    for name in ("lab", "tier"):
+        sub.add_argument(f"--{name}", default="")
+    sub.add_argument("--in", dest="directory", default=str(LABS))
+    sub.add_argument("--cc", default="cc")
     sub = commands.add_parser("grade")
     sub.add_argument("--from", dest="source", required=True)
     sub.add_argument("--out", default="results")
@@ -126,6 +131,7 @@ def main() -> int:
         commands.add_parser(name)
     commands.add_parser("clean-ipc")
     commands.add_parser("bench")
+    commands.add_parser("speed")
     commands.add_parser("docs").add_argument("--instructor", action="store_true")
     arguments = parser.parse_args()
     try:
@@ -140,10 +146,18 @@ def main() -> int:
 
             return trace.main(_lab_named(arguments.lab), Path(arguments.directory).resolve(), arguments.check, arguments.schedule,
                               arguments.tier, arguments.cc, arguments.text)
+        if arguments.command == "race":
+            from .race import command as race
+
+            return race.main(_lab_named(arguments.lab or race.LAB), Path(arguments.directory).resolve(), arguments.tier, arguments.cc)
         if arguments.command == "bench":
             from . import bench
 
             return bench.main()
+        if arguments.command == "speed":
+            from . import speed
+
+            return speed.main()
         if arguments.command in ("grade", "merge"):
             return _grade(arguments)
         if arguments.command in ("feedback", "similar"):

@@ -5,8 +5,6 @@ over the rounds, and the median and the range of each round's ratio to the first
 """
 from __future__ import annotations
 
-import json
-import math
 import os
 import shutil
 import statistics
@@ -17,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Sequence, Tuple
 
-from . import labs
+from . import labs, speed
 from .explore.search import Search
 from .judging.fixture import LabFixture
 from .sandbox import box, calls, native, tiers
@@ -98,69 +96,6 @@ def spy_cost() -> None:
                 _table(pair, "ns", measured)
         _table("Create a page of shared memory, store to it, remove it", "ns",
                {pair[7:].replace("_", " "): measured["plain"] for pair, measured in rows.items() if pair.startswith("create:")})
-
-
-MECHANISMS = {"ring_spin": "ring, spinning", "ring_block": "ring, blocking", "pipe": "pipe", "pipe_same_cpu": "pipe, on one CPU",
-              "socket_stream": "stream socket", "socket_seqpacket": "seqpacket socket", "sysv_queue": "System V queue"}
-
-
-def ring() -> None:
-    """Compares the ring of lab 18 with a pipe, sockets and a queue; writes the figure to build/bench/ring.svg."""
-    program = native.bench_program("ring_bench")
-    done = subprocess.run([program], stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        print(f"\nthe ring was not measured: exit status {done.returncode} (3: only one processor is available)")
-        return
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
-    medians = {(line["way"], line["size"]): line["ns_median"] for line in lines if line["kind"] == "way"}
-    sizes = sorted({size for _, size in medians})
-    print("\nOne message between two processes, nanoseconds (median of the rounds)")
-    print("  " + " " * 20 + "".join(f"{size:>10} B" for size in sizes))
-    for way, name in MECHANISMS.items():
-        print(f"  {name:<20}" + "".join(f"{medians.get((way, size), float('nan')):>12.0f}" for size in sizes))
-    print("\nper-round ratios (median, range)")
-    for line in lines:
-        if line["kind"] == "ratio" and (line["to"] in ("memcpy", "line_round_trip") or line["of"] == "ring_spin_one_line"
-                                        or (line["to"] == "ring_spin" and line["of"] in MECHANISMS)):
-            print(f"  {line['size']:>6} B  {line['of'] + ' / ' + line['to']:<40} {line['median']:>8.3g} "
-                  f"({line['least']:.3g} to {line['greatest']:.3g})")
-    target = native.build_directory() / "bench" / "ring.svg"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(_chart(medians, sizes), encoding="utf-8")
-    (target.parent / "ring.jsonl").write_text(done.stdout, encoding="utf-8")
-    print(f"\nfigure: {target}; all measurements: {target.parent / 'ring.jsonl'}")
-
-
-def _chart(medians: Dict[Tuple[str, int], float], sizes: List[int]) -> str:
-    """Draws nanoseconds per message over its size, on logarithmic axes, as SVG in the page's colours."""
-    width, height, left, bottom = 760, 420, 100, 50
-    low, high = math.log10(min(medians.values())), math.log10(max(medians.values()))
-    low, high = math.floor(low), math.ceil(high)
-
-    def x(size: float) -> float:
-        return left + (width - left - 170) * math.log2(size / sizes[0]) / max(1.0, math.log2(sizes[-1] / sizes[0]))
-
-    def y(value: float) -> float:
-        return 20 + (height - bottom - 20) * (high - math.log10(value)) / max(1, high - low)
-
-    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" font-family="sans-serif" '
-             'font-size="13" fill="currentColor"><title>Nanoseconds for a message between two processes, by its size</title>']
-    for power in range(low, high + 1):
-        parts.append(f'<path d="M{left} {y(10 ** power):.1f}H{width - 165}" stroke="currentColor" opacity=".2"/>'
-                     f'<text x="{left - 8}" y="{y(10 ** power) + 4:.1f}" text-anchor="end">{10 ** power:,} ns</text>')
-    for size in sizes:
-        parts.append(f'<text x="{x(size):.1f}" y="{height - 28}" text-anchor="middle">{size}</text>')
-    parts.append(f'<text x="{(left + width - 170) / 2:.0f}" y="{height - 8}" text-anchor="middle">bytes in a message</text>')
-    colours = ["#0072b2", "#56b4e9", "#d55e00", "#e69f00", "#009e73", "#cc79a7", "#a07800"]
-    ends = sorted(MECHANISMS, key=lambda way: -max((medians[way, s] for s in sizes[-2:] if (way, s) in medians), default=0))
-    for way, colour in zip(MECHANISMS, colours):
-        points = [(x(size), y(medians[way, size])) for size in sizes if (way, size) in medians]
-        path = "L".join(f"{a:.1f} {b:.1f}" for a, b in points)
-        label = 40 + 22 * ends.index(way)
-        parts.append(f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="2.5"/>'
-                     f'<path d="M{width - 155} {label - 4}h18" stroke="{colour}" stroke-width="2.5"/>'
-                     f'<text x="{width - 130}" y="{label}">{MECHANISMS[way]}</text>')
-    return "\n".join(parts) + "\n</svg>\n"
 
 
 SCENARIOS: Dict[str, Tuple[str, Sequence[Sequence[object]], Dict[str, Any]]] = {
@@ -257,7 +192,7 @@ def main() -> int:
     start_up()
     spy_cost()
     explorer()
-    ring()
+    speed.ring()
     observer()
     lab_times()
     return 0

@@ -19,18 +19,21 @@ from pathlib import Path
 from typing import Dict, IO, List, Optional, cast
 
 from .sandbox import native
+from .gallery import FAST, variants
 from .labs import CHECKS, PEERS, ROOT, SOLUTIONS, Lab, UserError, all_labs, judging_modules
 
 NAME = "shared-memory-lab"
 _FILES = ["LICENSE", "compile_flags.txt", ".clang-format", ".editorconfig", ".gitignore", "harness/pytest.ini",
           "harness/conftest.py", "harness/setup.sh", "harness/other_make.mk", "docs/compare.md", "docs/machine.md",
-          "docs/schedules.md", "docs/trace.md", "docs/examples/trace_segment.out", "docs/examples/trace_pair.svg",
+          "docs/schedules.md", "docs/speed.md", "docs/which.md", "docs/trace.md", "docs/examples/trace_segment.out",
+          "docs/examples/trace_pair.svg",
           ".devcontainer/devcontainer.json", ".devcontainer/Dockerfile"]
 _DIRECTORIES = ["labs", "harness/checks", "harness/native/box", "harness/native/spy", "harness/native/interpose",
                 "harness/native/explore", "harness/scenarios", "docs/figures", ".vscode", "harness/ci"]
 PROCESSORS = ("aarch64", "x86_64")  # for which peers are compiled, if there is a compiler
 _STUDENT_MODULES = [*(Path(__file__).with_name(f"{name}.py") for name in ("__main__", "student")),
-                    *(path for room in ("observe", "trace") for path in sorted((Path(__file__).parent / room).glob("*.py")))]
+                    *(path for room in ("observe", "trace", "race") for path in sorted((Path(__file__).parent / room).glob("*.py")))]
+_RACE = ["harness/native/race.c", "harness/native/measure.h"]
 _AUTOGRADER_MODULES = [Path(__file__).parent / "course" / f"{name}.py"
                        for name in ("__init__", "course_file", "tables", "unpack", "archive_reader", "choice", "intake", "cohort",
                                     "exports", "results_directory", "roster", "autograde")]
@@ -83,6 +86,11 @@ def compile_peers(target: Path) -> None:
             for lab in all_labs():
                 for program in lab.programs if needs_peers(lab) else ():
                     _compile(cc, "c17", SOLUTIONS / lab.name / f"{program}.c", target / machine / library / lab.name / program)
+        for patch in (patch for patch in variants() if patch.name == FAST):
+            with tempfile.TemporaryDirectory() as scratch:
+                fast, made = patch.apply(Path(scratch)) / patch.lab.name, target / machine / "glibc" / f"{patch.lab.name}_{FAST}"
+                for program in patch.lab.programs:
+                    _compile(libraries["glibc"], "c17", fast / f"{program}.c", made / program)
     text = "The finished programs that the checks run beside yours, compiled for these processors and C libraries:\n\n"
     (target / "README").write_text(text + "\n".join(peers()) + "\n", encoding="ascii")
 
@@ -96,7 +104,7 @@ def students_edition(target: Path, more_modules: Optional[List[Path]] = None) ->
     """Writes the tree of the students' edition."""
     if not SOLUTIONS.is_dir():
         raise UserError("this is already the students' edition: it has no solutions from which to compile the peers")
-    for name in _FILES:
+    for name in [*_FILES, *_RACE]:
         _copy(ROOT / name, target / name)
     for name in _DIRECTORIES:
         for path in sorted((ROOT / name).rglob("*")):

@@ -9,6 +9,8 @@ from typing import Dict, List, Tuple
 
 from .labs import HOSTILE, MISTAKES, ROOT, SOLUTIONS, VARIANTS, Lab, UserError, all_labs
 
+FAST = "fast"  # the name of the variant that `make race` measures a student's programs beside
+
 
 @dataclass(frozen=True)
 class Patch:

@@ -32,11 +32,12 @@ MASKS = [  # applied in this order; the first turns runs of spaces into one
     (r"\b[0-9a-f]{2,4}:[0-9a-f]{2,4} \d+ ", "DEVICE INODE "),         # maps
     (r"^\w+ \d+ \w+( \w+ REG) \d+,\d+( \d+)+ ", r"NAME PID USER\1 NUMBERS "),  # lsof
     (r"^(HEX \d+) \w+", r"\1 OWNER"),                                 # ipcs
-    (r"^(-[rwx-]{9} 1) \w+ \w+ (\d+) \w+ \d+ \d\d:\d\d", r"\1 OWNER GROUP \2 DATE"),  # ls
+    (r"^(?:\d+ )?(-[rwx-]{9} 1) \w+ \w+ (\d+) \w+ \d+ \d\d:\d\d", r"\1 OWNER GROUP \2 DATE"),  # ls
     (r"(/[\w.-]+)*/(place|five_kinds)\b", r"FOLDER/\2"),
+    (r"on device \S+", "on DEVICE"), (r"/proc/\d+/", "/proc/PID/"),  # address, lifetime
     (r"device \S+, inode \d+", "DEVICE INODE"), (r"\binode \d+", "INODE"), (r"owner \d+", "OWNER"),  # shmls
     (r"^ ?\d+ \d+ (five_kinds)", r"PID USER \1"), (r"\b\d+ (five_kinds)$", r"PID \1"), (r" \d\d:\d\d ", " TIME "),
-    (r"^.*Bus error.*$", "Bus error"),                                # the rest of the line depends on the shell
+    (r"^.*Bus error.*$", "Bus error"), (r"^(?!\$).*Killed.*$", "Killed"),  # the rest of the line depends on the shell
     (r"process \d+", "process"), (r"\w+\.c:\d+ \[\d+\]", "PLACE"),
     (r"^ PLACE fork\(\).*\n", ""),                                   # parent and child appear in either order
 ]

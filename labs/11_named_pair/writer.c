@@ -4,7 +4,7 @@
  *
  * Usage: `writer /NAME`
  *
- * The pieces go through the POSIX object NAME, which holds a struct pair; either side may come first.
+ * The pieces go through the POSIX object NAME, which holds a struct pair; either side may start first.
  * At the end of the input a piece of length 0 ends the conversation.
  *
  * See shm_open(3), fcntl(2), sem_init(3), sem_wait(3), sem_post(3), kill(2); POSIX.1-2024.
@@ -23,15 +23,15 @@
 #include "pair.h"
 
 /**
- * Removes the object's name, says what failed, and ends the program with exit status 1.
+ * Unlinks the object, reports what failed, and ends the program with exit status 1.
  *
  * @param name  the object
- * @param what  the call that failed, or what else has happened; errno says why
+ * @param what  the call that failed, or what else happened; errno has the reason
  */
 static _Noreturn void give_up(const char *name, const char *what)
 {
     const int reason = errno;
-    /* TODO 7: Unlink the object. That it is gone already is no failure: a peer that fails does this too. */
+    /* TODO 7: Unlink the object. If already gone, that is not an error: a failing peer unlinks it too. */
     warnx("TODO 7: unlink %s", name);
     /* TODO 7 ends. */
     errno = reason;
@@ -39,7 +39,7 @@ static _Noreturn void give_up(const char *name, const char *what)
 }
 
 /**
- * Opens the object or makes it, sets it up if nobody has, and takes the writer's place in it.
+ * Opens or creates the object, sets it up if that has not been done, and takes the writer's place.
  *
  * @param name  the object
  * @return      the mapped object
@@ -47,24 +47,24 @@ static _Noreturn void give_up(const char *name, const char *what)
 static struct pair *join(const char *name)
 {
     int descriptor = -1;
-    /* TODO 1: Open the object for reading and writing; where there is none, make it, with mode 0600. */
-    errx(EXIT_FAILURE, "TODO 1: open or make %s", name);
+    /* TODO 1: Open the object for reading and writing; if it does not exist, create it with mode 0600. */
+    errx(EXIT_FAILURE, "TODO 1: open or create %s", name);
     /* TODO 1 ends. */
 
-    /* From here on one at a time. The kernel drops the lock with the descriptor or with the process. */
+    /* One process at a time from here on. The kernel drops the lock when we close the descriptor or end. */
     if (lock_whole(descriptor) == -1)
         give_up(name, "fcntl");
 
     struct pair *pair = NULL;
-    /* TODO 2: Give the object the size of a struct pair, reserve its memory (lab 08), and map it. */
-    errx(EXIT_FAILURE, "TODO 2: give %s %zu bytes of memory and map it", name, sizeof *pair);
+    /* TODO 2: Set the object's size to that of a struct pair, reserve its memory (lab 08), and map it. */
+    errx(EXIT_FAILURE, "TODO 2: set up %s with %zu bytes and map it", name, sizeof *pair);
     /* TODO 2 ends. */
 
     if (!pair->ready) {
-        /* TODO 3: Set up both semaphores, for use by several processes: there is room, and no item. */
+        /* TODO 3: Set up both semaphores for use by several processes: there is room, and no item. */
         errx(EXIT_FAILURE, "TODO 3: set up both semaphores");
         /* TODO 3 ends. */
-        pair->ready = 1; /* Last: if we are killed before, the next one sets up all of it anew. */
+        pair->ready = 1; /* Last: if we are killed earlier, the next process sets up everything again. */
     }
 
     const pid_t other = atomic_load(&pair->writer);
@@ -79,17 +79,17 @@ static struct pair *join(const char *name)
 }
 
 /**
- * Waits until the slot is the writer's to fill. Ends the program if the reader has come and is gone.
+ * Waits until the writer may fill the slot. Ends the program if the reader has come and is gone.
  *
  * @param name  the object
- * @param pair  the same, mapped
+ * @param pair  the mapped object
  */
 static void wait_for_room(const char *name, struct pair *pair)
 {
     for (;;) {
         const struct timespec until = end_of_slice();
-        /* TODO 4: Wait for the semaphore `room` until then, and return when it is yours. After the
-           time-out, or when a signal interrupts the wait, go on; give up for any other failure. */
+        /* TODO 4: Wait for the semaphore `room` until then, and return when it is yours. On a time-out,
+           or if a signal interrupts the wait, continue below; on any other error, give up. */
         (void)until;
         errno = ENOSYS;
         give_up(name, "TODO 4: wait for the semaphore `room`");
@@ -115,7 +115,7 @@ int main(int argc, char *argv[])
     do {
         wait_for_room(name, pair);
 
-        /* TODO 6: Read what standard input has into the slot (0 bytes: its end), set the length, and post
+        /* TODO 6: Read from standard input into the slot (0 bytes: end of input), set the length, and post
            the semaphore that the reader waits for. */
         errx(EXIT_FAILURE, "TODO 6: read up to %zu bytes and send them", sizeof pair->bytes);
         /* TODO 6 ends. */

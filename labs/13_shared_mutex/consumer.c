@@ -5,7 +5,7 @@
  * Usage: `consumer /NAME COUNT`
  *
  * The buffer is the POSIX object NAME, which holds a struct buffer. Any number of producers and consumers
- * may use it at a time, and any of them may come first. Prints a line `ID NUMBER` for each of COUNT items.
+ * may use it at a time, and any of them may start first. Prints a line `ID NUMBER` for each of COUNT items.
  *
  * See pthread_mutexattr_setpshared(3), pthread_mutex_lock(3), pthread_cond_wait(3), pthread_cond_signal(3);
  * POSIX.1-2024.
@@ -23,8 +23,8 @@ enum { MOST = 1000000 };
 /**
  * Reads a decimal number: digits alone, no sign, no space.
  *
- * @param digits  the number as it was typed
- * @return        the number, or 0 if it is none from 1 up to MOST
+ * @param digits  the number as text
+ * @return        the number, or 0 if it is not a number from 1 to MOST
  */
 static uint32_t parse_number(const char *digits)
 {
@@ -37,15 +37,15 @@ static uint32_t parse_number(const char *digits)
 /**
  * Sets up a new buffer's mutex and condition variables. Ends the program if that fails.
  *
- * @param buffer  the buffer, all zero bytes or left half done by a process that was killed
+ * @param buffer  the buffer, all zero bytes or left incomplete by a killed process
  */
 static void set_up(struct buffer *buffer)
 {
-    /* TODO 1: Set up the mutex with attributes that say: for use by several processes. */
+    /* TODO 1: Set up the mutex with attributes for use by several processes. */
     errx(EXIT_FAILURE, "TODO 1: set up the mutex");
     /* TODO 1 ends. */
 
-    /* TODO 2: Set up both condition variables likewise. They have attributes of their own. */
+    /* TODO 2: Set up both condition variables in the same way. They have their own attributes. */
     errx(EXIT_FAILURE, "TODO 2: set up the condition variables at %p", (void *)&buffer->not_full);
     /* TODO 2 ends. */
 }
@@ -64,16 +64,16 @@ static struct item take(struct buffer *buffer)
     errx(EXIT_FAILURE, "TODO 3: lock the mutex");
     /* TODO 3 ends. */
 
-    /* TODO 4: As long as there is no item, wait for `not_empty`. If it fails, unlock the mutex before
-       the program ends: nobody else can. */
+    /* TODO 4: While there is no item, wait for `not_empty`. If that fails, unlock the mutex before
+       the program ends: no other process can. */
     errx(EXIT_FAILURE, "TODO 4: wait while %" PRIu32 " slots are taken", buffer->count);
     /* TODO 4 ends. */
 
-    /* TODO 5: Copy the oldest item, and free its slot: the next one is the oldest then. */
+    /* TODO 5: Copy the oldest item, and free its slot: the next item is then the oldest. */
     errx(EXIT_FAILURE, "TODO 5: take the item in slot %" PRIu32, buffer->first);
     /* TODO 5 ends. */
 
-    /* TODO 6: Unlock the mutex, and signal `not_full` to one that waits for it. */
+    /* TODO 6: Unlock the mutex, and signal `not_full` to one waiter. */
     errx(EXIT_FAILURE, "TODO 6: unlock the mutex, and signal");
     /* TODO 6 ends. */
 
@@ -97,7 +97,7 @@ int main(int argc, char *argv[])
     if (fflush(stdout) == EOF)
         err(EXIT_FAILURE, "stdout");
 
-    /* Nobody destroys the mutex or unlinks the name: others may come. */
+    /* No process destroys the mutex or unlinks the name: others may come. */
     if (munmap(buffer, sizeof *buffer) == -1)
         err(EXIT_FAILURE, "munmap: %s", argv[1]);
     return EXIT_SUCCESS;

@@ -1,11 +1,11 @@
 /**
  * @file
- * @brief Lab 14: moves money in a bank that gets over the death of whoever was moving money.
+ * @brief Lab 14: moves money in a bank that survives the death of a process in mid-transfer.
  *
  * Usage: `robust_mutex /NAME show`, `robust_mutex /NAME transfer AMOUNT`
  *
- * The bank is the POSIX object NAME, which holds a struct bank; who finds none makes it. A process can be
- * killed anywhere: the next one undoes the transfer that was left half done, and goes on.
+ * The bank is the POSIX object NAME, which holds a struct bank, created if necessary. A process can be
+ * killed anywhere: the next one undoes the half-done transfer, and continues.
  *
  * See pthread_mutexattr_setrobust(3), pthread_mutex_lock(3p), pthread_mutex_consistent(3), msync(2);
  * POSIX.1-2024.
@@ -24,20 +24,20 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/** What the two accounts have together, always, but for the middle of a transfer. */
+/** The sum of the two accounts, except in the middle of a transfer. */
 static const int64_t TOTAL = 1000;
 
-/** The object. Unlike `ready`, all else is read and written by the owner of the mutex only. */
+/** The object. Only the owner of the mutex uses the fields other than `ready`. */
 struct bank {
     int64_t ready;         /**< 1: the bank is set up. Read and written under the file lock. */
-    int64_t account[2];    /**< What is in each account. */
+    int64_t account[2];    /**< The two accounts. */
     int64_t under_way;     /**< 1: a transfer is under way, and `before` is valid. */
-    int64_t before[2];     /**< What was in each account before it. */
-    int64_t repairs;       /**< How often the bank has passed from a dead owner to a living one. */
+    int64_t before[2];     /**< The two accounts before it. */
+    int64_t repairs;       /**< How often a process got the mutex of a dead owner. */
     pthread_mutex_t mutex; /**< Robust, and shared between processes. */
 };
 
-/** Ends the program if a call has failed that gives an error number, and 0 for success. */
+/** Ends the program if a call failed that returns an error number, or 0 for success. */
 static void must(int code, const char *call)
 {
     if (code != 0) {
@@ -47,11 +47,11 @@ static void must(int code, const char *call)
 }
 
 /**
- * Ends a step: its stores are in the bank before the first of the next step.
+ * Ends a step: its stores are in the bank before the first store of the next step.
  *
- * The compiler may exchange stores, but moves none past a call that is handed the memory. (Were the bank a
- * file on a disk, this call would also wait for the disk.) If it fails, the program ends as it is, inside
- * the critical section: that is for the next owner to put right, as if we had been killed.
+ * The compiler may reorder stores, but moves none past a call that receives the memory. (Were the bank a
+ * file on a disk, this call would also wait for the disk.) If it fails, the program ends inside the
+ * critical section, and the next owner repairs the bank, as if we had been killed.
  */
 static void settle(struct bank *bank)
 {
@@ -59,13 +59,13 @@ static void settle(struct bank *bank)
         err(EXIT_FAILURE, "msync");
 }
 
-/** Sets up a bank. Can be cut short anywhere before its last store, and be done anew from the start. */
+/** Sets up a bank. Can be interrupted anywhere before its last store, and repeated from the start. */
 static void set_up(struct bank *bank)
 {
     pthread_mutexattr_t kind;
     must(pthread_mutexattr_init(&kind), "pthread_mutexattr_init");
-    /* TODO 1: Have the attributes say that the mutex is shared between processes, and robust; then set up
-       the bank's mutex with them. Each call gives 0 or the error number: must() knows what to do. */
+    /* TODO 1: Set the attributes for a mutex that is shared between processes, and robust; then set up
+       the bank's mutex with them. Each call returns 0 or the error number: pass it to must(). */
     errx(EXIT_FAILURE, "TODO 1: set up the bank's mutex");
     /* TODO 1 ends. */
     must(pthread_mutexattr_destroy(&kind), "pthread_mutexattr_destroy");
@@ -74,7 +74,7 @@ static void set_up(struct bank *bank)
     bank->ready = 1;
 }
 
-/** Maps the bank, and sets it up if nobody has: one process at a time, under a lock on the file. */
+/** Maps the bank, and sets it up if necessary: one process at a time, under a lock on the file. */
 static struct bank *open_bank(const char *name)
 {
     const int descriptor = shm_open(name, O_CREAT | O_RDWR, 0600);
@@ -94,17 +94,17 @@ static struct bank *open_bank(const char *name)
     return bank;
 }
 
-/** Puts right what a dead owner has left. Can be cut short anywhere, and be done anew from the start. */
+/** Repairs what a dead owner left. Can be interrupted anywhere, and repeated from the start. */
 static void repair(struct bank *bank)
 {
-    /* TODO 5: If a transfer is under way, put both accounts back to what was in them before it, settle; then
+    /* TODO 5: If a transfer is under way, restore both accounts to their values before it, settle; then
        no transfer is under way, settle. */
     errx(EXIT_FAILURE, "TODO 5: undo the transfer, if one is under way");
     /* TODO 5 ends. */
     bank->repairs++;
     settle(bank);
 
-    /* TODO 6: Mark the mutex consistent. Without this nobody could ever lock it again. */
+    /* TODO 6: Mark the mutex consistent. Without this no process could ever lock it again. */
     errx(EXIT_FAILURE, "TODO 6: mark the mutex consistent");
     /* TODO 6 ends. */
 }
@@ -113,24 +113,24 @@ static void repair(struct bank *bank)
 static void lock(struct bank *bank)
 {
     bool died = false;
-    /* TODO 2: Lock the mutex. It is yours if the call gives 0, and also if it gives EOWNERDEAD: then its
-       owner has died. Anything else is a failure. */
+    /* TODO 2: Lock the mutex. It is yours if the call returns 0, and also if it returns EOWNERDEAD: then its
+       owner has died. Anything else is an error. */
     errx(EXIT_FAILURE, "TODO 2: lock the mutex");
     /* TODO 2 ends. */
     if (died)
         repair(bank);
 }
 
-/** Moves money that is in the first account to the second, so that it can be undone at any moment. */
+/** Moves money from the first account to the second, so that it can be undone at any moment. */
 static void transfer(struct bank *bank, int64_t amount)
 {
-    /* TODO 3: Five steps, and settle after each: keep what is in the accounts in `before`; a transfer is
-       under way; take from the first account; add to the second; no transfer is under way. */
+    /* TODO 3: Five steps, and settle after each: store the accounts in `before`; a transfer is
+       under way; subtract from the first account; add to the second; no transfer is under way. */
     errx(EXIT_FAILURE, "TODO 3: move %" PRId64 " from %" PRId64, amount, bank->account[0]);
     /* TODO 3 ends. */
 }
 
-/** Reads a whole number from 1 to TOTAL, digits only. Gives 0 for any other text. */
+/** Parses a whole number from 1 to TOTAL, digits only. Returns 0 for any other text. */
 static int64_t parse_amount(const char *text)
 {
     char *end = NULL;

@@ -1,10 +1,10 @@
 /**
  * @file
- * @brief Lab 15: hands memory that has no name to a stranger.
+ * @brief Lab 15: hands memory that has no name to an unrelated process.
  *
  * Usage: `sender SOCKET TEXT`
  *
- * Makes a memfd as large as TEXT with its closing zero byte, stores TEXT in it, seals it, waits for one
+ * Creates a memfd as large as TEXT with its terminating zero byte, stores TEXT in it, seals it, waits for one
  * receiver at the UNIX socket SOCKET, and sends it the descriptor. The socket is removed at the end.
  *
  * See memfd_create(2), fcntl(2) File Sealing, unix(7) and cmsg(3) SCM_RIGHTS; Linux.
@@ -24,19 +24,19 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/** Neither smaller nor larger, nor written through any mapping or descriptor but ours; and so for good. */
+/** No change of size, no write except through our mapping, and no change of these seals. */
 static const int SEALS = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL;
 
 /**
- * Says which call failed, removes the socket, and ends the program with exit status 1.
+ * Reports which call failed, removes the socket, and ends the program with exit status 1.
  *
- * @param path  the socket that this program has made
- * @param call  the call that failed; errno says why
+ * @param path  the socket that this program created
+ * @param call  the call that failed; errno has the reason
  */
 static _Noreturn void give_up(const char *path, const char *call)
 {
     const int reason = errno;
-    /* TODO 6: Remove the socket: a program that fails leaves nothing behind. */
+    /* TODO 6: Remove the socket. */
     warnx("TODO 6: remove %s", path);
     /* TODO 6 ends. */
     errno = reason;
@@ -44,9 +44,9 @@ static _Noreturn void give_up(const char *path, const char *call)
 }
 
 /**
- * Makes the memory, with the text in it, sealed.
+ * Creates the memory, with the text in it, sealed.
  *
- * @param text    what to store, with its closing zero byte
+ * @param text    what to store, with its terminating zero byte
  * @param size    how many bytes that is
  * @param memory  where to put the mapping, which stays
  * @return        the memfd
@@ -54,11 +54,11 @@ static _Noreturn void give_up(const char *path, const char *call)
 static int make_memory(const char *text, size_t size, char **memory)
 {
     int descriptor = -1;
-    /* TODO 1: Make a memfd that can be sealed and that is closed by exec. Its name is only for people. */
+    /* TODO 1: Create a memfd that allows sealing and is closed on exec. Any label will do. */
     errx(EXIT_FAILURE, "TODO 1: make a memfd");
     /* TODO 1 ends. */
 
-    /* TODO 2: Give it its size, map it shared for reading and writing, and copy the text into it. */
+    /* TODO 2: Set its size, map it shared for reading and writing, and copy the text into it. */
     errx(EXIT_FAILURE, "TODO 2: store %zu bytes, \"%s\", and set %p", size, text, (void *)memory);
     /* TODO 2 ends. */
 
@@ -69,9 +69,9 @@ static int make_memory(const char *text, size_t size, char **memory)
 }
 
 /**
- * Makes the socket and waits at it for one receiver.
+ * Creates the socket and waits at it for one receiver.
  *
- * @param path  where in the file system; nothing may be there
+ * @param path  where in the file system; must not exist
  * @return      the connection
  */
 static int wait_for_receiver(const char *path)
@@ -87,7 +87,7 @@ static int wait_for_receiver(const char *path)
     if (bind(listener, (const struct sockaddr *)&address, sizeof address) == -1)
         err(EXIT_FAILURE, "bind: %s", path);
 
-    /* From here on the socket is there, and ours to remove. */
+    /* From here on the socket exists, and is ours to remove. */
     if (listen(listener, 1) == -1)
         give_up(path, "listen");
     const int connection = accept(listener, NULL, NULL);
@@ -99,9 +99,9 @@ static int wait_for_receiver(const char *path)
 }
 
 /**
- * Sends a descriptor. The message is one byte, which means nothing, and the descriptor beside it.
+ * Sends a descriptor. The message is one byte, which means nothing, with the descriptor as control data.
  *
- * @param path        the socket, for the message if it fails
+ * @param path        the socket, for the error message
  * @param connection  to the receiver
  * @param descriptor  what to send; it stays open here
  */
@@ -115,14 +115,14 @@ static void send_descriptor(const char *path, int connection, int descriptor)
     } control = {.bytes = {0}};
     struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1};
 
-    /* TODO 4: Make `control` the message's control data, and one control message of it: level SOL_SOCKET,
-       type SCM_RIGHTS, as long as one descriptor needs, and the descriptor in it. */
+    /* TODO 4: Make `control` the message's control data, and put one control message there: level SOL_SOCKET,
+       type SCM_RIGHTS, the length for one descriptor, and the descriptor. */
     warnx("TODO 4: put descriptor %d into a control message at %p", descriptor, (void *)&control);
     errno = ENOSYS;
     give_up(path, "no control message");
     /* TODO 4 ends. */
 
-    /* TODO 5: Send the message. If the receiver has hung up, that is an error and no SIGPIPE. */
+    /* TODO 5: Send the message. If the receiver has hung up, report an error; do not die of SIGPIPE. */
     warnx("TODO 5: send %zu byte and %zu of control data on %d", message.msg_iov->iov_len,
           (size_t)message.msg_controllen, connection);
     errno = ENOSYS;
@@ -145,7 +145,7 @@ int main(int argc, char *argv[])
     const int connection = wait_for_receiver(path);
     send_descriptor(path, connection, descriptor);
 
-    /* What is on its way is open: the memory lives on without us. */
+    /* A descriptor in transit keeps the memory: it does not need us. */
     if (munmap(memory, size) == -1)
         give_up(path, "munmap");
     if (close(descriptor) == -1 || close(connection) == -1)

@@ -4,8 +4,8 @@
  *
  * Usage: `ring_recv /NAME`
  *
- * The POSIX object NAME holds a struct ring; either side may come first. A message is its length in four
- * bytes and then as many bytes; a length of 0 ends the conversation. Then this program unlinks the name.
+ * The POSIX object NAME holds a struct ring; either side may start first. A message is its length in four
+ * bytes and then that many bytes; a length of 0 ends the conversation. Then this program unlinks the name.
  *
  * See shm_open(3), futex(2), kill(2), fwrite(3), shm_unlink(3); C17, 7.17 Atomics; Linux.
  */
@@ -23,32 +23,32 @@
 
 #include "ring.h"
 
-/** The receiver's own view of the ring, in memory that nobody else touches. */
+/** The receiver's own view of the ring, in private memory. */
 struct receiver {
     const char *name;
     struct ring *ring;
-    uint32_t taken; /**< Bytes taken out so far. The sender knows of them when they are given back. */
-    uint32_t sent;  /**< The ring's `sent` when we last read it: by now it may be more, never less. */
+    uint32_t taken; /**< Bytes taken out so far. The sender sees this when it is given back. */
+    uint32_t sent;  /**< The ring's `sent` when we last loaded it: it only grows. */
 };
 
 /**
- * Removes the object's name, says what failed, and ends the program with exit status 1.
+ * Unlinks the object, reports what failed, and ends the program with exit status 1.
  *
  * @param self  the receiver
- * @param what  the call that failed, or what else has happened; errno says why
+ * @param what  the call that failed, or what else happened; errno has the reason
  */
 static _Noreturn void give_up(const struct receiver *self, const char *what)
 {
     const int reason = errno;
-    /* TODO 8: Unlink the object. That it is gone already is no failure: a peer that fails does this
-       too. */
+    /* TODO 8: Unlink the object. If it is already gone, that is not an error: a failing peer unlinks
+       it, too. */
     warnx("TODO 8: unlink %s", self->name);
     /* TODO 8 ends. */
     errno = reason;
     err(EXIT_FAILURE, "%s: %s", self->name, what);
 }
 
-/** Gives the room of what has been taken out back to the sender, and wakes it up if it may be asleep. */
+/** Gives the places of what was taken out back to the sender, and wakes it if it may be asleep. */
 static void give_back(struct receiver *self)
 {
     struct ring *ring = self->ring;
@@ -56,31 +56,31 @@ static void give_back(struct receiver *self)
     if (before == self->taken)
         return;
 
-    /* TODO 5: Store the new `taken`, but not before all reads of these bytes are done. Then, behind a
-       fence, read `full_at`: if that is `before`, wake up the sender, who sleeps on the futex `taken`. */
+    /* TODO 5: Store the new `taken`, but not before all reads of these bytes are done. Then, after a
+       fence, load `full_at`: if that is `before`, wake the sender, which sleeps on the futex `taken`. */
     errx(EXIT_FAILURE, "TODO 5: give back up to %u and wake up the sender", self->taken);
     /* TODO 5 ends. */
 }
 
-/** Tells how many bytes are ready, for certain. */
+/** Returns how many bytes are certain to be ready. */
 static uint32_t look_for_bytes(struct receiver *self)
 {
     uint32_t ready = 0;
-    /* TODO 3: Set `ready`: how many bytes are in the ring? Read the ring's `sent` into your own one only
-       if by the last look the ring is empty. If more is in it than fits: errno is EPROTO, give up. */
+    /* TODO 3: Set `ready`: how many bytes are in the ring? Load the ring's `sent` into your own only
+       if by the last value the ring is empty. If it holds more than fits: set errno to EPROTO, give up. */
     errx(EXIT_FAILURE, "TODO 3: how many bytes are ready in %s?", self->name);
     /* TODO 3 ends. */
     return ready;
 }
 
-/** Sleeps until the ring's `sent` is not `self->sent` any more. Tells whether 100 ms went by instead. */
+/** Sleeps while the ring's `sent` is `self->sent`. Returns whether 100 ms went by instead. */
 static bool sleep_on_sent(struct receiver *self)
 {
     struct ring *ring = self->ring;
     const struct timespec slice = {.tv_nsec = SLICE_NS};
     long result = -1;
-    /* TODO 6: Store in `empty_at` on which value of `sent` you sleep. Then, behind a fence, wait on the
-       futex `sent`, as long as it has this value, but no longer than `slice`. */
+    /* TODO 6: Store in `empty_at` on which value of `sent` you sleep. Then, after a fence, wait on the
+       futex `sent`, while it has this value, but no longer than `slice`. */
     errx(EXIT_FAILURE, "TODO 6: sleep on %p for %ld ns", (void *)&ring->sent, slice.tv_nsec);
     /* TODO 6 ends. */
     if (result == -1 && errno != EAGAIN && errno != ETIMEDOUT && errno != EINTR)
@@ -88,20 +88,20 @@ static bool sleep_on_sent(struct receiver *self)
     return result == -1 && errno == ETIMEDOUT;
 }
 
-/** Gives how many bytes are ready, and waits if none are. Gives up if the sender has come and is gone. */
+/** Waits for bytes. Returns how many are ready. Gives up if the sender has come and is gone. */
 static uint32_t wait_for_bytes(struct receiver *self)
 {
     uint32_t ready = 0;
     while ((ready = look_for_bytes(self)) == 0) {
         give_back(self);
-        if (fflush(stdout) == EOF) /* Who waits for a message does not hold an earlier one back. */
+        if (fflush(stdout) == EOF) /* Print what we have before we wait. */
             give_up(self, "fflush");
         if (!sleep_on_sent(self))
             continue;
 
         const pid_t sender = atomic_load(&self->ring->sender);
-        /* TODO 7: If the sender's pid is not 0 and there is no such process, look once more, as it may
-           have sent something just before its end. If there is nothing: errno is ESRCH, give up. */
+        /* TODO 7: If the sender's pid is not 0 and there is no such process, look once more: it may
+           have sent something just before its end. If there is nothing: set errno to ESRCH, give up. */
         errno = ENOSYS;
         give_up(self, sender == 0 ? "TODO 7: has it come?" : "TODO 7: is the sender gone?");
         /* TODO 7 ends. */
@@ -109,7 +109,7 @@ static uint32_t wait_for_bytes(struct receiver *self)
     return ready;
 }
 
-/** Takes some bytes out of the ring, piece by piece if not all are there. Gives back only if it waits. */
+/** Takes bytes out of the ring, piece by piece if not all are there. Gives back only before it waits. */
 static void get(struct receiver *self, void *bytes, size_t length)
 {
     unsigned char *to = bytes;
@@ -135,7 +135,7 @@ int main(int argc, char *argv[])
         fprintf(stderr, "usage: %s /NAME\n", argv[0]);
         return 2;
     }
-    if (signal(SIGPIPE, SIG_IGN) == SIG_ERR) /* If nobody reads our output, fflush() says so. */
+    if (signal(SIGPIPE, SIG_IGN) == SIG_ERR) /* If nothing reads our output, fflush() fails. */
         err(EXIT_FAILURE, "signal");
     struct receiver self = {.name = argv[1]};
     self.ring = ring_join(self.name, 0);
@@ -145,8 +145,8 @@ int main(int argc, char *argv[])
     static unsigned char message[MESSAGE_MAX];
     uint32_t length = 0;
     do {
-        /* TODO 1: Take out a length. If it is more than MESSAGE_MAX: errno is EMSGSIZE, give up. Then take
-           out as many bytes, give back their room, and write the message, which is whole now, to
+        /* TODO 1: Take out a length. If it exceeds MESSAGE_MAX: set errno to EMSGSIZE, give up. Then take
+           out that many bytes, give back their places, and write the message, which is whole now, to
            stdout. */
         get(&self, message, 0); /* Takes out nothing yet. */
         errx(EXIT_FAILURE, "TODO 1: take out a message of up to %zu bytes", sizeof message);

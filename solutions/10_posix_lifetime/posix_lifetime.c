@@ -4,8 +4,8 @@
  *
  * Usage: `posix_lifetime /NAME`
  *
- * Makes five experiments. Each has a new object NAME, and a child of its own that takes something away and
- * then reads, which may kill it. One line for each says how its child has ended. The name is free again when
+ * Makes five experiments. Each has a new object NAME and its own child, which takes something away and
+ * then reads, which may kill it. One line for each reports how its child ended. The name is free again when
  * the program ends.
  *
  * See shm_open(3), shm_unlink(3), mmap(2), munmap(2), ftruncate(2), fork(2), waitpid(2), signal(7);
@@ -24,13 +24,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/** What an experiment's object is full of, and what a new object of the same name gets. */
+/** The byte that fills an experiment's object, and the byte of a new object of the same name. */
 static const char MARK = 'x', OTHER = 'y';
 
-/** Bytes of an object that has been made smaller: part of a page. */
+/** Bytes of an object that was shrunk: part of a page. */
 enum { KEPT = 100 };
 
-/** How a child ends that is not killed: its exit status. */
+/** The exit status of a child that is not killed. */
 enum { READ_OK = 0, FAILED = 1, WRONG_BYTES = 2 };
 
 /** An object of two pages, open and mapped for reading and writing. The children inherit both. */
@@ -41,14 +41,14 @@ struct object {
     size_t page; /**< bytes of one page */
 };
 
-/** Says which call has failed, and why, and gives FAILED. */
+/** Reports which call failed, and why. Returns FAILED. */
 static int failed(const char *call, const char *name)
 {
     warn("%s: %s", call, name);
     return FAILED;
 }
 
-/** Gives READ_OK if all these bytes are as wanted, or WRONG_BYTES, unless the reading kills the process. */
+/** Returns READ_OK if all these bytes are as wanted, else WRONG_BYTES; unless a read kills the process. */
 static int compare(const char *memory, size_t size, char wanted)
 {
     for (size_t i = 0; i < size; i++)
@@ -71,7 +71,7 @@ static int after_close(const struct object *object)
 static int after_unlink(const struct object *object)
 {
     int namesake = -1;
-    /* TODO 5: Unlink the name. Make a new object of this name, and write the byte OTHER to its descriptor. */
+    /* TODO 5: Unlink the name. Create a new object of this name, and write the byte OTHER to it. */
     if (shm_unlink(object->name) == -1)
         return failed("shm_unlink", object->name);
     namesake = shm_open(object->name, O_CREAT | O_EXCL | O_RDWR, 0600);
@@ -94,7 +94,7 @@ static int after_munmap(const struct object *object)
 
 static int in_the_last_page(const struct object *object)
 {
-    /* TODO 7: Make the object KEPT bytes small. Compare all the rest of its last page with 0. */
+    /* TODO 7: Shrink the object to KEPT bytes. Compare all the rest of its last page with 0. */
     if (ftruncate(object->descriptor, KEPT) == -1)
         return failed("ftruncate", object->name);
     return compare(object->memory + KEPT, object->page - KEPT, 0);
@@ -103,14 +103,14 @@ static int in_the_last_page(const struct object *object)
 
 static int in_the_next_page(const struct object *object)
 {
-    /* TODO 8: Make the object KEPT bytes small. Compare the first byte of the page after its last with 0. */
+    /* TODO 8: Shrink the object to KEPT bytes. Compare the first byte of the page after its last with 0. */
     if (ftruncate(object->descriptor, KEPT) == -1)
         return failed("ftruncate", object->name);
     return compare(object->memory + object->page, 1, 0);
     /* TODO 8 ends. */
 }
 
-/** What every child does. The kernel's own answer is wanted: no signal handler may stand in its way. */
+/** What every child does. No signal handler may replace the kernel's own reaction. */
 static _Noreturn void be_child(const struct object *object, int (*experiment)(const struct object *))
 {
     if (signal(SIGSEGV, SIG_DFL) == SIG_ERR || signal(SIGBUS, SIG_DFL) == SIG_ERR)
@@ -118,7 +118,7 @@ static _Noreturn void be_child(const struct object *object, int (*experiment)(co
     _exit(experiment(object));
 }
 
-/** Unlinks the name if it is there, says which call has failed, and ends the program with exit status 1. */
+/** Unlinks the name if it exists, reports which call failed, and ends the program with exit status 1. */
 static _Noreturn void give_up(const char *name, const char *call)
 {
     const int reason = errno;
@@ -128,7 +128,7 @@ static _Noreturn void give_up(const char *name, const char *call)
     err(EXIT_FAILURE, "%s: %s", call, name);
 }
 
-/** Makes the object, has a child make the experiment, takes the object back, and says how the child ended. */
+/** Creates the object, lets a child make the experiment, removes the object, and reports the outcome. */
 static void try(const char *name, const char *label, int (*experiment)(const struct object *))
 {
     struct object object = {.name = name, .page = (size_t)sysconf(_SC_PAGESIZE)};
@@ -165,7 +165,7 @@ static void try(const char *name, const char *label, int (*experiment)(const str
     if (shm_unlink(name) == -1 && errno != ENOENT)
         err(EXIT_FAILURE, "shm_unlink: %s", name);
 
-    /* TODO 3: Print the label, a colon, a blank and how the child has ended: "SIGSEGV", "SIGBUS" or "signal
+    /* TODO 3: Print the label, a colon, a space and how the child ended: "SIGSEGV", "SIGBUS" or "signal
        N" if a signal has killed it, "read ok" or "wrong bytes" for these exit statuses. For any other exit
        status print no line, but end the program with a message and exit status 1. */
     if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV)

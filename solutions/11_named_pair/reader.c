@@ -4,7 +4,7 @@
  *
  * Usage: `reader /NAME`
  *
- * The pieces come through the POSIX object NAME, which holds a struct pair; either side may come first.
+ * The pieces come through the POSIX object NAME, which holds a struct pair; either side may start first.
  * A piece of length 0 ends the conversation. Then this program unlinks the name.
  *
  * See shm_open(3), fcntl(2), sem_init(3), sem_wait(3), sem_post(3), kill(2); POSIX.1-2024.
@@ -23,15 +23,15 @@
 #include "pair.h"
 
 /**
- * Removes the object's name, says what failed, and ends the program with exit status 1.
+ * Unlinks the object, reports what failed, and ends the program with exit status 1.
  *
  * @param name  the object
- * @param what  the call that failed, or what else has happened; errno says why
+ * @param what  the call that failed, or what else happened; errno has the reason
  */
 static _Noreturn void give_up(const char *name, const char *what)
 {
     const int reason = errno;
-    /* TODO 7: Unlink the object. That it is gone already is no failure: a peer that fails does this too. */
+    /* TODO 7: Unlink the object. If already gone, that is not an error: a failing peer unlinks it too. */
     if (shm_unlink(name) == -1 && errno != ENOENT)
         warn("shm_unlink: %s", name);
     /* TODO 7 ends. */
@@ -40,7 +40,7 @@ static _Noreturn void give_up(const char *name, const char *what)
 }
 
 /**
- * Opens the object or makes it, sets it up if nobody has, and takes the reader's place in it.
+ * Opens or creates the object, sets it up if that has not been done, and takes the reader's place.
  *
  * @param name  the object
  * @return      the mapped object
@@ -48,18 +48,18 @@ static _Noreturn void give_up(const char *name, const char *what)
 static struct pair *join(const char *name)
 {
     int descriptor = -1;
-    /* TODO 1: Open the object for reading and writing; where there is none, make it, with mode 0600. */
+    /* TODO 1: Open the object for reading and writing; if it does not exist, create it with mode 0600. */
     descriptor = shm_open(name, O_CREAT | O_RDWR, 0600);
     if (descriptor == -1)
         err(EXIT_FAILURE, "shm_open: %s", name);
     /* TODO 1 ends. */
 
-    /* From here on one at a time. The kernel drops the lock with the descriptor or with the process. */
+    /* One process at a time from here on. The kernel drops the lock when we close the descriptor or end. */
     if (lock_whole(descriptor) == -1)
         give_up(name, "fcntl");
 
     struct pair *pair = NULL;
-    /* TODO 2: Give the object the size of a struct pair, reserve its memory (lab 08), and map it. */
+    /* TODO 2: Set the object's size to that of a struct pair, reserve its memory (lab 08), and map it. */
     if (ftruncate(descriptor, sizeof *pair) == -1)
         give_up(name, "ftruncate");
     errno = posix_fallocate(descriptor, 0, sizeof *pair);
@@ -71,11 +71,11 @@ static struct pair *join(const char *name)
     /* TODO 2 ends. */
 
     if (!pair->ready) {
-        /* TODO 3: Set up both semaphores, for use by several processes: there is room, and no item. */
+        /* TODO 3: Set up both semaphores for use by several processes: there is room, and no item. */
         if (sem_init(&pair->room, 1, 1) == -1 || sem_init(&pair->items, 1, 0) == -1)
             give_up(name, "sem_init");
         /* TODO 3 ends. */
-        pair->ready = 1; /* Last: if we are killed before, the next one sets up all of it anew. */
+        pair->ready = 1; /* Last: if we are killed earlier, the next process sets up everything again. */
     }
 
     const pid_t other = atomic_load(&pair->reader);
@@ -90,17 +90,17 @@ static struct pair *join(const char *name)
 }
 
 /**
- * Waits until the slot is the reader's to empty. Ends the program if the writer has come and is gone.
+ * Waits until the reader may empty the slot. Ends the program if the writer has come and is gone.
  *
  * @param name  the object
- * @param pair  the same, mapped
+ * @param pair  the mapped object
  */
 static void wait_for_item(const char *name, struct pair *pair)
 {
     for (;;) {
         const struct timespec until = end_of_slice();
-        /* TODO 4: Wait for the semaphore `items` until then, and return when it is yours. After the
-           time-out, or when a signal interrupts the wait, go on; give up for any other failure. */
+        /* TODO 4: Wait for the semaphore `items` until then, and return when it is yours. On a time-out,
+           or if a signal interrupts the wait, continue below; on any other error, give up. */
         if (sem_timedwait(&pair->items, &until) == 0)
             return;
         if (errno != ETIMEDOUT && errno != EINTR)
@@ -109,7 +109,7 @@ static void wait_for_item(const char *name, struct pair *pair)
 
         const pid_t writer = atomic_load(&pair->writer);
         /* TODO 5: If the writer has come (pid not 0) and is gone (no such process), give up, unless it posted
-           a last piece between our time-out and its end: then return with it. */
+           a last piece between our time-out and its end: then take that and return. */
         if (writer != 0 && kill(writer, 0) == -1 && errno == ESRCH) {
             if (sem_trywait(&pair->items) == 0)
                 return;
@@ -127,7 +127,7 @@ int main(int argc, char *argv[])
         return 2;
     }
     const char *name = argv[1];
-    if (signal(SIGPIPE, SIG_IGN) == SIG_ERR) /* If nobody reads our output, write() says so. */
+    if (signal(SIGPIPE, SIG_IGN) == SIG_ERR) /* If nothing reads our output, write() fails. */
         err(EXIT_FAILURE, "signal");
     struct pair *pair = join(name);
 

@@ -1,11 +1,11 @@
 /**
  * @file
- * @brief Lab 12: one of many comers to an office that the first of them sets up.
+ * @brief Lab 12: one of many processes that use an office, which the first of them sets up.
  *
  * Usage: `first_comer /NAME N`
  *
- * The office is the POSIX object NAME. A comer that finds none sets one up with the number N, under a
- * name of its own, and links it into place when it is complete. Then it takes a ticket like all others.
+ * The office is the POSIX object NAME. A process that finds none sets one up with the number N, under a
+ * private name, and links it into place when it is complete. Then it takes a ticket like all others.
  *
  * See shm_open(3), link(2), sem_init(3), sem_wait(3); POSIX.1-2024. That an object is a file in /dev/shm,
  * which can be linked, is Linux.
@@ -27,19 +27,19 @@
 
 enum { DESKS = 2, MAX_N = 1000000000 };
 
-/* An atomic that is made with a lock inside this process would not be one for another process. */
+/* An atomic that uses a lock inside this process would not be atomic for another process. */
 _Static_assert(ATOMIC_INT_LOCK_FREE == 2, "atomics of 32 bits have to be lock-free");
 
 /** The object begins with these fields, in this order. A new object is all zero bytes. */
 struct office {
-    _Atomic uint32_t setups;  /**< How many comers have set this object up. 1: it is complete. */
-    _Atomic uint32_t tickets; /**< How many comers have taken a ticket. */
-    uint32_t number[DESKS];   /**< The desks' numbers: N, N + 1 … of the comer that has set it up. */
-    uint32_t visits[DESKS];   /**< How many comers have been at each desk. Only who is there counts. */
-    sem_t desk[DESKS];        /**< 1: nobody is at this desk. */
+    _Atomic uint32_t setups;  /**< How many processes have set up this object. 1: it is complete. */
+    _Atomic uint32_t tickets; /**< How many tickets were taken. */
+    uint32_t number[DESKS];   /**< The desks' numbers: N, N + 1 … of the process that set it up. */
+    uint32_t visits[DESKS];   /**< How many processes have been at each desk. Counted at the desk. */
+    sem_t desk[DESKS];        /**< 1: this desk is free. */
 };
 
-/** Reads a number from 1 to MAX_N: decimal digits alone, no sign, no space. Gives 0 for any other text. */
+/** Parses a number from 1 to MAX_N: decimal digits alone, no sign, no space. Returns 0 for all else. */
 static uint32_t parse_number(const char *digits)
 {
     if (digits[0] == '\0' || digits[strspn(digits, "0123456789")] != '\0')
@@ -48,11 +48,11 @@ static uint32_t parse_number(const char *digits)
     return number > MAX_N ? 0 : (uint32_t)number;
 }
 
-/** Maps the office that is in place, or gives NULL. What has the name is complete: no need to ask. */
+/** Maps the office, or returns NULL if there is none. An object with this name is complete. */
 static struct office *enter(const char *name)
 {
     struct office *office = NULL;
-    /* TODO 1: Open the object for reading and writing. Make none: where there is none, return NULL. Map
+    /* TODO 1: Open the object for reading and writing. Do not create it: if there is none, return NULL. Map
        it, and close the descriptor. */
     const int descriptor = shm_open(name, O_RDWR, 0);
     if (descriptor == -1 && errno == ENOENT)
@@ -68,11 +68,11 @@ static struct office *enter(const char *name)
     return office;
 }
 
-/** Unlinks the own name, says which call has failed, and ends the program with exit status 1. */
+/** Unlinks the private name, reports which call failed, and ends the program with exit status 1. */
 static _Noreturn void give_up(const char *own, const char *call)
 {
     const int reason = errno;
-    /* TODO 6: Unlink the own name. What is in place under NAME is not ours to remove. */
+    /* TODO 6: Unlink the private name. NAME itself is not ours to remove. */
     if (shm_unlink(own) == -1)
         warn("shm_unlink: %s", own);
     /* TODO 6 ends. */
@@ -80,18 +80,18 @@ static _Noreturn void give_up(const char *own, const char *call)
     err(EXIT_FAILURE, "%s: %s", call, own);
 }
 
-/** Sets up an office under a name of this process's own, and puts it in place if there is none by then. */
+/** Sets up an office under a private name, and links it into place if there is none by then. */
 static void offer(const char *name, uint32_t n)
 {
     char own[NAME_MAX], from[sizeof own + 16], to[sizeof own + 16];
     if ((size_t)snprintf(own, sizeof own, "%s.%ld", name, (long)getpid()) >= sizeof own)
         errx(EXIT_FAILURE, "%s: this name is too long", name);
-    snprintf(from, sizeof from, "/dev/shm%s", own); /* What link() calls the two: files. */
+    snprintf(from, sizeof from, "/dev/shm%s", own); /* The two as paths, for link(). */
     snprintf(to, sizeof to, "/dev/shm%.*s", NAME_MAX, name);
 
     int descriptor = -1;
-    /* TODO 2: Unlink `own`: if it is there, a process with our pid was killed half-way; if not, that is no
-       failure. Then create it, for reading and writing, with mode 0600, and only if it is new. */
+    /* TODO 2: Unlink `own`: if it exists, a process with our pid was killed; if not, that is not an
+       error. Then create it, for reading and writing, with mode 0600, and only if it is new. */
     if (shm_unlink(own) == -1 && errno != ENOENT)
         err(EXIT_FAILURE, "shm_unlink: %s", own);
     descriptor = shm_open(own, O_CREAT | O_EXCL | O_RDWR, 0600);
@@ -100,7 +100,7 @@ static void offer(const char *name, uint32_t n)
     /* TODO 2 ends. */
 
     struct office *office = NULL;
-    /* TODO 3: Give it the size of a struct office, reserve its memory (lab 08), map it, and close the
+    /* TODO 3: Set its size (a struct office), reserve its memory (lab 08), map it, and close the
        descriptor. */
     if (ftruncate(descriptor, sizeof *office) == -1)
         give_up(own, "ftruncate");
@@ -114,8 +114,8 @@ static void offer(const char *name, uint32_t n)
         give_up(own, "close");
     /* TODO 3 ends. */
 
-    /* TODO 4: Set it up: desk d has the number n + d, and its semaphore, for use by several processes, says
-       that nobody is there. Count the set-up. Then unmap the object. */
+    /* TODO 4: Set it up: desk d has the number n + d, and its semaphore, for use by several processes, means
+       that it is free. Count the set-up. Then unmap the object. */
     for (uint32_t d = 0; d < DESKS; d++) {
         office->number[d] = n + d;
         if (sem_init(&office->desk[d], 1, 1) == -1)
@@ -126,7 +126,7 @@ static void offer(const char *name, uint32_t n)
         give_up(own, "munmap");
     /* TODO 4 ends. */
 
-    /* TODO 5: Link `from` to `to`; that there is an office by now is no failure. Then unlink `own`. */
+    /* TODO 5: Link `from` to `to`; if there is an office by now, that is not an error. Then unlink `own`. */
     if (link(from, to) == -1 && errno != EEXIST)
         give_up(own, "link");
     if (shm_unlink(own) == -1)
@@ -146,15 +146,15 @@ int main(int argc, char *argv[])
     struct office *office = enter(name);
     if (office == NULL) {
         offer(name, n);
-        office = enter(name); /* Ours, or that of a comer who was faster. */
+        office = enter(name); /* Ours, or that of a faster process. */
     }
     if (office == NULL)
         err(EXIT_FAILURE, "shm_open: %s", name);
 
     uint32_t ticket = 0, number = 0;
     /* TODO 7: Take a ticket with one atomic addition: it is how many were taken before. Its desk is the
-       ticket modulo DESKS. Wait until nobody is at that desk, count the visit, note the desk's number, and
-       let the next one come. Then unmap the object. */
+       ticket modulo DESKS. Wait until that desk is free, count the visit, note the desk's number, and
+       post the desk. Then unmap the object. */
     ticket = atomic_fetch_add(&office->tickets, 1);
     const uint32_t d = ticket % DESKS;
     while (sem_wait(&office->desk[d]) == -1)

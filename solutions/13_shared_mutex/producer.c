@@ -5,7 +5,7 @@
  * Usage: `producer /NAME ID COUNT`
  *
  * The buffer is the POSIX object NAME, which holds a struct buffer. Any number of producers and consumers
- * may use it at a time, and any of them may come first. The items are (ID, 1) to (ID, COUNT).
+ * may use it at a time, and any of them may start first. The items are (ID, 1) to (ID, COUNT).
  *
  * See pthread_mutexattr_setpshared(3), pthread_mutex_lock(3), pthread_cond_wait(3), pthread_cond_signal(3);
  * POSIX.1-2024.
@@ -23,8 +23,8 @@ enum { MOST = 1000000 };
 /**
  * Reads a decimal number: digits alone, no sign, no space.
  *
- * @param digits  the number as it was typed
- * @return        the number, or 0 if it is none from 1 up to MOST
+ * @param digits  the number as text
+ * @return        the number, or 0 if it is not a number from 1 to MOST
  */
 static uint32_t parse_number(const char *digits)
 {
@@ -37,11 +37,11 @@ static uint32_t parse_number(const char *digits)
 /**
  * Sets up a new buffer's mutex and condition variables. Ends the program if that fails.
  *
- * @param buffer  the buffer, all zero bytes or left half done by a process that was killed
+ * @param buffer  the buffer, all zero bytes or left incomplete by a killed process
  */
 static void set_up(struct buffer *buffer)
 {
-    /* TODO 1: Set up the mutex with attributes that say: for use by several processes. */
+    /* TODO 1: Set up the mutex with attributes for use by several processes. */
     pthread_mutexattr_t mutex_kind;
     must(pthread_mutexattr_init(&mutex_kind), "pthread_mutexattr_init");
     must(pthread_mutexattr_setpshared(&mutex_kind, PTHREAD_PROCESS_SHARED), "pthread_mutexattr_setpshared");
@@ -49,7 +49,7 @@ static void set_up(struct buffer *buffer)
     must(pthread_mutexattr_destroy(&mutex_kind), "pthread_mutexattr_destroy");
     /* TODO 1 ends. */
 
-    /* TODO 2: Set up both condition variables likewise. They have attributes of their own. */
+    /* TODO 2: Set up both condition variables in the same way. They have their own attributes. */
     pthread_condattr_t cond_kind;
     must(pthread_condattr_init(&cond_kind), "pthread_condattr_init");
     must(pthread_condattr_setpshared(&cond_kind, PTHREAD_PROCESS_SHARED), "pthread_condattr_setpshared");
@@ -71,8 +71,8 @@ static void put(struct buffer *buffer, struct item item)
     must(pthread_mutex_lock(&buffer->mutex), "pthread_mutex_lock");
     /* TODO 3 ends. */
 
-    /* TODO 4: As long as all slots are taken, wait for `not_full`. If it fails, unlock the mutex before
-       the program ends: nobody else can. */
+    /* TODO 4: While all slots are taken, wait for `not_full`. If that fails, unlock the mutex before
+       the program ends: no other process can. */
     while (buffer->count == SLOTS) {
         const int code = pthread_cond_wait(&buffer->not_full, &buffer->mutex);
         if (code != 0) {
@@ -87,7 +87,7 @@ static void put(struct buffer *buffer, struct item item)
     buffer->count++;
     /* TODO 5 ends. */
 
-    /* TODO 6: Unlock the mutex, and signal `not_empty` to one that waits for it. */
+    /* TODO 6: Unlock the mutex, and signal `not_empty` to one waiter. */
     must(pthread_mutex_unlock(&buffer->mutex), "pthread_mutex_unlock");
     must(pthread_cond_signal(&buffer->not_empty), "pthread_cond_signal");
     /* TODO 6 ends. */
@@ -106,7 +106,7 @@ int main(int argc, char *argv[])
     for (uint32_t number = 1; number <= count; number++)
         put(buffer, (struct item){.producer = id, .number = number});
 
-    /* Nobody destroys the mutex or unlinks the name: others may come. */
+    /* No process destroys the mutex or unlinks the name: others may come. */
     if (munmap(buffer, sizeof *buffer) == -1)
         err(EXIT_FAILURE, "munmap: %s", argv[1]);
     return EXIT_SUCCESS;

@@ -1,10 +1,10 @@
 /**
  * @file
- * @brief Lab 15: takes memory from a stranger, and trusts nothing that it has not looked at.
+ * @brief Lab 15: takes memory from an unrelated process, and checks everything before it relies on it.
  *
  * Usage: `receiver SOCKET`
  *
- * Connects to the UNIX socket SOCKET, where a sender waits, takes one descriptor from it, makes sure that it
+ * Connects to the UNIX socket SOCKET, where a sender waits, receives one descriptor, makes sure that it
  * is a sealed memfd, maps it, and prints the text in it.
  *
  * See unix(7) and cmsg(3) SCM_RIGHTS, fcntl(2) File Sealing, mmap(2); Linux.
@@ -25,13 +25,13 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/** Without these the memory could shrink while we read it, or somebody else could map it and write. */
+/** Without these the memory could shrink while we read it, or another process could map it and write. */
 static const int SEALS = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL;
 
 /**
  * Connects to a sender.
  *
- * @param path  the socket at which it waits
+ * @param path  the socket at which the sender waits
  * @return      the connection
  */
 static int connect_to_sender(const char *path)
@@ -50,9 +50,9 @@ static int connect_to_sender(const char *path)
 }
 
 /**
- * Takes the one message of a sender, and exactly one descriptor with it.
+ * Receives the sender's one message, and exactly one descriptor with it.
  *
- * @param path        the socket, for the message if it fails
+ * @param path        the socket, for the error message
  * @param connection  to the sender
  * @return            the descriptor
  */
@@ -63,12 +63,12 @@ static int receive_descriptor(const char *path, int connection)
     struct iovec data = {.iov_base = &byte, .iov_len = sizeof byte};
     union {
         struct cmsghdr aligned;
-        char bytes[CMSG_SPACE(sizeof descriptor)]; /* Padding: often there is room for two in it. */
+        char bytes[CMSG_SPACE(sizeof descriptor)]; /* Because of padding, often large enough for two. */
     } control = {.bytes = {0}};
     struct msghdr message = {
         .msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
 
-    /* TODO 1: Receive the message; a descriptor in it is to be closed by exec. 0 bytes: the sender has hung
+    /* TODO 1: Receive the message; a descriptor in it must be close-on-exec. 0 bytes: the sender has hung
        up. */
     const ssize_t count = recvmsg(connection, &message, MSG_CMSG_CLOEXEC);
     if (count == -1)
@@ -78,8 +78,8 @@ static int receive_descriptor(const char *path, int connection)
     /* TODO 1 ends. */
 
     const struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
-    /* TODO 2: Refuse the message unless nothing was cut off (MSG_CTRUNC), there is a control message, its
-       level is SOL_SOCKET, its type SCM_RIGHTS, and it is exactly as long as with one descriptor. */
+    /* TODO 2: Refuse the message unless it was not truncated (MSG_CTRUNC), has a control message, its
+       level is SOL_SOCKET, its type SCM_RIGHTS, and its length exactly that of one descriptor. */
     if ((message.msg_flags & MSG_CTRUNC) || !rights || rights->cmsg_level != SOL_SOCKET ||
         rights->cmsg_type != SCM_RIGHTS || rights->cmsg_len != CMSG_LEN(sizeof descriptor))
         errx(EXIT_FAILURE, "%s: the sender did not send exactly one descriptor", path);
@@ -98,8 +98,8 @@ int main(int argc, char *argv[])
     const int connection = connect_to_sender(path);
     const int descriptor = receive_descriptor(path, connection);
 
-    /* TODO 3: Get the seals, and refuse the descriptor unless all SEALS are among them. What cannot be sealed
-       at all, such as a file on a disk, has no seals to get. */
+    /* TODO 3: Get the seals, and refuse the descriptor unless all SEALS are set. For a file that cannot be
+       sealed, such as one on a disk, this call fails. */
     const int seals = fcntl(descriptor, F_GET_SEALS);
     if (seals == -1)
         err(EXIT_FAILURE, "%s: not a memfd: fcntl: F_GET_SEALS", path);
@@ -111,16 +111,16 @@ int main(int argc, char *argv[])
     struct stat status;
     if (fstat(descriptor, &status) == -1)
         err(EXIT_FAILURE, "%s: fstat", path);
-    const size_t size = (size_t)status.st_size; /* Now that it is sealed, this will not change. */
+    const size_t size = (size_t)status.st_size; /* Sealed: this cannot change any more. */
 
     char *memory = NULL;
-    /* TODO 4: Map all of it, shared, for reading only. */
+    /* TODO 4: Map all of it, shared, read-only. */
     memory = mmap(NULL, size, PROT_READ, MAP_SHARED, descriptor, 0);
     if (memory == MAP_FAILED)
         err(EXIT_FAILURE, "%s: mmap", path);
     /* TODO 4 ends. */
 
-    /* TODO 5: Print the text, which ends with a zero byte or with the memory, and a newline. */
+    /* TODO 5: Print the text, which ends at a zero byte or at the end of the memory, and a newline. */
     const size_t length = strnlen(memory, size);
     if (fwrite(memory, 1, length, stdout) != length || putchar('\n') == EOF || fflush(stdout) == EOF)
         err(EXIT_FAILURE, "standard output");

@@ -4,8 +4,8 @@
  *
  * Usage: `mapped_file FILE OFFSET TEXT [preview]`
  *
- * TEXT, without its closing zero byte, is put at byte OFFSET of FILE, which is made larger where it is too
- * small. With `preview` the pages that would change go to standard output, and FILE stays as it is.
+ * TEXT, without its terminating zero byte, is stored at byte OFFSET of FILE, which is enlarged if it is too
+ * small. With `preview` the pages that would change go to standard output, and FILE does not change.
  *
  * See open(2), ftruncate(2), posix_fallocate(3), mmap(2), msync(2); POSIX.1-2024.
  */
@@ -23,15 +23,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/** The largest OFFSET that is taken: whatever is added to it here still fits in an off_t. */
+/** The largest OFFSET: all sums with it here fit in an off_t. */
 static const uintmax_t LAST_OFFSET = UINTMAX_C(1) << 62;
 _Static_assert(sizeof(off_t) >= sizeof(int64_t), "build with -D_FILE_OFFSET_BITS=64");
 
 /**
- * Reads an offset as a decimal number: digits alone, no sign, no space.
+ * Parses an offset, a decimal number: digits alone, no sign, no space.
  *
- * @param digits  the number as it was typed
- * @return        the number, or -1 if it is none from 0 up to LAST_OFFSET
+ * @param digits  the number as text
+ * @return        the number, or -1 if it is not a number from 0 to LAST_OFFSET
  */
 static off_t parse_offset(const char *digits)
 {
@@ -44,17 +44,17 @@ static off_t parse_offset(const char *digits)
 }
 
 /**
- * Says which call failed, takes back what was added to the file, and ends the program with exit status 1.
+ * Reports which call failed, restores the file's old size, and ends the program with exit status 1.
  *
  * @param file        the file
- * @param descriptor  the same, open
- * @param old_size    the size that it had; -1: nothing was added, or it holds TEXT by now and stays so
- * @param call        the call that failed; errno says why
+ * @param descriptor  the open file
+ * @param old_size    its old size; -1: nothing was added, or it contains TEXT by now and stays so
+ * @param call        the call that failed; errno has the reason
  */
 static _Noreturn void give_up(const char *file, int descriptor, off_t old_size, const char *call)
 {
     const int reason = errno;
-    /* TODO 8: Give the file its old size again, unless that is -1. */
+    /* TODO 8: Restore the file's old size, unless that is -1. */
     if (old_size != -1 && ftruncate(descriptor, old_size) == -1)
         warn("ftruncate: %s", file);
     /* TODO 8 ends. */
@@ -76,7 +76,7 @@ int main(int argc, char *argv[])
     const off_t end = offset + (off_t)length;
 
     int descriptor = -1;
-    /* TODO 1: Open the file: for reading and writing, or only for reading if this is a preview. Make none. */
+    /* TODO 1: Open the file: for reading and writing, or read-only if this is a preview. Do not create it. */
     descriptor = open(file, preview ? O_RDONLY : O_RDWR);
     if (descriptor == -1)
         err(EXIT_FAILURE, "open: %s", file);
@@ -87,8 +87,8 @@ int main(int argc, char *argv[])
         err(EXIT_FAILURE, "fstat: %s", file);
     off_t size = status.st_size;
     off_t old_size = -1;
-    /* TODO 2: If the file ends before TEXT would, a preview fails: a private mapping cannot make it larger.
-       Else make it just as large as TEXT needs; set size to what it has now, old_size to what it had. */
+    /* TODO 2: If the file ends before TEXT would, a preview fails: a private mapping cannot enlarge it.
+       Otherwise make it just as large as TEXT needs; set size to its new size, old_size to its old. */
     if (end > size) {
         if (preview)
             errx(EXIT_FAILURE, "%s: TEXT would end at byte %jd, past the end", file, (intmax_t)end);
@@ -100,7 +100,7 @@ int main(int argc, char *argv[])
     /* TODO 2 ends. */
 
     if (!preview) {
-        /* TODO 3: Reserve room for the bytes of TEXT, and for no others: they may lie in a hole. */
+        /* TODO 3: Reserve room for the bytes of TEXT, which may lie in a hole, and for no others. */
         errno = posix_fallocate(descriptor, offset, (off_t)length);
         if (errno != 0)
             give_up(file, descriptor, old_size, "posix_fallocate");
@@ -120,17 +120,17 @@ int main(int argc, char *argv[])
     /* TODO 4 ends. */
 
     char *memory = NULL;
-    /* TODO 5: Map these bytes for reading and writing: private if this is a preview, else shared. */
+    /* TODO 5: Map these bytes for reading and writing: private if this is a preview, otherwise shared. */
     const int flags = preview ? MAP_PRIVATE : MAP_SHARED;
     memory = mmap(NULL, window, PROT_READ | PROT_WRITE, flags, descriptor, start);
     if (memory == MAP_FAILED)
         give_up(file, descriptor, old_size, "mmap");
     /* TODO 5 ends. */
 
-    /* TODO 6: Copy TEXT to its place in the mapping, without its closing zero byte. */
+    /* TODO 6: Copy TEXT to its place in the mapping, without its terminating zero byte. */
     memcpy(memory + (offset - start), text, length);
     /* TODO 6 ends. */
-    old_size = -1; /* From here on every process that reads the file finds TEXT in it. */
+    old_size = -1; /* From here on every process that reads the file finds TEXT. */
 
     if (preview) {
         if (fwrite(memory, 1, window, stdout) != window || fflush(stdout) == EOF)

@@ -1,10 +1,10 @@
 /**
  * @file
- * @brief Lab 17: builds a linked list of words in a new POSIX object, for whoever maps it wherever.
+ * @brief Lab 17: builds a linked list of words in a new POSIX object, readable at any address.
  *
  * Usage: `builder /NAME [WORD]...`
  *
- * The layout is in list.h. The object is just large enough, and it stays when this program is gone.
+ * The layout is in list.h. The object is just large enough, and it stays when this program ends.
  *
  * See shm_open(3), posix_fallocate(3), mmap(2), shm_unlink(3); POSIX.1-2024.
  */
@@ -22,10 +22,10 @@
 #include "list.h"
 
 /**
- * Removes the new object's name, says which call failed, and ends the program with exit status 1.
+ * Unlinks the new object, reports which call failed, and ends the program with exit status 1.
  *
- * @param name  the object that this program has made
- * @param call  the call that failed; errno says why
+ * @param name  the object that this program created
+ * @param call  the call that failed; errno has the reason
  */
 static _Noreturn void give_up(const char *name, const char *call)
 {
@@ -37,7 +37,7 @@ static _Noreturn void give_up(const char *name, const char *call)
 }
 
 /**
- * Gives the number of bytes that a node takes, up to the place where the next one may begin.
+ * Returns the number of bytes that a node takes, up to the place where the next one may begin.
  *
  * @param word  the word in it
  */
@@ -52,9 +52,9 @@ static size_t node_size(const char *word)
 }
 
 /**
- * Makes the object, with its memory reserved, and maps it wherever the kernel likes.
+ * Creates the object, with its memory reserved, and maps it at an address that the kernel chooses.
  *
- * @param name  the object, which must not be there yet
+ * @param name  the object, which must not exist yet
  * @param size  its size in bytes
  * @return      where it is mapped
  */
@@ -92,29 +92,29 @@ int main(int argc, char *argv[])
     char *const memory = make_object(name, size);
     struct list_head *const head = (struct list_head *)memory;
 
-    /* Where the next node goes, and the link that shall lead to it: at first, the one in the head. */
+    /* Where the next node goes, and the link that will lead to it: first the one in the head. */
     size_t offset = sizeof *head;
     uint64_t *link = &head->first;
     for (int i = 2; i < argc; i++) {
         struct list_node *node = NULL;
-        /* TODO 2: Find the node's place in this process's mapping: it lies at the offset. */
+        /* TODO 2: Find the node's place in this process's mapping, at the offset. */
         node = (struct list_node *)(memory + offset);
         /* TODO 2 ends. */
 
-        /* TODO 3: Fill the node in: the word's length and its bytes. There is no next node so far. */
+        /* TODO 3: Fill in the node: the word's length and its bytes. There is no next node yet. */
         node->next = 0;
         node->length = strlen(argv[i]);
         memcpy(node->bytes, argv[i], node->length);
         /* TODO 3 ends. */
 
-        /* TODO 4: Let the link lead to this node, make its `next` the new link, and move the offset on. */
+        /* TODO 4: Make the link lead to this node, its `next` the new link, and advance the offset. */
         *link = offset;
         link = &node->next;
         offset += node_size(argv[i]);
         /* TODO 4 ends. */
     }
 
-    /* TODO 5: Fill in the head: the object's size, and last the magic, which says that the list is ready. */
+    /* TODO 5: Fill in the head: the object's size, and last the magic, which marks the list as complete. */
     head->size = size;
     atomic_store_explicit(&head->magic, LIST_MAGIC, memory_order_release);
     /* TODO 5 ends. */

@@ -4,7 +4,7 @@
  *
  * Usage: `ring_send /NAME CAPACITY`
  *
- * The POSIX object NAME holds a struct ring of CAPACITY bytes; either side may come first. A message is
+ * The POSIX object NAME holds a struct ring of CAPACITY bytes; either side may start first. A message is
  * its length in four bytes and then a line; a length of 0 ends the conversation. The ring may be shorter
  * than a message: then it goes through piece by piece.
  *
@@ -25,26 +25,26 @@
 
 #include "ring.h"
 
-/** The sender's own view of the ring, in memory that nobody else touches. */
+/** The sender's own view of the ring, in private memory. */
 struct sender {
     const char *name;
     struct ring *ring;
     uint32_t capacity;
-    uint32_t sent;  /**< Bytes put in so far. The receiver knows of them when they are published. */
-    uint32_t taken; /**< The ring's `taken` when we last read it: by now it may be more, never less. */
+    uint32_t sent;  /**< Bytes put in so far. The receiver sees this when it is published. */
+    uint32_t taken; /**< The ring's `taken` when we last loaded it: it only grows. */
 };
 
 /**
- * Removes the object's name, says what failed, and ends the program with exit status 1.
+ * Unlinks the object, reports what failed, and ends the program with exit status 1.
  *
  * @param self  the sender
- * @param what  the call that failed, or what else has happened; errno says why
+ * @param what  the call that failed, or what else happened; errno has the reason
  */
 static _Noreturn void give_up(const struct sender *self, const char *what)
 {
     const int reason = errno;
-    /* TODO 8: Unlink the object. That it is gone already is no failure: a peer that fails does this
-       too. */
+    /* TODO 8: Unlink the object. If it is already gone, that is not an error: a failing peer unlinks
+       it, too. */
     if (shm_unlink(self->name) == -1 && errno != ENOENT)
         warn("shm_unlink: %s", self->name);
     /* TODO 8 ends. */
@@ -52,7 +52,7 @@ static _Noreturn void give_up(const struct sender *self, const char *what)
     err(EXIT_FAILURE, "%s: %s", self->name, what);
 }
 
-/** Tells whether the receiver has come and is gone. */
+/** Returns whether the receiver has come and is gone. */
 static bool receiver_is_gone(const struct sender *self)
 {
     const pid_t receiver = atomic_load(&self->ring->receiver);
@@ -63,7 +63,7 @@ static bool receiver_is_gone(const struct sender *self)
     return gone;
 }
 
-/** Lets the receiver see what has been put in, and wakes it up if it may be asleep. */
+/** Makes what was put in visible to the receiver, and wakes it if it may be asleep. */
 static void publish(struct sender *self)
 {
     struct ring *ring = self->ring;
@@ -71,8 +71,8 @@ static void publish(struct sender *self)
     if (before == self->sent)
         return;
 
-    /* TODO 5: Store the new `sent`, so that whoever reads it finds the bytes in the ring, too. Then,
-       behind a fence, read `empty_at`: if that is `before`, wake up the receiver, who sleeps on the
+    /* TODO 5: Store the new `sent`, so that a process that loads it sees the bytes in the ring, too. Then,
+       after a fence, load `empty_at`: if that is `before`, wake the receiver, which sleeps on the
        futex `sent`. */
     atomic_store_explicit(&ring->sent, self->sent, memory_order_release);
     atomic_thread_fence(memory_order_seq_cst);
@@ -82,12 +82,12 @@ static void publish(struct sender *self)
     /* TODO 5 ends. */
 }
 
-/** Tells how many bytes are free, for certain. */
+/** Returns how many bytes are certain to be free. */
 static uint32_t look_for_room(struct sender *self)
 {
     uint32_t used = 0;
-    /* TODO 3: Set `used`: how many bytes are in the ring? Read the ring's `taken` into your own one only
-       if by the last look the ring is full. If more is in it than fits: errno is EPROTO, give up. */
+    /* TODO 3: Set `used`: how many bytes are in the ring? Load the ring's `taken` into your own only
+       if by the last value the ring is full. If it holds more than fits: set errno to EPROTO, give up. */
     used = self->sent - self->taken;
     if (used == self->capacity) {
         self->taken = atomic_load_explicit(&self->ring->taken, memory_order_acquire);
@@ -101,14 +101,14 @@ static uint32_t look_for_room(struct sender *self)
     return self->capacity - used;
 }
 
-/** Sleeps until the ring's `taken` is not `self->taken` any more. Tells whether 100 ms went by instead. */
+/** Sleeps while the ring's `taken` is `self->taken`. Returns whether 100 ms went by instead. */
 static bool sleep_on_taken(struct sender *self)
 {
     struct ring *ring = self->ring;
     const struct timespec slice = {.tv_nsec = SLICE_NS};
     long result = -1;
-    /* TODO 6: Store in `full_at` on which value of `taken` you sleep. Then, behind a fence, wait on the
-       futex `taken`, as long as it has this value, but no longer than `slice`. */
+    /* TODO 6: Store in `full_at` on which value of `taken` you sleep. Then, after a fence, wait on the
+       futex `taken`, while it has this value, but no longer than `slice`. */
     atomic_store_explicit(&ring->full_at, self->taken, memory_order_relaxed);
     atomic_thread_fence(memory_order_seq_cst);
     result = syscall(SYS_futex, &ring->taken, FUTEX_WAIT, self->taken, &slice, NULL, 0);
@@ -118,7 +118,7 @@ static bool sleep_on_taken(struct sender *self)
     return result == -1 && errno == ETIMEDOUT;
 }
 
-/** Gives how many bytes are free, and waits if none are. Gives up if the receiver has come and is gone. */
+/** Waits for room. Returns how many bytes are free. Gives up if the receiver has come and is gone. */
 static uint32_t wait_for_room(struct sender *self)
 {
     uint32_t room = 0;
@@ -132,7 +132,7 @@ static uint32_t wait_for_room(struct sender *self)
     return room;
 }
 
-/** Puts some bytes into the ring, piece by piece if not all fit. Publishes only if it waits. */
+/** Puts bytes into the ring, piece by piece if not all fit. Publishes only before it waits. */
 static void put(struct sender *self, const void *bytes, size_t length)
 {
     const unsigned char *from = bytes;
@@ -156,7 +156,7 @@ static void put(struct sender *self, const void *bytes, size_t length)
     }
 }
 
-/** Reads a capacity: a power of two in decimal digits, up to RING_CAPACITY_MAX. Gives 0 for anything else. */
+/** Parses a capacity: a power of two in decimal digits, up to RING_CAPACITY_MAX. Returns 0 for all else. */
 static uint32_t parse_capacity(const char *text)
 {
     char *end = NULL;
@@ -183,8 +183,8 @@ int main(int argc, char *argv[])
     size_t size = 0;
     ssize_t length = 0;
     while ((length = getline(&line, &size, stdin)) != -1) {
-        /* TODO 1: Send the line: put in its length, four bytes, then the line itself, and publish. If it
-           is longer than MESSAGE_MAX, send nothing of it: errno is EMSGSIZE, give up. */
+        /* TODO 1: Send the line: put in its length, four bytes, then the line, and publish. If it
+           is longer than MESSAGE_MAX, send none of it: set errno to EMSGSIZE, give up. */
         const uint32_t header = (uint32_t)length;
         if (length > MESSAGE_MAX) {
             errno = EMSGSIZE;
@@ -195,12 +195,12 @@ int main(int argc, char *argv[])
         publish(&self);
         /* TODO 1 ends. */
     }
-    if (!feof(stdin)) /* without memory for the line there is no error of stdin either */
+    if (!feof(stdin)) /* if there is no memory for the line, stdin has no error, either */
         give_up(&self, "getline");
     free(line);
 
-    /* TODO 2: Send the end, a length of 0, and publish it. Then, if the receiver is gone and has not taken
-       all that has been sent: errno is ESRCH, give up. */
+    /* TODO 2: Send the end, a length of 0, and publish it. Then, if the receiver is gone and did not take
+       everything: set errno to ESRCH, give up. */
     const uint32_t end = 0;
     put(&self, &end, sizeof end);
     publish(&self);

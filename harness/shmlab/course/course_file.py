@@ -15,6 +15,7 @@ The CSV files that it names are read from its own directory.
     roster = roster.csv        ; who is in the course: name or id, and email, login, group, section
     overrides = points.csv     ; points by hand: student, lab, check (optional), points, reason
     extensions = more.csv      ; days that a deadline is later for one: student, lab (optional), days
+    race = on                  ; rings of lab 18 with all points are measured for those who asked, see board.py; default: off
     moodle maximum = 100       ; the maximum grade of the assignment in Moodle, to which points are scaled; default: 100
 
     [canvas]
@@ -52,7 +53,7 @@ from ..results import plain
 from ..sandbox import native
 
 _KNOWN = {"course": ("title", "labs", "late per day", "grace", "last day", "canvas", "moodle maximum", "time zone", "times", "roster",
-                     "overrides", "extensions", "attempt"), "canvas": None, "weights": None, "due": None, "handed in": None}
+                     "overrides", "extensions", "attempt", "race"), "canvas": None, "weights": None, "due": None, "handed in": None}
 MAX_EXTENSION = 366  # days
 MAX_GRACE = 10_000  # minutes, about a week
 MAX_WEIGHT = 1000
@@ -95,6 +96,7 @@ class Course:
     last_day: float = math.inf
     canvas: Dict[str, CanvasColumn] = field(default_factory=dict)  # by lab; with the key "", the one for all labs
     moodle_maximum: float = 100.0
+    race: bool = False  # the rings of students who asked for it are measured
     best_attempt: bool = False  # counts, and not the last one
     zone: Optional[tzinfo] = None  # None: that of the machine
     lab_weights: Dict[str, float] = field(default_factory=dict)
@@ -318,6 +320,10 @@ def _read(path: Path, tables: bool) -> Course:
     if attempt not in ("best", "last"):
         raise wrong("course", "attempt", f"'{attempt}' is unknown; allowed are best and last")
     course.best_attempt = attempt == "best"
+    word = value_of("course", "race") or "off"
+    if word not in ("on", "off"):
+        raise wrong("course", "race", f"'{word}' is unknown; allowed are on and off")
+    course.race = word == "on"
     zone = value_of("course", "time zone")
     if zone:
         try:

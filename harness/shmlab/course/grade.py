@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Set
 
 from ..sandbox import box, tiers
-from . import attempts, cohort, diagnose, exports, insight, pages, results_directory, roster, similar, slices
+from . import attempts, board, cohort, diagnose, exports, insight, pages, results_directory, roster, similar, slices
 from .attempts import Counted
 from .cohort import Batch, Grader, Selection, Student
 from .course_file import FILE_TIME, Course, read_course
@@ -105,9 +105,11 @@ def _write_everything(students: List[Student], course: Course, out: Path, grader
     if left:
         print(f"warning: the search for near-identical work skipped {', '.join(left)}, because it took more than {similar.SECONDS:.0f} s",
               file=sys.stderr)
+    before = results_directory.results_before(out)
     everything = {"version": results_directory.RESULTS_VERSION, "title": course.title, "tier": grader.tier, "compiler": grader.cc,
                   "sanitizers": grader.san, "ignored": ignored, "labs": labs, "similar": alike,
-                  "changes": insight.changes(results_directory.results_before(out), records), "students": records}
+                  "changes": insight.changes(before, records), "students": records,
+                  "race": board.measure(out, course.labs, records, grader, before) if course.race else []}
     exports.write_course(out, everything, course)
     pages.write_course(out, everything)
     return everything

@@ -113,7 +113,7 @@ class Environment:
             if call.name in ("shm_open", "link", "linkat", "rename", "open"):
                 names.add(text.replace("/dev/shm/", "/", 1))
             if call.name == "sem_open":
-                names.add("/sem." + text[1:])
+                names.update(("/sem." + text[1:], text))  # in glibc, and in musl
         return names | set(self._created_names)
 
     def forget(self) -> None:

@@ -19,7 +19,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, Dict, FrozenSet, Iterator, List, Optional, Sequence, Set, Tuple, Union
+from typing import Callable, Dict, FrozenSet, Iterable, Iterator, List, Optional, Sequence, Set, Tuple, Union
 
 from ..labs import ROOT
 from . import cgroups, kernel, native
@@ -140,7 +140,8 @@ def remove_tree(path: str) -> None:
 class Box(Channel):
     """An isolated place to run programs in. Use it as a context manager: leaving it removes everything."""
 
-    def __init__(self, tier: str, shm_mb: int = 64, memory_mb: int = 768, show: Sequence[str] = (), executes: bool = True) -> None:
+    def __init__(self, tier: str, shm_mb: int = 64, memory_mb: int = 768, show: Sequence[str] = (), executes: bool = True,
+                 processors: Iterable[int] = PROCESSORS) -> None:
         """Sets up a box.
 
         @param tier       "namespaces" or "host"
@@ -148,6 +149,7 @@ class Box(Channel):
         @param memory_mb  limit of the memory of all its programs together, in MiB
         @param show       directories that its programs can read, besides those of native/box/mounts.c
         @param executes   whether its programs may execute others; those that start() starts then need a path
+        @param processors those that its programs may use
         @throws BoxRefused  if the machine does not support it
         """
         self.tier = tier
@@ -158,7 +160,7 @@ class Box(Channel):
         self._scratch: Optional[str] = None
         self._locked = False
         command = [str(native.box_program()), "--tier", tier, "--shm-mb", str(shm_mb), "--memory-mb",
-                   str(memory_mb), "--slot", str(os.getpid() % len(USERS)), "--processors", ",".join(map(str, PROCESSORS)),
+                   str(memory_mb), "--slot", str(os.getpid() % len(USERS)), "--processors", ",".join(map(str, processors)),
                    "--executes", str(int(executes))]
         for directory in show:
             command += ["--show", directory]

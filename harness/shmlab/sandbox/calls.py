@@ -42,6 +42,7 @@ SET_KNOWN = 1 << 30  # in the last number of a shmctl(): it and the number befor
 _FLAGS: Dict[str, Sequence[Tuple[int, str]]] = {
     "oflag": ((0o100, "O_CREAT"), (0o200, "O_EXCL"), (0o1000, "O_TRUNC"), (0o2000, "O_APPEND"),
               (0o4000, "O_NONBLOCK"), (0o2000000, "O_CLOEXEC")),
+    "semflag": ((0o100, "O_CREAT"), (0o200, "O_EXCL")),
     "shmflg": ((0o1000, "IPC_CREAT"), (0o2000, "IPC_EXCL")),
     "shmatflg": ((0o10000, "SHM_RDONLY"), (0o20000, "SHM_RND"), (0o40000, "SHM_REMAP")),
     "msflag": ((1, "MS_ASYNC"), (2, "MS_INVALIDATE"), (4, "MS_SYNC")),
@@ -139,6 +140,8 @@ class Call:
                 words.append(_format_number(kind, numbers.pop(0)))
         if self.name in ("shm_open", "open", "openat") and not self.arguments[self.name == "openat"] & 0o100:
             words.pop()
+        if self.name == "sem_open" and not self.arguments[0] & 0o100:
+            del words[2:]
         if self.name == "semctl" and self.arguments[2] in (0, 11, 12, 14, 15):  # these take no fourth argument
             words.pop()
         if self.text and self.name in _WITH_BYTES:

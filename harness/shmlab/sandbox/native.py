@@ -157,7 +157,8 @@ def peer_program() -> Path:
 
 
 def bench_program(name: str) -> Path:
-    return compiled(name, host_compiler(), ("-std=gnu17", "-O2", "-pthread"), (f"{name}.c",))
+    """Returns a program that measures: ring_bench, or race."""
+    return compiled(name, host_compiler(), ("-std=gnu17", "-O2", "-pthread"), (f"{name}.c",), ("measure.h",))
 
 
 def spy_object(cc: str) -> Path:

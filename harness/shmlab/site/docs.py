@@ -17,8 +17,8 @@ from typing import Dict, Iterator, List, Sequence, Tuple
 
 from .. import gallery
 from ..labs import MISTAKES, ROOT, SOLUTIONS, Lab, all_labs
-from . import mistakes, teaching
-from .markup import Card, Markup, card_header, cards_of, plain, program, raw, slug
+from . import mistakes, play, search_index, teaching
+from .markup import Card, Markup, card_header, cards_of, plain, program, raw
 from .outline import outline
 
 DOCS = ROOT / "docs"
@@ -26,8 +26,9 @@ THEME_PACKAGE = Path("/usr/share/doxygen-awesome-css")
 
 # The side bar, from top to bottom. A word is docs/WORD.md unless it is a key of GENERATED, below.
 WELCOME, README = "welcome", "readme"
-READING_ORDER = (WELCOME, "start", "machine", "handouts", "compare", "sysv_posix", "synchronise", "schedules", "failures", "see", "trace",
-                 "mistakes", "api", "glossary", "instructors",
+READING_ORDER = (WELCOME, "start", "machine", "elsewhere", "handouts", "compare", "which", "lifetime", "address", "sysv_posix",
+                 "synchronise", "speed", "schedules", "stepper", "build", "failures", "killed", "see", "trace", "mistakes", "api",
+                 "glossary", "cheat_sheet", "instructors",
                  "grading", "maintainers")
 LABELS = {README: "All commands", "compare": "Anonymous or named?"}  # not the page's title
 
@@ -111,6 +112,8 @@ def _handouts_page(markup: Markup) -> Page:
             files = [Page(_in_project(path), path.name) for path in _sources(lab)]
             to_finish = " \u00b7 ".join(f"[{file.title}]({file.title})" for file in files)
             head = f"To finish: {to_finish}<br>Difficulty: {teaching.difficulty(lab)} (about {teaching.hours(lab):.0f} hours)"
+            to_play = " \u00b7 ".join(f'<a href="{link}">{title}</a>' for title, link in play.links(lab.number))
+            head += f"<br>To play with: {to_play}" if to_play else ""
             handout = lab.handout.replace("\n", f"\n\n{head}\n", 1)
             ident = f"lab_{lab.number}"
             part.below.append(Page(ident, lab.title, markup.convert(handout, lab.directory / "README.md", ident),
@@ -134,29 +137,6 @@ def _cards_page(markup: Markup) -> Page:
         text += [f"| `{card.name}` | {card.brief} |\n" for card in cards_of(header) if card.kind != "field"]
     page.text = markup.convert("".join(text), DOCS / "api.md", "api")
     return page
-
-
-# What readers type into the search box, and the section of docs/failures.md that answers it. Doxygen's search compares
-# only the beginnings of titles and names, so each of these needs a title of its own.
-SEARCH_TERMS = {
-    "Bus error (SIGBUS)": "SIGBUS", "Segmentation fault (SIGSEGV)": "SIGSEGV", "Hangs, waits for ever": "It hangs",
-    "It hangs": "It hangs", "Deadlock": "It hangs", "Wrong values": "Wrong values", "Leaks": "Leaks",
-    "ipcs is full of segments": "Leaks", "Left-over segments and objects": "Leaks",
-    "Permission denied (EACCES)": "Permissions", "File exists (EEXIST)": "Error numbers",
-    "No such file or directory (ENOENT)": "Error numbers", "No space left on device (ENOSPC)": "Error numbers",
-    "Invalid argument (EINVAL)": "Error numbers", "Cannot allocate memory (ENOMEM)": "Error numbers",
-    "Operation not permitted (EPERM)": "Error numbers", "Containers and limits": "Limits, and containers"}
-
-
-def _search_terms(markup: Markup) -> Dict[str, str]:
-    """Makes for each search term a page that redirects to its section. The search finds these; the side bar omits them."""
-    path, pages = DOCS / "failures.md", {}
-    for title, section in SEARCH_TERMS.items():
-        ident, anchor = "sought_" + slug(title), slug(section)
-        text = f"# {title}\n\nSee [How it fails: {section}](failures.md#{anchor}).\n"
-        onward = f'<script>location.replace("failures.html#failures_{anchor}");</script>'
-        pages[ident] = markup.convert(text, path, ident) + f"\n{raw(onward)}\n"
-    return pages
 
 
 GENERATED = {"handouts": _handouts_page, "mistakes": _mistakes_page, "api": _cards_page}
@@ -281,14 +261,15 @@ def _uses() -> Dict[str, List[str]]:
 
 
 def _write_header(directory: Path) -> None:
-    """Adds our script and icon to the page header of the installed Doxygen: a header of another version can break the pages."""
+    """Adds our scripts and icon to the page header of the installed Doxygen: a header of another version can break the pages."""
     subprocess.run(["doxygen", "-w", "html", "header.html", "footer.html", "style.css"], cwd=directory,
                    check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     text = (directory / "header.html").read_text(encoding="utf-8")
     text = re.sub(r'<html ([^>]*?)(?: lang="[^"]*")?>', r'<html \1 lang="en">', text, count=1)
-    ours = ('<link rel="icon" type="image/svg+xml" href="$relpath^favicon.svg"/>\n'
-            '<script type="text/javascript" src="$relpath^lab.js"></script>\n</head>')
-    text = text.replace("</head>", ours)
+    scripts = ["lab.js", *(["search.js"] if search_index.available() else [])]
+    ours = ['<link rel="icon" type="image/svg+xml" href="$relpath^favicon.svg"/>',
+            *(f'<script type="text/javascript" src="$relpath^{script}"></script>' for script in scripts), "</head>"]
+    text = text.replace("</head>", "\n".join(ours))
     (directory / "header.html").write_text(text, encoding="utf-8")
 
 
@@ -298,7 +279,6 @@ def _write_sources(directory: Path, instructor: bool) -> None:
     markup, uses = _markup(), _uses()
     pages = _pages(markup, instructor)
     files = {f"pages/{page.ident}.md": page.text for page in flatten(pages) if page.text}
-    files.update({f"pages/{ident}.md": text for ident, text in _search_terms(markup).items()})
     files.update({f"api/{path.name}": card_header(path, markup, uses) for path in card_headers()})
     programs = [path for lab in all_labs() for path in _sources(lab)] + _examples()
     ways_on = _ways_on()
@@ -327,7 +307,10 @@ def _settings(directory: Path, output: Path, theme: bool) -> List[str]:
 
 
 def build(output: Path, instructor: bool = False, theme: bool = True) -> "subprocess.CompletedProcess[str]":
-    """Builds one edition in `output`, and Doxygen's input in `output`-src. Returns Doxygen's status and messages."""
+    """Builds one edition in `output`, and Doxygen's input in `output`-src. Returns Doxygen's status and messages.
+
+    Without lunr the pages have no search box.
+    """
     directory = output.with_name(output.name + "-src")
     _write_sources(directory, instructor)
     shutil.rmtree(output, ignore_errors=True)
@@ -336,6 +319,8 @@ def build(output: Path, instructor: bool = False, theme: bool = True) -> "subpro
     done = subprocess.run(["doxygen", "-"], cwd=ROOT, input=settings, text=True, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT)
     outline(output)
+    if done.returncode == 0 and search_index.available():
+        search_index.write(output)
     if instructor and done.returncode == 0:
         (output / "slides.html").write_text(teaching.slides(), encoding="utf-8")
     return done
@@ -347,5 +332,7 @@ def main(instructor: bool) -> int:
     done = build(output, instructor)
     print(done.stdout, end="", file=sys.stderr)
     if done.returncode == 0:
+        if not search_index.available():
+            print(f"the pages have no search box: {search_index.PACKAGES} are missing (Debian's names)", file=sys.stderr)
         print(f"{os.path.relpath(output)}/index.html")
     return 1 if done.returncode else 0

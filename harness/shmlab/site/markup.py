@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Callable, Dict, Iterable, List, Mapping, Match, Pattern, Sequence, Set, Tuple
 
 from ..labs import ROOT, UserError
+from . import play
 
 # ---- cards ------------------------------------------------------------------------------------------------
 
@@ -126,6 +127,7 @@ TOKEN = re.compile(r"""
   | (?P<link>     \[(?P<text>(?:[^\]\[`]|`[^`]*`)+)\]\((?P<url>[^)\s]+)\) )
   | (?P<manual>   \b(?P<topic>[A-Za-z_][\w.]*)\((?P<section>[1-8]|[03]p)\) )
   | (?P<checkref> \((?P<lab>\d\d)\ (?P<check>test_\w+)\) )
+  | (?P<play>     <!--\ play:\ (?P<controls>\w+)\ --> )
   | (?P<comment>  <!--.*?--> )
   | (?P<hint>     <details>\s*<summary>(?P<title>.*?)</summary> )
   | (?P<end>      </details> )
@@ -174,7 +176,9 @@ class _Conversion:
         def prose(part: str) -> str:
             return _replace(TABLE, self._table, part, self._inline)
 
-        self.sections = len(re.findall("^## ", FENCE.sub("", text), re.M))
+        text = text.replace(play.STORIES_HERE, play.words()) if play.STORIES_HERE in text else text
+        has_controls = "<!-- play: " in text  # which come first on their page: no table of contents
+        self.sections = 0 if has_controls else len(re.findall("^## ", FENCE.sub("", text), re.M))
         return _replace(FENCE, self._fence, text, prose)
 
     def _fence(self, fence: Match[str]) -> str:
@@ -273,6 +277,9 @@ class _Conversion:
     def _checkref(self, token: Match[str]) -> str:
         check = token["check"].replace("_", "_<wbr>")  # a narrow cell may break the name after each underscore
         return f'<small>(@ref lab_{token["lab"]} "{token["lab"]}"@htmlonly {check})@endhtmlonly</small>'
+
+    def _play(self, token: Match[str]) -> str:
+        return raw(play.controls(token["controls"]))
 
     def _comment(self, _: Match[str]) -> str:
         return ""

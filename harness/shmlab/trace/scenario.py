@@ -8,10 +8,11 @@
     type PROGRAM TEXT                     writes to the input of a program that was started with --open
     close PROGRAM                         ends that input
     kill PROGRAM                          SIGKILL
+    interrupt PROGRAM                     SIGINT, which Ctrl-C sends
     rm FILE|/NAME                         removes a file or an object
 
-Words are quoted as in the shell; TEXT knows the escapes of printf(1). After each action, the programs run until all of them have
-ended or wait.
+Of several processes of one program, the last one that has not ended is meant. Words are quoted as in the shell; TEXT knows the
+escapes of printf(1). After each action, the programs run until all of them have ended or wait.
 """
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ SCENARIOS = ROOT / "harness" / "scenarios"
 #: How many words follow each action, at least and at most.
 _WORDS: Dict[str, Tuple[int, int]] = {
     "touch": (1, 1), "write": (2, 2), "segment": (4, 4), "object": (3, 3), "start": (1, 40), "type": (2, 2), "close": (1, 1),
-    "kill": (1, 1), "rm": (1, 1)}
+    "kill": (1, 1), "interrupt": (1, 1), "rm": (1, 1)}
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def _parse(words: List[str], lab: Lab) -> Action:
     least, most = _WORDS[name]
     if not least <= len(rest) <= most:
         raise ValueError(f"'{name}' needs {least} words" + (f" to {most}" if most > least else ""))
-    if name in ("start", "type", "close", "kill") and rest[0] not in lab.programs:
+    if name in ("start", "type", "close", "kill", "interrupt") and rest[0] not in lab.programs:
         raise ValueError(f"'{rest[0]}' is not a program of lab {lab.number}: {', '.join(lab.programs)}")
     return Action(name, tuple(rest), stays_open, text, killed_at)
 

@@ -92,6 +92,11 @@ def shown_content(content: bytes, leaves: Sequence[Leaf]) -> Dict[str, str]:
     return words
 
 
+def fields_of(title: str, leaves: Sequence[Leaf]) -> Sequence[Leaf]:
+    """Returns the fields of a thing: a named semaphore is one semaphore, all else the struct that the programs share."""
+    return [Leaf("value", 0, 4, "sem_t")] if title.startswith("/dev/shm/sem.") else leaves
+
+
 def _key_of(mapping: Mapping) -> Tuple[Key, str]:
     """What a shared mapping is of: its key, and what to call it if nothing else tells."""
     if mapping.key is not None:
@@ -197,7 +202,7 @@ class Camera:
         for key, content in self._known.items():
             known_size = state.items[key].facts.get("size", "")
             content = content[:int(known_size)] if known_size.isdigit() else content
-            state.items[key].fields = shown_content(content, self.leaves)
+            state.items[key].fields = shown_content(content, fields_of(state.items[key].title, self.leaves))
         return state
 
 

@@ -57,7 +57,7 @@ class Stepper:
         self._places: List[Tuple[int, Call]] = []  # row, and the call that it shows
         self._last_rows: Dict[int, int] = {}  # by lane
         self._camera = Camera(fixture, shared_fields(fixture))
-        self._programs: Dict[str, Program] = {}  # the last one of each name
+        self._programs: Dict[str, List[Program]] = {}  # by name, in the order of their start
         self._current: Optional[int] = None
         self._just_stopped: Set[int] = set()
 
@@ -347,16 +347,18 @@ class Stepper:
                 os.unlink(words[0], dir_fd=fixture.box.work_fd)
             self._user(text)
         else:
-            program = self._programs[words[0]]
+            started = self._programs[words[0]]
+            program = next((program for program in reversed(started) if program.started.status is None), started[-1])
             process = self._processes[program.pid]
-            shown = {"type": f"input arrives: {kernel.show(unescape(words[-1]))}", "close": "its input ends", "kill": "kill -9"}
+            shown = {"type": f"input arrives: {kernel.show(unescape(words[-1]))}", "close": "its input ends", "kill": "kill -9",
+                     "interrupt": "Ctrl-C"}
             self._user(shown[action.name], process.lane)
             if action.name == "type":
                 fixture.box.feed(program.started, unescape(words[1]), 2.0)
             elif action.name == "close":
                 program.close_input()
             else:
-                fixture.box.kill(program.pid, signal.SIGKILL)
+                fixture.box.kill(program.pid, signal.SIGINT if action.name == "interrupt" else signal.SIGKILL)
             if not process.stopped:
                 self._await_rest(process)
             self._collect(process)
@@ -365,7 +367,7 @@ class Stepper:
         name, words = action.words[0], list(action.words[1:])
         built = self.fixture._built(name, reference=False)
         program = self.fixture._start(built, words, name, b"" if action.stays_open or action.text else None, 0o022, EVERY_CALL, True)
-        self._programs[name] = program
+        self._programs.setdefault(name, []).append(program)
         lane = self._lane(name, program.pid)
         process = self._processes[program.pid] = _Process(program.pid, lane, program, action.killed_at)
         if action.text:

@@ -6,7 +6,7 @@ from typing import Callable, Dict, Optional, Sequence
 
 from ..explore.fields import Leaf
 from ..sandbox.kernel import Blocked
-from .state import State
+from .state import State, fields_of
 
 _FOR = {"accept": "for a connection", "accept4": "for a connection", "recvmsg": "for a message",
         "recvfrom": "for a message", "read": "for input", "flock": "for a file lock that another process holds",
@@ -22,7 +22,10 @@ def _in_futex(blocked: Blocked, pid: int, state: State, leaves: Sequence[Leaf], 
     if found is None:
         return "in memory of its own, where no other process can wake it"
     key, offset = found
-    leaf = _leaf_around(leaves, offset)
+    fields = fields_of(state.items[key].title, leaves)
+    if fields is not leaves:
+        return f"for {state.items[key].title}"
+    leaf = _leaf_around(fields, offset)
     if leaf is None:
         return f"at byte {offset} of {state.items[key].title}"
     value = state.items[key].fields.get(leaf.name, "")

@@ -1,4 +1,4 @@
-"""What the handouts show as output is what the finished programs print.
+"""What the handouts show as output is what the finished programs, and the handouts' own examples, print.
 
 Run is what needs no second terminal, debugger or tracer. A handout ends for us at the first command that does, as
 what comes after it builds on that.
@@ -12,6 +12,7 @@ from shmlab import labs
 from shmlab.sandbox import box
 
 LABS = labs.all_labs()
+WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror"]
 BY_A_PERSON = re.compile(r"gdb|strace|unshare|/proc/|&|\{$| sh$|^$|^\./(reader|ring_recv) \S+$|^\./sender \S+ '")
 MASKS = [(r"^(plain) \d+ lost \d+", r"\1 N lost N"), (r"^segment \d+", "segment ID"),
          (r"^([acd]time|[cl]pid|shmid) \d+", r"\1 N"),
@@ -28,6 +29,12 @@ def commands(lab):
                 yield command, output.strip()
 
 
+def examples(lab):
+    """Returns the complete C programs in a handout, by the names to which the commands after them compile them."""
+    found = re.findall(r"^```c\n((?:(?!```).*\n)+)```\n(?:(?!```).*\n)*```console\n.*-o (\w+)", lab.handout, re.M)
+    return {name: source for source, name in found if "int main(" in source}
+
+
 def run(lab, lines, directory):
     """Runs the commands in one shell and one box. Returns the output of each."""
     programs = set(re.findall(r"/(\w+)\b", " ".join(lines)))
@@ -40,6 +47,11 @@ def run(lab, lines, directory):
                 assert done.returncode == 0, done.stderr
                 inside.put(program, built.read_bytes(), 0o755)
                 script += f"cp {program} {other.name}/; cp -n {program} {lab.name}/\n"
+        for name, source in examples(lab).items():
+            (directory / f"{name}.c").write_text(source)
+            assert compile_example(directory / f"{name}.c", directory / name).returncode == 0
+            inside.put(name, (directory / name).read_bytes(), 0o755)
+            script += f"cp {name} {lab.name}/\n"
         script += f"cd {lab.name}\n" + "".join(f"echo '\x01'\n{line}\n" for line in lines)
         shell = inside.start(["/bin/bash", "-c", script])
         assert inside.wait(shell, 20), "the commands did not end"
@@ -66,3 +78,13 @@ def test_output_in_the_handout_is_what_a_run_prints(lab, tmp_path):
 def test_most_labs_show_what_can_be_run():
     counts = {lab.name: len(list(commands(lab))) for lab in LABS}
     assert sum(counts.values()) >= 80 and sum(count >= 2 for count in counts.values()) >= 15, counts
+
+
+@pytest.mark.parametrize("cc", ["gcc", "clang", "musl-gcc"])
+def test_examples_in_the_handouts_compile_without_a_warning(cc, tmp_path):
+    found = [(name, source) for lab in LABS for name, source in examples(lab).items()]
+    assert len(found) == sum(lab.handout.count("int main(") for lab in LABS) >= 1
+    for name, source in found:
+        (tmp_path / f"{name}.c").write_text(source)
+        done = compile_example(tmp_path / f"{name}.c", tmp_path / name, *WARNINGS, cc=cc)
+        assert done.returncode == 0, done.stderr
