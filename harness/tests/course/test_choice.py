@@ -187,11 +187,11 @@ def test_notes_are_harmless_and_not_too_many(tmp_path, reader):
 @pytest.mark.parametrize("name", ["a {}/sysv_create.c", "a{}/sysv_create ({}).c", "sysv_create {}.c", "{}/{}.c", "a ({})/v{}/a{}.h"])
 def test_many_versions_take_little_time(name):
     one = [choice.SourceFile(intake.PurePosixPath(name.format(n, n, n)), len(SYSV), 0.0, lambda: SYSV) for n in range(4900)]
-    began = time.monotonic()
+    began = time.process_time()
     versions = choice.newest(one, [])
     for lab in labs.all_labs():
         choice.choose(lab, versions)
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 20
 
 
 @pytest.mark.parametrize("stem, base, numbers, date", [

@@ -64,6 +64,7 @@ WRONG = {
     ("course", "time zone"): (["Mars/Base", "../../etc", "Europe", "+01:00"], "write it as Europe/Berlin"),
     ("course", "canvas"): (["A (1) of 0", "A (1) of x", "A (1) of -1"], "such as Lab #1 (4711), or with its points"),
     ("course", "moodle maximum"): (["0", "A", "-1", "inf"], "is not a number from 0.01 to 100000"),
+    ("course", "race"): (["yes", "1", "On!"], "allowed are on and off"),
     ("canvas", "05"): (["", "A (1) of 0", "A (1) of nan"], "such as Lab #1 (4711), or with its points"),
     ("canvas", "05 test_key"): (["A (1)", "A", "1"], "write only its number"),
     ("canvas", "77"): (["A (1)", "A", "1"], "the labs are 01 02"),

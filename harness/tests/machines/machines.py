@@ -91,7 +91,7 @@ ls -d /sys/fs/cgroup/*/box-* 2>/dev/null || echo "no group is left"
 COMMANDS = [
     Command("make", "make", True, ""),
     Command("make demo", "make demo", True, "190 of 190 points"),
-    Command("skeletons", "make check", False, "0 of 180 points"),
+    Command("skeletons", "make check", False, "0 of 190 points"),
     Command("two labs", 'make 05 && make check LAB="05 11" IN=solutions', True, "20 of 20 points"),
     Command("doctor", "make doctor", True, "tier"),
     Command("hint", "make hint LAB=01", True, ""),
@@ -100,7 +100,7 @@ COMMANDS = [
     Command("compilers", COMPILERS, True, "30 of 30 points"),
     Command("make box", BOX, True, ""),
     Command("control group", CONTROL_GROUP, True, r"(?s)ended by the kernel: 1.*no group is left"),
-    Command("gradescope", GRADESCOPE, True, r"^score 180(\.0)?$"),
+    Command("gradescope", GRADESCOPE, True, r"^score 190(\.0)?$"),
 ]
 
 #: What a row was tried with, on one line.
