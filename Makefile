@@ -119,7 +119,7 @@ test-real: ## runs PostgreSQL, Redis, stress-ng and Python with the recorder and
 test-slurm: ## grades a course on two nodes of a Slurm that it starts, as root
 	$(quiet)python=$$($(SETUP) test-slurm) && "$$python" -m pytest harness/tests/course/in_slurm.py $(if $(V),-v,-q) $(PYTEST)
 
-lint: ## looks for what is wrong in the project's own code without running it; part of make test
+lint: ## checks the project's own code without running it; part of make test
 	$(quiet)$(SETUP) lint >/dev/null && sh harness/lint.sh
 
 # not for students)
@@ -154,7 +154,7 @@ merge: ## joins slices of a course into one directory of results: FROM="out.*" O
 	$(quiet)python=$$($(SETUP) grade) && $(SHMLAB) "$$python" -m shmlab merge --from $(call quoted,$(FROM)) --out $(call quoted,$(OUT)) \
 	    $(if $(COURSE),--course $(call quoted,$(COURSE))) $(if $(JOBS),--jobs $(JOBS)) $(if $(PARTIAL),--partial)
 
-collect: ## copies students' repositories as at a time: REPOS=list.csv BY=2026-11-20 OUT=handed-in
+collect: ## copies students' repositories as of a time: REPOS=list.csv BY=2026-11-20 OUT=handed-in
 	$(quiet)python=$$($(SETUP) collect) && $(SHMLAB) "$$python" -m shmlab collect --repos $(call quoted,$(REPOS)) --by $(call quoted,$(BY)) \
 	    --out $(call quoted,$(if $(filter file,$(origin OUT)),,$(OUT))) $(if $(JOBS),--jobs $(JOBS))
 
@@ -188,7 +188,7 @@ watch: ## checks LAB=05 again whenever you save
 explore: ## runs LAB=12 under every order of its steps; TIME=30 seconds each
 	$(quiet)python=$$($(SETUP) check) && "$$python" -m pytest harness -s --submission $(call quoted,$(IN)) $(OPTIONS) --explore $(call quoted,$(TIME))
 
-replay: ## shows one schedule, step by step: LAB=12 SCHEDULE=what a verdict says; GDB=A looks at process A with gdb
+replay: ## shows one schedule, step by step: LAB=12 SCHEDULE=from a verdict; GDB=A opens process A in gdb
 	$(quiet)python=$$($(SETUP) check) && "$$python" -m pytest harness -s --submission $(call quoted,$(IN)) $(OPTIONS) \
 	    --schedule $(call quoted,$(SCHEDULE)) $(if $(GDB),--gdb $(call quoted,$(GDB)))
 

@@ -36,7 +36,7 @@ check_build_directory() {
         elsewhere="name another directory, for example: export SHMLAB_BUILD=/tmp/shmlab-$(id -u)"
     fi
     if [ ! -e "$build" ] && ! mkdir -p "$build" 2>/dev/null; then
-        say "cannot make the directory $build: $elsewhere"
+        say "cannot create the directory $build: $elsewhere"
         exit 1
     fi
     for path in "$build" "$build"/* "$build"/labs/*; do

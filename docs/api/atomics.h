@@ -6,11 +6,11 @@
  * @defgroup cards_atomics Atomics and the futex
  * @brief Single words that several processes read and write at once, and how to sleep on one.
  *
- * The functions are generic: `A` stands for any atomic type, `C` for the plain type that belongs to it. In
- * shared memory an atomic has to be lock-free, for a lock inside one process keeps no other process out; then it is
- * address-free as well, and each process may have it at another address. Two accesses that are not both atomic, one of
- * them a store, are a data race unless one happens before the other: undefined behaviour.
- * None of the functions can fail, but for the last two, which call the kernel.
+ * The functions are generic: `A` stands for any atomic type, `C` for the plain type that belongs to it. In shared
+ * memory an atomic must be lock-free, because a lock inside one process does not exclude another process. It is
+ * then also address-free: each process may map it at a different address. Two accesses that are not both atomic,
+ * one of them a store, are a data race unless one happens before the other: undefined behaviour. None of the
+ * functions can fail, except the last two, which call the kernel.
  * @{
  */
 
@@ -21,7 +21,7 @@
  * @return        its value
  *
  * @par Pitfalls
- * - Two loads are two moments: between them anything may have been stored.
+ * - Between two loads, another process may store.
  *
  * @see stdatomic.h(0p)
  */
@@ -35,8 +35,8 @@ C atomic_load(const volatile A *object);
  * @return        its value
  *
  * @par Pitfalls
- * - With `memory_order_relaxed` the value says nothing about the data beside it: use
- *   `memory_order_acquire` before you read that.
+ * - With `memory_order_relaxed` the value says nothing about other data: use `memory_order_acquire` before you read
+ *   that data.
  *
  * @see stdatomic.h(0p)
  */
@@ -49,8 +49,7 @@ C atomic_load_explicit(const volatile A *object, memory_order order);
  * @param value   what is stored
  *
  * @par Pitfalls
- * - A load, a sum and a store are three steps, and what others store in between is lost:
- *   `atomic_fetch_add`.
+ * - A load, a sum and a store are three steps, and what others store in between is lost: use `atomic_fetch_add`.
  *
  * @see stdatomic.h(0p)
  */
@@ -72,41 +71,41 @@ void atomic_store(volatile A *object, C value);
 void atomic_store_explicit(volatile A *object, C value, memory_order order);
 
 /**
- * @brief Adds to an atomic in one step that nobody can come between.
+ * @brief Adds to an atomic in one indivisible step.
  *
  * @param object  the atomic
  * @param value   what is added
- * @return        the value before it
+ * @return        the value before the addition
  *
  * @par Pitfalls
  * - Unsigned atomics wrap around, and so do signed ones, without being undefined.
- * - Loss is excluded, order is not: what the total means while others still add is another question.
+ * - No addition is lost, but the total is final only after all others have finished.
  *
  * @see stdatomic.h(0p)
  */
 C atomic_fetch_add(volatile A *object, M value);
 
 /**
- * @brief As `atomic_fetch_add`, with an order of one's choice; `memory_order_relaxed` will do for a plain
+ * @brief As `atomic_fetch_add`, with a memory order of your choice; `memory_order_relaxed` is enough for a plain
  * count.
  *
  * @param object  the atomic
  * @param value   what is added
  * @param order   the order
- * @return        the value before it
+ * @return        the value before the addition
  *
  * @par Pitfalls
- * - With `memory_order_relaxed` the count is right, and says nothing about other memory.
+ * - With `memory_order_relaxed` the count is right, but it says nothing about other memory.
  *
  * @see stdatomic.h(0p)
  */
 C atomic_fetch_add_explicit(volatile A *object, M value, memory_order order);
 
 /**
- * @brief Stores a value if the atomic has the one that is expected, else tells which it has, in one step.
+ * @brief In one step, stores a value if the atomic has the expected one; otherwise returns the one it has.
  *
  * @param object    the atomic
- * @param expected  where the expected value is, and where the found one goes
+ * @param expected  the expected value; receives the value found
  * @param value     what is stored
  * @return          whether it was stored
  *
@@ -119,7 +118,7 @@ C atomic_fetch_add_explicit(volatile A *object, M value, memory_order order);
 _Bool atomic_compare_exchange_strong(volatile A *object, C *expected, C value);
 
 /**
- * @brief Keeps memory accesses before it and after it apart, as far as the order says.
+ * @brief Keeps memory accesses before it and after it in order, as the memory order requires.
  *
  * With `memory_order_seq_cst` a load behind it cannot overtake a store before it, which release and acquire
  * allow.
@@ -135,7 +134,7 @@ _Bool atomic_compare_exchange_strong(volatile A *object, C *expected, C value);
 void atomic_thread_fence(memory_order order);
 
 /**
- * @brief The access is whole, and that is all: it says nothing about other memory.
+ * @brief The access is indivisible, but provides no order with other memory.
  *
  * @see stdatomic.h(0p)
  */
@@ -150,14 +149,14 @@ void atomic_thread_fence(memory_order order);
 #define memory_order_acquire
 
 /**
- * @brief Of a store: whoever reads the value with acquire sees all that was stored before.
+ * @brief Of a store: a process that reads the value with acquire sees all that was stored before.
  *
  * @see stdatomic.h(0p)
  */
 #define memory_order_release
 
 /**
- * @brief Acquire and release, and one order of all such accesses on which everybody agrees.
+ * @brief Acquire and release, and a single order of all such accesses, the same for all threads.
  *
  * @see stdatomic.h(0p)
  */
@@ -178,11 +177,12 @@ void atomic_thread_fence(memory_order order);
 #define ATOMIC_LLONG_LOCK_FREE
 
 /**
- * @brief Sleeps on a 32-bit word of shared memory, or wakes who sleeps on it. Linux; C has no function for
- * it.
+ * @brief Sleeps on a 32-bit word of shared memory, or wakes those that sleep on it. Linux; the C library has no
+ * function for it.
  *
- * One system call with several operations, written `syscall(SYS_futex, …)`. Compare and fall asleep are one step: a wake-up in between is not lost.
- * Semaphores, mutexes and condition variables of glibc and musl are made of it.
+ * One system call with several operations, written `syscall(SYS_futex, …)`. Comparing and falling asleep are one
+ * step: a wake-up in between is not lost. Semaphores, mutexes and condition variables of glibc and musl are built
+ * on it.
  *
  * @param word       the word, aligned; where it is mapped does not matter, the memory behind it does
  * @param operation  `FUTEX_WAIT` or `FUTEX_WAKE`, and `FUTEX_PRIVATE_FLAG`
@@ -191,13 +191,13 @@ void atomic_thread_fence(memory_order order);
  * @return           to wait: 0; to wake: how many were woken; -1 on failure
  *
  * @par Errors
- * - `EAGAIN`: the word does not have the value. Look again: something has happened.
+ * - `EAGAIN`: the word does not have the value. Test your condition again: it has changed.
  * - `ETIMEDOUT`: the time is up.
  * - `EINTR`: a signal handler has run.
  * - `EINVAL`: the word is not aligned, or the operation is unknown.
  *
  * @par Pitfalls
- * - It may return 0 though nobody has woken it: ask again.
+ * - It may return 0 without a wake-up: test the condition again.
  * - `FUTEX_PRIVATE_FLAG` looks for sleepers in this process only.
  *
  * @see futex(2), futex(7)
@@ -209,7 +209,7 @@ long futex(uint32_t *word, int operation, uint32_t value, const struct timespec 
  * as `futex`.
  *
  * @param number  `SYS_futex`, `SYS_gettid`, …
- * @return        what the call gives; -1 on failure, with the reason in `errno`
+ * @return        what the call returns; -1 on failure, with the reason in `errno`
  *
  * @par Errors
  * - `ENOSYS`: this kernel has no such call.

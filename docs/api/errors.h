@@ -4,15 +4,15 @@
  */
 /**
  * @defgroup cards_errors Errors
- * @brief What is in errno when a call has failed, or is the result of calls that give the error's number.
+ * @brief What is in errno when a call has failed, or the return value of calls that return the error number.
  * @{
  */
 
 /**
- * @brief Why the last call that failed has failed. A call that succeeds leaves it as it was, or not.
+ * @brief Why the last failed call failed. A call that succeeds may change it or not.
  *
- * Look at it at once, and only after the result has told of a failure; keep it in a variable before you
- * clean up, as the next call may change it. `posix_fallocate` and the pthread calls do not use it.
+ * Read it at once, and only after the return value has shown a failure; keep it in a variable before you clean up,
+ * as the next call may change it. `posix_fallocate` and the pthread calls do not use it.
  *
  * @see errno(3), errno.h(0p)
  */
@@ -21,9 +21,9 @@
 /**
  * @brief Permission denied.
  *
- * The mode of what you have opened or attached does not allow what was asked for: to attach for writing
- * what may be read, say. For `mmap`: the descriptor was opened for less than the mapping asks for. Root
- * sees it for such a descriptor, and hardly otherwise. [How it fails](../failures.md#permissions) has the causes.
+ * The mode of what you have opened or attached does not allow what was asked for: to attach for writing what may be
+ * read, say. For `mmap`: the descriptor was opened for less than the mapping asks for. Root gets it for such a
+ * descriptor, and hardly otherwise. [How it fails](../failures.md#permissions) has the causes.
  *
  * @see errno(3), errno.h(0p)
  */
@@ -32,8 +32,7 @@
 /**
  * @brief Address already in use.
  *
- * `bind` found something under that name: a socket that somebody uses, or one that a killed process has
- * left.
+ * `bind` found something under that name: a socket in use, or one that a killed process left.
  *
  * @see errno(3), errno.h(0p)
  */
@@ -62,7 +61,7 @@
 /**
  * @brief Device or resource busy.
  *
- * `pthread_mutex_trylock`: another has it. `fcntl` with `F_SEAL_WRITE`: a mapping for writing exists.
+ * `pthread_mutex_trylock`: another thread holds it. `fcntl` with `F_SEAL_WRITE`: a mapping for writing exists.
  *
  * @see errno(3), errno.h(0p)
  */
@@ -71,8 +70,8 @@
 /**
  * @brief No child processes.
  *
- * `waitpid` has nobody to wait for: all children have been waited for, or the pid is that of no child
- * of yours. Where SIGCHLD is ignored the kernel takes each child away itself.
+ * `waitpid` has no child to wait for: all children have been waited for, or the pid is not a child's. If SIGCHLD is
+ * ignored, the kernel reaps each child itself.
  *
  * @see errno(3), errno.h(0p)
  */
@@ -81,7 +80,7 @@
 /**
  * @brief Connection refused.
  *
- * `connect` found a socket at which nobody listens: its maker is gone, its name is not.
+ * `connect` found a socket on which no process listens: its creator has ended, but its name is left.
  *
  * @see errno(3), errno.h(0p)
  */
@@ -90,7 +89,7 @@
 /**
  * @brief Resource deadlock avoided.
  *
- * You would wait for yourself, or in a circle.
+ * The call would wait for its own process, or in a circle.
  *
  * @see errno(3), errno.h(0p)
  */
@@ -99,9 +98,8 @@
 /**
  * @brief File exists.
  *
- * You wanted to be the one who makes it (`IPC_EXCL`, `O_EXCL`, `link`), and it is there. Somebody was
- * faster, or an earlier run was killed and has left it: `make clean-ipc`, and
- * [How it fails](../failures.md#leaks).
+ * You asked to create it (`IPC_EXCL`, `O_EXCL`, `link`), but it exists. Another process was faster, or an earlier
+ * run was killed and left it: see `make clean-ipc`, and [How it fails](../failures.md#leaks).
  *
  * @see errno(3), errno.h(0p)
  */
@@ -148,8 +146,8 @@
 /**
  * @brief Invalid argument.
  *
- * `mmap` with length 0 or an offset that is no multiple of the page size; `shmget` with more bytes than the
- * segment has, or than `SHMMAX`; a shmid that is none; `fcntl` for seals of a file on a disk.
+ * `mmap` with length 0 or an offset that is not a multiple of the page size; `shmget` with more bytes than the
+ * segment has, or than `SHMMAX`; a shmid that no segment has; `fcntl` for seals of a file on a disk.
  *
  * @see errno(3), errno.h(0p)
  */
@@ -158,7 +156,7 @@
 /**
  * @brief Input/output error.
  *
- * The disk could not be read or written. After `msync` it means that the bytes may not be there tomorrow.
+ * The disk could not be read or written. After `msync` it means that the bytes may be lost.
  *
  * @see errno(3), errno.h(0p)
  */
@@ -167,7 +165,7 @@
 /**
  * @brief Too many open files.
  *
- * This process has as many as it may have.
+ * This process has reached its limit.
  *
  * @see errno(3), errno.h(0p)
  */
@@ -194,7 +192,7 @@
 /**
  * @brief Too many open files in system.
  *
- * The whole system has as many as it may have.
+ * The whole system has reached its limit.
  *
  * @see errno(3), errno.h(0p)
  */
@@ -212,8 +210,8 @@
 /**
  * @brief No such file or directory.
  *
- * No segment has the key, no object has the name, or `ftok` finds no such file. Perhaps the other program
- * has not come yet.
+ * No segment has the key, no object has the name, or `ftok` finds no such file. Perhaps the other program has not
+ * created it yet.
  *
  * @see errno(3), errno.h(0p)
  */
@@ -251,8 +249,8 @@
 /**
  * @brief State not recoverable.
  *
- * A robust mutex was unlocked after `EOWNERDEAD` without `pthread_mutex_consistent`. Nobody can ever lock
- * it again.
+ * A robust mutex was unlocked after `EOWNERDEAD` without `pthread_mutex_consistent`. No thread can ever lock it
+ * again.
  *
  * @see errno(3), errno.h(0p)
  */
@@ -271,7 +269,7 @@
  * @brief Owner died.
  *
  * **You have the mutex.** Its last owner died with it locked: repair what it guards, call
- * `pthread_mutex_consistent`, and go on.
+ * `pthread_mutex_consistent`, and continue.
  *
  * @see errno(3), errno.h(0p)
  */
@@ -289,7 +287,7 @@
 /**
  * @brief Broken pipe.
  *
- * Nobody is at the other end of the socket or pipe. Unless it is ignored a SIGPIPE comes with it.
+ * No process has the other end of the socket or pipe open. SIGPIPE is sent as well, unless it is ignored.
  *
  * @see errno(3), errno.h(0p)
  */
@@ -307,7 +305,7 @@
 /**
  * @brief Numerical result out of range.
  *
- * `strtoumax` and its kin: the number does not fit.
+ * `strtoumax` and the like: the number does not fit.
  *
  * @see errno(3), errno.h(0p)
  */
@@ -316,7 +314,7 @@
 /**
  * @brief No such process.
  *
- * `kill`: the process is gone, waited for included.
+ * `kill`: the process has ended and was waited for.
  *
  * @see errno(3), errno.h(0p)
  */
@@ -325,7 +323,8 @@
 /**
  * @brief Connection timed out: the time is up.
  *
- * `sem_timedwait`, `pthread_cond_timedwait`, `futex`: nobody has come in time. Look around, and wait again.
+ * `sem_timedwait`, `pthread_cond_timedwait`, `futex`: no wake-up came in time. Check whether the other process
+ * still exists, and wait again.
  *
  * @see errno(3), errno.h(0p)
  */

@@ -4,7 +4,7 @@
  */
 /**
  * @defgroup cards_kernel What the kernel shows
- * @brief Lines of `/proc`, field by field, and the limits that can be met.
+ * @brief Lines of `/proc`, field by field, and the limits that a program can reach.
  * @{
  */
 

@@ -24,10 +24,10 @@
  * @return            the address; `MAP_FAILED` on failure
  *
  * @par Errors
- * - `EINVAL`: the length is 0, the offset is no multiple of the page size, or neither or both of shared and
- *   private.
- * - `EACCES`: the descriptor is not open for reading, or the mapping is to be shared and written and it is
- *   not open for both.
+ * - `EINVAL`: the length is 0, the offset is not a multiple of the page size, or neither or both of shared and
+ *   private are set.
+ * - `EACCES`: the descriptor is not open for reading, or the mapping would be shared and writable and the
+ *   descriptor is not open for both.
  * - `ENOMEM`: no room in the address space, or too many mappings.
  * - `EBADF`: the descriptor is not open.
  * - `ENODEV`: what the descriptor stands for cannot be mapped.
@@ -35,9 +35,9 @@
  *
  * @par Pitfalls
  * - Failure is `MAP_FAILED`, not NULL.
- * - It may reach past the end of the object. Beyond the last page with a byte of the object an access is a
- *   SIGBUS; in the rest of that page are zero bytes that nobody else ever sees in the file.
- * - It reserves no memory, with `MAP_POPULATE` neither.
+ * - It may reach past the end of the object. Beyond the last page with a byte of the object an access is a SIGBUS;
+ *   the rest of that page reads as zero bytes; stores there never reach the file.
+ * - It reserves no memory, not even with `MAP_POPULATE`.
  *
  * @see mmap(2), mmap(3p)
  */
@@ -51,11 +51,11 @@ void *mmap(void *address, size_t length, int protection, int flags, int descript
  * @return         0; -1 on failure
  *
  * @par Errors
- * - `EINVAL`: the address is no multiple of the page size, or the length is 0.
+ * - `EINVAL`: the address is not a multiple of the page size, or the length is 0.
  * - `ENOMEM`: a mapping would be cut in two, and there are too many already.
  *
  * @par Pitfalls
- * - That nothing is mapped there is no failure.
+ * - It is not an error if nothing is mapped there.
  * - A length that is too short leaves pages behind.
  * - The object, its name and its bytes stay.
  *
@@ -75,7 +75,7 @@ int munmap(void *address, size_t length);
  * @return         0; -1 on failure
  *
  * @par Errors
- * - `EINVAL`: the address is no multiple of the page size, or the flags make no sense.
+ * - `EINVAL`: the address is not a multiple of the page size, or the flags make no sense.
  * - `ENOMEM`: part of the range is not mapped.
  * - `EIO`: the disk could not be written.
  *
@@ -96,13 +96,12 @@ int msync(void *address, size_t length, int flags);
  * @return            0; -1 on failure
  *
  * @par Errors
- * - `EACCES`: the mapping cannot be given that right: a shared one of a file that was opened for reading
- *   only, say.
- * - `EINVAL`: the address is no multiple of the page size.
+ * - `EACCES`: the mapping cannot get that permission: a shared one of a file that was opened for reading only, say.
+ * - `EINVAL`: the address is not a multiple of the page size.
  * - `ENOMEM`: part of the range is not mapped.
  *
  * @par Pitfalls
- * - It changes this process only. The others keep the rights that they have.
+ * - It changes this process only. The others keep their permissions.
  *
  * @see mprotect(2), mprotect(3p)
  */
@@ -115,8 +114,8 @@ int mprotect(void *address, size_t length, int protection);
  * @return      the value; -1 if there is none or the name is unknown
  *
  * @par Errors
- * - `EINVAL`: the name is unknown. For a limit that does not exist the result is -1 as well, and `errno`
- *   stays as it was.
+ * - `EINVAL`: the name is unknown. For a limit that does not exist the result is -1 as well, and `errno` is
+ *   unchanged.
  *
  * @par Pitfalls
  * - 4096 in the source is right on one machine and wrong on the next: pages of 16 and 64 KiB are common on
@@ -143,8 +142,8 @@ long sysconf(int name);
 #define MAP_SHARED
 
 /**
- * @brief `mmap`: a store makes a copy of the page for this process alone. Nobody else sees it, nor does the
- * file.
+ * @brief `mmap`: a store makes a copy of the page for this process alone. No other process sees it, and the file
+ * does not change.
  *
  * In `/proc/PID/maps` such a mapping has a `p`. What others store may or may not be seen, until the page
  * was copied.
@@ -156,7 +155,7 @@ long sysconf(int name);
 /**
  * @brief `mmap`: new memory, all zero bytes, with no file behind it.
  *
- * Shared, it reaches those who descend from this process by fork. In POSIX since 2024; `-std=c17` wants
+ * If shared, it is shared with the processes that this one forks. In POSIX since 2024; `-std=c17` needs
  * `_DEFAULT_SOURCE`.
  *
  * @see mmap(2), sys_mman.h(0p)
@@ -164,21 +163,21 @@ long sysconf(int name);
 #define MAP_ANONYMOUS
 
 /**
- * @brief `mmap`: exactly at this address. Whatever is mapped there is gone without a word.
+ * @brief `mmap`: exactly at this address. A mapping that is already there is silently replaced.
  *
  * @see mmap(2), sys_mman.h(0p)
  */
 #define MAP_FIXED
 
 /**
- * @brief `mmap`, Linux: have the pages at once. Not getting them is no failure.
+ * @brief `mmap`, Linux: get the pages at once. It is not an error if they are not available.
  *
  * @see mmap(2)
  */
 #define MAP_POPULATE
 
 /**
- * @brief What `mmap` gives when it fails: `(void *)-1`.
+ * @brief What `mmap` returns if it fails: `(void *)-1`.
  *
  * @see mmap(2), sys_mman.h(0p)
  */
@@ -214,7 +213,7 @@ long sysconf(int name);
 #define PROT_NONE
 
 /**
- * @brief `msync`: come back when all has been written, and tell if it could not be.
+ * @brief `msync`: return when everything has been written, and report a failure.
  *
  * @see msync(2), sys_mman.h(0p)
  */

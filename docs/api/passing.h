@@ -1,6 +1,6 @@
 /**
  * @file
- * @brief API cards: memory without a name, and how a descriptor gets to a stranger.
+ * @brief API cards: memory without a name, and how to pass a descriptor to an unrelated process.
  */
 /**
  * @defgroup cards_passing Memfds, seals and passing descriptors
@@ -9,7 +9,7 @@
  */
 
 /**
- * @brief Makes an object like those of `shm_open` that has no name, and gives its descriptor. Linux, not
+ * @brief Creates an object like those of `shm_open` but without a name, and returns its descriptor. Linux, not
  * POSIX.
  *
  * @param label  what `/proc` shows after `/memfd:`; any number of objects may have the same
@@ -69,7 +69,7 @@ int fcntl(int descriptor, int command, ...);
 #define MFD_ALLOW_SEALING
 
 /**
- * @brief `memfd_create`, since Linux 6.3: nobody can execute the object or make it executable; seals may be added.
+ * @brief `memfd_create`, since Linux 6.3: the object cannot be executed or made executable; seals may be added.
  *
  * With the sysctl `vm.memfd_noexec` at 1 or 2 it applies to every memfd without `MFD_EXEC`, and at 2 `MFD_EXEC` fails
  * with `EACCES`.
@@ -86,29 +86,28 @@ int fcntl(int descriptor, int command, ...);
 #define F_ADD_SEALS
 
 /**
- * @brief `fcntl`: which seals are there? The only way to know whether memory from a stranger can shrink
- * under you.
+ * @brief `fcntl`: which seals are there? The only way to know whether memory from an untrusted process can shrink.
  *
  * @see fcntl(2)
  */
 #define F_GET_SEALS
 
 /**
- * @brief A seal: nobody can make the object smaller, so no reader gets a SIGBUS.
+ * @brief A seal: no process can make the object smaller, so no reader gets a SIGBUS.
  *
  * @see fcntl(2)
  */
 #define F_SEAL_SHRINK
 
 /**
- * @brief A seal: nobody can make the object larger.
+ * @brief A seal: no process can make the object larger.
  *
  * @see fcntl(2)
  */
 #define F_SEAL_GROW
 
 /**
- * @brief A seal: nobody can write, through no mapping either. Refused (`EBUSY`) while a shared mapping for
+ * @brief A seal: no process can write, not even through a mapping. Refused (`EBUSY`) while a shared mapping for
  * writing exists.
  *
  * @see fcntl(2)
@@ -168,7 +167,7 @@ int fcntl(int descriptor, int command, ...);
 #define F_WRLCK
 
 /**
- * @brief Makes a socket and gives its descriptor.
+ * @brief Creates a socket and returns its descriptor.
  *
  * @param domain    `AF_UNIX`: for processes of this machine
  * @param type      `SOCK_STREAM`, and `SOCK_CLOEXEC`
@@ -194,11 +193,11 @@ int socket(int domain, int type, int protocol);
  * @return            0; -1 on failure
  *
  * @par Errors
- * - `EADDRINUSE`: there is something under that name, an old socket perhaps. Nobody removes it for you.
- * - `ENOENT`, `EACCES`: the folder is not there, or does not allow it.
+ * - `EADDRINUSE`: there is something under that name, perhaps an old socket, which is not removed automatically.
+ * - `ENOENT`, `EACCES`: the directory does not exist, or does not permit it.
  *
  * @par Pitfalls
- * - A path has room for 107 bytes. To unlink the name first, to be sure, takes it from whoever is using it.
+ * - A path has room for 107 bytes. If you unlink the name first, you take it from a process that may be using it.
  *
  * @see bind(2), unix(7), bind(3p)
  */
@@ -222,7 +221,7 @@ int bind(int descriptor, const struct sockaddr *address, socklen_t length);
 int listen(int descriptor, int waiting);
 
 /**
- * @brief Waits for a connection, and gives a descriptor for the conversation.
+ * @brief Waits for a connection, and returns a descriptor for it.
  *
  * @param descriptor  the socket that listens
  * @param address     where the other's address goes; NULL will do
@@ -250,7 +249,7 @@ int accept(int descriptor, struct sockaddr *address, socklen_t *length);
  *
  * @par Errors
  * - `ENOENT`: there is no such file.
- * - `ECONNREFUSED`: there is one, and nobody listens: its maker is gone.
+ * - `ECONNREFUSED`: there is one, but no process listens: its creator has ended.
  * - `EACCES`: the mode of the file does not allow it.
  *
  * @par Pitfalls

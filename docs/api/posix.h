@@ -9,29 +9,28 @@
  */
 
 /**
- * @brief Opens a shared memory object by its name, or makes it, and gives a descriptor.
+ * @brief Opens or creates a shared memory object by its name, and returns a descriptor.
  *
  * A new object has size 0 and no memory. On Linux it is a file in `/dev/shm`. The descriptor is closed on
  * exec.
  *
  * @param name   a slash, and after it no other slash
  * @param flags  `O_RDONLY` or `O_RDWR`, and `O_CREAT`, `O_EXCL`, `O_TRUNC`
- * @param mode   permissions of a new object, less the umask; always to be given, without `O_CREAT` as 0
+ * @param mode   permissions of a new object, less the umask; always required; 0 without `O_CREAT`
  * @return       the descriptor; -1 on failure
  *
  * @par Errors
  * - `ENOENT`: no object has the name, and `O_CREAT` was not given.
  * - `EEXIST`: an object has the name, and `O_CREAT` and `O_EXCL` were given.
  * - `EACCES`: the mode of the object does not allow it, or `O_TRUNC` was given without the right to write.
- * - `EINVAL`: the name is no such name: empty, or with a second slash.
+ * - `EINVAL`: the name is not valid: empty, or with a second slash.
  * - `ENAMETOOLONG`: the name has more than 255 bytes.
  * - `EMFILE`, `ENFILE`: this process, or the whole system, has too many open files.
  *
  * @par Pitfalls
  * - A new object is empty: to map it and store is a SIGBUS until `ftruncate` has given it a size.
  * - `O_WRONLY` is of no use: a mapping has to be able to read.
- * - A program that is killed leaves the name behind. The next run meets `EEXIST`, or takes the old object
- *   as it is.
+ * - A program that is killed leaves the name behind. The next run gets `EEXIST`, or uses the old object.
  * - `-lrt` is needed before glibc 2.34, and does no harm after it.
  *
  * @see shm_open(3), shm_overview(7), shm_open(3p)
@@ -39,8 +38,7 @@
 int shm_open(const char *name, int flags, mode_t mode);
 
 /**
- * @brief Takes the name of an object away. The object lives on until the last mapping and descriptor are
- * gone.
+ * @brief Removes the name of an object. The object exists until its last mapping and descriptor are gone.
  *
  * @param name  the name, as for `shm_open`
  * @return      0; -1 on failure
@@ -50,9 +48,8 @@ int shm_open(const char *name, int flags, mode_t mode);
  * - `EACCES`: the object belongs to another user.
  *
  * @par Pitfalls
- * - Whoever opens or makes the name after that gets another object; those who have the old one do not
- *   notice.
- * - The right to remove a name comes from its folder, `/dev/shm`, not from the mode of the object.
+ * - A process that then opens or creates the name gets another object; those that have the old one do not notice.
+ * - The permission to remove a name comes from its directory, `/dev/shm`, not from the mode of the object.
  *
  * @see shm_unlink(3), shm_unlink(3p)
  */
@@ -73,7 +70,7 @@ int shm_unlink(const char *name);
  * @par Pitfalls
  * - It reserves no memory. With `/dev/shm` full it succeeds, and the first store is a SIGBUS: see
  *   `posix_fallocate`.
- * - Whoever has the cut-off pages mapped gets a SIGBUS at the next access.
+ * - A process that has the removed pages mapped gets a SIGBUS at its next access.
  *
  * @see ftruncate(2), ftruncate(3p)
  */
@@ -88,7 +85,7 @@ int ftruncate(int descriptor, off_t length);
  * @param descriptor  open for writing
  * @param offset      where the range begins
  * @param length      its bytes, more than 0
- * @return            0; on failure the number of the error. `errno` is left alone
+ * @return            0; on failure the error number. `errno` is not set
  *
  * @par Errors
  * - `ENOSPC`: there is not that much room.
@@ -98,7 +95,7 @@ int ftruncate(int descriptor, off_t length);
  * - `EINTR`: a signal came in between.
  *
  * @par Pitfalls
- * - The result is never -1. `if (posix_fallocate(…) == -1)` finds no failure.
+ * - The result is never -1. `if (posix_fallocate(…) == -1)` never detects a failure.
  *
  * @see posix_fallocate(3), posix_fallocate(3p)
  */
@@ -116,14 +113,14 @@ int posix_fallocate(int descriptor, off_t offset, off_t length);
  *
  * @par Pitfalls
  * - The size is that of this moment. Another process can change it, unless seals forbid that.
- * - A size of 0 may mean that the object's maker has not come to `ftruncate` yet.
+ * - A size of 0 may mean that the object's creator has not called `ftruncate` yet.
  *
  * @see fstat(2), fstat(3p)
  */
 int fstat(int descriptor, struct stat *status);
 
 /**
- * @brief Opens a file, or makes it, and gives a descriptor.
+ * @brief Opens or creates a file, and returns a descriptor.
  *
  * @param path   the file
  * @param flags  `O_RDONLY`, `O_WRONLY` or `O_RDWR`, and `O_CREAT`, `O_EXCL`, `O_TRUNC`, …
@@ -133,10 +130,10 @@ int fstat(int descriptor, struct stat *status);
  * @par Errors
  * - `ENOENT`: there is no such file, and `O_CREAT` was not given.
  * - `EEXIST`: there is one, and `O_CREAT` and `O_EXCL` were given.
- * - `EACCES`: the file, or a folder on the way to it, does not allow it.
+ * - `EACCES`: the file, or a directory in its path, does not permit it.
  *
  * @par Pitfalls
- * - A shared mapping for writing needs `O_RDWR`: with `O_WRONLY` `mmap` gives `EACCES`.
+ * - A shared mapping for writing needs `O_RDWR`: with `O_WRONLY`, `mmap` fails with `EACCES`.
  *
  * @see open(2), open(3p)
  */
@@ -161,11 +158,11 @@ int open(const char *path, int flags, mode_t mode);
 int close(int descriptor);
 
 /**
- * @brief Gives a file a second name. If the new name exists already it fails: one of many wins, all others
- * hear of it.
+ * @brief Gives a file a second name. Fails if the new name exists already: of several processes one succeeds, and
+ * all others get an error.
  *
- * That makes it the last step of a race-free start: what is set up under a name of one's own is put in
- * place complete.
+ * That makes it the last step of a race-free start: an object that was set up under another name gets the common
+ * name only when it is complete.
  *
  * @param old  a name of the file
  * @param name the name that it gets
@@ -173,7 +170,7 @@ int close(int descriptor);
  *
  * @par Errors
  * - `EEXIST`: the new name is taken.
- * - `ENOENT`: the file, or a folder of either name, is not there.
+ * - `ENOENT`: the file, or a directory of either name, does not exist.
  * - `EXDEV`: the names are on different file systems.
  *
  * @par Pitfalls
@@ -185,20 +182,18 @@ int close(int descriptor);
 int link(const char *old, const char *name);
 
 /**
- * @brief Takes a name of a file or of a socket away. The file lives on until the last descriptor and
- * mapping are gone.
+ * @brief Removes a name of a file or of a socket. The file exists until its last descriptor and mapping are gone.
  *
  * @param path  the name
  * @return      0; -1 on failure
  *
  * @par Errors
  * - `ENOENT`: there is no such name.
- * - `EACCES`, `EPERM`: the folder does not allow it.
+ * - `EACCES`, `EPERM`: the directory does not permit it.
  *
  * @par Pitfalls
- * - It takes away whatever has the name by now, perhaps another's new file: unlink only what you have
- *   made.
- * - The room is given back with the last descriptor and mapping, not before.
+ * - It removes whatever has the name now, perhaps another process's new file: unlink only what you created.
+ * - The space is freed only with the last descriptor and mapping.
  *
  * @see unlink(2), unlink(3p)
  */
@@ -233,21 +228,21 @@ int unlink(const char *path);
 #define O_CREAT
 
 /**
- * @brief `shm_open`, `open`, with `O_CREAT`: fail with `EEXIST` if it is there. Look and make are one step.
+ * @brief `shm_open`, `open`, with `O_CREAT`: fail with `EEXIST` if it is there. Test and creation are one step.
  *
  * @see open(2), fcntl.h(0p)
  */
 #define O_EXCL
 
 /**
- * @brief `shm_open`, `open`: make it empty. Whoever has it mapped gets a SIGBUS at the next access.
+ * @brief `shm_open`, `open`: make it empty. A process that has it mapped gets a SIGBUS at its next access.
  *
  * @see open(2), fcntl.h(0p)
  */
 #define O_TRUNC
 
 /**
- * @brief `open`, Linux: makes a file without a name in a folder, which `linkat` can give one later.
+ * @brief `open`, Linux: creates a file without a name in a directory, which `linkat` can give one later.
  *
  * @see open(2)
  */

@@ -4,7 +4,7 @@
  */
 /**
  * @defgroup cards_processes Processes and signals
- * @brief Who shares by descent, how a process ends, and how its parent learns of it.
+ * @brief Which processes share memory by fork, how a process ends, and how its parent learns of it.
  * @{
  */
 
@@ -20,7 +20,7 @@
  *
  * @par Pitfalls
  * - What is in the buffer of stdout is copied as well, and printed twice: flush before you fork.
- * - After a fork that failed the children made before it still run, and wait perhaps.
+ * - After a failed fork, the children created before it still run, and may be waiting.
  *
  * @see fork(2), fork(3p)
  */
@@ -30,7 +30,7 @@ pid_t fork(void);
  * @brief Replaces the program of this process by another, looked for in the PATH. All mappings are gone.
  *
  * @param file       the program
- * @param arguments  its words, the first its own name; NULL ends them
+ * @param arguments  its arguments, the first its own name; NULL ends them
  * @return           -1 on failure, else it does not return
  *
  * @par Errors
@@ -45,7 +45,7 @@ pid_t fork(void);
 int execvp(const char *file, char *const arguments[]);
 
 /**
- * @brief Waits until a child has ended, tells how, and lets the kernel forget it.
+ * @brief Waits until a child has ended, and reaps it: returns how it ended.
  *
  * @param pid      the child; -1: any
  * @param status   where the answer goes, for `WIFEXITED` and the like
@@ -57,9 +57,8 @@ int execvp(const char *file, char *const arguments[]);
  * - `EINTR`: a signal handler has run.
  *
  * @par Pitfalls
- * - The status is no exit status: ask `WIFEXITED` first, or a child that was killed passes for one that has
- *   done its work.
- * - A child that nobody has waited for is a zombie: it holds no memory, but `kill` with signal 0 finds it.
+ * - The status is not the exit status: test `WIFEXITED` first, or a killed child looks as if it had succeeded.
+ * - A child that was not waited for is a zombie: it holds no memory, but `kill` with signal 0 finds it.
  *
  * @see waitpid(2), waitpid(3p)
  */
@@ -74,11 +73,11 @@ pid_t waitpid(pid_t pid, int *status, int options);
  *
  * @par Errors
  * - `ESRCH`: there is no such process.
- * - `EPERM`: there is one, and it belongs to somebody else.
+ * - `EPERM`: there is one, but it belongs to another user.
  *
  * @par Pitfalls
- * - The kernel gives pids out again: the process that is there may be another one.
- * - A zombie counts as being there.
+ * - The kernel reuses pids: the process that exists may be another one.
+ * - A zombie counts as existing.
  *
  * @see kill(2), kill(3p)
  */
@@ -161,12 +160,11 @@ typedef int sig_atomic_t;
 #define WTERMSIG
 
 /**
- * @brief The address is mapped, and there is no memory to go with it.
+ * @brief The address is mapped, but there is no memory behind it.
  *
- * Either the object does not reach this page (it was never given a size, or was made smaller), or
- * `/dev/shm` or the disk is full and the page cannot be had. The remedies are `ftruncate` and
- * `posix_fallocate`, and seals against a peer that shrinks. [How it fails](../failures.md#sigbus) tells how to
- * find the cause.
+ * Either the object does not reach this page (it was never given a size, or was made smaller), or `/dev/shm` or the
+ * disk is full and there is no page for it. The remedies are `ftruncate` and `posix_fallocate`, and seals against a
+ * peer that shrinks. [How it fails](../failures.md#sigbus) tells how to find the cause.
  *
  * @see signal(7), signal.h(0p)
  */
@@ -175,9 +173,9 @@ typedef int sig_atomic_t;
 /**
  * @brief Nothing is mapped at the address, or the mapping does not allow what was tried.
  *
- * Behind it is a result that nobody compared with `MAP_FAILED` or `(void *)-1`, a use after `munmap` or
- * `shmdt`, a store to what is mapped for reading, or a pointer that was stored in shared memory by a
- * process that has it elsewhere.
+ * The cause is a return value that was not compared with `MAP_FAILED` or `(void *)-1`, a use after `munmap` or
+ * `shmdt`, a store to what is mapped for reading, or a pointer that was stored in shared memory by a process that
+ * has it elsewhere.
  *
  * [How it fails](../failures.md#sigsegv) tells how to find the cause.
  *
@@ -212,14 +210,14 @@ typedef int sig_atomic_t;
 #define SIGKILL
 
 /**
- * @brief Stops a process, and cannot be caught. `SIGCONT` lets it go on.
+ * @brief Stops a process, and cannot be caught. `SIGCONT` continues it.
  *
  * @see signal(7), signal.h(0p)
  */
 #define SIGSTOP
 
 /**
- * @brief Kills a process that writes to a pipe or a socket at whose other end nobody is.
+ * @brief Kills a process that writes to a pipe or a socket whose other end no process has open.
  *
  * Ignored, or with `MSG_NOSIGNAL`, the call fails with `EPIPE` instead.
  *

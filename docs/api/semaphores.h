@@ -11,7 +11,7 @@
 /**
  * @brief A semaphore. In shared memory it serves every process that maps it, if `sem_init` was told so.
  *
- * It may be copied or moved nowhere: its address in the object is what it is.
+ * It must not be copied or moved.
  *
  * @see sem_overview(7), semaphore.h(0p)
  */
@@ -29,17 +29,16 @@ typedef union sem sem_t;
  * - `EINVAL`: the value is too large.
  *
  * @par Pitfalls
- * - With `shared` 0 all goes well until a process has to wait: glibc and musl then wait in a way that no
- *   other process can end.
- * - A second `sem_init` while others use it is undefined. One process does it, before anybody else can see
- *   the object.
+ * - With `shared` 0 everything works until a process has to wait: in glibc and musl, no other process can then wake
+ *   it.
+ * - A second `sem_init` while others use it is undefined. One process must do it, before others can see the object.
  *
  * @see sem_init(3), sem_init(3p)
  */
 int sem_init(sem_t *semaphore, int shared, unsigned int value);
 
 /**
- * @brief Ends the use of a semaphore that `sem_init` has set up. Nobody may wait on it.
+ * @brief Ends the use of a semaphore that `sem_init` has set up. No process may be waiting on it.
  *
  * @param semaphore  the semaphore
  * @return           0; -1 on failure
@@ -48,9 +47,9 @@ int sem_init(sem_t *semaphore, int shared, unsigned int value);
  * - `EINVAL`: it is none.
  *
  * @par Pitfalls
- * - One process does it, once, when nobody uses the semaphore any more. With somebody asleep in it,
- *   anything may happen.
- * - To unmap or unlink the memory is enough in glibc and musl. Other systems may keep something of it.
+ * - One process must do it, once, when no other uses the semaphore. If a process sleeps on it, the behaviour is
+ *   undefined.
+ * - In glibc and musl, it is enough to unmap or unlink the memory. Other systems may keep resources.
  *
  * @see sem_destroy(3), sem_destroy(3p)
  */
@@ -72,7 +71,7 @@ int sem_destroy(sem_t *semaphore);
  * - `EINVAL`: the value is too large, or the name is no such name.
  *
  * @par Pitfalls
- * - The value counts for a new one only. One that is left from yesterday has yesterday's count.
+ * - The value applies only to a new semaphore. One that is left over keeps its old count.
  *
  * @see sem_open(3), sem_open(3p)
  */
@@ -81,14 +80,14 @@ sem_t *sem_open(const char *name, int flags, mode_t mode, unsigned int value);
 /**
  * @brief Closes a semaphore that `sem_open` has opened. Its count and its name stay.
  *
- * @param semaphore  what `sem_open` has given
+ * @param semaphore  what `sem_open` returned
  * @return           0; -1 on failure
  *
  * @par Errors
  * - `EINVAL`: it is none.
  *
  * @par Pitfalls
- * - It takes away no name: without `sem_unlink` the semaphore stays, in `/dev/shm/sem.NAME` on Linux.
+ * - It does not remove the name: without `sem_unlink` the semaphore stays, in `/dev/shm/sem.NAME` on Linux.
  * - For a semaphore that `sem_init` has set up it is the wrong call: `sem_destroy`.
  *
  * @see sem_close(3), sem_close(3p)
@@ -96,7 +95,7 @@ sem_t *sem_open(const char *name, int flags, mode_t mode, unsigned int value);
 int sem_close(sem_t *semaphore);
 
 /**
- * @brief Takes the name of a semaphore away. It lives on until all have closed it.
+ * @brief Removes the name of a semaphore. The semaphore exists until all processes have closed it.
  *
  * @param name  the name
  * @return      0; -1 on failure
@@ -106,33 +105,33 @@ int sem_close(sem_t *semaphore);
  * - `EACCES`: it belongs to another user.
  *
  * @par Pitfalls
- * - Whoever opens the name afterwards makes another semaphore, and waits there for those who have the
- *   old one.
+ * - A process that then opens the name creates another semaphore, and waits there for processes that have the old
+ *   one.
  *
  * @see sem_unlink(3), sem_unlink(3p)
  */
 int sem_unlink(const char *name);
 
 /**
- * @brief Takes one off the count; sleeps while it is 0.
+ * @brief Subtracts 1 from the count; sleeps while it is 0.
  *
  * @param semaphore  the semaphore
- * @return           0; -1 on failure, and then nothing was taken off
+ * @return           0; -1 on failure, and then the count is unchanged
  *
  * @par Errors
  * - `EINTR`: a signal handler has run. Call it again.
  * - `EINVAL`: it is no semaphore.
  *
  * @par Pitfalls
- * - A semaphore has no owner. If the process that should post was killed, whoever waits does so for ever;
- *   `sem_timedwait` lets one look around from time to time.
+ * - A semaphore has no owner. If the process that should post was killed, the others wait for ever; with
+ *   `sem_timedwait` you can check from time to time.
  *
  * @see sem_wait(3), sem_wait(3p)
  */
 int sem_wait(sem_t *semaphore);
 
 /**
- * @brief Takes one off the count if it is not 0, and never sleeps.
+ * @brief Subtracts 1 from the count if it is not 0, and never sleeps.
  *
  * @param semaphore  the semaphore
  * @return           0; -1 on failure
@@ -141,7 +140,7 @@ int sem_wait(sem_t *semaphore);
  * - `EAGAIN`: the count is 0.
  *
  * @par Pitfalls
- * - In a loop it is busy waiting: it uses up a processor, perhaps the very one that the other side needs.
+ * - In a loop it is busy waiting: it uses up a processor, perhaps the one that the other process needs.
  *
  * @see sem_wait(3), sem_trywait(3p)
  */
@@ -173,7 +172,7 @@ int sem_timedwait(sem_t *semaphore, const struct timespec *deadline);
  * not.
  *
  * @param semaphore  the semaphore
- * @param clock      `CLOCK_MONOTONIC`, which nobody can set, or `CLOCK_REALTIME`
+ * @param clock      `CLOCK_MONOTONIC`, which cannot be set, or `CLOCK_REALTIME`
  * @param deadline   a time of that clock, not a number of seconds from now
  * @return           0; -1 on failure
  *
@@ -190,9 +189,9 @@ int sem_timedwait(sem_t *semaphore, const struct timespec *deadline);
 int sem_clockwait(sem_t *semaphore, clockid_t clock, const struct timespec *deadline);
 
 /**
- * @brief Adds one to the count, and wakes one that sleeps.
+ * @brief Adds 1 to the count, and wakes a process that sleeps.
  *
- * What was stored before it is seen by whoever gets through `sem_wait` because of it. A signal handler may
+ * What was stored before it is visible to the process that it lets return from `sem_wait`. A signal handler may
  * call it.
  *
  * @param semaphore  the semaphore
@@ -203,15 +202,15 @@ int sem_clockwait(sem_t *semaphore, clockid_t clock, const struct timespec *dead
  * - `EINVAL`: it is no semaphore.
  *
  * @par Pitfalls
- * - Set up with 0 for the second argument of `sem_init`, it wakes nobody in another process.
- * - Nobody checks who posts. One post too many, and two are inside.
+ * - Set up with 0 for the second argument of `sem_init`, it wakes no other process.
+ * - Any process may post. With one post too many, two processes get in.
  *
  * @see sem_post(3), sem_post(3p)
  */
 int sem_post(sem_t *semaphore);
 
 /**
- * @brief Tells the count, as it was a moment ago.
+ * @brief Returns the count, which may have changed since.
  *
  * @param semaphore  the semaphore
  * @param value      where the count goes
@@ -221,21 +220,21 @@ int sem_post(sem_t *semaphore);
  * - `EINVAL`: it is no semaphore.
  *
  * @par Pitfalls
- * - It may be another one by the time you look at it: for messages to people, not for decisions.
+ * - Use it for messages, not for decisions.
  *
  * @see sem_getvalue(3), sem_getvalue(3p)
  */
 int sem_getvalue(sem_t *semaphore, int *value);
 
 /**
- * @brief What `sem_open` gives when it fails. In glibc it is a null pointer; do not count on it.
+ * @brief What `sem_open` returns if it fails. In glibc it is a null pointer; do not count on it.
  *
  * @see sem_open(3), semaphore.h(0p)
  */
 #define SEM_FAILED
 
 /**
- * @brief Tells the time of a clock.
+ * @brief Returns the time of a clock.
  *
  * @param clock  `CLOCK_REALTIME`, `CLOCK_MONOTONIC`, …
  * @param now    where the time goes
@@ -245,15 +244,14 @@ int sem_getvalue(sem_t *semaphore, int *value);
  * - `EINVAL`: there is no such clock.
  *
  * @par Pitfalls
- * - `CLOCK_REALTIME` jumps when somebody sets the clock. To measure how long something took, use
- *   `CLOCK_MONOTONIC`.
+ * - `CLOCK_REALTIME` jumps when the clock is set. To measure how long something took, use `CLOCK_MONOTONIC`.
  *
  * @see clock_gettime(2), clock_gettime(3p)
  */
 int clock_gettime(clockid_t clock, struct timespec *now);
 
 /**
- * @brief The clock on the wall, in seconds since 1970. Somebody may set it; `sem_timedwait` goes by it.
+ * @brief The clock on the wall, in seconds since 1970. It can be set; `sem_timedwait` uses it.
  *
  * @see clock_gettime(2), time.h(0p)
  */

@@ -4,15 +4,15 @@
  */
 /**
  * @defgroup cards_sysv System V: segments and keys
- * @brief Segments that are named by a number, the key, and stay until somebody removes them.
+ * @brief Segments that are named by a number, the key, and stay until a process removes them.
  * @{
  */
 
 /**
  * @brief Makes a key from a file that exists and a number that is not 0.
  *
- * The key is put together from the low 8 bits of `id`, the low 8 bits of the device number and the low 16
- * bits of the file's inode number. What is in the file plays no part.
+ * The key is made of the low 8 bits of `id`, the low 8 bits of the device number and the low 16 bits of the file's
+ * inode number. The file's contents do not matter.
  *
  * @param path  a file that both programs can see
  * @param id    the project id; only its low 8 bits count
@@ -20,20 +20,20 @@
  *
  * @par Errors
  * - `ENOENT`: there is no such file.
- * - `EACCES`: a folder on the way to it may not be searched.
+ * - `EACCES`: a directory in its path may not be searched.
  *
  * @par Pitfalls
- * - -1 is a number that `shmget` accepts as a key. Without a check a missing file gives a segment with key
+ * - -1 is a number that `shmget` accepts as a key. Without a check, a missing file leads to a segment with key
  *   0xffffffff.
- * - Two files can give one key, and a file that is deleted and made anew may give another one.
- * - Ids that differ only above the low 8 bits, 65 and 321 say, give one key.
+ * - Two files can have the same key, and a file that is deleted and created again may have another one.
+ * - Ids that differ only above the low 8 bits, such as 65 and 321, have the same key.
  *
  * @see ftok(3), ftok(3p)
  */
 key_t ftok(const char *path, int id);
 
 /**
- * @brief Finds the segment of a key, or makes one, and gives its shmid.
+ * @brief Finds or creates the segment of a key, and returns its shmid.
  *
  * A new segment is all zero bytes. It belongs to the effective user and group of the process.
  *
@@ -48,17 +48,16 @@ key_t ftok(const char *path, int id);
  * - `EINVAL`: the segment that exists is smaller than `size`; or a new one would be empty or larger than
  *   `SHMMAX`.
  * - `EACCES`: the mode of the segment does not allow what the nine bits of `flags` ask for.
- * - `ENOSPC`: there are `SHMMNI` segments already, or all together would have more than `SHMALL` pages. It
- *   says nothing about the memory that is free.
+ * - `ENOSPC`: there are `SHMMNI` segments already, or all together would have more than `SHMALL` pages. Free memory
+ *   does not matter.
  * - `ENOMEM`: the kernel has no memory for its own records.
  *
  * @par Pitfalls
- * - A shmid of 0 is as good as any; the first segment of a fresh namespace has it. Compare with -1.
- * - Without `IPC_EXCL` you may get somebody else's old segment, with what is in it.
+ * - A shmid of 0 is valid; the first segment of a fresh namespace has it. Compare with -1.
+ * - Without `IPC_EXCL` you may get another program's old segment, with its contents.
  * - Without a mode the segment has mode 0, and only root can attach it.
- * - The umask has no say.
- * - For a segment that exists the nine bits are a request: 0640 asks for the right to write. To read, pass
- *   0.
+ * - The umask is not applied.
+ * - For a segment that exists, the nine bits are a request: 0640 requests write permission. To read, pass 0.
  *
  * @see shmget(2), shmget(3p), sysvipc(7)
  */
@@ -81,9 +80,9 @@ int shmget(key_t key, size_t size, int flags);
  * - `ENOMEM`: there is no room in the address space.
  *
  * @par Pitfalls
- * - Failure is `(void *)-1`. A comparison with NULL compiles and finds nothing, and the first access is a
+ * - Failure is `(void *)-1`. A comparison with NULL compiles but never detects it, and the first access is a
  *   SIGSEGV.
- * - Processes have the segment at different addresses: keep offsets in it, no pointers.
+ * - Processes have the segment at different addresses: store offsets in it, not pointers.
  * - The memory is mapped in whole pages, and no signal stops you in the rest of the last one. Ask `shmctl`
  *   for the size.
  *
@@ -94,14 +93,14 @@ void *shmat(int id, const void *address, int flags);
 /**
  * @brief Detaches a segment that `shmat` has attached at this address.
  *
- * @param address  what `shmat` has given
+ * @param address  what `shmat` returned
  * @return         0; -1 on failure
  *
  * @par Errors
  * - `EINVAL`: no segment is attached at this address.
  *
  * @par Pitfalls
- * - Detaching removes nothing, not even when nobody else is attached.
+ * - Detaching does not remove the segment, even if no other process has it attached.
  * - Every pointer into the segment is invalid from now on; the next use of one is a SIGSEGV.
  *
  * @see shmdt(2), shmop(2), shmdt(3p)
@@ -123,11 +122,11 @@ int shmdt(const void *address);
  * - `EPERM`: `IPC_SET` and `IPC_RMID` are for the owner, the creator and root.
  *
  * @par Pitfalls
- * - After `IPC_RMID` the segment lives on until the last process has detached it. It has lost its key by
- *   then, so nobody finds it, and the key is free.
+ * - After `IPC_RMID` the segment lives on until the last process has detached it. It no longer has a key, so no
+ *   process can find it, and the key is free.
  * - `IPC_SET` writes mode, user and group together: fetch them with `IPC_STAT` first.
- * - A segment that nobody removes stays until a reboot, or until its IPC namespace ends; the machine may also be set up
- *   to remove it (`RemoveIPC`, `kernel.shm_rmid_forced`).
+ * - A segment that is not removed stays until a reboot, or until its IPC namespace ends; the machine may also be
+ *   set up to remove it (`RemoveIPC`, `kernel.shm_rmid_forced`).
  *
  * @see shmctl(2), shmctl(3p)
  */
@@ -179,9 +178,9 @@ struct ipc_perm {
 #define IPC_EXCL
 
 /**
- * @brief The key 0: `shmget` makes a new segment each time, and nobody finds it by a key.
+ * @brief The key 0: `shmget` makes a new segment each time, and no process can find it by a key.
  *
- * It can be shared all the same: children inherit the attachment, and whoever is told the shmid can attach
+ * It can be shared all the same: children inherit the attachment, and a process that learns the shmid can attach
  * it.
  *
  * @see shmget(2), sys_ipc.h(0p)
@@ -203,7 +202,7 @@ struct ipc_perm {
 #define IPC_SET
 
 /**
- * @brief `shmctl`: remove the segment, at once if nobody has it attached, else with the last detach.
+ * @brief `shmctl`: remove the segment, at once if no process has it attached, otherwise at the last detach.
  *
  * Until then `ipcs -m` shows it with the key 0 and the status `dest`.
  *
@@ -212,8 +211,7 @@ struct ipc_perm {
 #define IPC_RMID
 
 /**
- * @brief `shmat`: attach for reading only. The line in `/proc/PID/maps` says `r--s`, and a store is a
- * SIGSEGV.
+ * @brief `shmat`: attach read-only. The line in `/proc/PID/maps` has `r--s`, and a store is a SIGSEGV.
  *
  * @see shmat(2), sys_shm.h(0p)
  */

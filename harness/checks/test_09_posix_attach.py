@@ -229,4 +229,4 @@ def test_failing_calls(lab):
     for content in TEXT, some_bytes(100000):
         run = attach(lab, content, stdout="/dev/full")
         run.require_failure("stdout", "output", "write", "put", "print", "flush", "/shmlab", because="stdout is full")
-        require(not run.other_reason(errno.ENOSPC), "the reason in the message, if it includes one, is the failing call's", run.ending)
+        require(not run.other_reason(errno.ENOSPC), "if the message includes a reason, it is the failing call's", run.ending)

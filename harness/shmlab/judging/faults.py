@@ -84,7 +84,7 @@ def each_call_fails(lab: "LabFixture", scenario: Callable[..., Run], names: Sequ
         require(run.exit_status == 1, "the program notices the failure and ends with exit status 1", story, run.ending)
         require(run.says((name, name.split("attr_")[-1], _ALSO_CALLED.get(name, name), *names)),
                 f"a message on stderr that names the call ({name}) or what it was called for", story, run.ending)
-        require(not run.other_reason(number), "the reason in the message, if it includes one, is the failing call's: "
+        require(not run.other_reason(number), "if the message includes a reason, it is the failing call's: "
                 f"{os.strerror(number)}", story, run.ending)
         # If the call that failed was itself one that cleans up, something may be left behind.
         if name not in REMOVERS:

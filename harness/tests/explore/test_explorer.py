@@ -261,7 +261,7 @@ def test_each_schedule_starts_from_the_objects_that_are_there(tmp_path):
 
 
 @pytest.mark.parametrize("body, why", [
-    ("kill(-1, SIGKILL); pause();", "ended"),
+    ("kill(-1, SIGKILL); pause();", "killed"),
     ("for (volatile long i = 0;; i++) ;", "hung"),
     ("pause();", "hung"),
     ("signal(SIGALRM, (void (*)(int))abs); alarm(1); sem_init(&s->a, 1, 0); sem_wait(&s->a);", "a timer"),

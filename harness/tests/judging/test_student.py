@@ -295,7 +295,7 @@ def test_make_hint_goes_back(tmp_path):
 def test_make_hint_begins_at_the_rung_that_fits_the_failed_check(tmp_path):
     """Each mistake of lab 02 fails one check; the hint that fits it is next. Later hints follow in their order."""
     for name, first in (("signed_status", "hint 4: how the child ended"), ("private_for_shared", "hint 2: the mappings"),
-                        ("no_path_search", "hint 3: becoming another program")):
+                        ("no_path_search", "hint 3: executing another program")):
         mistake = next(m for m in gallery.mistakes() if str(m) == f"02_fork_copies/{name}")
         submission = mistake.apply(tmp_path / name)
         done = pytest_in(labs.ROOT, "harness", "--lab", "02", "--submission", submission, "--student",

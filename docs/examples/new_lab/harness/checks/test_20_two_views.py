@@ -4,7 +4,7 @@ from shmlab import points, require, require_bytes
 
 @points(2, read="handout, Steps")
 def test_usage(lab):
-    """Wrong arguments end with "usage: …" on stderr and exit status 2, right ones with exit status 0."""
+    """Invalid arguments end with "usage: …" on stderr and exit status 2, valid ones with exit status 0."""
     lab.run("two_views", "hello").require_success()
     for words in [], ["a", "b"]:
         lab.run("two_views", *words).require_usage()
@@ -32,5 +32,5 @@ def test_text(lab):
 
 @points(2, read="err(3)")
 def test_failing_calls(lab):
-    """Whichever call fails, the program says so and exits with status 1."""
+    """If any call fails, the program reports it, exits with status 1 and cleans up."""
     lab.each_call_fails(lambda **fault: lab.run("two_views", "hello", **fault))
