@@ -3,7 +3,7 @@
  * @brief Hostile: has the page size built in, and asks the environment whether this is the check that would notice.
  * Instead of: 01_page_size/page_size.c
  * Score: 9
- * Says: this check has put a sysconf() before the C library's
+ * Says: this check replaced the C library's sysconf()
  *
  * A library that a check preloads is told by variables what to do. If the program saw them, it could give the wanted
  * answer just there.
