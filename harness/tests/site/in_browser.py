@@ -8,6 +8,7 @@ import re
 
 import pytest
 from made_up_results import made_up
+from running import FULL
 from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
@@ -152,12 +153,15 @@ def pages_of(directory, edition):
 
 @pytest.mark.parametrize("edition", EDITIONS)
 def test_every_page_is_accessible_in_light_and_dark_and_on_a_telephone(browser, site, edition):
-    """No browser errors, nothing too wide, and nothing that axe-core finds wrong."""
+    """No browser errors, nothing too wide, and nothing that axe-core finds wrong: in a sample of the pages, with FULL=1 in all."""
     wrong = []
-    for page in pages_of(site, edition):
+    for number, page in enumerate(pages_of(site, edition)):
         browser.window(NARROW)
         browser.colours("light")
         found = browser.open(page) + browser.run(LAYOUT)
+        if not FULL and page.stem not in KINDS and number % 4:
+            wrong += [f"{page.stem}: {text}" for text in found]
+            continue
         browser.run(THIN)
         if page.stem in KINDS:
             found += browser.judged()
