@@ -143,7 +143,7 @@ KINDS = ("index", "lab_05", "lab_18", "compare", "mistakes", "api", "group__card
 def pages_of(directory, edition):
     """Returns the pages to look at: all of the student's edition, those of the instructor's that differ from them, and one
     of each kind without the theme."""
-    all_pages = sorted((directory / edition).glob("*.html"))
+    all_pages = [page for page in sorted((directory / edition).glob("*.html")) if page.stem != "slides"]  # it is not Doxygen's
     if edition == "plain":
         return [page for page in all_pages if page.stem in KINDS]
     seen = {page.name: page.read_text() for page in (directory / "student").glob("*.html")} if edition == "instructor" else {}
