@@ -10,6 +10,7 @@ import pytest
 from shmlab import gallery, labs
 from shmlab.site import docs, markup, mistakes
 
+pytestmark = pytest.mark.xdist_group("docs")  # one worker builds the pages, for all of these tests
 EDITIONS = {"student": {}, "plain": {"theme": False}, "instructor": {"instructor": True}}
 LABS = labs.all_labs()
 ONLY_FOR_INSTRUCTORS = docs.DOCS / "teaching.md"
