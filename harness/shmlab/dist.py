@@ -27,13 +27,12 @@ _FILES = ["LICENSE", "compile_flags.txt", ".clang-format", ".editorconfig", ".gi
           "harness/conftest.py", "harness/setup.sh", "harness/other_make.mk", "docs/compare.md", "docs/machine.md",
           "docs/schedules.md", "docs/speed.md", "docs/which.md", "docs/trace.md", "docs/examples/trace_segment.out",
           "docs/examples/trace_pair.svg",
-          ".devcontainer/devcontainer.json", ".devcontainer/Dockerfile"]
+          "harness/native/race.c", "harness/native/measure.h", ".devcontainer/devcontainer.json", ".devcontainer/Dockerfile"]
 _DIRECTORIES = ["labs", "harness/checks", "harness/native/box", "harness/native/spy", "harness/native/interpose",
                 "harness/native/explore", "harness/scenarios", "docs/figures", ".vscode", "harness/ci"]
 PROCESSORS = ("aarch64", "x86_64")  # for which peers are compiled, if there is a compiler
 _STUDENT_MODULES = [*(Path(__file__).with_name(f"{name}.py") for name in ("__main__", "student")),
                     *(path for room in ("observe", "trace", "race") for path in sorted((Path(__file__).parent / room).glob("*.py")))]
-_RACE = ["harness/native/race.c", "harness/native/measure.h"]
 _AUTOGRADER_MODULES = [Path(__file__).parent / "course" / f"{name}.py"
                        for name in ("__init__", "course_file", "tables", "unpack", "archive_reader", "choice", "intake", "cohort",
                                     "exports", "results_directory", "roster", "autograde")]
@@ -104,7 +103,7 @@ def students_edition(target: Path, more_modules: Optional[List[Path]] = None) ->
     """Writes the tree of the students' edition."""
     if not SOLUTIONS.is_dir():
         raise UserError("this is already the students' edition: it has no solutions from which to compile the peers")
-    for name in [*_FILES, *_RACE]:
+    for name in _FILES:
         _copy(ROOT / name, target / name)
     for name in _DIRECTORIES:
         for path in sorted((ROOT / name).rglob("*")):

@@ -54,6 +54,26 @@ def test_a_wrong_pair_is_reported_and_not_timed(program, old, new, says, tmp_pat
     assert command.YOURS not in race.carried and command.FAST in race.carried
 
 
+@pytest.mark.parametrize("name", ["pipe, lines in batches", command.YOURS, command.FAST])
+def test_what_goes_wrong_in_a_later_round_is_said_of_that_way_alone(name, monkeypatch):
+    short(monkeypatch)
+    carry, carried = runs.Runs.carry, []
+
+    def fails_later(self, way, size, count):
+        carried.append(way.name)
+        if way.name == name and carried.count(name) > 1 + len(command.SIZES):
+            raise runs.Wrong("hangs: made to")
+        return carry(self, way, size, count)
+
+    monkeypatch.setattr(runs.Runs, "carry", fails_later)
+    monkeypatch.setattr(command, "MOST_ROUNDS", 2)
+    monkeypatch.setattr(command, "BUDGET_SECONDS", 60.0)
+    race = command.run(LAB, labs.SOLUTIONS, "", "cc", least=2)
+    assert race.wrong == {name: "hangs: made to"} and race.rounds == 2
+    assert name not in race.carried and name not in race.alone and len(race.carried) == 6
+    assert name not in "\n".join(command.table(race)) and command.picture(race)
+
+
 def test_differences_have_their_names():
     sent = runs.lines(8, 4)
     words = sent.split(b"\n")[:-1]

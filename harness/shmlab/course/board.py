@@ -59,8 +59,8 @@ def _one(lab: Lab, submission: Path, grader: Grader) -> Record:
         found = race.run(lab, submission, grader.tier, grader.cc)
     except UserError as error:
         return {"ns": {}, "ratio": {}, "wrong": str(error)}
-    mine, fast = found.carried.get(race.YOURS), found.carried.get(race.FAST, {})
-    if mine is None:
+    mine, fast = found.carried.get(race.YOURS), found.carried.get(race.FAST)
+    if mine is None or fast is None:
         return {"ns": {}, "ratio": {}, "wrong": found.wrong.get(race.YOURS, "was not measured")}
     return {"ns": {str(size): round(statistics.median(mine[size]) * 1e9, 1) for size in SIZES}, "wrong": "",
             "ratio": {str(size): round(statistics.median(a / b for a, b in zip(mine[size], fast[size])), 2) for size in SIZES}}

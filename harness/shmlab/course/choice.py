@@ -14,6 +14,7 @@ from typing import Callable, Dict, FrozenSet, Iterable, List, Optional, Set, Tup
 from ..labs import Lab, all_labs
 from ..results import plain
 from ..sandbox.build import SOURCE_LIMIT
+from .tables import first_of
 from .unpack import ARCHIVES, UNREAD, is_source, without_suffix
 
 MAX_SOURCES = 64  # copied for one lab
@@ -284,15 +285,11 @@ def _program(lab: Lab, program: str, files: Iterable[SourceFile], notes: List[st
     others = [found for one, _, found in candidates[1:] if not one[1] and (not one[0] or key[1])] + \
         [found for found in passed if found.path.parent == best.path.parent and found not in untouched]
     if untouched:
-        notes.append(f"{_listed(untouched)} is still as it was handed out: {best.path} was graded")
+        notes.append(f"{first_of((found.path for found in untouched), most=3)} is still as it was handed out: {best.path} was graded")
     others = [other for other in others if other.words != best.words]
     if others:
-        notes.append(f"{wanted} exists more than once: {best.path} was graded, not {_listed(others)}")
+        notes.append(f"{wanted} exists more than once: {best.path} was graded, not {first_of((found.path for found in others), most=3)}")
     return best
-
-
-def _listed(files: List[SourceFile]) -> str:
-    return ", ".join(str(found.path) for found in files[:3]) + (" …" if len(files) > 3 else "")
 
 
 _FREESTANDING = frozenset(("float.h", "iso646.h", "limits.h", "stdalign.h", "stdarg.h", "stdatomic.h", "stdbool.h", "stddef.h", "stdint.h",

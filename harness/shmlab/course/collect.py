@@ -25,7 +25,7 @@ from typing import Dict, Iterator, List, Optional, Tuple
 from . import intake
 from .course_file import read_time
 from .exports import FORMULA
-from .tables import folded, read_rows
+from .tables import first_of, folded, read_rows
 from .unpack import IGNORED, MAX_DEPTH
 from ..labs import UserError
 from ..results import plain, write_whole
@@ -258,8 +258,7 @@ def main(listed: Path, by: str, out: Path, jobs: int) -> int:
                                        indent=1) + "\n")
     others = sorted(students.keys() - {one.student for one in repositories})
     if others:
-        print(f"{len(others)} of {out} {'is' if len(others) == 1 else 'are'} not in the list and stay: {', '.join(others[:6])}"
-              f"{' …' if len(others) > 6 else ''}", file=sys.stderr)
+        print(f"{len(others)} of {out} {'is' if len(others) == 1 else 'are'} not in the list and stay: {first_of(others)}", file=sys.stderr)
     print(f"{len(repositories) - failed} of {len(repositories)} repositories collected in {out}; the times of their commits are in "
           f"{out / TIMES}")
     return 1 if failed else 0

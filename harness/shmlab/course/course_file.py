@@ -205,12 +205,12 @@ def read_course(path: Path, tables: bool = True) -> Course:
         raise UserError(plain(str(error), 1000)) from None
 
 
-def _parsed(path: Path) -> configparser.ConfigParser:
+def _parsed(path: Path, text: str) -> configparser.ConfigParser:
     # A `#` may be part of a value, as in "Lab #1"; at the beginning of a line it begins a comment.
     parser = configparser.ConfigParser(inline_comment_prefixes=(";",), interpolation=None, delimiters=("=",), default_section="")
     parser.optionxform = str  # type: ignore[assignment]  # keep upper case in the students' names
     try:
-        parser.read_string(read_text(path), source=str(path))
+        parser.read_string(text, source=str(path))
     except configparser.MissingSectionHeaderError as error:
         raise UserError(f"{path}, line {error.lineno}: '{error.line.strip()}' is in no section; write a line such as [course] "
                         "before it") from None
@@ -226,11 +226,11 @@ def _parsed(path: Path) -> configparser.ConfigParser:
     return parser
 
 
-def _lines(path: Path) -> Dict[Tuple[str, str], int]:
+def _lines(text: str) -> Dict[Tuple[str, str], int]:
     """Returns the number of the line of each key, and, for an empty key, of each section."""
     found: Dict[Tuple[str, str], int] = {}
     section = ""
-    for number, line in enumerate(read_text(path).splitlines(), 1):
+    for number, line in enumerate(text.splitlines(), 1):
         head = re.match(r"\[([^]]+)\]", line)
         section = head[1] if head else section
         key = "" if head else line.partition("=")[0].strip()
@@ -240,8 +240,8 @@ def _lines(path: Path) -> Dict[Tuple[str, str], int]:
 
 
 def _read(path: Path, tables: bool) -> Course:
-    parser = _parsed(path)
-    lines = _lines(path)
+    text = read_text(path)
+    parser, lines = _parsed(path, text), _lines(text)
 
     def where(section: str, key: str) -> str:
         line = lines.get((section, key))

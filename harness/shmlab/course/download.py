@@ -113,8 +113,7 @@ def _packed(source: Path) -> Tuple[Optional[Path], List[str]]:
             is_archive = False
         if not is_archive:
             raise UserError(f"'{source}' is neither a directory nor an archive that can be read ({', '.join(ARCHIVES)}): name "
-                            "the directory with the "
-                            "submissions, or the .zip that Canvas or Moodle made of all of them")
+                            "the directory with the submissions, or the .zip that Canvas or Moodle made of all of them")
         return source, []
     entries = [entry for entry in os.scandir(source) if _is_wanted([entry.name])] if source.is_dir() else []
     # Beside those of others, an archive is one student's: it must not be able to hand in for them.

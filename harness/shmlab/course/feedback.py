@@ -16,6 +16,7 @@ import markupsafe
 
 from . import exports, results_directory
 from .intake import canvas_prefix, moodle_full_name
+from .tables import first_of
 from ..labs import UserError
 from ..results import plain
 
@@ -121,5 +122,5 @@ def main(source: Path, out: Path, anonymous: bool) -> int:
                               f"{source / 'students'}; ANONYMOUS=1 packs them without names", 1000))
     left = [student["name"] for student in students if student["folder"] not in reached]
     if left and not (anonymous and packed == 1):
-        print(f"not in a download, so return it yourself: the report of {', '.join(left[:6])}{' …' if len(left) > 6 else ''}")
+        print(f"not in a download, so return it yourself: the report of {first_of(left)}")
     return 0

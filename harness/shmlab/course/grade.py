@@ -17,7 +17,7 @@ from .attempts import Counted
 from .cohort import Batch, Grader, Selection, Student
 from .course_file import FILE_TIME, Course, read_course
 from .download import Download
-from .tables import folded
+from .tables import first_of, folded
 from ..gallery import Patch
 from ..labs import Lab, UserError, all_labs, find
 from ..results import FAILED, plain
@@ -158,10 +158,9 @@ def _select(labs: List[Lab], words: List[str], regrade: str, names: Dict[str, Se
     for word in [part for item in words for part in ([item] if folded(item) in names else item.split(","))]:
         found = names.get(folded(word), set()) or groups.get(folded(word), set())
         if not found or (folded(word) in names and len(found) > 1):
-            known = ", ".join(sorted(names)[:10]) + (" …" if len(names) > 10 else "")
             raise UserError(plain(f"STUDENT={word.strip()}: " + (
                 f"{len(found)} submissions have this name, so write the id" if found else
-                f"no submission has this name or id; there are {known}"), 1000))
+                f"no submission has this name or id; there are {first_of(sorted(names), most=10)}"), 1000))
         students = (students or set()) | found
     return Selection(students, {lab.name for lab in labs} if labs else None, regrade)
 
@@ -278,7 +277,7 @@ def _grade(download: Download, source: Path, out: Path, course: Course, course_f
             print(f"{len(anew)} {'lab is' if len(anew) == 1 else 'labs are'} graded anew"
                   + ("" if regrade == "all" else ", because one of its checks did not end in the previous run" if len(anew) == 1 else
                      ", because a check of each did not end in the previous run")
-                  + f": {', '.join(anew[:6])}{' …' if len(anew) > 6 else ''}", file=sys.stderr)
+                  + f": {first_of(anew)}", file=sys.stderr)
         left_out = len(submissions) - sum(not student.kept for student in students)
         if left_out:
             print(f"{left_out} {'submission is' if left_out == 1 else 'submissions are'} not selected and not graded yet: "
@@ -369,7 +368,7 @@ def _summary(everything: Record, out: Path) -> int:
         print(f"note: {line}")
     if noted:
         print(f"{len(noted)} {'submission has' if len(noted) == 1 else 'submissions have'} notes on what was handed in: "
-              + "; ".join(noted[:6]) + (" …" if len(noted) > 6 else ""))
+              + first_of(noted, "; "))
     for mistake, count in resembled.most_common(3):
         print(f"{count} {'program resembles' if count == 1 else 'programs resemble'} the known mistake {mistake}")
     if any(lab["due"] for lab in everything["labs"]):
@@ -382,10 +381,10 @@ def _summary(everything: Record, out: Path) -> int:
         print(f"look at {name}, {lab}: a check did not end and counts as 0 points")
     if kept:
         print(f"{len(kept)} {'students' if several else 'student'} of earlier runs {'are' if several else 'is'} "
-              f"kept, although nothing was handed in now: {'; '.join(kept[:6])}{' …' if len(kept) > 6 else ''}; to drop one, remove its "
+              f"kept, although nothing was handed in now: {first_of(kept, '; ')}; to drop one, remove its "
               f"directory in {where / 'students'}")
     if absent:
-        print(f"{len(absent)} of the roster handed in nothing: {'; '.join(absent[:6])}{' …' if len(absent) > 6 else ''}")
+        print(f"{len(absent)} of the roster handed in nothing: {first_of(absent, '; ')}")
     print(f"{len(everything['students']) - len(kept) - len(absent)} submissions graded: open {where / 'index.html'}; "
           f"grades are in {where / 'grades.csv'}")
     return 1 if errors else 0

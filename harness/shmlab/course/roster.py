@@ -14,7 +14,7 @@ from typing import Dict, Iterable, List, Optional, Sequence, Set, Tuple
 from . import intake
 from .intake import Submission
 from .results_directory import identity
-from .tables import folded, read_rows
+from .tables import first_of, folded, read_rows
 from ..labs import UserError
 
 COLUMNS = ("name", "id", "email", "login", "group", "section")
@@ -189,12 +189,8 @@ def unmatched(pairs: Iterable[Pair]) -> str:
     if not strangers or not absent:
         return ""
     return (f"{len(strangers)} {'submission belongs' if len(strangers) == 1 else 'submissions belong'} to no student in the roster: "
-            f"{_first(strangers)}. Nothing was handed in by {_first(absent)}. If they are the same, write the id of the submission "
-            "into the roster's column id")
-
-
-def _first(words: Sequence[str]) -> str:
-    return "; ".join(words[:6]) + (" …" if len(words) > 6 else "")
+            f"{first_of(strangers, '; ')}. Nothing was handed in by {first_of(absent, '; ')}. If they are the same, write the id "
+            "of the submission into the roster's column id")
 
 
 def _made_for(person: Person, platform: str, sources: Sequence[Path] = (), late: Optional[bool] = None,

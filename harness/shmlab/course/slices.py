@@ -20,6 +20,7 @@ from .course_file import Course
 from .intake import IntakeResult, Submission
 from .results_directory import SLICE, Before, identity
 from .roster import Pair, Person
+from .tables import first_of
 from ..labs import UserError, find
 from ..results import plain, write_whole
 
@@ -204,7 +205,7 @@ def find_slices(words: str, partial: bool) -> Tuple[List[Record], List[str]]:
     told = [f"slice {record.part} in {record.where} is not finished" for record in records if not record.finished]
     absent = sorted(set(range(1, first.part.total + 1)) - {record.part.number for record in records})
     if absent:
-        told.append(f"{'slice' if len(absent) == 1 else 'slices'} {', '.join(map(str, absent[:20]))}{' …' if len(absent) > 20 else ''} "
+        told.append(f"{'slice' if len(absent) == 1 else 'slices'} {first_of(absent, most=20)} "
                     f"of {first.part.total} {'is' if len(absent) == 1 else 'are'} missing")
     if told and not partial:
         raise UserError(plain(f"{'; '.join(told)}: run `make grade SLICE=…` for each again, or set PARTIAL=1 to merge without them", 1000))

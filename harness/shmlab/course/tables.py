@@ -10,7 +10,7 @@ import io
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
 from ..labs import UserError
 from ..results import plain
@@ -22,6 +22,12 @@ MAX_BYTES = 16 << 20  # of one file
 def folded(text: str) -> str:
     """Returns a name in the form in which names are compared."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def first_of(words: Iterable[object], separator: str = ", ", most: int = 6) -> str:
+    """Returns the first words as one text, with a sign if there are more. Names with a comma in them need another separator."""
+    shown = list(map(str, words))
+    return separator.join(shown[:most]) + (" …" if len(shown) > most else "")
 
 
 def read_text(path: Path) -> str:

@@ -96,8 +96,14 @@ class _Measuring:
                     if size in self.sizes(way):
                         self.runs.ping(way, size, 10)
             except Wrong as wrong:
-                self.race.wrong[way.name] = str(wrong)
-                self.ways.remove(way)
+                self._leave_out(way, wrong)
+
+    def _leave_out(self, way: Way, wrong: Wrong) -> None:
+        """Notes what a way did wrong, and measures it no more. What was measured of it does not count."""
+        self.race.wrong[way.name] = str(wrong)
+        self.ways.remove(way)
+        self.race.carried.pop(way.name, None)
+        self.race.alone.pop(way.name, None)
 
     @staticmethod
     def answers(way: Way) -> bool:
@@ -105,18 +111,25 @@ class _Measuring:
         return way.kind not in ("copy", "buffered")
 
     def round(self, number: int) -> None:
+        """Measures each way once. One that goes wrong only now is left out from now on."""
         for name, value in self.runs.floors(self.race.processors, SIZES).items():
             self.race.floors.setdefault(name, []).append(value)
-        for turn in range(len(self.ways)):
-            way = self.ways[(turn + number) % len(self.ways)]
-            self.note_start(way)
-            for size in self.sizes(way):
-                count = self.counts[way.name, size]
-                seconds = self.runs.carry(way, size, count) - self.starts[way.name]
-                self.race.carried.setdefault(way.name, {}).setdefault(size, []).append(max(seconds, 1e-6) / count)
-            for size in ALONE if self.answers(way) else ():
-                if size in self.sizes(way):
-                    self.race.alone.setdefault(way.name, {}).setdefault(size, []).append(self.runs.ping(way, size, PINGS))
+        first = number % max(1, len(self.ways))
+        for way in self.ways[first:] + self.ways[:first]:
+            try:
+                self._measure(way)
+            except Wrong as wrong:
+                self._leave_out(way, wrong)
+
+    def _measure(self, way: Way) -> None:
+        self.note_start(way)
+        for size in self.sizes(way):
+            count = self.counts[way.name, size]
+            seconds = self.runs.carry(way, size, count) - self.starts[way.name]
+            self.race.carried.setdefault(way.name, {}).setdefault(size, []).append(max(seconds, 1e-6) / count)
+        for size in ALONE if self.answers(way) else ():
+            if size in self.sizes(way):
+                self.race.alone.setdefault(way.name, {}).setdefault(size, []).append(self.runs.ping(way, size, PINGS))
 
 
 def run(lab: Lab, submission: Path, tier: str, cc: str, least: int = LEAST_ROUNDS) -> Race:
@@ -143,16 +156,7 @@ def run(lab: Lab, submission: Path, tier: str, cc: str, least: int = LEAST_ROUND
             over = time.monotonic() - began + took - BUDGET_SECONDS
             if over > 0 and (race.rounds >= least or race.rounds and over > BUDGET_SECONDS):
                 break
-            try:
-                measuring.round(race.rounds)
-            except Wrong as wrong:  # it went well the first time
-                name = next((way.name for way in ways if way.own), YOURS)
-                race.wrong[name] = str(wrong)
-                measuring.ways = [way for way in ways if not way.own]
-                race.carried.pop(name, None)
-                race.alone.pop(name, None)
-                ways[:] = measuring.ways
-                continue
+            measuring.round(race.rounds)
             race.rounds += 1
     finally:
         runs.close()

@@ -111,7 +111,8 @@ def _handouts_page(markup: Markup) -> Page:
         for lab in labs:
             files = [Page(_in_project(path), path.name) for path in _sources(lab)]
             to_finish = " \u00b7 ".join(f"[{file.title}]({file.title})" for file in files)
-            head = f"To finish: {to_finish}<br>Difficulty: {teaching.difficulty(lab)} (about {teaching.hours(lab):.0f} hours)"
+            hours = teaching.hours(lab)
+            head = f"To finish: {to_finish}<br>Difficulty: {teaching.difficulty(hours)} (about {hours:.0f} hours)"
             to_play = " \u00b7 ".join(f'<a href="{link}">{title}</a>' for title, link in play.links(lab.number))
             head += f"<br>To play with: {to_play}" if to_play else ""
             handout = lab.handout.replace("\n", f"\n\n{head}\n", 1)
@@ -153,8 +154,7 @@ def _solution_page(lab: Lab, markup: Markup) -> Page:
     if answers.exists():
         text.append(f"\n## Answers to the questions\n\n{answers.read_text(encoding='utf-8')}")
     text.append("\n## Grading\n\n| points | check | requirement |\n|---|---|---|\n")
-    for points, name, sentence in mistakes.requirements(lab):
-        text.append(f"| {points} | `{name}` | {' '.join(sentence.split())} |\n")
+    text += [f"| {check.points} | `{check.name}` | {check.sentence} |\n" for check in lab.checks()]
     text.append("\n## Known mistakes\n")
     for mistake in gallery.mistakes():
         if mistake.lab == lab:

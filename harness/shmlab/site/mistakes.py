@@ -11,17 +11,9 @@ from collections import Counter
 from typing import List, Tuple
 
 from .. import gallery
-from ..labs import CHECKS, Lab, all_labs
+from ..labs import Lab, all_labs
 
 MOST = 5  # requirements that a lab's list begins with
-
-CHECK = re.compile(r'^@points\((\d+).*?\)\ndef (test_\w+)\(lab\):\n    """(.*?)(?:\n\n|""")', re.M | re.S)
-
-
-def requirements(lab: Lab) -> List[Tuple[str, str, str]]:
-    """Returns the checks of a lab: the points, the name and the sentence of each."""
-    return CHECK.findall((CHECKS / f"test_{lab.name}.py").read_text(encoding="utf-8"))
-
 
 # What one sees, and its pattern. A mistake is listed under the first whose pattern matches its "Seen as"; the last
 # matches everything.
@@ -82,7 +74,7 @@ def symptom_of(mistake: gallery.Patch) -> str:
 def most_broken(lab: Lab) -> List[Tuple[str, int]]:
     """Returns the sentences of the checks that catch the most known mistakes of a lab, and how many each catches."""
     caught = Counter(check for mistake in gallery.mistakes() if mistake.lab == lab for check in mistake.caught_by)
-    sentences = {name: " ".join(sentence.split()) for _, name, sentence in requirements(lab)}
+    sentences = {check.name: check.sentence for check in lab.checks()}
     return [(sentences[name], number) for name, number in caught.most_common() if name in sentences][:MOST]
 
 

@@ -31,18 +31,18 @@ WEIGHTS = ((r"(failures|build|killed|synchronise|start)\.html", 1.6), (r"group__
            (r"index|handouts", 0.3), (r"cheat_sheet|mistakes|readme|struct", 0.5),
            (r"instructors|grading|maintainers|solution|.*_8[ch]\.", 0.5), (r"", 1.0))
 
-# A match in one of these fields counts so many times as much as one in the text.
 ROW_WEIGHT = 0.7  # a row of a table compared with a section
 LENGTH = 0.3  # how much a long text counts less, from 0 to 1: a section with a long list of messages is as good as any
+
+# A match in one of these fields counts so many times as much as one in the text.
 BOOSTS = {"title": 8, "messages": 6, "page": 2, "text": 1}
+
+LISTS = {"api.html"}  # repeats the cards
 
 
 def available() -> bool:
     """Returns whether this machine has lunr for the browser and for Python."""
     return importlib.util.find_spec("lunr") is not None and LUNR.is_file()
-
-
-LISTS = {"api.html"}  # repeats the cards
 
 
 # ---- error messages ---------------------------------------------------------------------------------------

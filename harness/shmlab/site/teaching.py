@@ -36,20 +36,20 @@ def hours(lab: Lab) -> float:
     return minutes / 60
 
 
-def difficulty(lab: Lab) -> str:
-    """Returns a lab's difficulty as five dots, of which the filled ones count."""
-    filled = 1 + sum(hours(lab) > limit for limit in HOURS)
+def difficulty(needed: float) -> str:
+    """Returns the difficulty of a lab that needs so many hours: five dots, of which the filled ones count."""
+    filled = 1 + sum(needed > limit for limit in HOURS)
     return "\u25cf" * filled + "\u25cb" * (len(HOURS) + 1 - filled)
 
 
 def effort_table() -> str:
     """Returns a Markdown table with what is measured of each lab, and the estimate."""
     rows = ["| lab | words to read | lines to write | checks | hours, estimated | difficulty |", "|---|---|---|---|---|---|"]
-    for lab in all_labs():
+    needed = {lab: hours(lab) for lab in all_labs()}
+    for lab, some in needed.items():
         rows.append(f"| [{lab.number} {lab.title}](../labs/{lab.name}/README.md) | {words_to_read(lab)} | {lines_to_write(lab)} | "
-                    f"{len(lab.checks())} | {hours(lab):.1f} | {difficulty(lab)} |")
-    total = sum(hours(lab) for lab in all_labs())
-    return "\n".join([*rows, f"| all | | | | {total:.0f} | |"])
+                    f"{len(lab.checks())} | {some:.1f} | {difficulty(some)} |")
+    return "\n".join([*rows, f"| all | | | | {sum(needed.values()):.0f} | |"])
 
 
 def outcomes() -> Dict[str, List[str]]:

@@ -6,18 +6,16 @@ writes canvas.zip, moodle.zip and the instructor's files for both, to try `make 
 """
 from __future__ import annotations
 
-import io
 import re
 import sys
-import tarfile
 import tempfile
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from sample_course import packed, tarred  # noqa: E402
 from shmlab import gallery  # noqa: E402
 from shmlab.labs import LABS, SOLUTIONS, Lab, find  # noqa: E402
 
@@ -52,24 +50,6 @@ class Made:
     @property
     def login(self) -> str:
         return f"user{self.number:02}"
-
-
-def zipped(files: Files) -> bytes:
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, text in files.items():
-            archive.writestr(name, text)
-    return content.getvalue()
-
-
-def tarred(files: Files) -> bytes:
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w:gz") as archive:
-        for name, text in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(text)
-            archive.addfile(member, io.BytesIO(text))
-    return content.getvalue()
 
 
 # ---- programs ---------------------------------------------------------------------------------------------
@@ -129,7 +109,7 @@ def _marked(name: str, mark: str) -> str:
 
 def _versions(programs: Dict[str, Files], first: str, second: str, made: Programs) -> Files:
     """An unfinished archive and a later one."""
-    return {first: zipped(tree(made.skeletons)), second: zipped(tree(programs))}
+    return {first: packed(tree(made.skeletons)), second: packed(tree(programs))}
 
 
 def _foreign(programs: Dict[str, Files]) -> Files:
@@ -144,39 +124,39 @@ SHAPES: Dict[str, Tuple[Shape, str]] = {
     "files": (lambda programs, made, mark: flat(programs), ""),
     "files again": (lambda programs, made, mark: {
         _marked(name, mark): text for name, text in flat(programs).items()}, ""),
-    "zip": (lambda programs, made, mark: {"labs.zip": zipped(tree(programs))}, ""),
-    "zip of each lab": (lambda programs, made, mark: {f"lab{lab[:2]}.zip": zipped(files) for lab, files in programs.items()},
+    "zip": (lambda programs, made, mark: {"labs.zip": packed(tree(programs))}, ""),
+    "zip of each lab": (lambda programs, made, mark: {f"lab{lab[:2]}.zip": packed(files) for lab, files in programs.items()},
                         "hand it in under that name"),
-    "zip in zip": (lambda programs, made, mark: {"outer.zip": zipped({"inner.zip": zipped(tree(programs))})}, ""),
+    "zip in zip": (lambda programs, made, mark: {"outer.zip": packed({"inner.zip": packed(tree(programs))})}, ""),
     "tar.gz": (lambda programs, made, mark: {"labs.tar.gz": tarred(tree(programs))}, ""),
-    "tar.gz in zip": (lambda programs, made, mark: {"labs.zip": zipped({"labs.tar.gz": tarred(tree(programs))})}, ""),
-    "Mac": (lambda programs, made, mark: {"labs.zip": zipped({**tree(programs), "labs/.DS_Store": b"\0\0\0\1Bud1", **{
+    "tar.gz in zip": (lambda programs, made, mark: {"labs.zip": packed({"labs.tar.gz": tarred(tree(programs))})}, ""),
+    "Mac": (lambda programs, made, mark: {"labs.zip": packed({**tree(programs), "labs/.DS_Store": b"\0\0\0\1Bud1", **{
         f"__MACOSX/{name}".replace("/labs/", "/labs/._"): b"\0\5\x16\7" for name in tree(programs)}})}, ""),
-    "Windows": (lambda programs, made, mark: {"labs.zip": zipped({
+    "Windows": (lambda programs, made, mark: {"labs.zip": packed({
         name: b"\xef\xbb\xbf" + text.replace(b"\n", b"\r\n") for name, text in tree(programs).items()})}, ""),
-    "UTF-16": (lambda programs, made, mark: {"labs.zip": zipped({
+    "UTF-16": (lambda programs, made, mark: {"labs.zip": packed({
         name: b"\xff\xfe" + text.decode().encode("utf-16-le") for name, text in tree(programs).items()})}, "UTF-16 text"),
-    "other directories": (lambda programs, made, mark: {"labs.zip": zipped({
+    "other directories": (lambda programs, made, mark: {"labs.zip": packed({
         f"Lab {int(lab[:2])}/{name}": text for lab, files in programs.items() for name, text in files.items()})}, "was taken as"),
     "versions": (lambda programs, made, mark: _versions(programs, "labs_v1.zip", "labs_v2.zip", made), "versions of the same work"),
     "resubmitted": (lambda programs, made, mark: _versions(programs, "labs.zip", f"labs{mark}.zip", made), "versions of the same work"),
-    "skeleton beside": (lambda programs, made, mark: {"labs.zip": zipped({
+    "skeleton beside": (lambda programs, made, mark: {"labs.zip": packed({
         **tree(made.skeletons, "handed out/labs/"), **tree(made.solutions, "mine/")})}, "still as it was handed out"),
-    "another lab's directory": (lambda programs, made, mark: {"labs.zip": zipped(_foreign(programs))}, "has the name of another lab"),
+    "another lab's directory": (lambda programs, made, mark: {"labs.zip": packed(_foreign(programs))}, "has the name of another lab"),
     "renamed header": (lambda programs, made, mark: {
         _marked(name, "-2" if name.endswith(".h") else ""): text for name, text in flat(programs).items()}, ""),
     "7z": (lambda programs, made, mark: {"labs.7z": b"7z\xbc\xaf\x27\x1c\0\4" + bytes(64)}, "not read"),
     "rar": (lambda programs, made, mark: {"labs.rar": b"Rar!\x1a\x07\x01\0" + bytes(64)}, "not read"),
-    "C++": (lambda programs, made, mark: {"labs.zip": zipped({
+    "C++": (lambda programs, made, mark: {"labs.zip": packed({
         name.replace(".c", ".cpp"): text for name, text in tree(programs).items()})}, "is C++: hand in"),
-    "a document": (lambda programs, made, mark: {"labs.zip": zipped({
+    "a document": (lambda programs, made, mark: {"labs.zip": packed({
         name.replace(".c", ".docx"): b"PK\3\4" for name in tree(programs)})}, "is a document: hand in"),
-    "empty": (lambda programs, made, mark: {"labs.zip": zipped({})}, "no file "),
-    "a part": (lambda programs, made, mark: {"labs.zip": zipped(tree(dict(list(programs.items())[:1])))}, ""),
-    "does not compile": (lambda programs, made, mark: {"labs.zip": zipped({
+    "empty": (lambda programs, made, mark: {"labs.zip": packed({})}, "no file "),
+    "a part": (lambda programs, made, mark: {"labs.zip": packed(tree(dict(list(programs.items())[:1])))}, ""),
+    "does not compile": (lambda programs, made, mark: {"labs.zip": packed({
         name: b"#error unfinished\n" + text for name, text in tree(programs).items()})}, ""),
     "text": (lambda programs, made, mark: {}, "only text typed on the platform"),
-    "text and zip": (lambda programs, made, mark: {"labs.zip": zipped(tree(programs))}, ""),
+    "text and zip": (lambda programs, made, mark: {"labs.zip": packed(tree(programs))}, ""),
     "nothing": (lambda programs, made, mark: {}, ""),
 }
 NOTHING = ("7z", "rar", "C++", "a document", "empty", "text", "nothing")
@@ -263,7 +243,7 @@ def roster(people: Sequence[Made], id_of: Callable[[Made], str], ids: Sequence[i
 
 def download(entries: Files, backwards: bool = False) -> bytes:
     """The archive that the platform makes; `backwards`, with its entries in the other order."""
-    return zipped(dict(reversed(list(entries.items())) if backwards else entries))
+    return packed(dict(reversed(list(entries.items())) if backwards else entries))
 
 
 def main(words: List[str]) -> Optional[str]:

@@ -36,6 +36,17 @@ def packed(members: Dict[str, Union[str, bytes]]) -> bytes:
     return content.getvalue()
 
 
+def tarred(members: Dict[str, bytes]) -> bytes:
+    """Returns a .tar.gz with these contents, by name."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:gz") as archive:
+        for name, text in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(text)
+            archive.addfile(member, io.BytesIO(text))
+    return content.getvalue()
+
+
 def _copy(source: Path, target: Path) -> None:
     target.mkdir(parents=True)
     for path in source.glob("*.[ch]"):

@@ -1,11 +1,9 @@
 """Of what a student handed in, the right files are graded: not older versions, not skeletons; and a lab without points has a note."""
-import io
 import os
-import tarfile
 import time
 
 import pytest
-from sample_course import packed
+from sample_course import packed, tarred
 
 from shmlab import labs
 from shmlab.course import archive_reader, choice, intake
@@ -28,16 +26,6 @@ def tree(*, prefix="", **files):
     """Files below the directories of their labs: tree(l5=..., l11=...)."""
     lab = {"l5": L5, "l8": L8, "l11": L11}
     return {f"{prefix}{lab[number].name}/{name}": content for number, some in files.items() for name, content in some.items()}
-
-
-def tarred(files):
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w:gz") as archive:
-        for name, text in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(text)
-            archive.addfile(info, io.BytesIO(text))
-    return content.getvalue()
 
 
 RIGHT = tree(l5=R5, l8=R8, l11=R11)

@@ -3,13 +3,12 @@ import io
 import os
 import random
 import stat
-import tarfile
 import tempfile
 import zipfile
 from pathlib import Path
 
 import pytest
-from sample_course import packed
+from sample_course import packed, tarred
 from grading import grade, results
 
 from shmlab import labs
@@ -62,16 +61,6 @@ def submissions_of(source, target):
         opened.close()
     assert opened.directory == source or not opened.directory.exists()
     return found, notes, taken
-
-
-def tarred(members):
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w:gz") as archive:
-        for name, text in members.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(text)
-            archive.addfile(member, io.BytesIO(text))
-    return content.getvalue()
 
 
 @pytest.mark.parametrize("form", ["unpacked", "in-a-directory", "itself", "within-a-directory", "packed-again", "beside-a-roster"])
