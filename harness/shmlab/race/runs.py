@@ -193,8 +193,8 @@ class Runs:
             if failed is None and now - moved < STILL_SECONDS and now - began < LONGEST_SECONDS:
                 continue
             self.box.stop()
-            self.box.pump(lambda: all(one.status is not None for one in programs), 2.0)
             if failed is not None:
+                self.box.wait(failed, 0)  # reads the rest of its output
                 raise Wrong(self._ending(failed))
             raise Wrong(f"hangs: {what}" if now - moved >= STILL_SECONDS else f"takes longer than {LONGEST_SECONDS:.0f} s: {what}")
         for one in programs:
@@ -258,7 +258,6 @@ class Runs:
             self._finish(way, [pinger], -1, f"a line of {size} bytes, sent alone, does not come out")
         finally:
             self.box.stop()
-            self.box.pump(lambda: all(one.status is not None for one in self.box.programs.values()), 2.0)
         return float(pinger.output[2].split()[0]) / 1e9
 
     def floors(self, processors: List[int], sizes: List[int]) -> Dict[str, float]:

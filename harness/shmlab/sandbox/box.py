@@ -554,7 +554,7 @@ class Box(Channel):
         return True
 
     def stop(self) -> None:
-        """Ends every program and every process that they started."""
+        """Ends every program and every process that they started. They have ended when it returns; their status stays None."""
         self._ask("sweep", "")
 
     def clean(self) -> None:
