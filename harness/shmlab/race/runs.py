@@ -194,7 +194,6 @@ class Runs:
                 continue
             self.box.stop()
             if failed is not None:
-                self.box.wait(failed, 0)  # reads the rest of its output
                 raise Wrong(self._ending(failed))
             raise Wrong(f"hangs: {what}" if now - moved >= STILL_SECONDS else f"takes longer than {LONGEST_SECONDS:.0f} s: {what}")
         for one in programs:

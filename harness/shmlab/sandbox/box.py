@@ -511,9 +511,7 @@ class Box(Channel):
     def wait(self, program: BoxedProcess, timeout: float) -> bool:
         """Waits until a program has ended, and reads the rest of its output. Returns False if it still runs."""
         ended = self.expect(lambda: program.status is not None, timeout)
-        # A child may hold the pipe open: read what is there and do not wait for the end of file.
-        for fd in list(program.pipes):
-            self._drain(fd, program)
+        self._read_rest(program)
         return ended
 
     def set_sysctl(self, name: str, value: int) -> None:
@@ -554,8 +552,13 @@ class Box(Channel):
         return True
 
     def stop(self) -> None:
-        """Ends every program and every process that they started. They have ended when it returns; their status stays None."""
+        """Ends every program and every process that they started, and reads the rest of their output.
+
+        All have ended when it returns. Their ends are not reported: the status of a program that still ran stays None.
+        """
         self._ask("sweep", "")
+        for program in self.programs.values():
+            self._read_rest(program)
 
     def clean(self) -> None:
         """Ends every program, and removes every segment, object, semaphore set and message queue of the box."""

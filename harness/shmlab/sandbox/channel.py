@@ -146,6 +146,11 @@ class Channel:
         program.stdin = -1
         self.programs.pop(program.pid, None)
 
+    def _read_rest(self, program: BoxedProcess) -> None:
+        """Reads what a program that has ended left in its pipes. A child may hold them open, so the end of file is not waited for."""
+        for fd in list(program.pipes):
+            self._drain(fd, program)
+
     def _drain(self, fd: int, program: BoxedProcess) -> None:
         """Reads what a pipe contains now, and closes it at its end, or if the program has written more than OUTPUT_LIMIT."""
         number = program.pipes[fd]
