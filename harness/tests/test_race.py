@@ -54,6 +54,18 @@ def test_a_wrong_pair_is_reported_and_not_timed(program, old, new, says, tmp_pat
     assert command.YOURS not in race.carried and command.FAST in race.carried
 
 
+def test_the_program_that_failed_first_is_told_if_the_other_has_failed_since():
+    running = runs.Runs(choose_tier(""), sorted(box.PROCESSORS), [])
+    running.box.close()
+    running.box = box.Box(choose_tier(""))  # in which a shell may be executed
+    receiver = running.box.start(["sh", "-c", "exit 3"])
+    assert running.box.wait(receiver, 60)
+    sender = running.box.start(["sh", "-c", "exit 1"])
+    with pytest.raises(runs.Wrong, match="fails: sh ended with exit status 3"):
+        running._finish(None, [sender, receiver], -1, "")
+    running.close()
+
+
 @pytest.mark.parametrize("name", ["pipe, lines in batches", command.YOURS, command.FAST])
 def test_what_goes_wrong_in_a_later_round_is_said_of_that_way_alone(name, monkeypatch):
     short(monkeypatch)

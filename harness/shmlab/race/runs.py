@@ -186,8 +186,14 @@ class Runs:
         """Waits until programs have ended with exit status 0. Raises Wrong if not: after a second without progress, or at the end."""
         began = moved = time.monotonic()
         seen = -1
-        while not self.box.pump(lambda: all(one.status is not None for one in programs), 0.05):
-            failed = next((one for one in programs if one.status), None)
+        ended: List[BoxedProcess] = []  # in their order: one that fails may be why the next one does
+
+        def all_have_ended() -> bool:
+            ended.extend(one for one in programs if one.status is not None and one not in ended)
+            return len(ended) == len(programs)
+
+        while not self.box.pump(all_have_ended, 0.05):
+            failed = next((one for one in ended if one.status), None)
             now, at = time.monotonic(), os.lseek(progress, 0, os.SEEK_CUR) if progress >= 0 else 0
             moved, seen = (now, at) if at != seen else (moved, seen)
             if failed is None and now - moved < STILL_SECONDS and now - began < LONGEST_SECONDS:
@@ -196,7 +202,7 @@ class Runs:
             if failed is not None:
                 raise Wrong(self._ending(failed))
             raise Wrong(f"hangs: {what}" if now - moved >= STILL_SECONDS else f"takes longer than {LONGEST_SECONDS:.0f} s: {what}")
-        for one in programs:
+        for one in ended:
             self.box.wait(one, 1.0)
             if one.status:
                 raise Wrong(self._ending(one))
